@@ -1,0 +1,167 @@
+//! Who asks, and whether they may. A [`Permit`] is the only key to an archive.
+//!
+//! A permit can be made by [`permit`] alone, which asks the [`Policy`]; forgetting to ask does not compile.
+
+use crate::AeTitle;
+use std::marker::PhantomData;
+use std::net::IpAddr;
+
+/// Whoever asks something of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Caller {
+    /// A DICOM peer.
+    Device {
+        /// The title it calls itself by: a label, not an identity.
+        ae_title: AeTitle,
+        /// Where its connection comes from.
+        address: IpAddr,
+    },
+    /// A task of the system itself.
+    System {
+        /// Which task.
+        task: &'static str,
+    },
+}
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Action {
+    /// Ask for storage commitment.
+    Commit,
+    /// Verify the connection (C-ECHO).
+    Echo,
+    /// Search (C-FIND).
+    Find,
+    /// Retrieve over the caller's own connection (C-GET).
+    Get,
+    /// Hide an instance, or bring it back.
+    Hide,
+    /// Verify, rebuild and follow the archive.
+    Maintain,
+    /// Have instances sent to another AE (C-MOVE).
+    Move,
+    /// Store an instance (C-STORE).
+    Store,
+}
+
+/// The refusal of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("caller may not {action:?}")]
+pub struct Denied {
+    /// What was asked.
+    pub action: Action,
+}
+
+/// Decides who may do what. The same one stands under every protocol.
+pub trait Policy: std::fmt::Debug + Send + Sync + 'static {
+    /// Whether `caller` may do `action`.
+    fn permits(&self, caller: &Caller, action: Action) -> bool;
+}
+
+/// One right of a [`Permit`].
+pub trait Right: sealed::Sealed {
+    /// The action that [`Policy::permits`] is asked about.
+    const ACTION: Action;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! rights {
+    ($($(#[$doc:meta])* $name:ident = $action:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name;
+        impl sealed::Sealed for $name {}
+        impl Right for $name {
+            const ACTION: Action = Action::$action;
+        }
+    )*};
+}
+
+rights! {
+    /// The right to search.
+    Find = Find;
+    /// The right to retrieve to oneself.
+    Get = Get;
+    /// The right to hide and restore.
+    Hide = Hide;
+    /// The right to verify, rebuild and follow.
+    Maintain = Maintain;
+    /// The right to have instances sent elsewhere.
+    Move = Move;
+    /// The right to store.
+    Store = Store;
+}
+
+/// Proof that the policy was asked and agreed.
+#[derive(Debug, Clone)]
+pub struct Permit<R: Right> {
+    caller: Caller,
+    right: PhantomData<R>,
+}
+
+impl<R: Right> Permit<R> {
+    /// Who asked.
+    #[must_use]
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// Asks `policy` whether `caller` has the right `R`.
+///
+/// # Errors
+/// [`Denied`] where the policy does not agree.
+pub fn permit<R: Right>(policy: &dyn Policy, caller: Caller) -> Result<Permit<R>, Denied> {
+    if policy.permits(&caller, R::ACTION) {
+        Ok(Permit {
+            caller,
+            right: PhantomData,
+        })
+    } else {
+        Err(Denied { action: R::ACTION })
+    }
+}
+
+/// Permits everything to everyone: for an embedded archive whose host application decides, and for tests.
+#[derive(Debug, Clone, Copy)]
+pub struct PermitAll;
+
+impl Policy for PermitAll {
+    fn permits(&self, _caller: &Caller, _action: Action) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct EchoOnly;
+
+    impl Policy for EchoOnly {
+        fn permits(&self, _caller: &Caller, action: Action) -> bool {
+            action == Action::Echo
+        }
+    }
+
+    #[test]
+    fn no_permit_without_the_policy() {
+        let caller = Caller::System { task: "test" };
+
+        assert!(permit::<Store>(&PermitAll, caller.clone()).is_ok());
+        let refused = permit::<Store>(&EchoOnly, caller).unwrap_err();
+        assert_eq!(
+            refused,
+            Denied {
+                action: Action::Store
+            }
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! The vocabulary of the archive: what an instance, a query and a caller are.
+//!
+//! Everything here is pure: no I/O, no async, no clock, no global state. Bytes from outside enter
+//! through [`scan`] alone, with the bounds of [`limits::ScanLimits`]; identifiers enter through
+//! their `parse` functions. [`matching`] is the meaning of a query: every index must agree with it.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod access;
+pub mod ae_title;
+pub mod attributes;
+pub mod instance;
+pub mod limits;
+pub mod matching;
+pub mod phi;
+pub mod query;
+pub mod scan;
+pub mod tag;
+pub mod uid;
+
+pub use access::{Action, Caller, Denied, Permit, Policy};
+pub use ae_title::AeTitle;
+pub use attributes::{Attributes, Value};
+pub use instance::Instance;
+pub use phi::Phi;
+pub use query::{Key, Level, Matching, Query, QueryError};
+pub use tag::{Tag, Vr};
+pub use uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid, Uid};

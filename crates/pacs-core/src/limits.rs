@@ -1,0 +1,58 @@
+//! Every bound on bytes from outside, in one place.
+
+/// Bounds of the scanner. At any of them the data set is refused with [`crate::scan::ScanError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// Nesting of sequences. Structured reports rarely pass 20; toolkits die near 1,000.
+    pub depth_max: usize,
+    /// Elements outside pixel data, nested ones included.
+    pub elements_max: usize,
+    /// Bytes before the pixel data, bulk values included.
+    pub head_bytes_max: usize,
+    /// Bytes that a deflated data set may become.
+    pub inflated_bytes_max: u64,
+    /// Inflated bytes for each deflated one, once [`Self::inflate_ratio_from_bytes`] have come out.
+    pub inflate_ratio_max: u64,
+    /// Where the ratio begins to count: short data sets of zeros are honest.
+    pub inflate_ratio_from_bytes: u64,
+    /// Bytes of one text value that the index keeps; what is longer is cut there.
+    pub text_bytes_max: usize,
+}
+
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self {
+            depth_max: 64,
+            elements_max: 1_000_000,
+            head_bytes_max: 64 << 20,
+            inflated_bytes_max: 16 << 30,
+            inflate_ratio_max: 200,
+            inflate_ratio_from_bytes: 16 << 20,
+            text_bytes_max: 16 << 10,
+        }
+    }
+}
+
+/// Bounds of a query identifier and of the matcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Bytes of an identifier; more is refused (A900H).
+    pub identifier_bytes_max: usize,
+    /// Keys of a query, nested ones included.
+    pub keys_max: usize,
+    /// Values in a list of UIDs.
+    pub list_values_max: usize,
+    /// Characters of one matching value.
+    pub value_chars_max: usize,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            identifier_bytes_max: 1 << 20,
+            keys_max: 1_000,
+            list_values_max: 10_000,
+            value_chars_max: 1_024,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The reference matcher: what a query means.

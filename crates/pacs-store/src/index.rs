@@ -1,0 +1,321 @@
+//! What is known of the content, and the contract of every backend that keeps it.
+//!
+//! The packs are the log of the index: an index applies [`LogRecord`]s in the order of the log and can be
+//! remade from them at any time. Every backend passes `pacs-store-conformance`; a query means what
+//! [`pacs_core::matching`] says, on every one.
+
+use async_trait::async_trait;
+use pacs_core::{Attributes, Instance, Query, SeriesUid, SopInstanceUid, StudyUid};
+
+/// A position in the log: everything before it has been applied, or is durable.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct LogPosition {
+    /// Number of the pack, ascending in the order they were begun. 0 is before all.
+    pub pack: u64,
+    /// Offset in that pack, at an entry's boundary.
+    pub offset: u64,
+}
+
+/// Where the bytes of a data set stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Location {
+    /// Number of the pack.
+    pub pack: u64,
+    /// Offset of the data set's first byte (after preamble and File Meta Information).
+    pub offset: u64,
+    /// Bytes of the data set.
+    pub length_bytes: u64,
+}
+
+/// SHA-256 of a data set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Digest(pub [u8; 32]);
+
+/// Where an instance came from, and when.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Provenance {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub received_unix_ms: u64,
+    /// The calling AE title, or the name of the task that made the deposit.
+    pub calling: String,
+    /// The peer's address, where there is one.
+    pub address: Option<std::net::IpAddr>,
+}
+
+/// An instance whose bytes are in a pack.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredInstance {
+    /// Its head.
+    pub instance: Instance,
+    /// Its bytes.
+    pub location: Location,
+    /// Their digest.
+    pub digest: Digest,
+    /// Where they came from.
+    pub provenance: Provenance,
+}
+
+/// What a hide or restore is about.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Target {
+    /// One instance.
+    Instance(SopInstanceUid),
+    /// Every instance of a series that is known at that moment.
+    Series(SeriesUid),
+    /// Every instance of a study that is known at that moment.
+    Study(StudyUid),
+}
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum LogRecord {
+    /// Content that was received.
+    Instance(Box<StoredInstance>),
+    /// The target no longer shows in searches and retrievals.
+    Hide {
+        /// What.
+        target: Target,
+        /// Why, in the words of whoever asked.
+        reason: String,
+    },
+    /// The target shows again.
+    Restore {
+        /// What.
+        target: Target,
+    },
+}
+
+/// Number of a change; ascending without gaps from 1, in the order of the log.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct ChangeNumber(pub u64);
+
+/// What applying one record did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// A SOP Instance UID that is known with other content: kept as another version, not served.
+    Conflict {
+        /// The change that tells of it.
+        change: ChangeNumber,
+        /// 2 for the first version that differs, and so on.
+        version: u32,
+    },
+    /// So many instances changed between hidden and visible; one change each.
+    Moved {
+        /// How many.
+        instances_count: u64,
+    },
+    /// A new instance.
+    New {
+        /// The change that tells of it.
+        change: ChangeNumber,
+    },
+    /// Known with equal content: nothing changed.
+    Same,
+}
+
+/// One line of the change sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its number.
+    pub number: ChangeNumber,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// To which instance.
+    pub instance: SopInstanceUid,
+    /// Of which series.
+    pub series: SeriesUid,
+    /// Of which study.
+    pub study: StudyUid,
+}
+
+/// What can happen to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum ChangeKind {
+    /// Other content came under its UID.
+    Conflicted,
+    /// It went out of sight.
+    Hidden,
+    /// It came for the first time.
+    Received,
+    /// It came back into sight.
+    Restored,
+}
+
+/// Proof that content before `position` is durable. Only the packs can make one.
+#[derive(Debug)]
+pub struct DurableContent {
+    position: LogPosition,
+}
+
+impl DurableContent {
+    /// For the packs, after their sync returned, and for the conformance suite.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn synced_up_to(position: LogPosition) -> Self {
+        Self { position }
+    }
+
+    /// Everything in the log before here is durable.
+    #[must_use]
+    pub const fn position(&self) -> LogPosition {
+        self.position
+    }
+}
+
+/// One result of a search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// The keys that were asked for and that the entity has, computed ones included, and always the unique
+    /// keys of its level and the levels above.
+    pub attributes: Attributes,
+}
+
+/// Why an index could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The backend failed. Content is safe; the index can be remade from the packs.
+    #[error("index could not {operation}")]
+    Backend {
+        /// What it was doing.
+        operation: &'static str,
+        /// Why it could not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What the index holds cannot be read: it is damaged or of another version.
+    #[error("index entry cannot be read: {what}")]
+    Damaged {
+        /// What kind of entry.
+        what: &'static str,
+    },
+    /// More results than the caller's limit allows.
+    #[error("query has more than {limit_count} results")]
+    TooMany {
+        /// The limit.
+        limit_count: usize,
+    },
+}
+
+/// A group of records, written but not yet visible.
+#[async_trait]
+pub trait Staged: Send {
+    /// Makes the group visible, all at once.
+    ///
+    /// `content` proves that the bytes came first. After return every search sees the group; a crash may
+    /// still take the group back from the index, and the log then gives it again.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`]; nothing of the group is visible then.
+    async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError>;
+}
+
+/// Finds instances by their attributes.
+///
+/// An entity's attributes: a study has the patient and study attributes of the first instance that was ever
+/// received for it, a series the series attributes of its first; hiding does not change that. A study or
+/// series whose instances are all hidden does not show. A patient is what shares Patient ID and Issuer of
+/// Patient ID (where the ID is empty: name and birth date), with the attributes of its first study.
+/// Of several versions of an instance the first is served.
+#[async_trait]
+pub trait Index: std::fmt::Debug + Send + Sync + 'static {
+    /// Writes `records` in order, visible to nobody before [`Staged::commit`]. One group at a time: the
+    /// caller is the only writer. `end` is the log position after the last record.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`]; dropping the result takes everything back.
+    async fn stage(
+        &self,
+        records: Vec<LogRecord>,
+        end: LogPosition,
+    ) -> Result<Box<dyn Staged>, IndexError>;
+
+    /// Whether a version of `instance` with this content is known, hidden or not.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError>;
+
+    /// What matches `query`, visible entities only.
+    ///
+    /// # Errors
+    /// [`IndexError::TooMany`] with more than `limit_count` results.
+    async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError>;
+
+    /// The visible instances of every entity that matches `query`, served versions only, in order of study,
+    /// series and arrival.
+    ///
+    /// # Errors
+    /// [`IndexError::TooMany`] with more than `limit_count` instances.
+    async fn select(
+        &self,
+        query: &Query,
+        limit_count: usize,
+    ) -> Result<Vec<StoredInstance>, IndexError>;
+
+    /// Up to `count_max` changes after `after`, in order.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn changes(
+        &self,
+        after: ChangeNumber,
+        count_max: usize,
+    ) -> Result<Vec<Change>, IndexError>;
+
+    /// Every stored version, hidden or not, in order of arrival: up to `count_max` after `after` (a number of
+    /// the index's own, 0 to begin), each with its number.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn entries(
+        &self,
+        after: u64,
+        count_max: usize,
+    ) -> Result<Vec<(u64, StoredInstance)>, IndexError>;
+
+    /// How far the index has come, durably: the log is replayed from here after a crash.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn durable_position(&self) -> Result<LogPosition, IndexError>;
+
+    /// Makes everything committed so far durable.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn flush(&self) -> Result<(), IndexError>;
+
+    /// Forgets everything, to be filled again from the log.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn clear(&self) -> Result<(), IndexError>;
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

@@ -1,0 +1,3 @@
+//! Where everything lives: content in packs, what is known of it in an index.
+
+pub mod index;

@@ -1,0 +1,3 @@
+//! Placeholder until the services stand.
+
+fn main() {}
