@@ -1,1 +1,8 @@
-//! The assembled archive.
+//! The assembled archive: the services of pacs-net over the archive of pacs-store, under one policy.
+
+pub mod access;
+pub mod config;
+pub mod http;
+pub mod limits;
+pub mod logging;
+pub mod metrics;

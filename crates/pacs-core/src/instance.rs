@@ -126,7 +126,6 @@ pub const INDEXED: &[(Tag, Level)] = &[
     (tags::PATIENT_AGE, Level::Study),
     (tags::PATIENT_SIZE, Level::Study),
     (tags::PATIENT_WEIGHT, Level::Study),
-    (tags::ETHNIC_GROUP, Level::Patient),
     (tags::OCCUPATION, Level::Study),
     (tags::ADDITIONAL_PATIENT_HISTORY, Level::Study),
     (tags::PATIENT_COMMENTS, Level::Patient),

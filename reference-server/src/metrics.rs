@@ -1,0 +1,147 @@
+//! What the server counts, in the Prometheus text format.
+//!
+//! AE titles come from the wire, so that their number is bounded: past [`AE_LABELS_MAX`] they share one label.
+
+use crate::limits::AE_LABELS_MAX;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// The counters of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    operations: HistogramVec,
+    bytes: IntCounterVec,
+    associations: IntCounterVec,
+    open: IntGauge,
+    labels: Mutex<BTreeSet<String>>,
+}
+
+impl Metrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] where a name is registered twice: a fault of this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let operations = HistogramVec::new(
+            HistogramOpts::new(
+                "pacs_dimse_operation_seconds",
+                "Time from a DIMSE request to its final response",
+            )
+            .buckets(SECONDS.to_vec()),
+            &["service", "ae", "status"],
+        )?;
+        let bytes = IntCounterVec::new(
+            Opts::new(
+                "pacs_dimse_data_set_bytes_total",
+                "Data set bytes received or sent",
+            ),
+            &["service", "ae"],
+        )?;
+        let associations = IntCounterVec::new(
+            Opts::new("pacs_associations_total", "Associations by how they went"),
+            &["outcome"],
+        )?;
+        let open = IntGauge::new("pacs_associations_open", "Associations that are open now")?;
+        registry.register(Box::new(operations.clone()))?;
+        registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(associations.clone()))?;
+        registry.register(Box::new(open.clone()))?;
+        Ok(Self {
+            registry,
+            operations,
+            bytes,
+            associations,
+            open,
+            labels: Mutex::default(),
+        })
+    }
+
+    /// One operation came to its final response.
+    pub fn operation(&self, service: &str, ae: &str, status: &str, took: Duration, bytes: u64) {
+        let ae = self.label(ae);
+        self.operations
+            .with_label_values(&[service, &ae, status])
+            .observe(took.as_secs_f64());
+        self.bytes.with_label_values(&[service, &ae]).inc_by(bytes);
+    }
+
+    /// An association was accepted.
+    pub fn opened(&self) {
+        self.associations.with_label_values(&["accepted"]).inc();
+        self.open.inc();
+    }
+
+    /// An accepted association ended, by `released` or `aborted`.
+    pub fn closed(&self, outcome: &str) {
+        self.associations.with_label_values(&[outcome]).inc();
+        self.open.dec();
+    }
+
+    /// An association was rejected.
+    pub fn rejected(&self) {
+        self.associations.with_label_values(&["rejected"]).inc();
+    }
+
+    /// Everything, as `/metrics` shows it.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Writing to memory fails only for a malformed metric family, which the registry refuses.
+        if TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .is_err()
+        {
+            return String::new();
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    fn label(&self, ae: &str) -> String {
+        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        if labels.contains(ae) {
+            return ae.to_owned();
+        }
+        if labels.len() < AE_LABELS_MAX {
+            labels.insert(ae.to_owned());
+            return ae.to_owned();
+        }
+        "(other)".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_ae_labels_is_bounded() {
+        let metrics = Metrics::new().unwrap();
+        for n in 0..AE_LABELS_MAX + 50 {
+            metrics.operation(
+                "C-ECHO",
+                &format!("AE{n}"),
+                "0000",
+                Duration::from_millis(1),
+                0,
+            );
+        }
+
+        let text = metrics.render();
+
+        assert!(text.contains("ae=\"(other)\""));
+        assert_eq!(
+            text.matches("pacs_dimse_operation_seconds_count").count(),
+            AE_LABELS_MAX + 1
+        );
+    }
+}
