@@ -9,6 +9,8 @@
 pub mod access;
 pub mod ae_title;
 pub mod attributes;
+pub mod encode;
+pub mod fold;
 pub mod instance;
 pub mod limits;
 pub mod matching;

@@ -33,11 +33,17 @@ impl Default for ScanLimits {
     }
 }
 
+/// Nesting of sequences in what is written and in what is matched. What was read is bounded by
+/// [`ScanLimits::depth_max`] and [`QueryLimits::depth_max`] already; this bounds what a program builds.
+pub const ITEM_DEPTH_MAX: usize = 64;
+
 /// Bounds of a query identifier and of the matcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {
     /// Bytes of an identifier; more is refused (A900H).
     pub identifier_bytes_max: usize,
+    /// Nesting of sequence keys.
+    pub depth_max: usize,
     /// Keys of a query, nested ones included.
     pub keys_max: usize,
     /// Values in a list of UIDs.
@@ -50,6 +56,7 @@ impl Default for QueryLimits {
     fn default() -> Self {
         Self {
             identifier_bytes_max: 1 << 20,
+            depth_max: 8,
             keys_max: 1_000,
             list_values_max: 10_000,
             value_chars_max: 1_024,
