@@ -1,1 +1,12 @@
-//! pacs-tests.
+//! The rig of the black-box tests: it starts the real server, speaks to it, and starts its peers.
+//!
+//! Nothing here uses a crate of the archive: [`wire`] is a small DICOM implementation of its own,
+//! so that a mistake shared by both ends cannot hide. Everything blocks; a test that waits does
+//! so on an event with a deadline, never on a sleep.
+
+pub mod corpus;
+pub mod crash;
+pub mod peers;
+pub mod server;
+pub mod wire;
+pub mod workspace;

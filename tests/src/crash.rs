@@ -1,0 +1,3 @@
+//! The kill -9 campaign.
+/// Entry.
+pub fn main() {}

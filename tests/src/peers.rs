@@ -1,0 +1,209 @@
+//! Foreign peers: DCMTK, pynetdicom and Orthanc, as child processes.
+
+use std::ffi::OsStr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::workspace;
+
+/// How long a peer's command may run.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a command of a peer said.
+#[derive(Debug)]
+pub struct Said {
+    /// Whether it ended with exit status 0.
+    pub success: bool,
+    /// Standard output and standard error together.
+    pub text: String,
+}
+
+impl Said {
+    /// Itself, when the command succeeded.
+    ///
+    /// # Panics
+    /// When it did not; the message holds what it said.
+    #[must_use]
+    pub fn succeeded(self) -> Self {
+        assert!(self.success, "the peer's command failed:\n{}", self.text);
+        self
+    }
+}
+
+/// Whether DCMTK is installed; says so loudly when not.
+#[must_use]
+pub fn has_dcmtk() -> bool {
+    on_path("storescu").is_some() || {
+        workspace::skip("DCMTK");
+        false
+    }
+}
+
+/// A DCMTK command, with Nagle's algorithm off: DCMTK leaves it on and then waits 40 ms a reply.
+#[must_use]
+pub fn dcmtk(command: &str) -> Command {
+    let mut dcmtk = Command::new(command);
+    dcmtk.env("TCP_NODELAY", "1").stdin(Stdio::null());
+    dcmtk
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// When it cannot be started.
+#[must_use]
+pub fn run(command: &mut Command) -> Said {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    Said {
+        success: output.status.success(),
+        text,
+    }
+}
+
+/// The Python of the environment `cargo xtask setup` makes, or `None` (said loudly).
+#[must_use]
+pub fn python() -> Option<PathBuf> {
+    let tools = std::env::var_os("PACS_TOOLS").map_or_else(
+        || {
+            workspace::build_folder()
+                .parent()
+                .expect("a target folder")
+                .join("tools")
+        },
+        PathBuf::from,
+    );
+    let python = tools.join("venv/bin/python");
+    if python.is_file() {
+        return Some(python);
+    }
+    workspace::skip("the Python environment with pydicom and pynetdicom");
+    None
+}
+
+/// The Orthanc executable, or `None` (said loudly).
+#[must_use]
+pub fn orthanc() -> Option<PathBuf> {
+    let found = on_path("Orthanc")
+        .or_else(|| Some(PathBuf::from("/usr/sbin/Orthanc")).filter(|path| path.is_file()));
+    if found.is_none() {
+        workspace::skip("Orthanc");
+    }
+    found
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+/// A port nobody listens on now. A peer that cannot say which port it took needs one.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .port()
+}
+
+/// A peer that listens; dropping it kills it.
+#[derive(Debug)]
+pub struct Listener {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Starts `command`, which is to listen on `port`, and waits until it does.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start(command: &mut Command, port: u16) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut listener = Self { child, address };
+        listener.wait_until_open(port);
+        listener
+    }
+
+    /// Waits until `port` is open too.
+    ///
+    /// # Panics
+    /// When it is not within two minutes, or the peer ends.
+    pub fn wait_until_open(&mut self, port: u16) {
+        // A foreign peer tells nobody when it listens; trying is all there is.
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            let ended = self.child.try_wait().expect("a child can be asked");
+            assert!(ended.is_none(), "the peer ended: {ended:?}");
+            assert!(
+                Instant::now() < deadline,
+                "the peer does not listen on {address}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Every file below `folder`.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Writes `files` into `folder` under short names, for a command that takes a folder.
+///
+/// # Panics
+/// When they cannot be copied.
+pub fn gather(folder: &Path, files: impl IntoIterator<Item = impl AsRef<OsStr>>) {
+    for (index, file) in files.into_iter().enumerate() {
+        let target = folder.join(format!("{index:04}.dcm"));
+        std::fs::copy(file.as_ref(), target).expect("a copy");
+    }
+}

@@ -1,0 +1,190 @@
+//! `cargo xtask setup`: installs what the tests need, only what is missing, and says what it does.
+//!
+//! DCMTK, Orthanc and Python come from Debian; pydicom and pynetdicom go into a Python environment
+//! below the target folder. Nothing is installed outside the system's packages and that folder.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use crate::run::{Workspace, ask, must, on_path};
+
+/// Options of `cargo xtask setup`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Say what is missing, install nothing, and fail when something is
+    #[arg(long)]
+    check: bool,
+    /// Also install what fuzzing needs: a nightly compiler and cargo-fuzz
+    #[arg(long)]
+    fuzz: bool,
+    /// Also prepare the side-by-side benchmark: its peers and its data (1.5 GB)
+    #[arg(long)]
+    bench: bool,
+}
+
+/// What the Python environment holds, at the versions the tests were written with.
+const PYTHON_PACKAGES: &str = "tests/requirements.txt";
+
+/// Runs `cargo xtask setup`.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
+    if options.check {
+        let missing = missing(workspace);
+        for what in &missing {
+            println!("missing: {what}");
+        }
+        if missing.is_empty() {
+            println!("setup: everything the tests need is here");
+            return Ok(());
+        }
+        bail!("{} missing; run `cargo xtask setup`", missing.len());
+    }
+    tests(workspace)?;
+    if options.fuzz {
+        fuzzing(workspace)?;
+    }
+    if options.bench {
+        crate::bench::prepare(workspace)?;
+    }
+    println!("setup: done");
+    Ok(())
+}
+
+/// Installs what the tests need.
+pub(crate) fn tests(workspace: &Workspace) -> anyhow::Result<()> {
+    debian_packages()?;
+    python_environment(workspace)?;
+    if workspace.test_data().is_none() {
+        println!(
+            "setup: the DICOM test files are not here (PACS_TESTDATA, or ../shared/testdata); \
+             tests that need them will be skipped"
+        );
+    }
+    Ok(())
+}
+
+/// What the tests need and this machine lacks, in words.
+pub(crate) fn missing(workspace: &Workspace) -> Vec<String> {
+    let mut missing: Vec<String> = missing_packages()
+        .iter()
+        .map(|package| format!("{package} (Debian package)"))
+        .collect();
+    if !environment_is_complete(workspace) {
+        missing.push("pydicom and pynetdicom (Python environment)".to_owned());
+    }
+    missing
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    if on_path("storescu").is_none() || on_path("dcmqrscp").is_none() {
+        missing.push("dcmtk");
+    }
+    if on_path("Orthanc").is_none() {
+        missing.push("orthanc");
+    }
+    if ask(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_none() {
+        missing.push("python3-venv");
+    }
+    missing
+}
+
+fn debian_packages() -> anyhow::Result<()> {
+    let packages = missing_packages();
+    if packages.is_empty() {
+        println!("setup: DCMTK, Orthanc and Python are installed");
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    let is_root = ask(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
+    if on_path("apt-get").is_none() {
+        bail!("this is not Debian; install the equivalents of: {list}");
+    }
+    if !is_root {
+        bail!("missing: {list}. Run as root: apt-get install {list}");
+    }
+    println!("setup: installing with apt-get: {list}");
+    // Debian starts a service it installs; Orthanc is wanted as a program only.
+    let policy = Path::new("/usr/sbin/policy-rc.d");
+    let ours = !policy.exists();
+    if ours {
+        println!(
+            "setup: services are kept from starting meanwhile ({})",
+            policy.display()
+        );
+        std::fs::write(policy, "#!/bin/sh\nexit 101\n").context("policy-rc.d")?;
+        must(Command::new("chmod").args(["755", "/usr/sbin/policy-rc.d"]))?;
+    }
+    let result = install(&packages);
+    if ours {
+        std::fs::remove_file(policy).context("policy-rc.d")?;
+    }
+    result
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    must(&mut apt_get(&["update", "--quiet"]))?;
+    let mut arguments = vec!["install", "--quiet", "--yes", "--no-install-recommends"];
+    arguments.extend(packages);
+    must(&mut apt_get(&arguments))
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-o", "DPkg::Lock::Timeout=600"])
+        .args(arguments);
+    command
+}
+
+fn environment_is_complete(workspace: &Workspace) -> bool {
+    let mut import = Command::new(workspace.python());
+    import.args(["-c", "import pydicom, pynetdicom, numpy"]);
+    ask(&mut import).is_some()
+}
+
+fn python_environment(workspace: &Workspace) -> anyhow::Result<()> {
+    let folder = workspace.tools().join("venv");
+    if environment_is_complete(workspace) {
+        println!(
+            "setup: the Python environment is complete ({})",
+            folder.display()
+        );
+        return Ok(());
+    }
+    println!("setup: making a Python environment in {}", folder.display());
+    std::fs::create_dir_all(workspace.tools())?;
+    must(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    must(
+        Command::new(workspace.python())
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+            ])
+            .arg(workspace.root.join(PYTHON_PACKAGES)),
+    )
+}
+
+/// Installs what fuzzing needs.
+fn fuzzing(workspace: &Workspace) -> anyhow::Result<()> {
+    if crate::fuzz::has_nightly() {
+        println!("setup: a nightly compiler is installed");
+    } else {
+        println!("setup: installing a nightly compiler with rustup");
+        let mut rustup = Command::new("rustup");
+        must(rustup.args(["toolchain", "install", "nightly", "--profile", "minimal"]))?;
+    }
+    if crate::fuzz::has_cargo_fuzz() {
+        println!("setup: cargo-fuzz is installed");
+        return Ok(());
+    }
+    println!("setup: installing cargo-fuzz (takes some minutes)");
+    must(&mut workspace.cargo(["install", "cargo-fuzz", "--locked"]))
+}
