@@ -36,6 +36,12 @@ impl Attributes {
         Self(Vec::new())
     }
 
+    /// No attributes, with room for some.
+    #[must_use]
+    pub fn with_capacity(attributes: usize) -> Self {
+        Self(Vec::with_capacity(attributes))
+    }
+
     /// Sets an attribute, replacing what stood under its tag.
     pub fn insert(&mut self, tag: Tag, vr: Vr, value: Value) {
         let attribute = Attribute { tag, vr, value };

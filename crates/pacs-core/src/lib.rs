@@ -9,6 +9,7 @@
 pub mod access;
 pub mod ae_title;
 pub mod attributes;
+pub mod charset;
 pub mod encode;
 pub mod fold;
 pub mod instance;

@@ -7,8 +7,11 @@ pub struct ScanLimits {
     pub depth_max: usize,
     /// Elements outside pixel data, nested ones included.
     pub elements_max: usize,
-    /// Bytes before the pixel data, bulk values included.
+    /// Bytes of values before the pixel data, those of [`Self::bulk_bytes_min`] and more left out: they are
+    /// skipped, not held.
     pub head_bytes_max: usize,
+    /// From how many bytes on a value is bulk data (an encapsulated document, a waveform).
+    pub bulk_bytes_min: usize,
     /// Bytes that a deflated data set may become.
     pub inflated_bytes_max: u64,
     /// Inflated bytes for each deflated one, once [`Self::inflate_ratio_from_bytes`] have come out.
@@ -17,6 +20,10 @@ pub struct ScanLimits {
     pub inflate_ratio_from_bytes: u64,
     /// Bytes of one text value that the index keeps; what is longer is cut there.
     pub text_bytes_max: usize,
+    /// Bytes of all values that the index keeps of one instance; values beyond are left out, identifiers not.
+    pub indexed_bytes_max: usize,
+    /// Items of one sequence that the index keeps; those beyond are left out.
+    pub indexed_items_max: usize,
 }
 
 impl Default for ScanLimits {
@@ -25,10 +32,13 @@ impl Default for ScanLimits {
             depth_max: 64,
             elements_max: 1_000_000,
             head_bytes_max: 64 << 20,
+            bulk_bytes_min: 64 << 10,
             inflated_bytes_max: 16 << 30,
             inflate_ratio_max: 200,
             inflate_ratio_from_bytes: 16 << 20,
             text_bytes_max: 16 << 10,
+            indexed_bytes_max: 256 << 10,
+            indexed_items_max: 64,
         }
     }
 }

@@ -1,0 +1,247 @@
+//! Gathers from events what the index keeps of an instance.
+
+use super::element::{Element, Event, is_charset_text};
+use super::values::{is_text, numbers, unpadded};
+use crate::attributes::{Attributes, Value};
+use crate::charset::CharacterSets;
+use crate::instance::INDEXED;
+use crate::limits::ScanLimits;
+use crate::tag::{Tag, Vr, tags, vr_of};
+use std::sync::LazyLock;
+
+/// The VRs that the dictionary gives [`INDEXED`], in the same order.
+static INDEXED_VRS: LazyLock<Vec<Vr>> =
+    LazyLock::new(|| INDEXED.iter().map(|entry| vr_of(entry.0)).collect());
+
+/// A sequence that is kept and still open.
+#[derive(Debug)]
+struct OpenSequence {
+    tag: Tag,
+    items: Vec<Attributes>,
+}
+
+/// An item that is kept and still open, with what was going on around it.
+#[derive(Debug)]
+struct OpenItem {
+    outer: Attributes,
+    outer_charset: CharacterSets,
+}
+
+/// What was gathered so far.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    limits: ScanLimits,
+    /// Attributes of the innermost open item that is kept, or of the data set.
+    current: Attributes,
+    charset: CharacterSets,
+    sequences: Vec<OpenSequence>,
+    items: Vec<OpenItem>,
+    /// Containers that are open and not kept.
+    passing_over: usize,
+    /// Where in [`INDEXED`] the next root element is expected.
+    cursor: usize,
+    bytes_kept: usize,
+}
+
+impl Collector {
+    pub(crate) fn new(limits: ScanLimits) -> Self {
+        Self {
+            limits,
+            current: Attributes::with_capacity(48),
+            charset: CharacterSets::DEFAULT,
+            sequences: Vec::new(),
+            items: Vec::new(),
+            passing_over: 0,
+            cursor: 0,
+            bytes_kept: 0,
+        }
+    }
+
+    /// The attributes of the data set. What is still open is left out.
+    pub(crate) fn finish(mut self) -> Attributes {
+        if let Some(outermost) = self.items.into_iter().next() {
+            self.current = outermost.outer;
+        }
+        self.current
+    }
+
+    /// How many bytes of the value of `element` are needed; `None` where none is.
+    pub(crate) fn wants(&mut self, element: &Element) -> Option<u64> {
+        let kept = self.vr_kept(element)?;
+        let readable = is_text(kept) || numbers(kept, &[], false).is_some();
+        // A few bytes more than what is kept, so that the cut finds a whole character.
+        let most = u64::try_from(self.limits.text_bytes_max.saturating_add(8)).unwrap_or(u64::MAX);
+        readable.then(|| element.length().min(most))
+    }
+
+    /// The VR in which an element is kept, if it is.
+    fn vr_kept(&mut self, element: &Element) -> Option<Vr> {
+        if self.passing_over > 0 {
+            return None;
+        }
+        if !self.items.is_empty() {
+            return Some(element.vr);
+        }
+        let dictionary = self.indexed_vr(element.tag)?;
+        let same_class = is_text(element.vr) == is_text(dictionary) && element.vr != Vr::SQ;
+        Some(if same_class && is_text(dictionary) {
+            dictionary
+        } else {
+            element.vr
+        })
+    }
+
+    /// The dictionary's VR of a root element that the index keeps.
+    fn indexed_vr(&mut self, tag: Tag) -> Option<Vr> {
+        let behind = self.cursor.checked_sub(1).and_then(|at| INDEXED.get(at));
+        if behind.is_some_and(|entry| entry.0 >= tag) {
+            self.cursor = INDEXED.partition_point(|entry| entry.0 < tag);
+        }
+        while let Some(entry) = INDEXED.get(self.cursor) {
+            if entry.0 > tag {
+                return None;
+            }
+            let at = self.cursor;
+            self.cursor = at.saturating_add(1);
+            if entry.0 == tag {
+                return INDEXED_VRS.get(at).copied();
+            }
+        }
+        None
+    }
+
+    /// Takes the value of an element that is wanted.
+    pub(crate) fn take(&mut self, element: &Element, bytes: &[u8]) {
+        let Some(vr) = self.vr_kept(element) else {
+            return;
+        };
+        if element.tag == tags::SPECIFIC_CHARACTER_SET {
+            self.charset = CharacterSets::decode_term_list(bytes);
+        }
+        let value = match numbers(vr, bytes, element.big_endian) {
+            Some(text) => Value::Text(text),
+            None => self.text(vr, bytes),
+        };
+        let value = self.cut(value);
+        if !self.may_keep(element.tag, &value) {
+            return;
+        }
+        self.current.insert(element.tag, vr, value);
+    }
+
+    fn text(&self, vr: Vr, bytes: &[u8]) -> Value {
+        let charset = if is_charset_text(vr) {
+            &self.charset
+        } else {
+            &CharacterSets::DEFAULT
+        };
+        let decoded = charset.decode(vr, bytes);
+        let text = unpadded(vr, &decoded.text).into_owned();
+        if decoded.is_suspect {
+            Value::Suspect(text)
+        } else {
+            Value::Text(text)
+        }
+    }
+
+    /// Cuts a long text at a character.
+    fn cut(&self, mut value: Value) -> Value {
+        if let Value::Suspect(text) | Value::Text(text) = &mut value
+            && text.len() > self.limits.text_bytes_max
+        {
+            let mut end = self.limits.text_bytes_max;
+            while !text.is_char_boundary(end) {
+                end = end.saturating_sub(1);
+            }
+            text.truncate(end);
+        }
+        value
+    }
+
+    fn may_keep(&mut self, tag: Tag, value: &Value) -> bool {
+        let bytes = match value {
+            Value::Suspect(text) | Value::Text(text) => text.len(),
+            Value::Items(_) => 0,
+        };
+        let identifies = matches!(
+            tag,
+            tags::SOP_CLASS_UID
+                | tags::SOP_INSTANCE_UID
+                | tags::STUDY_INSTANCE_UID
+                | tags::SERIES_INSTANCE_UID
+        ) && self.items.is_empty();
+        // What an attribute costs beside its text.
+        let sum = self.bytes_kept.saturating_add(bytes).saturating_add(16);
+        if sum > self.limits.indexed_bytes_max {
+            return identifies;
+        }
+        self.bytes_kept = sum;
+        true
+    }
+
+    /// Follows the containers. Elements come through [`Self::wants`] and [`Self::take`].
+    pub(crate) fn on(&mut self, event: &Event) {
+        match event {
+            Event::Element(_) | Event::Fragment { .. } | Event::Trailing { .. } => {}
+            Event::FragmentsBegin(_) => self.passing_over = self.passing_over.saturating_add(1),
+            Event::FragmentsEnd { .. } => self.passing_over = self.passing_over.saturating_sub(1),
+            Event::ItemBegin { .. } => self.item_begins(),
+            Event::ItemEnd { .. } => self.item_ends(),
+            Event::SequenceBegin(element) => self.sequence_begins(element),
+            Event::SequenceEnd { .. } => self.sequence_ends(),
+        }
+    }
+
+    fn sequence_begins(&mut self, element: &Element) {
+        if self.vr_kept(element).is_none() {
+            self.passing_over = self.passing_over.saturating_add(1);
+            return;
+        }
+        self.sequences.push(OpenSequence {
+            tag: element.tag,
+            items: Vec::new(),
+        });
+    }
+
+    fn item_begins(&mut self) {
+        let full = self
+            .sequences
+            .last()
+            .is_none_or(|sequence| sequence.items.len() >= self.limits.indexed_items_max);
+        if self.passing_over > 0 || full {
+            self.passing_over = self.passing_over.saturating_add(1);
+            return;
+        }
+        self.items.push(OpenItem {
+            outer: std::mem::take(&mut self.current),
+            outer_charset: self.charset,
+        });
+    }
+
+    fn item_ends(&mut self) {
+        if self.passing_over > 0 {
+            self.passing_over = self.passing_over.saturating_sub(1);
+            return;
+        }
+        if let Some(open) = self.items.pop() {
+            let item = std::mem::replace(&mut self.current, open.outer);
+            self.charset = open.outer_charset;
+            if let Some(sequence) = self.sequences.last_mut() {
+                sequence.items.push(item);
+            }
+        }
+    }
+
+    fn sequence_ends(&mut self) {
+        if self.passing_over > 0 {
+            self.passing_over = self.passing_over.saturating_sub(1);
+            return;
+        }
+        if let Some(sequence) = self.sequences.pop() {
+            let value = Value::Items(sequence.items);
+            if self.may_keep(sequence.tag, &value) {
+                self.current.insert(sequence.tag, Vr::SQ, value);
+            }
+        }
+    }
+}

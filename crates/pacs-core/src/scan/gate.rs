@@ -1,0 +1,46 @@
+//! Says what may be handed to a reader that recurses and trusts lengths, as dicom-object does.
+
+use super::{Encoding, Event, ScanError, Scanner};
+use crate::limits::ScanLimits;
+
+/// Why a data set may not be handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GateError {
+    /// It is deflated: inflate it ([`super::inflate::inflate`]) and hand on what comes out.
+    #[error("data set is deflated")]
+    Deflated,
+    /// It can be read here, but has forms that other readers misread.
+    #[error("data set has irregular elements")]
+    Irregular,
+    /// It cannot be read.
+    #[error("data set cannot be read")]
+    Scan(#[from] ScanError),
+}
+
+/// Reads all of `data_set` and says whether a trusting reader is safe with it: every length fits what is
+/// there, nothing is nested too deep, all is in the one encoding, and nothing stands after its end.
+///
+/// # Errors
+/// [`GateError`]: it is not.
+pub fn check(data_set: &[u8], encoding: Encoding, limits: &ScanLimits) -> Result<(), GateError> {
+    if encoding == Encoding::Deflated {
+        return Err(GateError::Deflated);
+    }
+    let mut scanner = Scanner::new(data_set, encoding, limits);
+    let implicit = encoding == Encoding::ImplicitLittleEndian;
+    for event in scanner.by_ref() {
+        if let Event::SequenceBegin(element) = event? {
+            // The items of an UN are in another encoding than what is around them (PS3.5 6.2.2).
+            if element.written_vr.is_none() != implicit
+                || element.written_vr == Some(crate::tag::Vr::UN)
+            {
+                return Err(GateError::Irregular);
+            }
+        }
+    }
+    if scanner.irregularities() > 0 {
+        return Err(GateError::Irregular);
+    }
+    Ok(())
+}

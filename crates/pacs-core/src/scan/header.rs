@@ -1,0 +1,184 @@
+//! Reads the header of one element, whatever its sender thought of the VR (PS3.5 7.1).
+
+use super::Syntax;
+use super::dictionary::known_vr;
+use crate::tag::{Tag, Vr};
+
+/// The length that stands for "until the delimiter".
+pub(crate) const UNDEFINED: u32 = 0xFFFF_FFFF;
+
+/// The group of items and delimiters (PS3.5 7.5).
+pub(crate) const DELIMITER_GROUP: u16 = 0xFFFE;
+pub(crate) const ITEM: Tag = Tag(DELIMITER_GROUP, 0xE000);
+pub(crate) const ITEM_END: Tag = Tag(DELIMITER_GROUP, 0xE00D);
+pub(crate) const SEQUENCE_END: Tag = Tag(DELIMITER_GROUP, 0xE0DD);
+
+/// An element's header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    pub(crate) tag: Tag,
+    /// As written; `None` where none is.
+    pub(crate) vr: Option<Vr>,
+    pub(crate) length: u32,
+    /// Bytes of the header itself.
+    pub(crate) size: u8,
+    /// Whether it is not as the syntax demands.
+    pub(crate) irregular: bool,
+}
+
+/// Reads a header at the start of `bytes`; `None` where it needs more of them. `room` is how many bytes the
+/// container has from here, which may be more than are here yet.
+pub(crate) fn read(bytes: &[u8], syntax: Syntax, room: u64) -> Option<Header> {
+    let first: &[u8; 8] = bytes.first_chunk()?;
+    let [g0, g1, e0, e1, v0, v1, l0, l1] = *first;
+    let tag = syntax.tag([g0, g1, e0, e1]);
+    let implicit = Header {
+        tag,
+        vr: None,
+        length: syntax.u32([v0, v1, l0, l1]),
+        size: 8,
+        irregular: false,
+    };
+    if tag.group() == DELIMITER_GROUP {
+        return Some(implicit);
+    }
+    let written = written_vr([v0, v1]);
+    if syntax.explicit {
+        return match written {
+            Some((vr, Form::Short)) => Some(short(tag, Some(vr), syntax.u16([l0, l1]))),
+            Some((vr, Form::Long)) => long(bytes, tag, vr, syntax),
+            None => unknown_vr(bytes, implicit, syntax),
+        };
+    }
+    match written {
+        Some((vr, form)) if is_explicit_after_all(implicit, vr, form, syntax, bytes, room) => {
+            let header = match form {
+                Form::Short => short(tag, Some(vr), syntax.u16([l0, l1])),
+                Form::Long => long(bytes, tag, vr, syntax)?,
+            };
+            Some(Header {
+                irregular: true,
+                ..header
+            })
+        }
+        _ => Some(implicit),
+    }
+}
+
+fn short(tag: Tag, vr: Option<Vr>, length: u16) -> Header {
+    Header {
+        tag,
+        vr,
+        length: u32::from(length),
+        size: 8,
+        irregular: false,
+    }
+}
+
+fn long(bytes: &[u8], tag: Tag, vr: Vr, syntax: Syntax) -> Option<Header> {
+    let [_, _, _, _, _, _, _, _, a, b, c, d] = *bytes.first_chunk::<12>()?;
+    Some(Header {
+        tag,
+        vr: Some(vr),
+        length: syntax.u32([a, b, c, d]),
+        size: 12,
+        irregular: false,
+    })
+}
+
+/// An element in an explicit syntax whose VR is none that we know.
+fn unknown_vr(bytes: &[u8], implicit: Header, syntax: Syntax) -> Option<Header> {
+    let [_, _, _, _, v0, v1, l0, l1] = *bytes.first_chunk::<8>()?;
+    let tag = implicit.tag;
+    let header = match [v0, v1] {
+        // VRs of the future have the long form (PS3.5 7.1.2).
+        [b'A'..=b'Z', b'A'..=b'Z'] if [l0, l1] == [0, 0] => long(bytes, tag, Vr::UN, syntax)?,
+        // What senders write who do not know the VR, and garbled letters: the short form.
+        [b'A'..=b'Z', b'A'..=b'Z'] | [0, 0] | [b' ', b' '] | [b'?', b'?'] | [b'-', b'-'] => {
+            short(tag, Some(Vr::UN), syntax.u16([l0, l1]))
+        }
+        // An implicit element among explicit ones.
+        _ => implicit,
+    };
+    Some(Header {
+        irregular: true,
+        ..header
+    })
+}
+
+/// Whether an element in an implicit syntax is an explicit one: its length would spell a VR, and either that
+/// is the VR of the dictionary or only the explicit reading fits.
+fn is_explicit_after_all(
+    implicit: Header,
+    vr: Vr,
+    form: Form,
+    syntax: Syntax,
+    bytes: &[u8],
+    room: u64,
+) -> bool {
+    if syntax.big_endian {
+        return false;
+    }
+    if known_vr(implicit.tag) == Some(vr) {
+        return true;
+    }
+    let fits = |header: Header| {
+        header.length == UNDEFINED
+            || u64::from(header.length).saturating_add(u64::from(header.size)) <= room
+    };
+    if fits(implicit) {
+        return false;
+    }
+    match form {
+        Form::Short => true,
+        Form::Long => long(bytes, implicit.tag, vr, syntax).is_some_and(fits),
+    }
+}
+
+/// The two forms of explicit headers (PS3.5 7.1.2).
+#[derive(Clone, Copy)]
+enum Form {
+    Long,
+    Short,
+}
+
+const fn written_vr(letters: [u8; 2]) -> Option<(Vr, Form)> {
+    use Form::{Long, Short};
+    Some(match &letters {
+        b"AE" => (Vr::AE, Short),
+        b"AS" => (Vr::AS, Short),
+        b"AT" => (Vr::AT, Short),
+        b"CS" => (Vr::CS, Short),
+        b"DA" => (Vr::DA, Short),
+        b"DS" => (Vr::DS, Short),
+        b"DT" => (Vr::DT, Short),
+        b"FD" => (Vr::FD, Short),
+        b"FL" => (Vr::FL, Short),
+        b"IS" => (Vr::IS, Short),
+        b"LO" => (Vr::LO, Short),
+        b"LT" => (Vr::LT, Short),
+        b"OB" => (Vr::OB, Long),
+        b"OD" => (Vr::OD, Long),
+        b"OF" => (Vr::OF, Long),
+        b"OL" => (Vr::OL, Long),
+        b"OV" => (Vr::OV, Long),
+        b"OW" => (Vr::OW, Long),
+        b"PN" => (Vr::PN, Short),
+        b"SH" => (Vr::SH, Short),
+        b"SL" => (Vr::SL, Short),
+        b"SQ" => (Vr::SQ, Long),
+        b"SS" => (Vr::SS, Short),
+        b"ST" => (Vr::ST, Short),
+        b"SV" => (Vr::SV, Long),
+        b"TM" => (Vr::TM, Short),
+        b"UC" => (Vr::UC, Long),
+        b"UI" => (Vr::UI, Short),
+        b"UL" => (Vr::UL, Short),
+        b"UN" => (Vr::UN, Long),
+        b"UR" => (Vr::UR, Long),
+        b"US" => (Vr::US, Short),
+        b"UT" => (Vr::UT, Long),
+        b"UV" => (Vr::UV, Long),
+        _ => return None,
+    })
+}

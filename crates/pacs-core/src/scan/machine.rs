@@ -1,0 +1,633 @@
+//! The state of a scan: where it stands and what is open. It owns no bytes, so that it can wait for them.
+
+use super::dictionary::known_vr;
+use super::element::{Element, Event, is_pixel_data};
+use super::header::{self, DELIMITER_GROUP, Header, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
+use super::{ScanError, ScanLimits, Syntax};
+use crate::tag::{Tag, Vr};
+
+/// Bytes of a data set that are here now, and where they begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window<'a> {
+    pub(crate) base: u64,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Window<'a> {
+    /// What is here of the bytes from `start` to `end`, from their beginning on; empty where that is not here.
+    pub(crate) fn get(self, start: u64, end: u64) -> &'a [u8] {
+        let from = start
+            .checked_sub(self.base)
+            .and_then(|from| usize::try_from(from).ok());
+        let Some(rest) = from.and_then(|from| self.bytes.get(from..)) else {
+            return &[];
+        };
+        match usize::try_from(end.saturating_sub(start)) {
+            Ok(length) => rest.get(..length).unwrap_or(rest),
+            Err(_) => rest,
+        }
+    }
+}
+
+/// What one step came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Done,
+    Event(Event),
+    NeedMore,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Fragments,
+    Item,
+    Root,
+    Sequence,
+}
+
+/// One open container.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    kind: Kind,
+    /// Its end, or that of the innermost container around it that has one.
+    bound: u64,
+    /// Whether the end is its own.
+    defined: bool,
+    syntax: Syntax,
+}
+
+/// A scan in progress.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    limits: ScanLimits,
+    /// The containers around `top`.
+    stack: Vec<Frame>,
+    top: Frame,
+    /// Where the next header stands.
+    position: u64,
+    /// Bytes of the data set; `u64::MAX` while unknown.
+    total: u64,
+    sequences_open: usize,
+    elements: usize,
+    head_bytes: usize,
+    /// Where the last value began, for the message.
+    last_offset: u64,
+    stops_at_pixel_data: bool,
+    passed_pixel_data: bool,
+    /// Frames to close because the container at this height is damaged.
+    unwinding_to: Option<usize>,
+    irregularities: u64,
+    /// Set once the end or the pixel data is reached.
+    head_end: Option<u64>,
+}
+
+impl Machine {
+    pub(crate) fn new(syntax: Syntax, limits: ScanLimits, stops_at_pixel_data: bool) -> Self {
+        Self {
+            limits,
+            stack: Vec::new(),
+            top: Frame {
+                kind: Kind::Root,
+                bound: u64::MAX,
+                defined: false,
+                syntax,
+            },
+            position: 0,
+            total: u64::MAX,
+            sequences_open: 0,
+            elements: 0,
+            head_bytes: 0,
+            last_offset: 0,
+            stops_at_pixel_data,
+            passed_pixel_data: false,
+            unwinding_to: None,
+            irregularities: 0,
+            head_end: None,
+        }
+    }
+
+    /// Says how long the data set is.
+    pub(crate) fn set_total(&mut self, total: u64) {
+        self.total = total;
+    }
+
+    /// Where the next header stands; it may lie beyond what is here.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Sequences around the position.
+    pub(crate) fn depth(&self) -> usize {
+        self.sequences_open
+    }
+
+    /// How often something was read that is not as PS3.5 has it.
+    pub(crate) fn irregularities(&self) -> u64 {
+        self.irregularities
+    }
+
+    /// Where the head ended, once it has.
+    pub(crate) fn head_end(&self) -> Option<u64> {
+        self.head_end
+    }
+
+    /// Goes on to the next event.
+    pub(crate) fn step(&mut self, window: Window<'_>) -> Result<Step, ScanError> {
+        loop {
+            if let Some(step) = self.unwind() {
+                return Ok(step);
+            }
+            match self.advance(window) {
+                Ok(Some(step)) => return Ok(step),
+                Ok(None) => {}
+                Err(error) => self.recover(error)?,
+            }
+        }
+    }
+
+    /// Leaves a damaged container of known length behind.
+    fn recover(&mut self, error: ScanError) -> Result<(), ScanError> {
+        if !error.is_local() {
+            return Err(error);
+        }
+        self.irregular()?;
+        let height = if self.top.defined {
+            Some(self.stack.len())
+        } else {
+            self.stack.iter().rposition(|frame| frame.defined)
+        };
+        self.unwinding_to = Some(height.ok_or(error)?);
+        Ok(())
+    }
+
+    fn unwind(&mut self) -> Option<Step> {
+        let height = self.unwinding_to?;
+        if self.stack.len() > height {
+            return Some(Step::Event(self.close()));
+        }
+        self.unwinding_to = None;
+        self.position = self.top.bound;
+        None
+    }
+
+    fn irregular(&mut self) -> Result<(), ScanError> {
+        self.irregularities = self.irregularities.saturating_add(1);
+        self.count()
+    }
+
+    /// Counts an element or item.
+    fn count(&mut self) -> Result<(), ScanError> {
+        self.elements = self.elements.saturating_add(1);
+        if self.elements > self.limits.elements_max {
+            return Err(ScanError::Elements {
+                offset: self.position,
+            });
+        }
+        Ok(())
+    }
+
+    /// One step; `None` where there was nothing to tell.
+    fn advance(&mut self, window: Window<'_>) -> Result<Option<Step>, ScanError> {
+        let bound = self.top.bound.min(self.total);
+        if self.position >= bound {
+            return self.at_bound(bound).map(Some);
+        }
+        let bytes = window.get(self.position, bound);
+        match self.top.kind {
+            Kind::Fragments => self.fragment(bytes, bound),
+            Kind::Item | Kind::Root => self.element(bytes, bound),
+            Kind::Sequence => self.item(bytes, bound),
+        }
+    }
+
+    /// The container's end is reached, or that of one around it.
+    fn at_bound(&mut self, bound: u64) -> Result<Step, ScanError> {
+        if self.top.kind == Kind::Root {
+            if self.position > bound {
+                return Err(ScanError::Overrun {
+                    offset: self.last_offset,
+                });
+            }
+            self.head_end = Some(bound);
+            return Ok(Step::Done);
+        }
+        if !self.top.defined {
+            self.irregular()?;
+            // A delimiter may be missing at the end of an enclosing container, but not at the end of all.
+            if bound == self.total && self.top.kind != Kind::Fragments {
+                return Err(ScanError::Truncated { offset: bound });
+            }
+        }
+        Ok(Step::Event(self.close()))
+    }
+
+    /// Closes the innermost container.
+    fn close(&mut self) -> Event {
+        let offset = self.position;
+        let kind = self.top.kind;
+        if let Some(below) = self.stack.pop() {
+            self.top = below;
+        }
+        match kind {
+            Kind::Fragments => Event::FragmentsEnd {
+                offset,
+                closed: false,
+            },
+            Kind::Item | Kind::Root => Event::ItemEnd { offset },
+            Kind::Sequence => {
+                self.sequences_open = self.sequences_open.saturating_sub(1);
+                Event::SequenceEnd { offset }
+            }
+        }
+    }
+
+    fn open(&mut self, frame: Frame) {
+        self.stack.push(self.top);
+        self.top = frame;
+    }
+
+    /// More bytes are needed: wait, or find that there are none.
+    fn short(&self, bytes: &[u8], bound: u64) -> Result<Option<Step>, ScanError> {
+        let room = bound.saturating_sub(self.position);
+        if u64::try_from(bytes.len()).is_ok_and(|here| here < room) {
+            return Ok(Some(Step::NeedMore));
+        }
+        Err(ScanError::Truncated {
+            offset: self.position,
+        })
+    }
+
+    fn element(&mut self, bytes: &[u8], bound: u64) -> Result<Option<Step>, ScanError> {
+        let at_root = self.top.kind == Kind::Root;
+        if at_root
+            && self.stops_at_pixel_data
+            && let Some(tag) = bytes.first_chunk::<4>()
+            && is_pixel_data(self.top.syntax.tag(*tag))
+        {
+            self.head_end = Some(self.position);
+            return Ok(Some(Step::Done));
+        }
+        let room = bound.saturating_sub(self.position);
+        let Some(header) = header::read(bytes, self.top.syntax, room) else {
+            return match self.short(bytes, bound) {
+                Err(_) if at_root && self.is_trailing(bytes) => Ok(Some(self.trailing())),
+                other => other,
+            };
+        };
+        if header.tag.group() == DELIMITER_GROUP {
+            return self.delimiter_in_item(header);
+        }
+        if at_root && header.tag == Tag(0, 0) && self.position > 0 && bytes.starts_with(&[0; 8]) {
+            return Ok(Some(self.trailing()));
+        }
+        match self.value(header, bytes, bound) {
+            Err(error) if at_root && self.passed_pixel_data && error.is_local() => {
+                Ok(Some(self.trailing()))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether less than a header at the end of all is padding or garbage that may stand there.
+    fn is_trailing(&self, bytes: &[u8]) -> bool {
+        self.passed_pixel_data || bytes.iter().all(|&b| b == 0)
+    }
+
+    /// The rest is no data set any more.
+    fn trailing(&mut self) -> Step {
+        let offset = self.position;
+        self.irregularities = self.irregularities.saturating_add(1);
+        // In a stream the end is not known yet: it is here.
+        self.total = offset;
+        Step::Event(Event::Trailing { offset })
+    }
+
+    /// An item tag or delimiter where elements stand.
+    fn delimiter_in_item(&mut self, header: Header) -> Result<Option<Step>, ScanError> {
+        let offset = self.position;
+        let in_item = self.top.kind == Kind::Item;
+        if in_item && !self.top.defined {
+            match header.tag {
+                ITEM_END => {}
+                // The item's delimiter is missing; its sequence will see what stands here.
+                ITEM | SEQUENCE_END => self.irregular()?,
+                _ => return Err(ScanError::Structure { offset }),
+            }
+            let event = self.close();
+            if header.tag == ITEM_END {
+                self.skip(8);
+            }
+            return Ok(Some(Step::Event(event)));
+        }
+        if matches!(header.tag, ITEM_END | SEQUENCE_END) && header.length == 0 {
+            // A stray delimiter ends nothing.
+            self.irregular()?;
+            self.skip(8);
+            return Ok(None);
+        }
+        Err(ScanError::Structure { offset })
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        self.position = self.position.saturating_add(bytes);
+    }
+
+    /// The value of an element: a leaf, a sequence or fragments.
+    fn value(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        bound: u64,
+    ) -> Result<Option<Step>, ScanError> {
+        let offset = self.position;
+        let start = offset.saturating_add(u64::from(header.size));
+        let vr = match header.vr {
+            Some(vr) if vr != Vr::UN => vr,
+            _ => known_vr(header.tag).unwrap_or(Vr::UN),
+        };
+        let length_defined = header.length != UNDEFINED;
+        let end = if length_defined {
+            start.saturating_add(u64::from(header.length))
+        } else {
+            start
+        };
+        if end > bound {
+            return Err(ScanError::Overrun { offset });
+        }
+        // The value of an UN is implicit VR little endian whatever is around it (PS3.5 6.2.2).
+        let syntax = match header.vr {
+            Some(Vr::UN) => Syntax::IMPLICIT_LITTLE,
+            None => Syntax {
+                explicit: false,
+                ..self.top.syntax
+            },
+            Some(_) => Syntax {
+                explicit: true,
+                ..self.top.syntax
+            },
+        };
+        let element = Element {
+            tag: header.tag,
+            vr,
+            written_vr: header.vr,
+            offset,
+            value: start..end,
+            length_defined,
+            big_endian: syntax.big_endian,
+        };
+        if !length_defined {
+            return self.value_until_delimiter(element, syntax, header.irregular);
+        }
+        if vr == Vr::SQ {
+            let after = bytes.get(usize::from(header.size)..).unwrap_or(&[]);
+            let content = Content::of(after, header.length, syntax);
+            return self.sequence_of_known_length(element, content, header.irregular);
+        }
+        self.leaf(element, header.irregular)
+    }
+
+    fn leaf(&mut self, element: Element, irregular: bool) -> Result<Option<Step>, ScanError> {
+        self.count()?;
+        if irregular {
+            self.irregularities = self.irregularities.saturating_add(1);
+        }
+        self.last_offset = element.offset;
+        self.position = element.value.end;
+        let length = usize::try_from(element.length()).unwrap_or(usize::MAX);
+        if self.top.kind == Kind::Root && is_pixel_data(element.tag) {
+            self.passed_pixel_data = true;
+        } else if length < self.limits.bulk_bytes_min {
+            self.charge(length)?;
+        }
+        Ok(Some(Step::Event(Event::Element(element))))
+    }
+
+    /// Adds to the bytes of the head.
+    fn charge(&mut self, bytes: usize) -> Result<(), ScanError> {
+        self.head_bytes = self.head_bytes.saturating_add(bytes);
+        if self.head_bytes > self.limits.head_bytes_max {
+            return Err(ScanError::HeadBytes {
+                offset: self.last_offset,
+            });
+        }
+        Ok(())
+    }
+
+    fn value_until_delimiter(
+        &mut self,
+        element: Element,
+        syntax: Syntax,
+        irregular: bool,
+    ) -> Result<Option<Step>, ScanError> {
+        let is_fragments = is_pixel_data(element.tag)
+            || matches!(
+                element.vr,
+                Vr::OB | Vr::OD | Vr::OF | Vr::OL | Vr::OV | Vr::OW
+            );
+        if !is_fragments {
+            return self.sequence(element, syntax, irregular);
+        }
+        self.count()?;
+        if irregular {
+            self.irregularities = self.irregularities.saturating_add(1);
+        }
+        if self.top.kind == Kind::Root && is_pixel_data(element.tag) {
+            self.passed_pixel_data = true;
+        }
+        self.last_offset = element.offset;
+        self.position = element.value.start;
+        self.open(Frame {
+            kind: Kind::Fragments,
+            bound: self.top.bound,
+            defined: false,
+            syntax: self.top.syntax,
+        });
+        Ok(Some(Step::Event(Event::FragmentsBegin(element))))
+    }
+
+    fn sequence_of_known_length(
+        &mut self,
+        mut element: Element,
+        content: Content,
+        irregular: bool,
+    ) -> Result<Option<Step>, ScanError> {
+        match content {
+            Content::Items(syntax) => self.sequence(element, syntax, irregular),
+            Content::Other => {
+                element.vr = Vr::UN;
+                self.leaf(element, true)
+            }
+            Content::NotHere => {
+                if self.total == u64::MAX {
+                    Ok(Some(Step::NeedMore))
+                } else {
+                    Err(ScanError::Overrun {
+                        offset: element.offset,
+                    })
+                }
+            }
+        }
+    }
+
+    fn sequence(
+        &mut self,
+        element: Element,
+        syntax: Syntax,
+        irregular: bool,
+    ) -> Result<Option<Step>, ScanError> {
+        self.count()?;
+        if irregular {
+            self.irregularities = self.irregularities.saturating_add(1);
+        }
+        if self.sequences_open >= self.limits.depth_max {
+            return Err(ScanError::Depth {
+                offset: element.offset,
+            });
+        }
+        self.sequences_open = self.sequences_open.saturating_add(1);
+        self.last_offset = element.offset;
+        self.position = element.value.start;
+        let bound = if element.length_defined {
+            element.value.end
+        } else {
+            self.top.bound
+        };
+        self.open(Frame {
+            kind: Kind::Sequence,
+            bound,
+            defined: element.length_defined,
+            syntax,
+        });
+        Ok(Some(Step::Event(Event::SequenceBegin(element))))
+    }
+
+    /// An item, or the end of the sequence.
+    fn item(&mut self, bytes: &[u8], bound: u64) -> Result<Option<Step>, ScanError> {
+        let Some((tag, length)) = self.item_header(bytes) else {
+            return self.short(bytes, bound);
+        };
+        let offset = self.position;
+        match tag {
+            ITEM => {
+                self.count()?;
+                let content = offset.saturating_add(8);
+                let mut frame = Frame {
+                    kind: Kind::Item,
+                    defined: length != UNDEFINED,
+                    ..self.top
+                };
+                if frame.defined {
+                    frame.bound = content.saturating_add(u64::from(length));
+                    if frame.bound > bound {
+                        return Err(ScanError::Overrun { offset });
+                    }
+                }
+                self.last_offset = offset;
+                self.position = content;
+                self.charge(8)?;
+                self.open(frame);
+                Ok(Some(Step::Event(Event::ItemBegin { offset, content })))
+            }
+            SEQUENCE_END => {
+                let defined = self.top.defined;
+                let event = self.close();
+                if defined {
+                    self.irregular()?;
+                    self.position = bound;
+                } else {
+                    self.skip(8);
+                }
+                Ok(Some(Step::Event(event)))
+            }
+            ITEM_END => {
+                self.irregular()?;
+                self.skip(8);
+                Ok(None)
+            }
+            _ => Err(ScanError::Structure { offset }),
+        }
+    }
+
+    fn item_header(&self, bytes: &[u8]) -> Option<(Tag, u32)> {
+        let [g0, g1, e0, e1, l0, l1, l2, l3] = *bytes.first_chunk::<8>()?;
+        let syntax = self.top.syntax;
+        Some((syntax.tag([g0, g1, e0, e1]), syntax.u32([l0, l1, l2, l3])))
+    }
+
+    /// A fragment, or the end of them.
+    fn fragment(&mut self, bytes: &[u8], bound: u64) -> Result<Option<Step>, ScanError> {
+        let Some((tag, length)) = self.item_header(bytes) else {
+            return match self.short(bytes, bound) {
+                // The rest is too short to be a fragment: the pixel data was cut.
+                Err(_) => {
+                    self.irregular()?;
+                    let event = self.close();
+                    Ok(Some(Step::Event(event)))
+                }
+                other => other,
+            };
+        };
+        let offset = self.position;
+        match tag {
+            ITEM if length != UNDEFINED => {
+                let start = offset.saturating_add(8);
+                let end = start.saturating_add(u64::from(length));
+                if end > bound {
+                    return Err(ScanError::Overrun { offset });
+                }
+                self.last_offset = offset;
+                self.position = end;
+                Ok(Some(Step::Event(Event::Fragment {
+                    offset,
+                    value: start..end,
+                })))
+            }
+            SEQUENCE_END => {
+                let _ = self.close();
+                self.skip(8);
+                Ok(Some(Step::Event(Event::FragmentsEnd {
+                    offset: self.position,
+                    closed: true,
+                })))
+            }
+            _ => {
+                self.irregular()?;
+                let event = self.close();
+                Ok(Some(Step::Event(event)))
+            }
+        }
+    }
+}
+
+/// What stands where a sequence of known length should have its first item.
+enum Content {
+    Items(Syntax),
+    NotHere,
+    Other,
+}
+
+impl Content {
+    fn of(bytes: &[u8], length: u32, syntax: Syntax) -> Self {
+        if length == 0 {
+            return Self::Items(syntax);
+        }
+        let Some(first) = bytes.first_chunk::<4>() else {
+            return if length < 8 {
+                Self::Other
+            } else {
+                Self::NotHere
+            };
+        };
+        let little = Syntax {
+            big_endian: false,
+            ..syntax
+        };
+        if matches!(syntax.tag(*first), ITEM | SEQUENCE_END | ITEM_END) {
+            Self::Items(syntax)
+        } else if little.tag(*first) == ITEM {
+            Self::Items(little)
+        } else {
+            Self::Other
+        }
+    }
+}
