@@ -30,6 +30,8 @@ pub enum Model {
 /// How a key matches (PS3.4 C.2.2.2). `Debug` shows kinds and no values.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Matching {
+    /// Any of these: the values of a key, each matched in its own way. UIDs stand in a [`Self::UidList`].
+    AnyOf(Vec<Self>),
     /// From and to, both inclusive; an absent bound is open (C.2.2.2.5).
     Range {
         /// First value that matches.
@@ -102,6 +104,7 @@ pub enum QueryError {
 impl std::fmt::Debug for Matching {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::AnyOf(alternatives) => f.debug_tuple("AnyOf").field(alternatives).finish(),
             Self::Range { .. } => f.write_str("Range"),
             Self::Sequence(keys) => f.debug_tuple("Sequence").field(keys).finish(),
             Self::SingleValue(_) => f.write_str("SingleValue"),
