@@ -1,0 +1,440 @@
+//! The model of an index: everything in one vector, every answer computed from it anew.
+//!
+//! It is what the contract of [`super::Index`] says, in the plainest code that says it; other backends are held
+//! against it. It keeps nothing across a restart and is slow with more than some thousand instances: for
+//! tests and for archives that live as long as their process.
+
+use super::{
+    Applied, Change, ChangeKind, ChangeNumber, Digest, DurableContent, Index, IndexError,
+    LogPosition, LogRecord, Match, Staged, StoredInstance, Target, answer,
+};
+use async_trait::async_trait;
+use pacs_core::matching::Matcher;
+use pacs_core::tag::tags;
+use pacs_core::{Attributes, Level, Query, SeriesUid, SopInstanceUid, StudyUid, Vr};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An [`Index`] in memory. Clones share their content.
+#[derive(Debug, Default, Clone)]
+pub struct MemoryIndex {
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryIndex {
+    /// An index of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is made on a copy, so that a panic elsewhere cannot have left half of one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default, Clone)]
+struct State {
+    versions: Vec<Version>,
+    changes: Vec<Change>,
+    position: LogPosition,
+}
+
+#[derive(Debug, Clone)]
+struct Version {
+    stored: StoredInstance,
+    /// Whether it is the first under its UID.
+    served: bool,
+    hidden: bool,
+}
+
+impl Version {
+    fn visible(&self) -> bool {
+        self.served && !self.hidden
+    }
+
+    fn names(&self, target: &Target) -> bool {
+        let instance = &self.stored.instance;
+        match target {
+            Target::Instance(uid) => instance.instance == *uid,
+            Target::Series(uid) => instance.series == *uid,
+            Target::Study(uid) => instance.study == *uid,
+        }
+    }
+}
+
+impl State {
+    fn apply(&mut self, record: LogRecord) -> Applied {
+        match record {
+            LogRecord::Instance(stored) => self.receive(*stored),
+            LogRecord::Hide { target, .. } => self.turn(&target, true),
+            LogRecord::Restore { target } => self.turn(&target, false),
+        }
+    }
+
+    fn receive(&mut self, stored: StoredInstance) -> Applied {
+        let known: Vec<&Version> = self
+            .versions
+            .iter()
+            .filter(|v| v.stored.instance.instance == stored.instance.instance)
+            .collect();
+        if known.iter().any(|v| v.stored.digest == stored.digest) {
+            return Applied::Same;
+        }
+        let served = known.is_empty();
+        let version = u32::try_from(known.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        let kind = if served {
+            ChangeKind::Received
+        } else {
+            ChangeKind::Conflicted
+        };
+        let change = self.note(kind, &stored);
+        self.versions.push(Version {
+            stored,
+            served,
+            hidden: false,
+        });
+        if served {
+            Applied::New { change }
+        } else {
+            Applied::Conflict { change, version }
+        }
+    }
+
+    fn turn(&mut self, target: &Target, hidden: bool) -> Applied {
+        let kind = if hidden {
+            ChangeKind::Hidden
+        } else {
+            ChangeKind::Restored
+        };
+        let mut moved = Vec::new();
+        for version in &mut self.versions {
+            if version.served && version.hidden != hidden && version.names(target) {
+                version.hidden = hidden;
+                moved.push(version.stored.clone());
+            }
+        }
+        for stored in &moved {
+            self.note(kind, stored);
+        }
+        Applied::Moved {
+            instances_count: moved.len() as u64,
+        }
+    }
+
+    fn note(&mut self, kind: ChangeKind, stored: &StoredInstance) -> ChangeNumber {
+        let number = ChangeNumber(self.changes.len() as u64 + 1);
+        self.changes.push(Change {
+            number,
+            kind,
+            instance: stored.instance.instance.clone(),
+            series: stored.instance.series.clone(),
+            study: stored.instance.study.clone(),
+        });
+        number
+    }
+
+    fn studies(&self) -> Vec<StudyView<'_>> {
+        let mut studies: Vec<StudyView<'_>> = Vec::new();
+        for version in &self.versions {
+            let instance = &version.stored.instance;
+            let known = studies.iter().position(|s| s.uid() == &instance.study);
+            let at = known.unwrap_or_else(|| {
+                studies.push(StudyView {
+                    first: version,
+                    series: Vec::new(),
+                });
+                studies.len() - 1
+            });
+            if let Some(study) = studies.get_mut(at) {
+                study.add(version);
+            }
+        }
+        studies
+    }
+
+    /// What matches, in order: its attributes and its visible instances.
+    fn found(&self, query: &Query) -> Vec<(Attributes, Vec<&Version>)> {
+        let matcher = Matcher::new(query);
+        let mut found = self.entities(query.level);
+        found.retain(|(attributes, visible)| !visible.is_empty() && matcher.matches(attributes));
+        found
+    }
+
+    fn entities(&self, level: Level) -> Vec<(Attributes, Vec<&Version>)> {
+        let studies = self.studies();
+        let mut entities = Vec::new();
+        let mut patients = BTreeSet::new();
+        for study in &studies {
+            let key = study.patient();
+            let of_patient: Vec<&StudyView<'_>> =
+                studies.iter().filter(|s| s.patient() == key).collect();
+            let related = related_to_patient(&of_patient);
+            if level == Level::Patient {
+                if patients.insert(key) {
+                    let mut attributes = study.attributes_of(Level::Patient);
+                    attributes.extend(&related);
+                    let visible = of_patient.iter().flat_map(|s| s.visible()).collect();
+                    entities.push((attributes, visible));
+                }
+                continue;
+            }
+            let mut of_study = study.attributes();
+            of_study.extend(&related);
+            if level == Level::Study {
+                entities.push((of_study, study.visible().collect()));
+                continue;
+            }
+            for series in &study.series {
+                let mut of_series = of_study.clone();
+                of_series.extend(&series.attributes());
+                if level == Level::Series {
+                    entities.push((of_series, series.visible().collect()));
+                    continue;
+                }
+                for version in series.visible() {
+                    let mut of_instance = of_series.clone();
+                    of_instance.extend(&answer::instance_attributes(&version.stored.instance));
+                    entities.push((of_instance, vec![version]));
+                }
+            }
+        }
+        entities
+    }
+}
+
+/// A study as its instances show it.
+#[derive(Debug)]
+struct StudyView<'a> {
+    first: &'a Version,
+    series: Vec<SeriesView<'a>>,
+}
+
+/// A series of a study as its instances show it.
+#[derive(Debug)]
+struct SeriesView<'a> {
+    first: &'a Version,
+    versions: Vec<&'a Version>,
+}
+
+impl<'a> StudyView<'a> {
+    fn uid(&self) -> &'a StudyUid {
+        &self.first.stored.instance.study
+    }
+
+    fn add(&mut self, version: &'a Version) {
+        let uid = &version.stored.instance.series;
+        match self.series.iter_mut().find(|s| s.uid() == uid) {
+            Some(series) => series.versions.push(version),
+            None => self.series.push(SeriesView {
+                first: version,
+                versions: vec![version],
+            }),
+        }
+    }
+
+    fn visible(&self) -> impl Iterator<Item = &'a Version> {
+        self.series.iter().flat_map(SeriesView::visible)
+    }
+
+    fn visible_series(&self) -> impl Iterator<Item = &SeriesView<'a>> {
+        self.series.iter().filter(|s| s.visible().next().is_some())
+    }
+
+    fn attributes_of(&self, level: Level) -> Attributes {
+        self.first.stored.instance.attributes_of(level)
+    }
+
+    fn patient(&self) -> answer::PatientKey {
+        answer::PatientKey::of(&self.attributes_of(Level::Patient))
+    }
+
+    fn attributes(&self) -> Attributes {
+        let mut attributes = self.attributes_of(Level::Patient);
+        attributes.extend(&self.attributes_of(Level::Study));
+        attributes.insert_text(tags::STUDY_INSTANCE_UID, Vr::UI, self.uid().as_str());
+        let modalities = self
+            .visible_series()
+            .filter_map(|s| s.first.stored.instance.attributes.text(tags::MODALITY));
+        let classes = self.visible().map(|v| v.stored.instance.sop_class.as_str());
+        let (modalities, classes) = (answer::set_of(modalities), answer::set_of(classes));
+        answer::put_set(&mut attributes, tags::MODALITIES_IN_STUDY, &modalities);
+        answer::put_set(&mut attributes, tags::SOP_CLASSES_IN_STUDY, &classes);
+        let series_count = self.visible_series().count() as u64;
+        let instances_count = self.visible().count() as u64;
+        answer::put_count(
+            &mut attributes,
+            tags::NUMBER_OF_STUDY_RELATED_SERIES,
+            series_count,
+        );
+        answer::put_count(
+            &mut attributes,
+            tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
+            instances_count,
+        );
+        answer::put_availability(&mut attributes);
+        attributes
+    }
+}
+
+impl<'a> SeriesView<'a> {
+    fn uid(&self) -> &'a SeriesUid {
+        &self.first.stored.instance.series
+    }
+
+    fn visible(&self) -> impl Iterator<Item = &'a Version> {
+        self.versions.iter().copied().filter(|v| v.visible())
+    }
+
+    fn attributes(&self) -> Attributes {
+        let mut attributes = self.first.stored.instance.attributes_of(Level::Series);
+        attributes.insert_text(tags::SERIES_INSTANCE_UID, Vr::UI, self.uid().as_str());
+        answer::put_count(
+            &mut attributes,
+            tags::NUMBER_OF_SERIES_RELATED_INSTANCES,
+            self.visible().count() as u64,
+        );
+        attributes
+    }
+}
+
+fn related_to_patient(studies: &[&StudyView<'_>]) -> Attributes {
+    let visible = |s: &&&StudyView<'_>| s.visible().next().is_some();
+    let studies_count = studies.iter().filter(visible).count() as u64;
+    let series_count = studies.iter().flat_map(|s| s.visible_series()).count() as u64;
+    let instances_count = studies.iter().flat_map(|s| s.visible()).count() as u64;
+    let mut related = Attributes::new();
+    for (tag, count) in [
+        (tags::NUMBER_OF_PATIENT_RELATED_STUDIES, studies_count),
+        (tags::NUMBER_OF_PATIENT_RELATED_SERIES, series_count),
+        (tags::NUMBER_OF_PATIENT_RELATED_INSTANCES, instances_count),
+    ] {
+        answer::put_count(&mut related, tag, count);
+    }
+    related
+}
+
+#[derive(Debug)]
+struct StagedInMemory {
+    index: MemoryIndex,
+    next: State,
+    applied: Vec<Applied>,
+}
+
+#[async_trait]
+impl Staged for StagedInMemory {
+    async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError> {
+        content.covers(self.next.position)?;
+        *self.index.state() = self.next;
+        Ok(self.applied)
+    }
+}
+
+#[async_trait]
+impl Index for MemoryIndex {
+    async fn stage(
+        &self,
+        records: Vec<LogRecord>,
+        end: LogPosition,
+    ) -> Result<Box<dyn Staged>, IndexError> {
+        let mut next = self.state().clone();
+        let applied = records.into_iter().map(|r| next.apply(r)).collect();
+        next.position = end;
+        Ok(Box::new(StagedInMemory {
+            index: self.clone(),
+            next,
+            applied,
+        }))
+    }
+
+    async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError> {
+        Ok(self
+            .state()
+            .versions
+            .iter()
+            .any(|v| v.stored.instance.instance == *instance && v.stored.digest == *digest))
+    }
+
+    async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError> {
+        let state = self.state();
+        let found = state.found(query);
+        if found.len() > limit_count {
+            return Err(IndexError::TooMany { limit_count });
+        }
+        let asked = answer::asked(query);
+        Ok(found
+            .into_iter()
+            .map(|(mut attributes, _)| {
+                attributes.retain(|a| asked.contains(&a.tag));
+                Match { attributes }
+            })
+            .collect())
+    }
+
+    async fn select(
+        &self,
+        query: &Query,
+        limit_count: usize,
+    ) -> Result<Vec<StoredInstance>, IndexError> {
+        let state = self.state();
+        let found = state.found(query);
+        if found
+            .iter()
+            .map(|(_, visible)| visible.len())
+            .sum::<usize>()
+            > limit_count
+        {
+            return Err(IndexError::TooMany { limit_count });
+        }
+        Ok(found
+            .into_iter()
+            .flat_map(|(_, visible)| visible)
+            .map(|v| answer::without_levels_above(&v.stored))
+            .collect())
+    }
+
+    async fn changes(
+        &self,
+        after: ChangeNumber,
+        count_max: usize,
+    ) -> Result<Vec<Change>, IndexError> {
+        Ok(self
+            .state()
+            .changes
+            .iter()
+            .filter(|c| c.number > after)
+            .take(count_max)
+            .cloned()
+            .collect())
+    }
+
+    async fn entries(
+        &self,
+        after: u64,
+        count_max: usize,
+    ) -> Result<Vec<(u64, StoredInstance)>, IndexError> {
+        Ok((1..)
+            .zip(&self.state().versions)
+            .filter(|(number, _)| *number > after)
+            .take(count_max)
+            .map(|(number, v)| (number, answer::without_levels_above(&v.stored)))
+            .collect())
+    }
+
+    async fn durable_position(&self) -> Result<LogPosition, IndexError> {
+        // Nothing outlives the process, and within it nothing committed is ever lost.
+        Ok(self.state().position)
+    }
+
+    async fn flush(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), IndexError> {
+        *self.state() = State::default();
+        Ok(())
+    }
+}
