@@ -7,6 +7,7 @@
 pub mod corpus;
 pub mod crash;
 pub mod peers;
+pub mod samples;
 pub mod server;
 pub mod wire;
 pub mod workspace;

@@ -55,6 +55,15 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
 }
 
+/// What every server is told, unless a test tells it something else.
+const DEFAULTS: [(&str, &str); 5] = [
+    ("--config", "pacs.toml"),
+    ("--data", "data"),
+    ("--dicom", "127.0.0.1:0"),
+    ("--http", "127.0.0.1:0"),
+    ("--ae-title", "PACS"),
+];
+
 impl Options {
     /// The arguments and the environment of a server whose home is `home`.
     fn command(&self, home: &Path) -> Command {
@@ -65,17 +74,14 @@ impl Options {
             .clone()
             .unwrap_or_else(|| workspace::binary("pacs-server"));
         let mut command = Command::new(binary);
+        // An option may stand on a command line once, so a default gives way to an argument.
+        for (name, value) in DEFAULTS {
+            if !self.arguments.iter().any(|argument| argument == name) {
+                command.args([name, value]);
+            }
+        }
         command
             .current_dir(home)
-            .args(["--config", "pacs.toml", "--data", "data"])
-            .args([
-                "--dicom",
-                "127.0.0.1:0",
-                "--http",
-                "127.0.0.1:0",
-                "--ae-title",
-                "PACS",
-            ])
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -135,7 +141,8 @@ impl Server {
     /// When it does not become ready; the message holds its log.
     #[must_use]
     pub fn start_in(home: TempDir, options: Options) -> Self {
-        let (child, dicom, http, log) = spawn(&options, home.path());
+        let (child, dicom, http, log) =
+            spawn(&options, home.path()).unwrap_or_else(|log| panic!("{NOT_READY}:\n{log}"));
         Self {
             child,
             dicom,
@@ -250,9 +257,51 @@ impl Server {
     }
 
     /// Starts it again on the same folder, after it has ended.
+    ///
+    /// # Panics
+    /// When it does not become ready; the message holds its log.
     pub fn restart(&mut self) {
-        let (child, dicom, http, log) = spawn(&self.options, self.home.path());
+        self.try_restart()
+            .unwrap_or_else(|log| panic!("{NOT_READY}:\n{log}"));
+    }
+
+    /// Starts it again on the same folder, after it has ended.
+    ///
+    /// # Errors
+    /// Its log, when it does not become ready.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        let (child, dicom, http, log) = spawn(&self.options, self.home.path())?;
         (self.child, self.dicom, self.http, self.log) = (child, dicom, http, log);
+        Ok(())
+    }
+
+    /// Sets the binary of the next start; the ordinary server when `None`.
+    pub fn set_binary(&mut self, binary: Option<PathBuf>) {
+        self.options.binary = binary;
+    }
+
+    /// Sets an environment variable of the next start, or removes it.
+    pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
+        self.options.environment.retain(|(known, _)| known != name);
+        if let Some(value) = value {
+            self.options
+                .environment
+                .push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Starts it again and kills it after `delay`, ready or not: a crash during recovery.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn restart_and_kill_after(&mut self, delay: Duration) {
+        let mut command = self.options.command(self.home.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the server runs");
+        // The delay is the random moment of the crash, not a wait for something.
+        std::thread::sleep(delay);
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a killed server can be waited for");
     }
 
     /// The same server with other options, after it has ended.
@@ -333,7 +382,12 @@ impl Drop for Server {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            eprintln!("the log of the server:\n{}", self.log());
+            self.home.disable_cleanup(true);
+            eprintln!(
+                "the folder of the server is kept: {}",
+                self.home.path().display()
+            );
+            eprintln!("its log:\n{}", self.log());
         }
     }
 }
@@ -395,12 +449,17 @@ pub fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
     )
 }
 
-fn spawn(options: &Options, home: &Path) -> (Child, SocketAddr, SocketAddr, Arc<Log>) {
+const NOT_READY: &str = "the server did not become ready";
+
+type Running = (Child, SocketAddr, SocketAddr, Arc<Log>);
+
+/// Starts a server and waits until it is ready; its log when it does not become so.
+fn spawn(options: &Options, home: &Path) -> Result<Running, String> {
     let mut child = options.command(home).spawn().expect("the server runs");
     let log = Arc::new(Log::default());
     let errors = child.stderr.take().expect("piped");
     let shared = Arc::clone(&log);
-    std::thread::spawn(move || {
+    let log_reader = std::thread::spawn(move || {
         for line in BufReader::new(errors).lines().map_while(Result::ok) {
             let mut text = shared.text.lock().expect("the log is whole");
             text.push_str(&line);
@@ -415,11 +474,11 @@ fn spawn(options: &Options, home: &Path) -> (Child, SocketAddr, SocketAddr, Arc<
         let Ok(line) = output.recv_timeout(left) else {
             child.kill().ok();
             child.wait().ok();
-            let log = log.text.lock().expect("the log is whole");
-            panic!("the server did not become ready:\n{log}");
+            log_reader.join().expect("the reader ends with its pipe");
+            return Err(log.text.lock().expect("the log is whole").clone());
         };
         if let Some((dicom, http)) = ready_line(&line) {
-            return (child, dicom, http, log);
+            return Ok((child, dicom, http, log));
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1000)]
     kills: u32,
     /// Longest time between the start of the senders and a kill, in milliseconds
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = 400)]
     wait_ms_max: u64,
     /// Seed of the random moments and data; taken from the clock when absent, and printed
     #[arg(long)]

@@ -1,0 +1,25 @@
+//! Kill -9: thirty kills at random moments, and one crash at every named step.
+//!
+//! `cargo xtask crash` runs the same campaign a thousand times; its seed is printed.
+
+use std::time::Duration;
+
+use pacs_tests::crash::{Plan, run};
+
+#[test]
+fn nothing_acknowledged_is_lost_in_thirty_kills_and_a_crash_at_every_step() {
+    let plan = Plan {
+        kills: 30,
+        wait_max: Duration::from_millis(900),
+        seed: 20_261_125,
+        rounds_per_step: 1,
+    };
+
+    let report = run(&plan);
+
+    assert_eq!(report.kills, 30);
+    assert!(
+        report.acknowledged > 100,
+        "the senders hardly sent anything: {report:?}"
+    );
+}

@@ -1,0 +1,179 @@
+//! Orthanc as a whole archive beside ours: it stores to us, moves from us, and takes our moves.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use pacs_tests::peers::{Listener, free_port, orthanc, run};
+use pacs_tests::samples::{Slice, write_study};
+use pacs_tests::server::{Options, RemoteAe, Server};
+use pacs_tests::wire::{Context, Keys, digest, identifier::tag, uid};
+use pacs_tests::workspace;
+use serde_json::{Value, json};
+
+/// An Orthanc with an empty archive of its own.
+struct Orthanc {
+    // Dropped before its folder.
+    _process: Listener,
+    dicom: u16,
+    http: SocketAddr,
+    _home: tempfile::TempDir,
+}
+
+impl Orthanc {
+    /// Starts one that knows our server, titled `PACS`, at `our_port`; `None` when not installed.
+    fn start(dicom: u16, our_port: u16) -> Option<Self> {
+        let program = orthanc()?;
+        let home = workspace::temporary_folder();
+        let http = free_port();
+        let storage = home.path().join("db");
+        let config = json!({
+            "Name": "peer", "StorageDirectory": storage, "IndexDirectory": storage,
+            "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http,
+            "DicomCheckCalledAet": false, "RemoteAccessAllowed": false,
+            "AuthenticationEnabled": false, "DicomAlwaysAllowStore": true,
+            "DicomAlwaysAllowFind": true, "DicomAlwaysAllowMove": true, "Plugins": [],
+            "DicomModalities": { "ours": ["PACS", "127.0.0.1", our_port] },
+        });
+        let file = home.path().join("orthanc.json");
+        std::fs::write(&file, config.to_string()).expect("a file");
+        let mut command = Command::new(program);
+        command.arg(&file).env("TCP_NODELAY", "1");
+        let mut process = Listener::start(&mut command, http);
+        process.wait_until_open(dicom);
+        let http = process.address();
+        Some(Self {
+            _process: process,
+            dicom,
+            http,
+            _home: home,
+        })
+    }
+
+    /// The AE by which our server knows it.
+    fn remote(&self) -> RemoteAe {
+        RemoteAe::new("ORTHANC", ([127, 0, 0, 1], self.dicom).into())
+    }
+
+    /// One request to its REST interface; JSON in and out.
+    fn rest(&self, method: &str, path: &str, body: &[u8]) -> Value {
+        let mut stream = TcpStream::connect(self.http).expect("Orthanc's HTTP port is open");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .expect("a timeout");
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
+            self.http,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("a request");
+        stream.write_all(body).expect("a request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains(" 200 "), "{method} {path}: {answer}");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    fn instance_count(&self) -> usize {
+        self.rest("GET", "/instances", b"")
+            .as_array()
+            .expect("a list")
+            .len()
+    }
+}
+
+/// The digests of everything our server gives back of study 1, sorted.
+fn digests_held(server: &Server) -> Vec<String> {
+    let mut association = server
+        .associate(vec![
+            Context::new(uid::STUDY_ROOT_GET, uid::IMPLICIT_LITTLE_ENDIAN),
+            Context::receiving(uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN),
+        ])
+        .expect("an association");
+    let keys = Keys::at("STUDY").with(tag::STUDY, &Slice::new(1, 1).study);
+    let (_, received) = association.get(&keys).expect("C-GET is answered");
+    association.release().expect("a release in order");
+    let mut digests: Vec<String> = received.into_iter().map(|back| back.digest).collect();
+    digests.sort();
+    digests
+}
+
+fn digests_sent(count: u32) -> Vec<String> {
+    let mut digests: Vec<String> = (1..=count)
+        .map(|number| digest(&Slice::new(1, number).data_set()))
+        .collect();
+    digests.sort();
+    digests
+}
+
+#[test]
+fn orthanc_echoes_stores_finds_and_moves_back() {
+    let dicom = free_port();
+    let address: SocketAddr = ([127, 0, 0, 1], dicom).into();
+    if orthanc().is_none() {
+        return;
+    }
+    let remote = vec![RemoteAe::new("ORTHANC", address)];
+    let server = Server::start(Options {
+        remote,
+        ..Options::default()
+    });
+    let orthanc = Orthanc::start(dicom, server.dicom().port()).expect("installed");
+    for number in 1..=5 {
+        let _ = orthanc.rest("POST", "/instances", &Slice::new(1, number).file());
+    }
+    let all = orthanc.rest("GET", "/instances", b"");
+
+    let _ = orthanc.rest("POST", "/modalities/ours/echo", b"{}");
+    let _ = orthanc.rest("POST", "/modalities/ours/store", all.to_string().as_bytes());
+    assert_eq!(digests_held(&server), digests_sent(5));
+
+    let study = &orthanc.rest("GET", "/studies", b"")[0];
+    let path = format!("/studies/{}", study.as_str().expect("an identifier"));
+    let _ = orthanc.rest("DELETE", &path, b"");
+    assert_eq!(orthanc.instance_count(), 0);
+    let query = json!({ "Level": "Study", "Query": { "PatientID": "TEST00001" } });
+    let query = orthanc.rest(
+        "POST",
+        "/modalities/ours/query",
+        query.to_string().as_bytes(),
+    );
+    let path = query["Path"].as_str().expect("a path");
+    let answers = orthanc.rest("GET", &format!("{path}/answers"), b"");
+    assert_eq!(answers.as_array().expect("a list").len(), 1);
+    let _ = orthanc.rest("POST", &format!("{path}/retrieve"), b"ORTHANC");
+    assert_eq!(orthanc.instance_count(), 5);
+}
+
+#[test]
+fn our_tool_and_our_server_send_to_orthanc_and_it_answers_our_queries() {
+    let Some(orthanc) = Orthanc::start(free_port(), 1) else {
+        return;
+    };
+    let server = Server::start(Options {
+        remote: vec![orthanc.remote()],
+        ..Options::default()
+    });
+    let sent = server.home().join("sent");
+    assert_eq!(write_study(&sent, 1, 4).len(), 4);
+    let pacs = |words: &[&str], peer: String, options: &[&str]| {
+        let mut pacs = Command::new(workspace::binary("pacs"));
+        run(pacs.args(words).arg(peer).args(options))
+            .succeeded()
+            .text
+    };
+    let ours = || format!("PACS@{}", server.dicom());
+    let theirs = || format!("ORTHANC@127.0.0.1:{}", orthanc.dicom);
+    let sent = sent.to_str().expect("UTF-8");
+    let study = format!("StudyInstanceUID={}", Slice::new(1, 1).study);
+
+    let _ = pacs(&["store"], ours(), &[sent]);
+    let _ = pacs(&["move"], ours(), &["-k", &study, "--to", "ORTHANC"]);
+
+    assert_eq!(orthanc.instance_count(), 4);
+    let found = pacs(&["find"], theirs(), &["-k", "PatientID=TEST00001"]);
+    assert!(found.contains("TEST00001"), "{found}");
+}
