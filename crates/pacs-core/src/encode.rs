@@ -13,6 +13,7 @@ pub use command::CommandWriter;
 
 use crate::attributes::{Attribute, Attributes, Value};
 use crate::limits::ITEM_DEPTH_MAX;
+use crate::scan::Encoding;
 use crate::tag::{Tag, Vr, tags};
 use crate::uid::TransferSyntaxUid;
 use std::io::Write as _;
@@ -71,7 +72,7 @@ pub fn write_data_set_into(
     attributes: &Attributes,
     transfer_syntax: &TransferSyntaxUid,
 ) -> Result<(), EncodeError> {
-    if is_deflated(transfer_syntax) {
+    if Encoding::of(transfer_syntax) == Encoding::Deflated {
         let mut plain = Vec::new();
         Writer::new(&mut plain, Layout::ExplicitLittle).data_set(attributes)?;
         return deflate(&plain, out);
@@ -82,14 +83,6 @@ pub fn write_data_set_into(
         out.truncate(start);
     }
     written
-}
-
-fn is_deflated(transfer_syntax: &TransferSyntaxUid) -> bool {
-    matches!(
-        transfer_syntax.as_str(),
-        // The JPIP Referenced Deflate syntaxes deflate the whole data set too.
-        "1.2.840.10008.1.2.1.99" | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205"
-    )
 }
 
 fn deflate(plain: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -108,14 +101,13 @@ fn deflate(plain: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
 }
 
 impl Layout {
-    /// The layout of data sets in `transfer_syntax`, once inflated where it is a deflated one. All but three
-    /// are Explicit VR Little Endian (PS3.5 A.4), unknown and private ones included.
+    /// The layout of data sets in `transfer_syntax`, once inflated where it is a deflated one.
     #[must_use]
     pub fn of(transfer_syntax: &TransferSyntaxUid) -> Self {
-        match transfer_syntax.as_str() {
-            "1.2.840.10008.1.2" => Self::ImplicitLittle,
-            "1.2.840.10008.1.2.2" => Self::ExplicitBig,
-            _ => Self::ExplicitLittle,
+        match Encoding::of(transfer_syntax) {
+            Encoding::Deflated | Encoding::ExplicitLittleEndian => Self::ExplicitLittle,
+            Encoding::ExplicitBigEndian => Self::ExplicitBig,
+            Encoding::ImplicitLittleEndian => Self::ImplicitLittle,
         }
     }
 }

@@ -56,8 +56,10 @@ pub struct QueryLimits {
     pub depth_max: usize,
     /// Keys of a query, nested ones included.
     pub keys_max: usize,
-    /// Values in a list of UIDs.
+    /// Values of one key, as in a list of UIDs.
     pub list_values_max: usize,
+    /// Ranges and wild cards among the values of one key: each is tried on each candidate.
+    pub list_patterns_max: usize,
     /// Characters of one matching value.
     pub value_chars_max: usize,
 }
@@ -69,6 +71,7 @@ impl Default for QueryLimits {
             depth_max: 8,
             keys_max: 1_000,
             list_values_max: 10_000,
+            list_patterns_max: 16,
             value_chars_max: 1_024,
         }
     }
