@@ -1,1 +1,1 @@
-//! pacs-benches.
+//! Micro-benchmarks of the parts; the side-by-side ones against peers are `cargo xtask bench`.

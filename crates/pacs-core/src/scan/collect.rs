@@ -1,6 +1,6 @@
 //! Gathers from events what the index keeps of an instance.
 
-use super::element::{Element, Event, is_charset_text};
+use super::element::{Element, Event};
 use super::values::{is_text, numbers, unpadded};
 use crate::attributes::{Attributes, Value};
 use crate::charset::CharacterSets;
@@ -120,7 +120,10 @@ impl Collector {
         }
         let value = match numbers(vr, bytes, element.big_endian) {
             Some(text) => Value::Text(text),
-            None => self.text(vr, bytes),
+            None => {
+                let is_cut = u64::try_from(bytes.len()).is_ok_and(|here| here < element.length());
+                self.text(vr, bytes, is_cut)
+            }
         };
         let value = self.cut(value);
         if !self.may_keep(element.tag, &value) {
@@ -129,13 +132,18 @@ impl Collector {
         self.current.insert(element.tag, vr, value);
     }
 
-    fn text(&self, vr: Vr, bytes: &[u8]) -> Value {
-        let charset = if is_charset_text(vr) {
-            &self.charset
-        } else {
-            &CharacterSets::DEFAULT
-        };
-        let decoded = charset.decode(vr, bytes);
+    fn text(&self, vr: Vr, bytes: &[u8], is_cut: bool) -> Value {
+        let mut decoded = self.charset.decode(vr, bytes);
+        if is_cut {
+            // The cut may have gone through a character of up to four bytes.
+            for less in 1..=3 {
+                if !decoded.is_suspect {
+                    break;
+                }
+                let end = bytes.len().saturating_sub(less);
+                decoded = self.charset.decode(vr, bytes.get(..end).unwrap_or(bytes));
+            }
+        }
         let text = unpadded(vr, &decoded.text).into_owned();
         if decoded.is_suspect {
             Value::Suspect(text)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// One line of the manifest.
+#[allow(dead_code, reason = "not every test looks at every column")]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) expected: String,
@@ -11,6 +12,7 @@ pub(crate) struct Entry {
     pub(crate) note: String,
 }
 
+#[allow(dead_code, reason = "not every test needs all of them")]
 impl Entry {
     pub(crate) fn path(&self) -> PathBuf {
         directory().join(&self.name)
