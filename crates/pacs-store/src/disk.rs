@@ -62,6 +62,14 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn lock(&self) -> io::Result<Box<dyn Debug + Send + Sync>>;
 }
 
+/// Whether there is no room on the disk, or none for us.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenHow {

@@ -1,4 +1,25 @@
 //! Where everything lives: content in packs, what is known of it in an index.
+//!
+//! [`Archive`] is the only way in. Content is durable in a pack before it is visible in the [`index`], and
+//! visible before a [`Deposit`] is answered; the packs are the log from which the index can be made again.
 
+mod archive;
+mod deposit;
+mod directory;
 pub mod disk;
+pub mod error;
+mod fail_point;
 pub mod index;
+pub mod limits;
+mod pack;
+mod rebuild;
+mod retrieve;
+
+pub use archive::{Announced, Archive, ArchiveOptions, Clock, Opened, RetrievePermit};
+pub use deposit::{Deposit, Outcome, Receipt};
+pub use directory::{DataDirectory, FORMAT_VERSION};
+pub use error::{DepositError, HideError, MaintainError, OpenError, ReadError};
+pub use fail_point::FailPoints;
+pub use limits::StoreLimits;
+pub use rebuild::Progress;
+pub use retrieve::DataSetReader;

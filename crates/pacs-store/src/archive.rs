@@ -1,0 +1,455 @@
+//! The archive: the only way to content and index.
+
+mod commit;
+mod group;
+pub(crate) mod recover;
+mod sync;
+
+use crate::deposit::Deposit;
+use crate::directory::DataDirectory;
+use crate::error::{DepositError, HideError, MaintainError, OpenError};
+use crate::fail_point::FailPoints;
+use crate::index::{
+    Change, ChangeNumber, Index, IndexError, LogRecord, Match, Provenance, StoredInstance, Target,
+};
+use crate::limits::StoreLimits;
+use crate::pack::log::Log;
+use crate::pack::prepare::Remover;
+use crate::pack::read::PackFiles;
+use crate::rebuild::Progress;
+use crate::retrieve::DataSetReader;
+use pacs_core::access::{Find, Get, Hide, Maintain, Move, Store};
+use pacs_core::{Caller, Permit, Query, SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+pub(crate) use commit::{Content, Sealed, Work};
+
+/// What an archive is opened with.
+#[derive(Debug)]
+pub struct ArchiveOptions {
+    /// Where the packs are.
+    pub directory: DataDirectory,
+    /// What is known of them.
+    pub index: Arc<dyn Index>,
+    /// Bounds.
+    pub limits: StoreLimits,
+    /// Tells the time.
+    pub clock: Clock,
+    /// For tests that stop the world.
+    pub fail_points: FailPoints,
+    /// Whether zeros are written ahead of the log once much comes in, which halves what a sync costs and
+    /// doubles what is written. Default: yes.
+    pub is_filled_ahead: bool,
+    /// Whether the digest of what is read is compared before its last chunk is given. Default: yes.
+    pub verifies_reads: bool,
+}
+
+impl ArchiveOptions {
+    /// With default limits and the system's clock.
+    #[must_use]
+    pub fn new(directory: DataDirectory, index: Arc<dyn Index>) -> Self {
+        Self {
+            directory,
+            index,
+            limits: StoreLimits::default(),
+            clock: Clock::default(),
+            fail_points: FailPoints::default(),
+            is_filled_ahead: true,
+            verifies_reads: true,
+        }
+    }
+}
+
+/// Tells the time, in milliseconds since 1970-01-01 UTC.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `now`.
+    pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(crate) fn now_unix_ms(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new(|| {
+            let since = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// What a deposit is said to be, before its bytes come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// SOP Class UID.
+    pub sop_class: SopClassUid,
+    /// SOP Instance UID.
+    pub sop_instance: SopInstanceUid,
+    /// The transfer syntax its bytes are in.
+    pub transfer_syntax: TransferSyntaxUid,
+}
+
+/// What was found at opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Entries of the log that the index did not have.
+    pub replayed_count: u64,
+    /// Entries among them that are damaged, though they were durable once.
+    pub damaged_count: u64,
+}
+
+/// The right to retrieve, in one way or another.
+pub trait RetrievePermit: sealed::Sealed + Sync {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Permit<Get> {}
+impl sealed::Sealed for Permit<Move> {}
+impl RetrievePermit for Permit<Get> {}
+impl RetrievePermit for Permit<Move> {}
+
+/// Instances, with what is known of them. Clones are the same archive; it closes with the last of them, but
+/// only [`Archive::close`] tells when.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the archive, its deposits and its readers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) directory: DataDirectory,
+    pub(crate) files: Arc<PackFiles>,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) limits: Arc<StoreLimits>,
+    pub(crate) clock: Clock,
+    pub(crate) fail_points: FailPoints,
+    pub(crate) verifies_reads: bool,
+    /// Bytes of instances in memory.
+    pub(crate) budget: Arc<Semaphore>,
+    /// Places in the queue.
+    places: Arc<Semaphore>,
+    queue: mpsc::Sender<(Work, Option<OwnedSemaphorePermit>)>,
+    pub(crate) remover: Remover,
+    pub(crate) large_next: AtomicU64,
+    /// Goes up with every group that becomes visible, with the position in the log it ends at.
+    pub(crate) visible: watch::Receiver<crate::index::LogPosition>,
+    pub(crate) failed: watch::Sender<bool>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    opened: Opened,
+}
+
+impl Archive {
+    /// Opens an archive: brings the index up to the log, cuts what a crash left half-written.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(options: ArchiveOptions) -> Result<Self, OpenError> {
+        let runtime = Handle::current();
+        let task = tokio::task::spawn_blocking(move || Self::open_blocking(options, runtime));
+        match task.await {
+            Ok(result) => result,
+            Err(error) => Err(OpenError::disk("finish opening")(std::io::Error::other(
+                error,
+            ))),
+        }
+    }
+
+    fn open_blocking(options: ArchiveOptions, runtime: Handle) -> Result<Self, OpenError> {
+        let disk = Arc::clone(options.directory.disk());
+        let limits = Arc::new(options.limits);
+        let files = Arc::new(PackFiles::new(Arc::clone(&disk), limits.open_packs_max));
+        let found = recover::recover(
+            &files,
+            &*options.index,
+            &runtime,
+            &limits,
+            &options.fail_points,
+        )?;
+        let log = Log::new(
+            disk,
+            found.pack,
+            found.tail,
+            limits.pack_bytes,
+            options.is_filled_ahead,
+        )
+        .map_err(OpenError::disk("start a thread"))?;
+        let remover = log.remover();
+        let (queue, work) = mpsc::channel();
+        let (seen, visible) = watch::channel(log.position());
+        let (failed, _) = watch::channel(false);
+        let committer = commit::Committer {
+            log,
+            files: Arc::clone(&files),
+            index: Arc::clone(&options.index),
+            limits: Arc::clone(&limits),
+            fail_points: options.fail_points.clone(),
+            runtime,
+            visible: seen,
+            failed: failed.clone(),
+            directory: options.directory.clone(),
+        };
+        let committer = committer
+            .start(work)
+            .map_err(OpenError::disk("start a thread"))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                directory: options.directory,
+                files,
+                index: options.index,
+                budget: Arc::new(Semaphore::new(limits.budget_bytes as usize)),
+                places: Arc::new(Semaphore::new(limits.queue_count_max)),
+                limits,
+                clock: options.clock,
+                fail_points: options.fail_points,
+                verifies_reads: options.verifies_reads,
+                queue,
+                remover,
+                large_next: AtomicU64::new(found.large_next),
+                visible,
+                failed,
+                committer: Mutex::new(Some(committer)),
+                opened: Opened {
+                    replayed_count: found.replayed_count,
+                    damaged_count: found.damaged_count,
+                },
+            }),
+        })
+    }
+
+    /// What was found at opening.
+    #[must_use]
+    pub fn opened(&self) -> Opened {
+        self.shared.opened
+    }
+
+    /// Who a deposit comes from, and that it comes now.
+    #[must_use]
+    pub fn provenance(&self, caller: &Caller) -> Provenance {
+        let (calling, address) = match caller {
+            Caller::Device { ae_title, address } => (ae_title.as_str().to_owned(), Some(*address)),
+            Caller::System { task } => ((*task).to_owned(), None),
+            _ => (String::new(), None),
+        };
+        Provenance {
+            received_unix_ms: self.shared.clock.now_unix_ms(),
+            calling,
+            address,
+        }
+    }
+
+    /// Begins a deposit; nothing is kept of it before [`Deposit::seal`].
+    ///
+    /// # Errors
+    /// [`DepositError::Closed`].
+    pub fn deposit(
+        &self,
+        _permit: &Permit<Store>,
+        announced: Announced,
+        provenance: Provenance,
+    ) -> Result<Deposit, DepositError> {
+        if *self.shared.failed.borrow() {
+            return Err(DepositError::Closed);
+        }
+        Ok(Deposit::new(
+            Arc::clone(&self.shared),
+            announced,
+            provenance,
+        ))
+    }
+
+    /// What matches `query`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn search(
+        &self,
+        _permit: &Permit<Find>,
+        query: &Query,
+    ) -> Result<Vec<Match>, IndexError> {
+        let limit_count = self.shared.limits.results_count_max;
+        self.shared.index.search(query, limit_count).await
+    }
+
+    /// The instances of every entity that matches `query`, to be read.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn select(
+        &self,
+        _permit: &impl RetrievePermit,
+        query: &Query,
+    ) -> Result<Vec<StoredInstance>, IndexError> {
+        let limit_count = self.shared.limits.results_count_max;
+        self.shared.index.select(query, limit_count).await
+    }
+
+    /// The bytes of an instance, as they came.
+    #[must_use]
+    pub fn read(&self, _permit: &impl RetrievePermit, instance: &StoredInstance) -> DataSetReader {
+        DataSetReader::new(&self.shared, instance.location, instance.digest)
+    }
+
+    /// Takes `target` out of sight; how many instances that were. [`Archive::restore`] undoes it.
+    ///
+    /// # Errors
+    /// [`HideError`]; nothing changed then.
+    pub async fn hide(
+        &self,
+        permit: &Permit<Hide>,
+        target: Target,
+        reason: &str,
+    ) -> Result<u64, HideError> {
+        let limit_chars = self.shared.limits.reason_chars_max;
+        if reason.chars().count() > limit_chars {
+            return Err(HideError::ReasonTooLong { limit_chars });
+        }
+        let reason = reason.to_owned();
+        self.turn(permit, LogRecord::Hide { target, reason }).await
+    }
+
+    /// Brings `target` back into sight; how many instances that were.
+    ///
+    /// # Errors
+    /// [`HideError`]; nothing changed then.
+    pub async fn restore(&self, permit: &Permit<Hide>, target: Target) -> Result<u64, HideError> {
+        self.turn(permit, LogRecord::Restore { target }).await
+    }
+
+    async fn turn(&self, permit: &Permit<Hide>, record: LogRecord) -> Result<u64, HideError> {
+        let provenance = self.provenance(permit.caller());
+        let (reply, result) = oneshot::channel();
+        let work = Work::Turn {
+            record,
+            provenance,
+            reply,
+        };
+        self.shared
+            .submit(work)
+            .await
+            .map_err(|_| HideError::Closed)?;
+        result.await.unwrap_or(Err(HideError::Closed))
+    }
+
+    /// Up to `count_max` changes after `after`.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn changes(
+        &self,
+        _permit: &Permit<Maintain>,
+        after: ChangeNumber,
+        count_max: usize,
+    ) -> Result<Vec<Change>, IndexError> {
+        self.shared.index.changes(after, count_max).await
+    }
+
+    /// Returns when there is a change after `after`, or the archive is closed.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn wait_for_change(
+        &self,
+        _permit: &Permit<Maintain>,
+        after: ChangeNumber,
+    ) -> Result<(), IndexError> {
+        let mut visible = self.shared.visible.clone();
+        loop {
+            visible.mark_unchanged();
+            if !self.shared.index.changes(after, 1).await?.is_empty() {
+                return Ok(());
+            }
+            if visible.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets the index and makes it again from the packs. Deposits wait meanwhile; searches see what is there
+    /// already.
+    ///
+    /// # Errors
+    /// [`MaintainError`].
+    pub async fn rebuild(
+        &self,
+        _permit: &Permit<Maintain>,
+        progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<Progress, MaintainError> {
+        let (reply, result) = oneshot::channel();
+        let work = Work::Rebuild {
+            progress: Box::new(progress),
+            reply,
+        };
+        let submitted = self.shared.submit(work).await;
+        submitted.map_err(|_| MaintainError::Closed)?;
+        result.await.unwrap_or(Err(MaintainError::Closed))
+    }
+
+    /// Resolves when the disk or the index failed in a way that leaves unknown what is durable: the process has
+    /// to exit then, and the next one recovers. Nothing is retried.
+    pub async fn failed(&self) {
+        let mut failed = self.shared.failed.subscribe();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends the archive after everything that was submitted before; returns when all of it is durable and the
+    /// files are closed. Deposits that come later are refused.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.shared.submit(Work::Close { reply }).await.is_ok() {
+            // Where the archive has failed there is nothing to wait for.
+            closed.await.ok();
+        }
+        let committer = self.shared.committer.lock();
+        let thread = committer.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            tokio::task::spawn_blocking(move || thread.join())
+                .await
+                .ok();
+        }
+    }
+}
+
+impl Shared {
+    /// Puts work into the queue of the commits.
+    pub(crate) async fn submit(&self, work: Work) -> Result<(), DepositError> {
+        let place = Arc::clone(&self.places).acquire_owned();
+        let place = match tokio::time::timeout(self.limits.busy_wait, place).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(DepositError::Closed),
+            Err(_) => return Err(DepositError::Busy),
+        };
+        self.queue
+            .send((work, Some(place)))
+            .map_err(|_| DepositError::Closed)
+    }
+
+    /// Says that nobody knows any more what is durable.
+    pub(crate) fn fail(&self) {
+        self.failed.send_replace(true);
+    }
+}

@@ -1,0 +1,292 @@
+//! A commit group: what one sync makes durable.
+
+use super::commit::{Content, Sealed};
+use crate::archive::commit::{DepositReply, TurnReply};
+use crate::deposit::{Outcome, Receipt};
+use crate::disk::is_full;
+use crate::error::{DepositError, HideError};
+use crate::index::{Applied, Digest, Location, LogPosition, LogRecord, Provenance, StoredInstance};
+use crate::pack::entry::{self, EntryName, Kind, Label};
+use crate::pack::large::LargePack;
+use crate::pack::log::Batch;
+use crate::pack::name::PackName;
+use crate::pack::read::Body;
+use crate::pack::{part10, tar};
+use bytes::Bytes;
+use pacs_core::SopInstanceUid;
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Why nothing of a group was kept.
+#[derive(Debug, Clone)]
+pub(super) enum Refusal {
+    Backend {
+        operation: &'static str,
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    Closed,
+    Full,
+}
+
+impl Refusal {
+    /// Of an error of the disk.
+    pub(super) fn of_disk(operation: &'static str, error: io::Error) -> Self {
+        if is_full(&error) {
+            return Self::Full;
+        }
+        Self::Backend {
+            operation,
+            source: Arc::new(error),
+        }
+    }
+}
+
+impl From<Refusal> for DepositError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Backend { operation, source } => Self::Backend {
+                operation,
+                source: Box::new(source),
+            },
+            Refusal::Closed => Self::Closed,
+            Refusal::Full => Self::Full,
+        }
+    }
+}
+
+impl From<Refusal> for HideError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Backend { operation, source } => Self::Backend {
+                operation,
+                source: Box::new(source),
+            },
+            Refusal::Closed => Self::Closed,
+            Refusal::Full => Self::Full,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Reply {
+    Deposit(DepositReply, Digest),
+    Turn(TurnReply),
+}
+
+/// A group that is being put together at `start`.
+#[derive(Debug)]
+pub(super) struct Group {
+    start: LogPosition,
+    pub(super) batch: Batch,
+    pub(super) records: Vec<LogRecord>,
+    /// One for each record.
+    replies: Vec<Reply>,
+    /// Deposits with the content of one before them in the group.
+    twins: Vec<(DepositReply, Digest)>,
+    known: HashMap<Digest, SopInstanceUid>,
+    pub(super) larges: Vec<LargePack>,
+    /// Memory that is free again when the group is gone.
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Group {
+    pub(super) fn new(start: LogPosition) -> Self {
+        Self {
+            start,
+            batch: Batch::default(),
+            records: Vec::new(),
+            replies: Vec::new(),
+            twins: Vec::new(),
+            known: HashMap::new(),
+            larges: Vec::new(),
+            permits: Vec::new(),
+        }
+    }
+
+    /// Where the log ends with this group.
+    pub(super) fn end(&self) -> LogPosition {
+        LogPosition {
+            pack: self.start.pack,
+            offset: self.offset(),
+        }
+    }
+
+    fn offset(&self) -> u64 {
+        self.start.offset.saturating_add(self.batch.length())
+    }
+
+    /// Adds a deposit that the index does not know.
+    pub(super) fn push_deposit(&mut self, sealed: Sealed) {
+        let digest = sealed.digest;
+        let twin = self.known.get(&digest);
+        if twin == Some(&sealed.instance.instance) {
+            self.twins.push((sealed.reply, digest));
+            return;
+        }
+        let uid = sealed.instance.instance.clone();
+        self.known.insert(digest, uid);
+        let location = match sealed.content {
+            Content::Held { fragments, permit } => {
+                self.permits.extend(permit);
+                self.push_file(&sealed.instance, digest, &sealed.provenance, fragments)
+            }
+            Content::Large(pack) => {
+                let location = Location {
+                    pack: PackName::Large(pack.number()).location(),
+                    offset: pack.data_offset(),
+                    length_bytes: pack.data_bytes(),
+                };
+                let body = Body::Large {
+                    number: pack.number(),
+                    sha256: format!("{digest:?}"),
+                };
+                self.push_json(Kind::Large, &body, &sealed.provenance);
+                self.larges.push(pack);
+                location
+            }
+        };
+        let stored = StoredInstance {
+            instance: sealed.instance,
+            location,
+            digest,
+            provenance: sealed.provenance,
+        };
+        self.records.push(LogRecord::Instance(Box::new(stored)));
+        self.replies.push(Reply::Deposit(sealed.reply, digest));
+    }
+
+    fn push_file(
+        &mut self,
+        instance: &pacs_core::Instance,
+        digest: Digest,
+        provenance: &Provenance,
+        fragments: Vec<Bytes>,
+    ) -> Location {
+        let lead = part10::lead(
+            &instance.sop_class,
+            &instance.instance,
+            &instance.transfer_syntax,
+        );
+        let label = Label {
+            kind: Kind::Instance,
+            digest,
+            provenance: provenance.clone(),
+            syntax: Some(instance.transfer_syntax.clone()),
+            class: Some(instance.sop_class.clone()),
+            durable_offset: self.start.offset,
+        };
+        let data_bytes: u64 = fragments.iter().map(|f| f.len() as u64).sum();
+        let name = EntryName::of_instance(instance, &digest);
+        let head = entry::encode(&name, &label, &lead, data_bytes, None);
+        self.batch.push(Bytes::from(head));
+        let location = Location {
+            pack: self.start.pack,
+            offset: self.offset(),
+            length_bytes: data_bytes,
+        };
+        for fragment in fragments {
+            self.batch.push(fragment);
+        }
+        self.pad(data_bytes.saturating_add(lead.len() as u64));
+        location
+    }
+
+    fn pad(&mut self, size: u64) {
+        self.batch.push(Bytes::from_static(tar::padding(size)));
+    }
+
+    /// Adds a hide or restore.
+    pub(super) fn push_turn(
+        &mut self,
+        record: LogRecord,
+        provenance: &Provenance,
+        reply: TurnReply,
+    ) {
+        let (kind, body) = match record.clone() {
+            LogRecord::Hide { target, reason } => (Kind::Hide, Body::Hide { target, reason }),
+            LogRecord::Restore { target } => (Kind::Restore, Body::Restore { target }),
+            LogRecord::Instance(_) => return,
+        };
+        self.push_json(kind, &body, provenance);
+        self.records.push(record);
+        self.replies.push(Reply::Turn(reply));
+    }
+
+    fn push_json(&mut self, kind: Kind, body: &Body, provenance: &Provenance) {
+        // Strings and numbers in an enum: there is nothing that could not be written.
+        let mut json = serde_json::to_vec(body).unwrap_or_default();
+        json.push(b'\n');
+        let label = Label {
+            kind,
+            digest: Digest(Sha256::digest(&json).into()),
+            provenance: provenance.clone(),
+            syntax: None,
+            class: None,
+            durable_offset: self.start.offset,
+        };
+        let name = EntryName::of_position(kind, self.start.pack, self.offset());
+        let length = json.len() as u64;
+        let head = entry::encode(&name, &label, &[], length, None);
+        self.batch.push(Bytes::from(head));
+        self.batch.push(Bytes::from(json));
+        self.pad(length);
+    }
+
+    /// Tells everyone that nothing was kept.
+    pub(super) fn refuse(self, refusal: &Refusal) {
+        for reply in self.replies {
+            // Whoever does not wait any more is not told.
+            match reply {
+                Reply::Deposit(reply, _) => {
+                    reply.send(Err(refusal.clone().into())).ok();
+                }
+                Reply::Turn(reply) => {
+                    reply.send(Err(refusal.clone().into())).ok();
+                }
+            }
+        }
+        for (reply, _) in self.twins {
+            reply.send(Err(refusal.clone().into())).ok();
+        }
+    }
+
+    /// Tells everyone what became of theirs.
+    pub(super) fn answer(self, applied: Vec<Applied>) {
+        for (reply, applied) in self.replies.into_iter().zip(applied) {
+            match reply {
+                Reply::Deposit(reply, digest) => {
+                    reply.send(Ok(receipt(digest, &applied))).ok();
+                }
+                Reply::Turn(reply) => {
+                    let count = match applied {
+                        Applied::Moved { instances_count } => instances_count,
+                        Applied::Conflict { .. } | Applied::New { .. } | Applied::Same => 0,
+                    };
+                    reply.send(Ok(count)).ok();
+                }
+            }
+        }
+        for (reply, digest) in self.twins {
+            reply.send(Ok(Receipt::same(digest))).ok();
+        }
+    }
+}
+
+fn receipt(digest: Digest, applied: &Applied) -> Receipt {
+    match applied {
+        Applied::Conflict { change, version } => Receipt {
+            outcome: Outcome::Conflict { version: *version },
+            change: Some(*change),
+            digest,
+        },
+        Applied::New { change } => Receipt {
+            outcome: Outcome::New,
+            change: Some(*change),
+            digest,
+        },
+        Applied::Moved { .. } | Applied::Same => Receipt::same(digest),
+    }
+}

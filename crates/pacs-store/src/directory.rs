@@ -1,0 +1,89 @@
+//! A data directory: locked, and of a format we know.
+
+use crate::disk::{Disk, OpenHow};
+use crate::error::OpenError;
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+/// Version of everything on disk; docs/on-disk-format.md describes it. It changes with any byte of the format.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Name of the file that says so.
+const FORMAT: &str = "FORMAT";
+
+/// Its name until it is whole.
+const FORMAT_NEW: &str = "FORMAT.new";
+
+/// Longest file of that name that is read.
+const FORMAT_BYTES_MAX: usize = 256;
+
+/// A data directory that is locked and whose format is known. The index is opened on it before the archive.
+#[derive(Debug, Clone)]
+pub struct DataDirectory {
+    disk: Arc<dyn Disk>,
+    /// Held as long as anything uses the directory.
+    _lock: Arc<dyn Debug + Send + Sync>,
+}
+
+impl DataDirectory {
+    /// Locks the directory; an empty one is given the format of this version.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`], [`OpenError::Format`], [`OpenError::Disk`].
+    pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let lock = disk.lock().map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                OpenError::Locked
+            } else {
+                OpenError::disk("lock the data directory")(source)
+            }
+        })?;
+        match read_format(&*disk) {
+            Ok(text) if text == format_text().as_bytes() => {}
+            Ok(_) => return Err(OpenError::Format),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Packs without a format are not ours to guess about.
+                match disk.list(crate::pack::name::DIRECTORY) {
+                    Ok(files) if !files.is_empty() => return Err(OpenError::Format),
+                    _ => write_format(&*disk).map_err(OpenError::disk("write FORMAT"))?,
+                }
+            }
+            Err(error) => return Err(OpenError::disk("read FORMAT")(error)),
+        }
+        Ok(Self {
+            disk,
+            _lock: lock.into(),
+        })
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+}
+
+fn format_text() -> String {
+    format!("pacs data directory, format {FORMAT_VERSION}\n")
+}
+
+fn read_format(disk: &dyn Disk) -> io::Result<Vec<u8>> {
+    let file = disk.open(FORMAT, OpenHow::Read)?;
+    let mut text = vec![0; FORMAT_BYTES_MAX];
+    let length = file.read_up_to(&mut text, 0)?;
+    text.truncate(length);
+    Ok(text)
+}
+
+fn write_format(disk: &dyn Disk) -> io::Result<()> {
+    match disk.remove(FORMAT_NEW) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.open(FORMAT_NEW, OpenHow::CreateNew)?;
+    file.write_at(format_text().as_bytes(), 0)?;
+    file.sync_data()?;
+    disk.rename(FORMAT_NEW, FORMAT)?;
+    disk.sync_directory("")
+}

@@ -1,0 +1,124 @@
+//! What can go wrong, by what the caller can do about it.
+
+use crate::index::{IndexError, LogPosition};
+use pacs_core::instance::InstanceError;
+use pacs_core::{Tag, Uid};
+use std::io;
+
+/// Why an instance was not kept. Exhaustive on purpose: the server gives each a status.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are named for what they hold")]
+pub enum DepositError {
+    /// The disk or the index failed; the archive goes on. The peer may send the instance again.
+    #[error("archive could not {operation}")]
+    Backend {
+        operation: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No memory or no turn within `StoreLimits::busy_wait`. The peer may send the instance again.
+    #[error("archive has no room for another instance now")]
+    Busy,
+    /// The archive has failed or is closed and takes nothing more.
+    #[error("archive is closed")]
+    Closed,
+    /// The disk is full.
+    #[error("disk is full")]
+    Full,
+    /// The bytes are no instance that can be kept.
+    #[error("data set is no instance")]
+    NotAnInstance(#[from] InstanceError),
+    /// More bytes than `StoreLimits::instance_bytes_max`.
+    #[error("instance is longer than {limit_bytes} bytes")]
+    TooLong { limit_bytes: u64 },
+    /// The data set is not the instance that was announced.
+    #[error("{tag} of the data set is {found}, announced was {announced}")]
+    UidMismatch {
+        tag: Tag,
+        announced: Uid,
+        found: Uid,
+    },
+}
+
+/// Why an archive could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are named for what they hold")]
+pub enum OpenError {
+    /// The disk did not do what was asked.
+    #[error("could not {operation}")]
+    Disk {
+        operation: &'static str,
+        source: io::Error,
+    },
+    /// The directory holds something else, or another version.
+    #[error("data directory has a format this program does not know")]
+    Format,
+    /// The index did not do what was asked.
+    #[error("index could not be brought up to the log")]
+    Index(#[from] IndexError),
+    /// The index knows more than the packs hold: packs are missing or older than the index.
+    #[error("index has come to {index:?}, but the log ends before")]
+    IndexAhead { index: LogPosition },
+    /// Another process has the directory open.
+    #[error("data directory is in use by another process")]
+    Locked,
+}
+
+impl OpenError {
+    /// Says what the disk was doing.
+    pub(crate) fn disk(operation: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Disk { operation, source }
+    }
+}
+
+/// Why stored bytes could not be given back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The bytes are not those that were received.
+    #[error("stored bytes do not have the digest they were received with")]
+    Damaged,
+    /// The disk failed.
+    #[error("pack could not be read")]
+    Disk(#[source] io::Error),
+    /// The pack is gone, or shorter than it was.
+    #[error("stored bytes are missing")]
+    Missing,
+}
+
+/// Why something could not be hidden or shown again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are named for what they hold")]
+pub enum HideError {
+    /// The disk or the index failed; nothing changed.
+    #[error("archive could not {operation}")]
+    Backend {
+        operation: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The archive has failed or is closed.
+    #[error("archive is closed")]
+    Closed,
+    /// The disk is full.
+    #[error("disk is full")]
+    Full,
+    /// The reason is longer than `StoreLimits::reason_chars_max`.
+    #[error("reason is longer than {limit_chars} characters")]
+    ReasonTooLong { limit_chars: usize },
+}
+
+/// Why a verification or a rebuild stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaintainError {
+    /// The archive has failed or is closed.
+    #[error("archive is closed")]
+    Closed,
+    /// A pack or the directory could not be read at all.
+    #[error("packs could not be read")]
+    Disk(#[source] io::Error),
+    /// The index failed.
+    #[error("index failed")]
+    Index(#[from] IndexError),
+}

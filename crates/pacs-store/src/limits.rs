@@ -1,0 +1,70 @@
+//! Every bound of the archive, in one place.
+
+use pacs_core::limits::ScanLimits;
+use std::time::Duration;
+
+/// Bounds of an archive. `Default` is right for one machine with 1 GiB to spare.
+#[derive(Debug, Clone)]
+pub struct StoreLimits {
+    /// Bytes of instances that are on their way and in memory, all together. Where it is used up, an instance
+    /// that already has [`Self::spill_bytes_min`] goes to disk early and a shorter one waits.
+    pub budget_bytes: u32,
+    /// How long a deposit waits for memory or for its turn, before it is refused (A700H): shorter than the
+    /// patience of a modality.
+    pub busy_wait: Duration,
+    /// Bytes that one read gives; two of them are in memory for each reader.
+    pub chunk_bytes: usize,
+    /// How long a commit may stay in the index without being durable there; the log is replayed from the last
+    /// durable one after a crash, so that this is also about how much is replayed.
+    pub flush_interval: Duration,
+    /// Bytes of one commit group. One more instance may pass it, by [`Self::large_bytes`] at most.
+    pub group_bytes_max: u64,
+    /// Instances of one commit group: what one sync makes durable.
+    pub group_count_max: usize,
+    /// Bytes of one instance (PS3.5 knows no bound; multi-frame and whole-slide objects reach gigabytes).
+    pub instance_bytes_max: u64,
+    /// An instance longer than this is streamed into a pack of its own instead of being held in memory.
+    pub large_bytes: u64,
+    /// Packs held open for reading.
+    pub open_packs_max: usize,
+    /// A pack is sealed once it is this long; one group more may be in it.
+    pub pack_bytes: u64,
+    /// Damaged or missing entries that a report lists; all are counted.
+    pub problems_listed_max: usize,
+    /// Sealed instances that wait for a commit group. What is full makes deposits wait.
+    pub queue_count_max: usize,
+    /// Characters of the reason given for hiding.
+    pub reason_chars_max: usize,
+    /// Records applied at once when the log is replayed.
+    pub replay_count_max: usize,
+    /// Results of one search or selection.
+    pub results_count_max: usize,
+    /// Bounds of reading an instance's head.
+    pub scan: ScanLimits,
+    /// An instance shorter than this is not streamed to disk for want of memory; it waits.
+    pub spill_bytes_min: u64,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            budget_bytes: 256 << 20,
+            busy_wait: Duration::from_secs(10),
+            chunk_bytes: 1 << 20,
+            flush_interval: Duration::from_secs(1),
+            group_bytes_max: 16 << 20,
+            group_count_max: 256,
+            instance_bytes_max: 16 << 30,
+            large_bytes: 8 << 20,
+            open_packs_max: 64,
+            pack_bytes: 256 << 20,
+            problems_listed_max: 1_000,
+            queue_count_max: 1_024,
+            reason_chars_max: 1_024,
+            replay_count_max: 1_000,
+            results_count_max: 1_000_000,
+            scan: ScanLimits::default(),
+            spill_bytes_min: 64 << 10,
+        }
+    }
+}

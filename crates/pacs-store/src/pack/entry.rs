@@ -1,0 +1,410 @@
+//! One entry of a pack: its pax records, its ustar header, and what stands before the data set.
+
+use super::tar::{self, BLOCK};
+use crate::index::{Digest, Provenance};
+use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
+use sha2::{Digest as _, Sha256};
+
+/// Records have this name before their key: `tar --xattrs -x` makes them extended attributes of the file,
+/// and a tar that knows nothing of them passes over them in silence.
+const KEYS: &str = "SCHILY.xattr.user.pacs.";
+
+/// Name of the header that the records hang on; a tar that knows no pax makes a file of it.
+const RECORDS_NAME: &str = "PaxHeaders/pacs";
+
+/// Longest records of an entry. Ours have some 600 bytes.
+pub(crate) const RECORDS_BYTES_MAX: usize = 4_096;
+
+/// Bytes of records in a large pack, where they are written before their values are known.
+pub(crate) const LARGE_RECORDS_BYTES: usize = 2 * BLOCK;
+
+/// Longest name of a caller that is kept; AE titles have 16.
+const CALLING_CHARS_MAX: usize = 64;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A target that goes out of sight; JSON.
+    Hide,
+    /// A Part 10 file.
+    Instance,
+    /// Names a large pack, whose instance takes this place in the log; JSON.
+    Large,
+    /// A target that comes back into sight; JSON.
+    Restore,
+}
+
+impl Kind {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Hide, "hide"),
+        (Self::Instance, "instance"),
+        (Self::Large, "large"),
+        (Self::Restore, "restore"),
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("", |(_, text)| *text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(kind, _)| *kind)
+    }
+}
+
+/// What the records of an entry say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) kind: Kind,
+    /// Of the data set, or of the JSON.
+    pub(crate) digest: Digest,
+    pub(crate) provenance: Provenance,
+    /// Of an instance.
+    pub(crate) syntax: Option<TransferSyntaxUid>,
+    /// Of an instance.
+    pub(crate) class: Option<SopClassUid>,
+    /// The log of this pack was durable up to this offset before the entry was written.
+    pub(crate) durable_offset: u64,
+}
+
+/// The name of an entry, as ustar divides it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntryName {
+    pub(crate) prefix: String,
+    pub(crate) name: String,
+}
+
+impl EntryName {
+    /// The name of an instance: of its UIDs where all of them are conformant, else of its digest. Part of the
+    /// digest is always in it, so that versions of an instance do not overwrite one another in `tar -x`.
+    pub(crate) fn of_instance(instance: &Instance, digest: &Digest) -> Self {
+        let hex = format!("{digest:?}");
+        let uids = [
+            instance.study.uid(),
+            instance.series.uid(),
+            instance.instance.uid(),
+        ];
+        if uids.iter().all(|uid| uid.is_conformant()) {
+            let [study, series, sop] = uids;
+            let short = hex.get(..16).unwrap_or_default();
+            Self {
+                prefix: format!("{study}/{series}"),
+                name: format!("{sop}-{short}.dcm"),
+            }
+        } else {
+            Self {
+                prefix: "digest".to_owned(),
+                name: format!("{hex}.dcm"),
+            }
+        }
+    }
+
+    /// The name of an entry of the log that is no instance, from where it stands.
+    pub(crate) fn of_position(kind: Kind, pack: u64, offset: u64) -> Self {
+        Self {
+            prefix: "log".to_owned(),
+            name: format!("{pack:010}-{offset:012}-{}.json", kind.as_str()),
+        }
+    }
+}
+
+/// Everything of an entry that stands before its data set: `lead` is what the file has there.
+///
+/// With `records_bytes` the records take that many bytes, whatever they say.
+pub(crate) fn encode(
+    name: &EntryName,
+    label: &Label,
+    lead: &[u8],
+    data_bytes: u64,
+    records_bytes: Option<usize>,
+) -> Vec<u8> {
+    let size = data_bytes.saturating_add(lead.len() as u64);
+    let mtime_s = label.provenance.received_unix_ms / 1_000;
+    let header = tar::header(&name.prefix, &name.name, tar::REGULAR, size, mtime_s);
+    let mut records = records_of(label, size);
+    let check = check(&records, &header, lead);
+    tar::push_record(&mut records, &format!("{KEYS}check"), &check);
+    if let Some(bytes) = records_bytes {
+        fill(&mut records, bytes);
+    }
+    let mut all = Vec::with_capacity(3 * BLOCK + records.len() + lead.len());
+    all.extend_from_slice(&tar::header(
+        "",
+        RECORDS_NAME,
+        tar::RECORDS,
+        records.len() as u64,
+        mtime_s,
+    ));
+    all.extend_from_slice(&records);
+    all.extend_from_slice(tar::padding(records.len() as u64));
+    all.extend_from_slice(&header);
+    all.extend_from_slice(lead);
+    all
+}
+
+fn records_of(label: &Label, size: u64) -> Vec<u8> {
+    let mut records = Vec::with_capacity(BLOCK);
+    let mut push = |key: &str, value: &str| {
+        tar::push_record(&mut records, &format!("{KEYS}{key}"), value);
+    };
+    push("kind", label.kind.as_str());
+    push("sha256", &format!("{:?}", label.digest));
+    push("received", &label.provenance.received_unix_ms.to_string());
+    let calling = &label.provenance.calling;
+    push(
+        "calling",
+        &calling.chars().take(CALLING_CHARS_MAX).collect::<String>(),
+    );
+    if let Some(address) = label.provenance.address {
+        push("address", &address.to_string());
+    }
+    if let Some(syntax) = &label.syntax {
+        push("transfer-syntax", syntax.as_str());
+    }
+    if let Some(class) = &label.class {
+        push("sop-class", class.as_str());
+    }
+    push("durable", &label.durable_offset.to_string());
+    if size > tar::USTAR_SIZE_MAX {
+        tar::push_record(&mut records, "size", &size.to_string());
+    }
+    records
+}
+
+/// The first half of the SHA-256 of all that stands before the data set and says something.
+fn check(records: &[u8], header: &[u8], lead: &[u8]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(records);
+    hasher.update(header);
+    hasher.update(lead);
+    let hex = format!("{:?}", Digest(hasher.finalize().into()));
+    hex.get(..32).unwrap_or_default().to_owned()
+}
+
+/// Adds a comment that makes `records` exactly `bytes` long.
+fn fill(records: &mut Vec<u8>, bytes: usize) {
+    const KEY: &str = "comment";
+    let missing = bytes.saturating_sub(records.len());
+    // Digits, space, key, equals sign, value, line feed; of several hundred bytes, so three digits.
+    let around = 3 + 1 + KEY.len() + 1 + 1;
+    let value = " ".repeat(missing.saturating_sub(around));
+    tar::push_record(records, KEY, &value);
+}
+
+/// What stands before the data set of an entry that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntryHead {
+    pub(crate) label: Label,
+    /// Of the first byte of its first header.
+    pub(crate) offset: u64,
+    /// Of the first byte of the data set or JSON.
+    pub(crate) data_offset: u64,
+    pub(crate) data_bytes: u64,
+    /// Of the first byte after its padding.
+    pub(crate) end: u64,
+}
+
+/// Reads the head of the entry that begins at `offset` of its pack and at the start of `window`.
+///
+/// `window` is long enough with [`HEAD_BYTES_MAX`] bytes, or where the pack ends. `None`: no entry of ours, or
+/// not all of its head.
+pub(crate) fn decode(window: &[u8], offset: u64) -> Option<EntryHead> {
+    let first = tar::parse_header(window)?;
+    let records_bytes = usize::try_from(first.size).ok()?;
+    if first.flag != tar::RECORDS || records_bytes > RECORDS_BYTES_MAX {
+        return None;
+    }
+    let records = window.get(BLOCK..BLOCK.checked_add(records_bytes)?)?;
+    let header_at = BLOCK.checked_add(records_bytes.next_multiple_of(BLOCK))?;
+    let header = window.get(header_at..header_at.checked_add(BLOCK)?)?;
+    let file = tar::parse_header(header).filter(|file| file.flag == tar::REGULAR)?;
+    let parsed = parse_label(records)?;
+    let size = parsed.size.unwrap_or(file.size);
+    let body_at = header_at.checked_add(BLOCK)?;
+    let lead = match parsed.label.kind {
+        Kind::Instance => {
+            let body = window.get(body_at..)?;
+            body.get(..super::part10::lead_bytes(body)?)?
+        }
+        Kind::Hide | Kind::Large | Kind::Restore => &[],
+    };
+    if check(records.get(..parsed.checked_bytes)?, header, lead) != parsed.check {
+        return None;
+    }
+    let body_offset = offset.checked_add(body_at as u64)?;
+    let data_bytes = size.checked_sub(lead.len() as u64)?;
+    Some(EntryHead {
+        label: parsed.label,
+        offset,
+        data_offset: body_offset.checked_add(lead.len() as u64)?,
+        data_bytes,
+        end: body_offset
+            .checked_add(size)?
+            .checked_next_multiple_of(BLOCK as u64)?,
+    })
+}
+
+/// As much of a pack as [`decode`] needs at most.
+pub(crate) const HEAD_BYTES_MAX: usize =
+    2 * BLOCK + RECORDS_BYTES_MAX + super::part10::LEAD_BYTES_MAX;
+
+struct Parsed<'a> {
+    label: Label,
+    size: Option<u64>,
+    check: &'a str,
+    /// The records before the check are under it.
+    checked_bytes: usize,
+}
+
+fn parse_label(records: &[u8]) -> Option<Parsed<'_>> {
+    let records = tar::parse_records(records)?;
+    let find = |key: &str| {
+        records
+            .iter()
+            .find(|record| record.key.strip_prefix(KEYS) == Some(key))
+    };
+    let value = |key: &str| find(key).map(|record| record.value);
+    let check = find("check")?;
+    let size = records.iter().find(|record| record.key == "size");
+    Some(Parsed {
+        label: Label {
+            kind: Kind::parse(value("kind")?)?,
+            digest: parse_digest(value("sha256")?)?,
+            provenance: Provenance {
+                received_unix_ms: value("received")?.parse().ok()?,
+                calling: value("calling")?.to_owned(),
+                address: match value("address") {
+                    Some(address) => Some(address.parse().ok()?),
+                    None => None,
+                },
+            },
+            syntax: match value("transfer-syntax") {
+                Some(uid) => Some(TransferSyntaxUid::parse_legacy(uid).ok()?),
+                None => None,
+            },
+            class: match value("sop-class") {
+                Some(uid) => Some(SopClassUid::parse_legacy(uid).ok()?),
+                None => None,
+            },
+            durable_offset: value("durable")?.parse().ok()?,
+        },
+        size: match size {
+            Some(record) => Some(record.value.parse().ok()?),
+            None => None,
+        },
+        check: check.value,
+        checked_bytes: check.at,
+    })
+}
+
+/// Reads a digest in hexadecimal.
+pub(crate) fn parse_digest(hex: &str) -> Option<Digest> {
+    let hex = hex.as_bytes();
+    if hex.len() != 64 {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(hex.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(Digest(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::part10;
+    use pacs_core::SopInstanceUid;
+
+    fn label(kind: Kind) -> Label {
+        Label {
+            kind,
+            digest: Digest([0xab; 32]),
+            provenance: Provenance {
+                received_unix_ms: 1_795_000_000_123,
+                calling: "CT_ROOM=1\n".to_owned(),
+                address: Some("2001:db8::1".parse().unwrap()),
+            },
+            syntax: Some(TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap()),
+            class: Some(SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap()),
+            durable_offset: 4_096,
+        }
+    }
+
+    fn name() -> EntryName {
+        EntryName {
+            prefix: "1.2.3/4.5.6".to_owned(),
+            name: "7.8.9-abcdef.dcm".to_owned(),
+        }
+    }
+
+    fn lead() -> Vec<u8> {
+        part10::lead(
+            &SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap(),
+            &SopInstanceUid::parse("7.8.9").unwrap(),
+            &TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_head_says_what_was_encoded() {
+        for (records_bytes, data_bytes) in [(None, 1_001), (Some(LARGE_RECORDS_BYTES), 1_u64 << 34)]
+        {
+            let bytes = encode(
+                &name(),
+                &label(Kind::Instance),
+                &lead(),
+                data_bytes,
+                records_bytes,
+            );
+
+            let head = decode(&bytes, 512).unwrap();
+
+            assert_eq!(head.label, label(Kind::Instance));
+            assert_eq!(head.data_bytes, data_bytes);
+            assert_eq!(head.data_offset, 512 + bytes.len() as u64);
+            assert_eq!(head.end, tar::padded(head.data_offset + data_bytes));
+        }
+    }
+
+    #[test]
+    fn a_head_cut_or_changed_anywhere_is_no_head() {
+        let bytes = encode(&name(), &label(Kind::Instance), &lead(), 1_001, None);
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length], 0), None, "cut at {length}");
+        }
+        let header_at = BLOCK
+            + tar::parse_header(&bytes)
+                .unwrap()
+                .size
+                .next_multiple_of(512) as usize;
+        for at in (512..bytes.len()).filter(|at| bytes[*at] != 0 || *at >= header_at) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(decode(&changed, 0), None, "changed at {at}");
+        }
+    }
+
+    #[test]
+    fn records_of_a_large_pack_have_a_fixed_length() {
+        let mut long = label(Kind::Instance);
+        long.provenance.calling = "\u{41f}".repeat(100);
+        for label in [label(Kind::Instance), long] {
+            let bytes = encode(&name(), &label, &lead(), 1 << 40, Some(LARGE_RECORDS_BYTES));
+            assert_eq!(bytes.len(), 2 * BLOCK + LARGE_RECORDS_BYTES + lead().len());
+        }
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_is_shown() {
+        let digest = Digest([7; 32]);
+        assert_eq!(parse_digest(&format!("{digest:?}")), Some(digest));
+        assert_eq!(parse_digest("07"), None);
+        assert_eq!(parse_digest(&"x".repeat(64)), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The end of the log, where one thread appends.
+
+use super::name::PackName;
+use super::prepare::{LogPack, Preparer, Remover, seal};
+use crate::disk::{Disk, DiskFile};
+use crate::index::LogPosition;
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, mpsc};
+
+/// Zeros are not written ahead before that much came in: a short-lived archive does not need them.
+const FILL_FROM_BYTES: u64 = 4 << 20;
+
+/// Why a batch is not in the log.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// It could not be written; the log is as it was.
+    Refused(io::Error),
+    /// Nobody knows what the log is now.
+    Unknown(io::Error),
+}
+
+/// Bytes to append, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    parts: Vec<Bytes>,
+    length: u64,
+}
+
+impl Batch {
+    pub(crate) fn push(&mut self, part: Bytes) {
+        self.length = self.length.saturating_add(part.len() as u64);
+        self.parts.push(part);
+    }
+
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// The pack that is appended to, and the next one.
+#[derive(Debug)]
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    preparer: Preparer,
+    pack: Arc<LogPack>,
+    tail: u64,
+    next: Option<mpsc::Receiver<io::Result<Arc<LogPack>>>>,
+    /// Bytes appended since the archive was opened.
+    appended: u64,
+    pack_bytes: u64,
+    is_filled_ahead: bool,
+}
+
+impl Log {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        pack: Arc<LogPack>,
+        tail: u64,
+        pack_bytes: u64,
+        is_filled_ahead: bool,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            preparer: Preparer::start(Arc::clone(&disk))?,
+            disk,
+            pack,
+            tail,
+            next: None,
+            appended: 0,
+            pack_bytes,
+            is_filled_ahead,
+        })
+    }
+
+    pub(crate) fn remover(&self) -> Remover {
+        self.preparer.remover()
+    }
+
+    /// Where the next entry will stand.
+    pub(crate) fn position(&self) -> LogPosition {
+        LogPosition {
+            pack: self.pack.number,
+            offset: self.tail,
+        }
+    }
+
+    /// The file to sync after [`Self::write`].
+    pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.pack.file)
+    }
+
+    /// Writes `batch` after the tail, which stays where it is until [`Self::advance`].
+    pub(crate) fn write(&self, batch: &Batch) -> Result<(), AppendError> {
+        let slices: Vec<IoSlice<'_>> = batch.parts.iter().map(|p| IoSlice::new(p)).collect();
+        self.pack.claim(self.tail.saturating_add(batch.length));
+        let Err(error) = self.pack.file.write_vectored_at(&slices, self.tail) else {
+            return Ok(());
+        };
+        // What is behind the tail must not look like entries when something shorter is written over it.
+        self.pack.stop_filling();
+        let file = &self.pack.file;
+        match file.set_length(self.tail).and_then(|()| file.sync_data()) {
+            Ok(()) => {
+                self.pack.was_cut(self.tail);
+                Err(AppendError::Refused(error))
+            }
+            Err(_) => Err(AppendError::Unknown(error)),
+        }
+    }
+
+    /// Moves the tail behind a batch that is durable.
+    pub(crate) fn advance(&mut self, batch: &Batch) {
+        self.tail = self.tail.saturating_add(batch.length);
+        self.appended = self.appended.saturating_add(batch.length);
+    }
+
+    /// Does what no reply waits for: asks for the next pack, for zeros, and changes over to the next pack
+    /// when this one is full.
+    pub(crate) fn turn(&mut self) {
+        let fill_to = if self.is_filled_ahead && self.appended >= FILL_FROM_BYTES {
+            let ahead = self.tail.saturating_add(self.appended).min(self.pack_bytes);
+            self.preparer.fill(&self.pack, ahead);
+            self.appended.min(self.pack_bytes)
+        } else {
+            0
+        };
+        if self.tail < self.pack_bytes / 2 {
+            return;
+        }
+        let number = self.pack.number.saturating_add(1);
+        let preparer = &self.preparer;
+        let next = self
+            .next
+            .get_or_insert_with(|| preparer.create(number, fill_to));
+        if self.tail < self.pack_bytes {
+            return;
+        }
+        match next.recv() {
+            Ok(Ok(pack)) => {
+                let full = std::mem::replace(&mut self.pack, pack);
+                self.preparer.seal(full, self.tail);
+                self.tail = 0;
+            }
+            // The pack grows longer than it should; the next turn tries again.
+            Ok(Err(error)) => tracing::warn!(%error, "no new pack could be made"),
+            Err(_) => tracing::warn!("no new pack could be made"),
+        }
+        self.next = None;
+    }
+
+    /// Ends the pack, so that it is a well-formed tar without zeros ahead.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        if let Some(Ok(Ok(next))) = self.next.take().map(|next| next.recv()) {
+            next.stop_filling();
+            self.preparer.remover().remove(PackName::Log(next.number));
+        }
+        self.pack.stop_filling();
+        let result = seal(&*self.pack.file, self.tail);
+        drop(self.preparer);
+        drop(self.disk);
+        result
+    }
+}

@@ -1,0 +1,262 @@
+//! Reading packs: one entry, entry after entry, and over damage to the next.
+
+use super::entry::{self, EntryHead, HEAD_BYTES_MAX, Kind};
+use super::name::PackName;
+use super::tar::BLOCK;
+use crate::disk::{Disk, DiskFile, OpenHow};
+use crate::index::{Digest, Location, LogRecord, StoredInstance, Target};
+use pacs_core::limits::ScanLimits;
+use pacs_core::scan::{HeadReader, HeadState};
+use sha2::{Digest as _, Sha256};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes read at once where a whole pack is read.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Bytes of a data set that are read first: most heads are in them.
+const HEAD_CHUNK_BYTES: usize = 64 << 10;
+
+/// Longest JSON of an entry. Ours has a few hundred bytes, and the reason.
+const JSON_BYTES_MAX: u64 = 64 << 10;
+
+/// Packs that are open for reading.
+#[derive(Debug)]
+pub(crate) struct PackFiles {
+    disk: Arc<dyn Disk>,
+    open: Mutex<VecDeque<(PackName, Arc<dyn DiskFile>)>>,
+    open_max: usize,
+}
+
+impl PackFiles {
+    pub(crate) fn new(disk: Arc<dyn Disk>, open_max: usize) -> Self {
+        Self {
+            disk,
+            open: Mutex::new(VecDeque::new()),
+            open_max,
+        }
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// The pack, opened if it is not.
+    pub(crate) fn file(&self, name: PackName) -> io::Result<Arc<dyn DiskFile>> {
+        let found = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, file)| Arc::clone(file))
+        };
+        if let Some(file) = found {
+            return Ok(file);
+        }
+        let file = self.disk.open(&name.path(), OpenHow::Read)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another may have opened it meanwhile; two handles do no harm.
+        open.push_back((name, Arc::clone(&file)));
+        if open.len() > self.open_max {
+            open.pop_front();
+        }
+        Ok(file)
+    }
+
+    /// Every pack, log packs in order first.
+    pub(crate) fn list(&self) -> io::Result<Vec<PackName>> {
+        let files = self.disk.list(super::name::DIRECTORY)?;
+        let mut names: Vec<PackName> = files.iter().filter_map(|f| PackName::parse(f)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+/// Why an entry does not give a record.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EntryError {
+    #[error("bytes are not those that were written")]
+    Damaged,
+    #[error("pack could not be read")]
+    Disk(#[from] io::Error),
+}
+
+/// The head of the entry at `offset`; `None` where there is none, or none whole.
+pub(crate) fn head_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<EntryHead>> {
+    let mut window = [0; HEAD_BYTES_MAX];
+    let length = file.read_up_to(&mut window, offset)?;
+    Ok(window.get(..length).and_then(|w| entry::decode(w, offset)))
+}
+
+/// The first entry at or after `from` (a block's boundary) whose head is whole.
+pub(crate) fn next_head(file: &dyn DiskFile, from: u64) -> io::Result<Option<EntryHead>> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut offset = from;
+    loop {
+        let length = file.read_up_to(&mut chunk, offset)?;
+        for (block, at) in chunk
+            .get(..length)
+            .unwrap_or(&[])
+            .chunks(BLOCK)
+            .zip(0_u64..)
+        {
+            if super::tar::parse_header(block).is_none_or(|h| h.flag != super::tar::RECORDS) {
+                continue;
+            }
+            let at = offset.saturating_add(at.saturating_mul(BLOCK as u64));
+            if let Some(head) = head_at(file, at)? {
+                return Ok(Some(head));
+            }
+        }
+        if length < CHUNK_BYTES {
+            return Ok(None);
+        }
+        offset = offset.saturating_add(CHUNK_BYTES as u64);
+    }
+}
+
+/// The SHA-256 of `length_bytes` bytes from `offset` on; `None` where the file ends before.
+pub(crate) fn digest_of(
+    file: &dyn DiskFile,
+    offset: u64,
+    length_bytes: u64,
+) -> io::Result<Option<Digest>> {
+    let mut hasher = Sha256::new();
+    let whole = for_each_chunk(file, offset, length_bytes, CHUNK_BYTES, |chunk| {
+        hasher.update(chunk);
+        true
+    })?;
+    Ok(whole.then(|| Digest(hasher.finalize().into())))
+}
+
+/// Reads on until `take` says no; `false` where the file ends before that and before `length_bytes`.
+fn for_each_chunk(
+    file: &dyn DiskFile,
+    offset: u64,
+    length_bytes: u64,
+    first_bytes: usize,
+    mut take: impl FnMut(&[u8]) -> bool,
+) -> io::Result<bool> {
+    let mut buffer = vec![0; first_bytes.min(usize::try_from(length_bytes).unwrap_or(usize::MAX))];
+    let mut done = 0;
+    while done < length_bytes {
+        let rest = usize::try_from(length_bytes - done).unwrap_or(usize::MAX);
+        if done > 0 && buffer.len() < CHUNK_BYTES.min(rest) {
+            buffer.resize(CHUNK_BYTES, 0);
+        }
+        let wanted = rest.min(buffer.len());
+        let chunk = buffer.get_mut(..wanted).unwrap_or(&mut []);
+        if file.read_up_to(chunk, offset.saturating_add(done))? < wanted {
+            return Ok(false);
+        }
+        if !take(chunk) {
+            return Ok(true);
+        }
+        done = done.saturating_add(wanted as u64);
+    }
+    Ok(true)
+}
+
+/// The digest of an entry's own data or JSON, compared.
+pub(crate) fn is_whole(file: &dyn DiskFile, head: &EntryHead) -> io::Result<bool> {
+    let digest = digest_of(file, head.data_offset, head.data_bytes)?;
+    Ok(digest == Some(head.label.digest))
+}
+
+/// Makes the record of an entry. The digest of instances is not looked at.
+pub(crate) fn record_of(
+    files: &PackFiles,
+    name: PackName,
+    file: &dyn DiskFile,
+    head: &EntryHead,
+    limits: &ScanLimits,
+) -> Result<LogRecord, EntryError> {
+    match head.label.kind {
+        Kind::Instance => instance_of(name, file, head, limits),
+        Kind::Hide | Kind::Large | Kind::Restore => {
+            if head.data_bytes > JSON_BYTES_MAX || !is_whole(file, head)? {
+                return Err(EntryError::Damaged);
+            }
+            let length = usize::try_from(head.data_bytes).map_err(|_| EntryError::Damaged)?;
+            let json = file.read_vec(head.data_offset, length)?;
+            let body: Body = serde_json::from_slice(&json).map_err(|_| EntryError::Damaged)?;
+            match body {
+                Body::Hide { target, reason } => Ok(LogRecord::Hide { target, reason }),
+                Body::Restore { target } => Ok(LogRecord::Restore { target }),
+                Body::Large { number, sha256 } => large_of(files, number, &sha256, limits),
+            }
+        }
+    }
+}
+
+fn large_of(
+    files: &PackFiles,
+    number: u64,
+    sha256: &str,
+    limits: &ScanLimits,
+) -> Result<LogRecord, EntryError> {
+    let name = PackName::Large(number);
+    let file = match files.file(name) {
+        // It was named by the log, but a crash came before it had its name.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match super::large::keep(files.disk(), number) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(EntryError::Damaged);
+                }
+                other => other?,
+            }
+            files.file(name)?
+        }
+        other => other?,
+    };
+    let head = head_at(&*file, 0)?.ok_or(EntryError::Damaged)?;
+    if head.label.kind != Kind::Instance || entry::parse_digest(sha256) != Some(head.label.digest) {
+        return Err(EntryError::Damaged);
+    }
+    instance_of(name, &*file, &head, limits)
+}
+
+fn instance_of(
+    name: PackName,
+    file: &dyn DiskFile,
+    head: &EntryHead,
+    limits: &ScanLimits,
+) -> Result<LogRecord, EntryError> {
+    let syntax = head.label.syntax.as_ref().ok_or(EntryError::Damaged)?;
+    let mut reader = HeadReader::new(syntax, limits);
+    let mut result = Ok(HeadState::NeedMore);
+    let whole = for_each_chunk(
+        file,
+        head.data_offset,
+        head.data_bytes,
+        HEAD_CHUNK_BYTES,
+        |chunk| {
+            result = reader.push(chunk);
+            matches!(result, Ok(HeadState::NeedMore))
+        },
+    )?;
+    // It could be read when it was received.
+    if !whole || result.is_err() {
+        return Err(EntryError::Damaged);
+    }
+    let instance = reader.finish().map_err(|_| EntryError::Damaged)?;
+    Ok(LogRecord::Instance(Box::new(StoredInstance {
+        instance,
+        location: Location {
+            pack: name.location(),
+            offset: head.data_offset,
+            length_bytes: head.data_bytes,
+        },
+        digest: head.label.digest,
+        provenance: head.label.provenance.clone(),
+    })))
+}
+
+/// The JSON of an entry that is no instance.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Body {
+    Hide { target: Target, reason: String },
+    Large { number: u64, sha256: String },
+    Restore { target: Target },
+}

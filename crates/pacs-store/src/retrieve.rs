@@ -1,0 +1,137 @@
+//! Reading an instance back, as it came.
+
+use crate::archive::Shared;
+use crate::error::ReadError;
+use crate::index::{Digest, Location};
+use crate::pack::name::PackName;
+use crate::pack::read::PackFiles;
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::io;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// The bytes of a data set, chunk after chunk; the next chunk is read while the caller uses the last.
+///
+/// With `ArchiveOptions::verifies_reads` the digest is compared before the last chunk is given, so that
+/// damaged content never looks complete. At most two chunks are in memory.
+#[derive(Debug)]
+pub struct DataSetReader {
+    files: Arc<PackFiles>,
+    location: Location,
+    digest: Digest,
+    chunk_bytes: usize,
+    /// Taken along by the read that is under way.
+    hasher: Option<Sha256>,
+    /// Bytes that have been asked of the disk.
+    asked_bytes: u64,
+    next: Option<JoinHandle<Result<Read, ReadError>>>,
+}
+
+#[derive(Debug)]
+struct Read {
+    chunk: Bytes,
+    hasher: Option<Sha256>,
+}
+
+impl DataSetReader {
+    pub(crate) fn new(shared: &Shared, location: Location, digest: Digest) -> Self {
+        Self {
+            files: Arc::clone(&shared.files),
+            location,
+            digest,
+            chunk_bytes: shared.limits.chunk_bytes,
+            hasher: shared.verifies_reads.then(Sha256::new),
+            asked_bytes: 0,
+            next: None,
+        }
+    }
+
+    /// Bytes of the data set.
+    #[must_use]
+    pub const fn length_bytes(&self) -> u64 {
+        self.location.length_bytes
+    }
+
+    /// Begins to read the next chunk, if that has not begun. To be called ahead of need.
+    pub fn prefetch(&mut self) {
+        if self.next.is_some() || self.asked_bytes >= self.location.length_bytes {
+            return;
+        }
+        let rest = self.location.length_bytes - self.asked_bytes;
+        let length = usize::try_from(rest)
+            .unwrap_or(usize::MAX)
+            .min(self.chunk_bytes.max(1));
+        let offset = self.location.offset.saturating_add(self.asked_bytes);
+        self.asked_bytes = self.asked_bytes.saturating_add(length as u64);
+        let is_last = self.asked_bytes == self.location.length_bytes;
+        let files = Arc::clone(&self.files);
+        let pack = PackName::of_location(self.location.pack);
+        let mut hasher = self.hasher.take();
+        let expected = self.digest;
+        self.next = Some(tokio::task::spawn_blocking(move || {
+            let chunk = read(&files, pack, offset, length)?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&chunk);
+            }
+            if let Some(hasher) = hasher.take_if(|_| is_last)
+                && Digest(hasher.finalize().into()) != expected
+            {
+                tracing::error!(?pack, offset, "stored instance is damaged");
+                return Err(ReadError::Damaged);
+            }
+            Ok(Read {
+                chunk: Bytes::from(chunk),
+                hasher,
+            })
+        }));
+    }
+
+    /// The next chunk; `None` after the last. After an error there is no more; a call that
+    /// was cancelled takes nothing away.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        self.prefetch();
+        let Some(task) = &mut self.next else {
+            return Ok(None);
+        };
+        let read = match task.await {
+            Ok(read) => read,
+            Err(error) => Err(ReadError::Disk(io::Error::other(error))),
+        };
+        self.next = None;
+        match read {
+            Ok(read) => {
+                self.hasher = read.hasher;
+                self.prefetch();
+                Ok(Some(read.chunk))
+            }
+            Err(error) => {
+                self.asked_bytes = self.location.length_bytes;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn read(
+    files: &PackFiles,
+    pack: PackName,
+    offset: u64,
+    length: usize,
+) -> Result<Vec<u8>, ReadError> {
+    let file = files.file(pack).map_err(by_kind)?;
+    file.read_vec(offset, length).map_err(by_kind)
+}
+
+fn by_kind(error: io::Error) -> ReadError {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+    ) {
+        return ReadError::Missing;
+    }
+    ReadError::Disk(error)
+}
