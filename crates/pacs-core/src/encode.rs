@@ -1,8 +1,9 @@
 //! Writes attributes as a data set: query identifiers, query answers, command sets.
 //!
-//! Stored instances never pass here: they leave as they came. Text is written in UTF-8, and Specific
-//! Character Set (0008,0005) is the writer's own affair: `ISO_IR 192` where a value needs it, absent where
-//! all is ASCII, whatever the attributes say. Sequences and items have defined lengths, values an even one.
+//! Stored instances never pass here: they leave as they came. Text is written in UTF-8, and
+//! Specific Character Set (0008,0005) is the writer's own affair: `ISO_IR 192` where a value needs
+//! it, absent where all is ASCII, whatever the attributes say. Sequences and items have defined
+//! lengths, values an even one.
 //!
 //! PS3.5 7 (data set), 6.2 (padding), A.1 to A.5 (transfer syntaxes).
 
@@ -114,8 +115,8 @@ impl Layout {
 
 /// Writes one element after the other behind what the buffer already holds.
 ///
-/// Elements come in the order they are given: ascending tags are the caller's duty. Nothing is checked
-/// against the dictionary.
+/// Elements come in the order they are given: ascending tags are the caller's duty. Nothing is
+/// checked against the dictionary.
 #[derive(Debug)]
 pub struct Writer<'b> {
     out: &'b mut Vec<u8>,
@@ -167,7 +168,8 @@ impl<'b> Writer<'b> {
         self.put_u32(value);
     }
 
-    /// An attribute, its items included. (0008,0005) is written as it stands: see [`Self::data_set`].
+    /// An attribute, its items included. (0008,0005) is written as it stands: see
+    /// [`Self::data_set`].
     ///
     /// # Errors
     /// [`EncodeError`], naming the attribute.

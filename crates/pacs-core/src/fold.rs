@@ -1,10 +1,12 @@
-//! Folding of text: the form in which values are compared, and keys for finding people by their names.
+//! Folding of text: the form in which values are compared, and keys for finding people by their
+//! names.
 //!
-//! [`matching_key`] is the meaning of "equal" in [`crate::matching`]: an index that keeps these keys compares
-//! bytes and is right. Only person names are folded beyond what the standard calls insignificant, as
-//! PS3.4 C.2.2.2.1 permits for them alone: case, apostrophes, and the letters that keyboards and clerks
-//! interchange (Ё/Е, Ң/Н, Ө/О, Ү/У). [`k1`] and [`k2`] go further, for search fields of people, and never
-//! decide what a DICOM query matches. [`transliterate`] makes the Latin form of a Cyrillic name.
+//! [`matching_key`] is the meaning of "equal" in [`crate::matching`]: an index that keeps these
+//! keys compares bytes and is right. Only person names are folded beyond what the standard calls
+//! insignificant, as PS3.4 C.2.2.2.1 permits for them alone: case, apostrophes, and the letters
+//! that keyboards and clerks interchange (Ё/Е, Ң/Н, Ө/О, Ү/У). [`k1`] and [`k2`] go further, for
+//! search fields of people, and never decide what a DICOM query matches. [`transliterate`] makes
+//! the Latin form of a Cyrillic name.
 
 mod name;
 mod number;
@@ -19,12 +21,14 @@ use crate::tag::Vr;
 use std::borrow::Cow;
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
-/// The form of `text` that is compared, for all its values: they stand between backslashes as before.
+/// The form of `text` that is compared, for all its values: they stand between backslashes as
+/// before.
 ///
 /// - PN: NFC, lower case, no apostrophes, Ё/Ң/Ө/Ү as Е/Н/О/У, no spaces around components, no empty
 ///   components or component groups at the end.
-/// - DA, TM, DT: a fixed number of digits that sorts as time does; nothing where the value is none of its VR.
-///   A value of lesser precision stands for its beginning. DT is in UTC; without an offset it counts as UTC.
+/// - DA, TM, DT: a fixed number of digits that sorts as time does; nothing where the value is none
+///   of its VR. A value of lesser precision stands for its beginning. DT is in UTC; without an
+///   offset it counts as UTC.
 /// - IS, DS and binary numbers: the shortest decimal form.
 /// - UI: without padding. Other text: NFC, without the spaces that PS3.5 6.2 calls insignificant.
 ///
@@ -47,8 +51,9 @@ pub fn matching_key(vr: Vr, text: &str) -> Cow<'_, str> {
     Cow::Owned(keys)
 }
 
-/// The parts of a [`matching_key`] that an index keeps as entries, so that an equal value or a literal
-/// prefix finds them: each value, and of names each component group. Empty ones are left out.
+/// The parts of a [`matching_key`] that an index keeps as entries, so that an equal value or a
+/// literal prefix finds them: each value, and of names each component group. Empty ones are left
+/// out.
 pub fn entries(vr: Vr, key: &str) -> impl Iterator<Item = &str> {
     values(vr, key)
         .flat_map(move |value| groups(vr, value))

@@ -44,7 +44,8 @@ impl Default for ScanLimits {
 }
 
 /// Nesting of sequences in what is written and in what is matched. What was read is bounded by
-/// [`ScanLimits::depth_max`] and [`QueryLimits::depth_max`] already; this bounds what a program builds.
+/// [`ScanLimits::depth_max`] and [`QueryLimits::depth_max`] already; this bounds what a program
+/// builds.
 pub const ITEM_DEPTH_MAX: usize = 64;
 
 /// Bounds of a query identifier and of the matcher.

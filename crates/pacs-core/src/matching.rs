@@ -1,20 +1,21 @@
 //! The reference matcher: what a query means. Every index must agree with it.
 //!
-//! A query matches an entity if every key matches; a key matches if one of its alternatives matches one of
-//! the attribute's values. Values are compared as [`crate::fold::matching_key`] folds them.
+//! A query matches an entity if every key matches; a key matches if one of its alternatives matches
+//! one of the attribute's values. Values are compared as [`crate::fold::matching_key`] folds them.
 //!
 //! - An absent or empty attribute matches universal keys alone.
-//! - Person names: case and the spellings that `fold` names do not count. A key of one component group is
-//!   held against every group of the name; of a key of several, each non-empty group against the group in
-//!   its place. Empty components at the end need not be written, in keys and in names: `IVANOV^IVAN` is
-//!   `IVANOV^IVAN^^`, and `IVANOV^*` finds `IVANOV`. A key without wild cards matches no longer name.
+//! - Person names: case and the spellings that `fold` names do not count. A key of one component
+//!   group is held against every group of the name; of a key of several, each non-empty group
+//!   against the group in its place. Empty components at the end need not be written, in keys and
+//!   in names: `IVANOV^IVAN` is `IVANOV^IVAN^^`, and `IVANOV^*` finds `IVANOV`. A key without wild
+//!   cards matches no longer name.
 //! - Other text: case counts, as PS3.4 C.2.2.2.1 demands.
-//! - Dates, times, datetimes: by meaning, in any permitted precision; a key of lesser precision matches all
-//!   it can mean, `0900-1000` up to 10:00:59.999999. Numbers: by meaning.
+//! - Dates, times, datetimes: by meaning, in any permitted precision; a key of lesser precision
+//!   matches all it can mean, `0900-1000` up to 10:00:59.999999. Numbers: by meaning.
 //! - What was kept of undecodable text is matched as far as it goes.
 //!
-//! PS3.4 C.2.2.2. Not here: fuzzy semantic matching and combined date and time matching, which need extended
-//! negotiation.
+//! PS3.4 C.2.2.2. Not here: fuzzy semantic matching and combined date and time matching, which need
+//! extended negotiation.
 
 mod condition;
 pub(crate) mod moment;
@@ -42,7 +43,8 @@ pub fn literal_prefix(pattern: &str) -> &str {
     pattern.get(..end).unwrap_or_default()
 }
 
-/// A query, compiled for being held against many entities. `Debug` shows kinds of keys and no values.
+/// A query, compiled for being held against many entities. `Debug` shows kinds of keys and no
+/// values.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     keys: Vec<CompiledKey>,
@@ -86,8 +88,8 @@ impl Matcher {
             .all(|key| key.matches(attributes.get(key.tag)))
     }
 
-    /// Whether the key of `tag` matches a text of that attribute, folded by [`fold::matching_key`] with all
-    /// its values. True where the query has no key for it.
+    /// Whether the key of `tag` matches a text of that attribute, folded by [`fold::matching_key`]
+    /// with all its values. True where the query has no key for it.
     #[must_use]
     pub fn matches_key(&self, tag: Tag, folded: &str) -> bool {
         let mut keys = self.keys.iter().filter(|key| key.tag == tag);

@@ -1,8 +1,9 @@
 //! A query: a level, and keys with what they must match (PS3.4 C.2.2.2).
 //!
 //! The same type serves C-FIND, C-MOVE, C-GET and QIDO-RS, on both sides. What it means is
-//! [`crate::matching`]. Identifiers from outside pass the scanner and [`QueryLimits`]; keys that the archive
-//! cannot match become universal, as PS3.4 C.4.1.1.3.1 has it, and [`Query::unsupported`] names them.
+//! [`crate::matching`]. Identifiers from outside pass the scanner and [`QueryLimits`]; keys that
+//! the archive cannot match become universal, as PS3.4 C.4.1.1.3.1 has it, and
+//! [`Query::unsupported`] names them.
 
 mod identifier;
 mod value;
@@ -40,7 +41,8 @@ pub enum Model {
 /// How a key matches (PS3.4 C.2.2.2). `Debug` shows kinds and no values.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Matching {
-    /// Any of these: the values of a key, each matched in its own way. UIDs stand in a [`Self::UidList`].
+    /// Any of these: the values of a key, each matched in its own way. UIDs stand in a
+    /// [`Self::UidList`].
     AnyOf(Vec<Self>),
     /// From and to, both inclusive; an absent bound is open (C.2.2.2.5).
     Range {
@@ -94,13 +96,15 @@ pub enum QueryError {
         /// Which limit.
         what: &'static str,
     },
-    /// A key of a retrieval belongs to a level below its own, so that it asks for less than would be sent.
+    /// A key of a retrieval belongs to a level below its own, so that it asks for less than would
+    /// be sent.
     #[error("key {tag} is of a lower level than the retrieval")]
     LowerLevel {
         /// Which.
         tag: Tag,
     },
-    /// A unique key is missing, or not a single value (nor a list of UIDs), where there must be one.
+    /// A unique key is missing, or not a single value (nor a list of UIDs), where there must be
+    /// one.
     #[error("unique key {tag} is required here")]
     UniqueKey {
         /// Which.
@@ -196,8 +200,8 @@ fn is_supported(tag: Tag, level: Level) -> bool {
 impl Key {
     /// A key with its VR from the dictionary; several values stand between backslashes.
     ///
-    /// # Errors
-    /// [`QueryError::Value`], [`QueryError::Limit`]: as [`Matching::of_text`] under the default limits.
+    /// # Errors [`QueryError::Value`], [`QueryError::Limit`]: as [`Matching::of_text`] under the
+    /// default limits.
     pub fn new(tag: Tag, text: &str) -> Result<Self, QueryError> {
         let vr = vr_of(tag);
         let matching = Matching::of_text(tag, vr, text, &QueryLimits::default())?;
@@ -251,8 +255,8 @@ impl Query {
 
     /// Reads the identifier of a C-FIND request.
     ///
-    /// Unless `relational`, the unique key of every level above must be a single value (a list of UIDs is
-    /// taken too).
+    /// Unless `relational`, the unique key of every level above must be a single value (a list of
+    /// UIDs is taken too).
     ///
     /// # Errors
     /// [`QueryError`], naming the key.
@@ -281,11 +285,11 @@ impl Query {
         Ok(query)
     }
 
-    /// Reads the identifier of a C-MOVE or C-GET request: its unique keys alone, other attributes are
-    /// ignored.
+    /// Reads the identifier of a C-MOVE or C-GET request: its unique keys alone, other attributes
+    /// are ignored.
     ///
-    /// The unique key of the level must be a single value or a list of UIDs; so must, unless `relational`,
-    /// those of the levels above.
+    /// The unique key of the level must be a single value or a list of UIDs; so must, unless
+    /// `relational`, those of the levels above.
     ///
     /// # Errors
     /// [`QueryError`], naming the key.
@@ -332,7 +336,8 @@ impl Query {
         }
     }
 
-    /// The keys that entities of this level do not have: neither matched nor returned (status FF01H).
+    /// The keys that entities of this level do not have: neither matched nor returned (status
+    /// FF01H).
     pub fn unsupported(&self) -> impl Iterator<Item = Tag> {
         let tags = self.keys.iter().map(|key| key.tag);
         tags.filter(|tag| !is_supported(*tag, self.level) && !NEVER_MATCHED.contains(tag))

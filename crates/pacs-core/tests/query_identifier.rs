@@ -1,4 +1,8 @@
-//! Identifiers become queries and queries identifiers, in every encoding; what is wrong is refused by name.
+//! Identifiers become queries and queries identifiers, in every encoding; what is wrong is refused
+//! by name.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test says so")]
+#![allow(clippy::panic, reason = "what fails in a test says so")]
 
 use pacs_core::encode::write_data_set;
 use pacs_core::limits::QueryLimits;
@@ -510,8 +514,8 @@ proptest! {
         }
         for uid in SYNTAXES {
             let bytes = query.to_identifier(&syntax(uid)).unwrap();
-            let limits = QueryLimits::default();
-            let read = Query::from_identifier(&bytes, &syntax(uid), Model::StudyRoot, false, &limits);
+            let (syntax, limits) = (syntax(uid), QueryLimits::default());
+            let read = Query::from_identifier(&bytes, &syntax, Model::StudyRoot, false, &limits);
             prop_assert!(read.unwrap() == query, "{}", uid);
         }
     }

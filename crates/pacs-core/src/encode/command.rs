@@ -70,8 +70,8 @@ impl CommandWriter {
         self.bounded(tag, vr, text.as_bytes(), padding)
     }
 
-    /// No value of a command set is long; what is longer than a short length can say is cut, so that no
-    /// text of ours can break a response.
+    /// No value of a command set is long; what is longer than a short length can say is cut, so
+    /// that no text of ours can break a response.
     fn bounded(&mut self, tag: Tag, vr: Vr, bytes: &[u8], padding: u8) -> &mut Self {
         let even_max = usize::from(u16::MAX).saturating_sub(1);
         let bytes = bytes.get(..even_max).unwrap_or(bytes);

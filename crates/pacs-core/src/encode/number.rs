@@ -3,7 +3,8 @@
 use crate::tag::{Tag, Vr};
 use std::str::FromStr;
 
-/// Appends one value; `None` where `text` is not a number of this VR. An empty value of a list is none.
+/// Appends one value; `None` where `text` is not a number of this VR. An empty value of a list is
+/// none.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "every VR that is not named holds no numbers"

@@ -1,4 +1,5 @@
-//! Tests of the writer: exact bytes where they are few, dicom-object as the reader where they are many.
+//! Tests of the writer: exact bytes where they are few, dicom-object as the reader where they are
+//! many.
 
 use super::*;
 use dicom_object::InMemDicomObject;

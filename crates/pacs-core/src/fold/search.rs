@@ -5,8 +5,8 @@
 use super::{each_composed, interchanged, is_apostrophe};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
-/// The key of a name within its script: lower case, without apostrophes, with single spaces in place of
-/// delimiters, and Ё/Ң/Ө/Ү as Е/Н/О/У.
+/// The key of a name within its script: lower case, without apostrophes, with single spaces in
+/// place of delimiters, and Ё/Ң/Ө/Ү as Е/Н/О/У.
 #[must_use]
 pub fn k1(text: &str) -> String {
     let mut key = String::with_capacity(text.len());
@@ -25,8 +25,8 @@ pub fn k1(text: &str) -> String {
     key
 }
 
-/// The key of a name in any script: spellings of one name in Cyrillic, Latin transliterations and Kyrgyz
-/// letters meet in one key.
+/// The key of a name in any script: spellings of one name in Cyrillic, Latin transliterations and
+/// Kyrgyz letters meet in one key.
 #[must_use]
 pub fn k2(text: &str) -> String {
     let mut key = String::with_capacity(text.len());

@@ -26,7 +26,8 @@ pub(super) enum Condition {
     Like(Pattern),
 }
 
-/// What an index can look up in sorted entries ([`fold::entries`]); what it finds is still to be matched.
+/// What an index can look up in sorted entries ([`fold::entries`]); what it finds is still to be
+/// matched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Lookup<'m> {
     /// An entry at least the first and at most the second; no bound is open.
@@ -40,8 +41,8 @@ pub enum Lookup<'m> {
 }
 
 impl Condition {
-    /// A matching that cannot be fulfilled (a range from later to earlier, a date that is none) becomes a
-    /// condition that nothing fulfils: [`crate::Query`] refuses such values before.
+    /// A matching that cannot be fulfilled (a range from later to earlier, a date that is none)
+    /// becomes a condition that nothing fulfils: [`crate::Query`] refuses such values before.
     pub(super) fn new(vr: Vr, matching: &Matching, depth: usize) -> Self {
         match matching {
             Matching::AnyOf(alternatives) => Self::either(

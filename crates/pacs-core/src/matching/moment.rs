@@ -1,7 +1,7 @@
 //! Dates, times and datetimes as spans whose ends sort as text.
 //!
-//! A value of lesser precision is a span: `10` is the hour from 10:00:00 to 10:59:59.999999. In a query the
-//! whole span matches; a stored value stands for its beginning.
+//! A value of lesser precision is a span: `10` is the hour from 10:00:00 to 10:59:59.999999. In a
+//! query the whole span matches; a stored value stands for its beginning.
 //!
 //! PS3.5 6.2 (DA, DT, TM, and the forms with `.` and `:` of older versions), PS3.4 C.2.2.2.5.
 
@@ -52,7 +52,8 @@ pub(crate) fn bounds(vr: Vr, value: &str) -> Option<Bounds> {
     })
 }
 
-/// Splits a range at its hyphen: both ends trimmed, an open one empty. `None` where `text` is no range.
+/// Splits a range at its hyphen: both ends trimmed, an open one empty. `None` where `text` is no
+/// range.
 pub(crate) fn split_range(vr: Vr, text: &str) -> Option<(&str, &str)> {
     if bounds(vr, text).is_some() {
         // A hyphen can be the sign of an offset.

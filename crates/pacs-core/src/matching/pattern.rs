@@ -4,9 +4,9 @@ use memchr::memmem::Finder;
 
 /// A compiled pattern.
 ///
-/// The pattern is cut at its `*` into segments, and each is taken where it is found first: if the pattern
-/// matches at all, it matches so. The time is linear in the text where segments hold no `?`, and never more
-/// than the product of both lengths.
+/// The pattern is cut at its `*` into segments, and each is taken where it is found first: if the
+/// pattern matches at all, it matches so. The time is linear in the text where segments hold no
+/// `?`, and never more than the product of both lengths.
 #[derive(Clone)]
 pub(crate) struct Pattern {
     text: String,
@@ -44,14 +44,15 @@ impl Pattern {
         }
     }
 
-    /// Compiles a folded pattern for a name, whose empty components at the end need not be written: what
-    /// `ivanov^*` asks for holds for `ivanov`, which is `ivanov^`.
+    /// Compiles a folded pattern for a name, whose empty components at the end need not be written:
+    /// what `ivanov^*` asks for holds for `ivanov`, which is `ivanov^`.
     pub(crate) fn of_name(pattern: &str) -> Self {
         let mut compiled = Self::new(pattern);
         let without_components = pattern.trim_end_matches(['*', '^']);
         let ending = pattern.get(without_components.len()..).unwrap_or_default();
         if let Some(at) = ending.rfind('^') {
-            // Everything before the last `^` that only `*` follows, without the `^` that end it then.
+            // Everything before the last `^` that only `*` follows, without the `^` that end it
+            // then.
             let shorter = without_components.len().saturating_add(at);
             let shorter = pattern
                 .get(..shorter)

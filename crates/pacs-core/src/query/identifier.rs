@@ -212,8 +212,8 @@ pub(super) fn put(keys: &mut Vec<Key>, key: Key) {
     }
 }
 
-/// The VR that says how a key matches: the dictionary's where it knows the tag, since clients write UN or
-/// worse; the written one elsewhere.
+/// The VR that says how a key matches: the dictionary's where it knows the tag, since clients write
+/// UN or worse; the written one elsewhere.
 fn vr_of_key(element: &Element) -> Vr {
     let known = vr_of(element.tag);
     if known == Vr::UN { element.vr } else { known }

@@ -9,12 +9,11 @@ use crate::tag::{Tag, Vr};
 use crate::uid::Uid;
 
 impl Matching {
-    /// Reads the values of a key of `vr`, which stand between backslashes. Nothing, or nothing but `*`, is
-    /// universal. `tag` is for the error.
+    /// Reads the values of a key of `vr`, which stand between backslashes. Nothing, or nothing but
+    /// `*`, is universal. `tag` is for the error.
     ///
-    /// # Errors
-    /// [`QueryError::Value`] where a value is none of its VR or has wild cards that the VR does not permit,
-    /// [`QueryError::Limit`] for too many values or too long ones.
+    /// # Errors [`QueryError::Value`] where a value is none of its VR or has wild cards that the VR
+    /// does not permit, [`QueryError::Limit`] for too many values or too long ones.
     pub fn of_text(tag: Tag, vr: Vr, text: &str, limits: &QueryLimits) -> Result<Self, QueryError> {
         let mut values = Vec::new();
         let mut patterns_count: usize = 0;
