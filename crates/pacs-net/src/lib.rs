@@ -1,3 +1,29 @@
 //! DICOM associations and DIMSE services.
+//!
+//! From the wire upward: [`pdu`] (what bytes say), [`association`] (PS3.8, sans-IO), [`dimse`] (PS3.7,
+//! sans-IO), [`service`] (what an application provides), [`acceptor`] and [`requestor`] (the two sides of
+//! an association, over any byte stream of tokio). Every bound stands in [`limits`].
+//!
+//! The machines have no I/O, no clock and no tasks: bytes and times are arguments.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod acceptor;
+pub mod association;
+pub mod dimse;
+pub mod error;
+pub mod implementation;
+pub mod limits;
+mod link;
+pub mod negotiation;
+pub mod observer;
+pub mod pdu;
+pub mod service;
+pub mod sop_class;
+pub mod status;
+pub mod transport;
+
+pub use acceptor::{Acceptor, AcceptorBuilder, ConfigError};
+pub use error::{Fault, Misuse};
+pub use limits::NetLimits;
+pub use link::{ByteStream, Ending};

@@ -1,0 +1,319 @@
+//! One association of an acceptor, from its first byte to its last.
+
+use super::admission::Place;
+use super::{Phase, Shared};
+use crate::dimse::{self, CommandSet, command_field};
+use crate::error::Fault;
+use crate::link::{ByteStream, Ending, Happening, Link};
+use crate::negotiation::{Context, Negotiated, negotiate};
+use crate::observer::{Operation, OperationReport};
+use crate::pdu::{AssociateAccept, AssociateRequest, RejectReason, Rejection};
+use crate::service::Peer;
+use crate::sop_class::ServiceClass;
+use crate::status::{EchoStatus, UNRECOGNIZED_OPERATION};
+use bytes::{Bytes, BytesMut};
+use pacs_core::AeTitle;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// An association while it stands.
+pub(super) struct Session<S> {
+    pub(super) link: Link<S>,
+    pub(super) peer: Peer,
+    pub(super) negotiated: Arc<Negotiated>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What an operation came to, for the observer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    pub(super) instances_count: u64,
+    pub(super) failed_count: u64,
+}
+
+impl Outcome {
+    pub(super) fn of(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+}
+
+/// Why an identifier was not gathered.
+pub(super) enum Gathered {
+    Whole(Bytes),
+    TooLong,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    stream: impl ByteStream,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+) -> Ending {
+    let began = Instant::now();
+    let mut link = Link::acceptor(stream, Arc::clone(&shared.limits));
+    let mut phase = shared.phase.subscribe();
+    let (peer, ending) = match associate(&mut link, address, &shared, &mut phase).await {
+        Err(ending) => {
+            link.finish().await;
+            (None, ending)
+        }
+        Ok((peer, negotiated, place)) => {
+            shared.observer.association_accepted(&peer);
+            let mut session = Session {
+                link,
+                peer,
+                negotiated,
+                shared: Arc::clone(&shared),
+            };
+            let ending = session.run(&mut phase).await;
+            session.link.finish().await;
+            drop(place);
+            (Some(session.peer), ending)
+        }
+    };
+    let duration = began.elapsed();
+    shared
+        .observer
+        .association_ended(address, peer.as_ref(), ending, duration);
+    ending
+}
+
+/// Waits for a request and answers it.
+async fn associate(
+    link: &mut Link<impl ByteStream>,
+    address: SocketAddr,
+    shared: &Shared,
+    phase: &mut watch::Receiver<Phase>,
+) -> Result<(Peer, Arc<Negotiated>, Place), Ending> {
+    let happening = tokio::select! {
+        happening = link.next(Duration::MAX) => happening?,
+        () = reached(phase, Phase::Draining) => return Err(Ending::GivenUp),
+    };
+    let Happening::AssociateRequested(request) = happening else {
+        return Err(link.fault(Fault::UnexpectedPdu { state: 2 }));
+    };
+    let now = Instant::now().into_std();
+    match decide(&request, address, shared) {
+        Ok((peer, accept, negotiated, place)) => {
+            let negotiated = Arc::new(negotiated);
+            link.established(Arc::clone(&negotiated));
+            let agreed = Arc::clone(&negotiated);
+            link.upper().accept(accept, agreed, now)?;
+            link.flush().await?;
+            Ok((peer, negotiated, place))
+        }
+        Err(rejection) => {
+            link.upper().reject(rejection, now)?;
+            shared
+                .observer
+                .association_rejected(address, &request.calling_ae_title, rejection);
+            Err(Ending::GivenUp)
+        }
+    }
+}
+
+type Decision = (Peer, AssociateAccept, Negotiated, Place);
+
+fn decide(
+    request: &AssociateRequest,
+    address: SocketAddr,
+    shared: &Shared,
+) -> Result<Decision, Rejection> {
+    let calling_ae_title = AeTitle::parse(&request.calling_ae_title)
+        .map_err(|_not_a_title| Rejection::permanent(RejectReason::CallingAeTitleNotRecognized))?;
+    let called_ae_title = AeTitle::parse(&request.called_ae_title)
+        .ok()
+        .filter(|title| shared.any_called_title || *title == shared.ae_title)
+        .ok_or(Rejection::permanent(
+            RejectReason::CalledAeTitleNotRecognized,
+        ))?;
+    let peer = Peer {
+        calling_ae_title,
+        called_ae_title,
+        address,
+        implementation_class_uid: request.user.implementation_class_uid.clone(),
+        implementation_version_name: request.user.implementation_version_name.clone(),
+        user_identity: request.user.identity.clone(),
+    };
+    let admission = shared.policy.decide(request, &peer)?;
+    let (accept, negotiated) = negotiate(
+        request,
+        admission.services.and(shared.services()),
+        &shared.limits,
+        admission.identity_response,
+    )?;
+    let place = shared
+        .admissions
+        .enter(&peer.calling_ae_title, address.ip(), &shared.limits)
+        .ok_or(Rejection::transient(RejectReason::LocalLimitExceeded))?;
+    Ok((peer, accept, negotiated, place))
+}
+
+/// Resolves when the acceptor has come as far as `phase`.
+pub(super) async fn reached(receiver: &mut watch::Receiver<Phase>, phase: Phase) {
+    if receiver.wait_for(|now| *now >= phase).await.is_err() {
+        // The acceptor is gone without draining: it will not come further.
+        std::future::pending::<()>().await;
+    }
+}
+
+impl<S: ByteStream> Session<S> {
+    /// Serves operations until the association ends, whatever happens in a service.
+    async fn run(&mut self, phase: &mut watch::Receiver<Phase>) -> Ending {
+        let mut aborting = phase.clone();
+        let served = {
+            let mut operations = pin!(self.operations(phase));
+            let guarded = poll_fn(|cx| {
+                match catch_unwind(AssertUnwindSafe(|| operations.as_mut().poll(cx))) {
+                    Ok(poll) => poll.map(Some),
+                    Err(_panic) => Poll::Ready(None),
+                }
+            });
+            tokio::select! {
+                served = guarded => served,
+                () = reached(&mut aborting, Phase::Aborting) => None,
+            }
+        };
+        served.unwrap_or_else(|| self.link.give_up(Ending::GivenUp))
+    }
+
+    async fn operations(&mut self, phase: &mut watch::Receiver<Phase>) -> Ending {
+        loop {
+            let patience = self.link.limits().idle_duration_max;
+            let happening = tokio::select! {
+                biased;
+                happening = self.link.next(patience) => happening,
+                () = reached(phase, Phase::Draining) => {
+                    return self.link.give_up(Ending::GivenUp);
+                }
+            };
+            let result = match happening {
+                Ok(Happening::Message(dimse::Event::Command {
+                    context_id,
+                    command,
+                })) => Box::pin(self.operate(context_id, &command)).await,
+                // What is left of a data set that an operation gave up.
+                Ok(Happening::Message(_)) => Ok(()),
+                Ok(Happening::ReleaseRequested) => Err(self.released()),
+                Ok(_) => Err(self.link.fault(Fault::UnexpectedPdu { state: 6 })),
+                Err(ending) => Err(ending),
+            };
+            if let Err(ending) = result {
+                return ending;
+            }
+        }
+    }
+
+    fn released(&mut self) -> Ending {
+        match self.link.upper().respond_release(Instant::now().into_std()) {
+            Ok(()) => Ending::Released,
+            Err(misuse) => misuse.into(),
+        }
+    }
+
+    async fn operate(&mut self, context_id: u8, command: &CommandSet) -> Result<(), Ending> {
+        let began = Instant::now();
+        let before = self.link.bytes();
+        let agreed = Arc::clone(&self.negotiated);
+        let Some(context) = agreed.context(context_id) else {
+            return Err(self.link.fault(Fault::UnknownContext { id: context_id }));
+        };
+        let (operation, outcome) = match command.command_field {
+            command_field::C_ECHO_RQ => (Operation::Echo, self.echo(context, command).await?),
+            command_field::C_STORE_RQ => (Operation::Store, self.store(context, command).await?),
+            command_field::C_FIND_RQ => (Operation::Find, self.find(context, command).await?),
+            command_field::C_GET_RQ => (Operation::Get, self.get(context, command).await?),
+            command_field::C_MOVE_RQ => (Operation::Move, self.move_to(context, command).await?),
+            // It comes too late for the operation it meant.
+            command_field::C_CANCEL_RQ => return Ok(()),
+            command_field if command.is_response() => {
+                return Err(self.link.fault(Fault::UnexpectedMessage { command_field }));
+            }
+            _ => (Operation::Other, self.refuse(context, command).await?),
+        };
+        let after = self.link.bytes();
+        let report = OperationReport {
+            operation,
+            status: outcome.status,
+            duration: began.elapsed(),
+            bytes_received: after.0.saturating_sub(before.0),
+            bytes_sent: after.1.saturating_sub(before.1),
+            instances_count: outcome.instances_count,
+            failed_count: outcome.failed_count,
+        };
+        self.shared.observer.operation_ended(&self.peer, &report);
+        Ok(())
+    }
+
+    async fn echo(&mut self, context: &Context, command: &CommandSet) -> Result<Outcome, Ending> {
+        self.drain_data_set(command).await?;
+        let status = if context.service == ServiceClass::Verification {
+            EchoStatus::SUCCESS
+        } else {
+            EchoStatus::SOP_CLASS_NOT_SUPPORTED
+        };
+        let response = command.response(status.code());
+        self.link.send_command(context.id, &response).await?;
+        Ok(Outcome::of(status.code()))
+    }
+
+    async fn refuse(&mut self, context: &Context, command: &CommandSet) -> Result<Outcome, Ending> {
+        self.drain_data_set(command).await?;
+        let response = command.response(UNRECOGNIZED_OPERATION);
+        self.link.send_command(context.id, &response).await?;
+        Ok(Outcome::of(UNRECOGNIZED_OPERATION))
+    }
+
+    /// The next piece of the data set that is under way; `None` at its end.
+    pub(super) async fn next_piece(&mut self) -> Result<Option<Bytes>, Ending> {
+        let patience = self.link.limits().idle_duration_max;
+        match self.link.next(patience).await? {
+            Happening::Message(dimse::Event::Data(piece)) => Ok(Some(piece)),
+            Happening::Message(dimse::Event::DataEnd) => Ok(None),
+            Happening::Message(dimse::Event::Command { command, .. }) => {
+                let command_field = command.command_field;
+                Err(self.link.fault(Fault::UnexpectedMessage { command_field }))
+            }
+            _ => Err(self.link.fault(Fault::UnexpectedPdu { state: 6 })),
+        }
+    }
+
+    /// Reads and throws away the data set of `command`, if it has one.
+    pub(super) async fn drain_data_set(&mut self, command: &CommandSet) -> Result<(), Ending> {
+        if command.has_data_set {
+            while self.next_piece().await?.is_some() {}
+        }
+        Ok(())
+    }
+
+    /// Gathers an identifier, up to its limit; what is longer is read and thrown away.
+    pub(super) async fn gather_identifier(
+        &mut self,
+        command: &CommandSet,
+    ) -> Result<Gathered, Ending> {
+        if !command.has_data_set {
+            return Ok(Gathered::Whole(Bytes::new()));
+        }
+        let limit_bytes = self.link.limits().identifier_bytes_max;
+        let mut gathered = BytesMut::new();
+        while let Some(piece) = self.next_piece().await? {
+            if gathered.len().saturating_add(piece.len()) > limit_bytes {
+                while self.next_piece().await?.is_some() {}
+                return Ok(Gathered::TooLong);
+            }
+            gathered.extend_from_slice(&piece);
+        }
+        Ok(Gathered::Whole(gathered.freeze()))
+    }
+}

@@ -1,0 +1,423 @@
+//! Drives one association over a byte stream: the only place where reading, writing and waiting happen.
+//!
+//! One task owns a link. It reads only when nothing that was read is left to be handled, so that
+//! back-pressure is the absence of a read; what is sent waits in one queue, which is written out before
+//! more is put in. Waiting for an event is cancel-safe: whatever has arrived stays in the link.
+
+use crate::association::{Indication, UpperLayer};
+use crate::dimse::{self, Assembler, CommandSet};
+use crate::error::{Fault, Misuse};
+use crate::limits::NetLimits;
+use crate::negotiation::Negotiated;
+use crate::pdu::{AbortSource, AssociateRequest, DataPdu, Rejection};
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Slices given to one vectored write.
+const SLICES_MAX: usize = 64;
+
+/// Bytes read at once before there is an association: a stranger's first bytes.
+const FIRST_READ_BYTES: usize = 2 << 10;
+
+/// Bytes read at once between messages.
+const COMMAND_READ_BYTES: usize = 16 << 10;
+
+/// A stream that an association can run over: a TCP or TLS connection, or a pipe in memory.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// How an association ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The peer aborted.
+    #[error("peer: {0}")]
+    Aborted(AbortSource),
+    /// The peer closed the transport without a word.
+    #[error("peer closed the connection")]
+    Closed,
+    /// The peer broke the protocol; we aborted.
+    #[error("peer broke the protocol: {0}")]
+    Faulted(#[from] Fault),
+    /// Our own side gave up; we aborted.
+    #[error("aborted by this side")]
+    GivenUp,
+    /// The peer was silent, or did not read; we aborted.
+    #[error("peer was silent for too long")]
+    Idle,
+    /// We were used wrongly; we aborted.
+    #[error("misuse: {0}")]
+    Misused(#[from] Misuse),
+    /// Both sides agreed.
+    #[error("released")]
+    Released,
+    /// The transport failed.
+    #[error("connection failed: {0}")]
+    Transport(io::ErrorKind),
+}
+
+/// What a link has to tell.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// The peer asks for an association.
+    AssociateRequested(Box<AssociateRequest>),
+    /// Our request was accepted.
+    Confirmed(Arc<Negotiated>),
+    /// A part of a message.
+    Message(dimse::Event),
+    /// Our request was rejected.
+    Rejected(Rejection),
+    /// The peer asks to release.
+    ReleaseRequested,
+}
+
+/// One association over one stream.
+pub(crate) struct Link<S> {
+    stream: S,
+    upper: UpperLayer,
+    inbox: BytesMut,
+    /// The PDU whose values are being handed out.
+    data: Option<DataPdu>,
+    assembler: Assembler,
+    events: VecDeque<dimse::Event>,
+    limits: Arc<NetLimits>,
+    sleep: Pin<Box<Sleep>>,
+    negotiated: Option<Arc<Negotiated>>,
+    bytes_received: u64,
+    bytes_sent: u64,
+    /// When the last happening was handed out.
+    left_at: Option<Instant>,
+}
+
+impl<S> std::fmt::Debug for Link<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("state", self.upper.state())
+            .finish_non_exhaustive()
+    }
+}
+
+fn std_now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+impl<S: ByteStream> Link<S> {
+    /// Over a connection that was accepted.
+    pub(crate) fn acceptor(stream: S, limits: Arc<NetLimits>) -> Self {
+        let upper = UpperLayer::acceptor(Arc::clone(&limits), std_now());
+        Self::new(stream, upper, limits)
+    }
+
+    /// Over a connection that was opened, to ask `request`.
+    pub(crate) fn requestor(stream: S, request: AssociateRequest, limits: Arc<NetLimits>) -> Self {
+        let upper = UpperLayer::requestor(request, Arc::clone(&limits), std_now());
+        Self::new(stream, upper, limits)
+    }
+
+    fn new(stream: S, upper: UpperLayer, limits: Arc<NetLimits>) -> Self {
+        let soon = Instant::now() + limits.artim;
+        Self {
+            stream,
+            upper,
+            inbox: BytesMut::new(),
+            data: None,
+            assembler: Assembler::new(limits.command_set_bytes_max),
+            events: VecDeque::new(),
+            sleep: Box::pin(sleep_until(soon)),
+            limits,
+            negotiated: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            left_at: None,
+        }
+    }
+
+    pub(crate) fn upper(&mut self) -> &mut UpperLayer {
+        &mut self.upper
+    }
+
+    pub(crate) const fn limits(&self) -> &Arc<NetLimits> {
+        &self.limits
+    }
+
+    /// Bytes read from and written to the transport so far.
+    pub(crate) const fn bytes(&self) -> (u64, u64) {
+        (self.bytes_received, self.bytes_sent)
+    }
+
+    /// Notes what was agreed, so that fragments can be held against it.
+    pub(crate) fn established(&mut self, negotiated: Arc<Negotiated>) {
+        self.negotiated = Some(negotiated);
+    }
+
+    pub(crate) fn negotiated(&self) -> Option<Arc<Negotiated>> {
+        self.negotiated.clone()
+    }
+
+    /// Waits for what happens next, writing what is queued meanwhile. `patience` is how long the peer may
+    /// be silent. Cancel-safe.
+    pub(crate) async fn next(&mut self, patience: Duration) -> Result<Happening, Ending> {
+        let now = Instant::now();
+        if let Some(left_at) = self.left_at.take() {
+            // A PDU is not slow for the time in which we did not read.
+            self.upper.suspended(now.saturating_duration_since(left_at));
+        }
+        let mut until = now.checked_add(patience);
+        loop {
+            if let Some(happening) = self.next_ready()? {
+                self.left_at = Some(Instant::now());
+                return Ok(happening);
+            }
+            if self.upper.wants_close() {
+                return Err(Ending::Closed);
+            }
+            match self.step(true, until).await? {
+                Step::Read => until = Instant::now().checked_add(patience),
+                Step::Moved => {}
+                Step::Late => return Err(self.give_up(Ending::Idle)),
+            }
+        }
+    }
+
+    /// What has happened already.
+    pub(crate) fn next_ready(&mut self) -> Result<Option<Happening>, Ending> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(Happening::Message(event)));
+            }
+            if let Some(data) = &mut self.data {
+                let Some(pdv) = data.next() else {
+                    self.data = None;
+                    continue;
+                };
+                let is_known = self
+                    .negotiated
+                    .as_ref()
+                    .is_some_and(|agreed| agreed.context(pdv.context_id).is_some());
+                if !self.assembler.is_within_message() && !is_known {
+                    return Err(self.fault(Fault::UnknownContext { id: pdv.context_id }));
+                }
+                if let Err(fault) = self.assembler.receive(pdv, &mut self.events) {
+                    return Err(self.fault(fault));
+                }
+                continue;
+            }
+            return match self.upper.next_indication() {
+                None => Ok(None),
+                Some(Indication::Data(data)) => {
+                    self.data = Some(data);
+                    continue;
+                }
+                Some(Indication::AssociateRequested(request)) => {
+                    Ok(Some(Happening::AssociateRequested(request)))
+                }
+                Some(Indication::AssociateConfirmed(negotiated)) => {
+                    self.negotiated = Some(Arc::clone(&negotiated));
+                    Ok(Some(Happening::Confirmed(negotiated)))
+                }
+                Some(Indication::Rejected(rejection)) => Ok(Some(Happening::Rejected(rejection))),
+                Some(Indication::ReleaseRequested) => Ok(Some(Happening::ReleaseRequested)),
+                Some(Indication::Released) => Err(Ending::Released),
+                Some(Indication::Aborted(source)) => Err(Ending::Aborted(source)),
+                Some(Indication::Closed) => Err(Ending::Closed),
+                Some(Indication::Faulted(fault)) => Err(Ending::Faulted(fault)),
+            };
+        }
+    }
+
+    /// Aborts because of what the peer sent; the A-ABORT goes out with [`Self::finish`].
+    pub(crate) fn fault(&mut self, fault: Fault) -> Ending {
+        // An association that has ended meanwhile needs no abort.
+        let _ended: Result<(), Misuse> = self.upper.abort(fault.abort_source(), std_now());
+        self.data = None;
+        self.events.clear();
+        Ending::Faulted(fault)
+    }
+
+    /// Aborts for a reason of our own; the A-ABORT goes out with [`Self::finish`].
+    pub(crate) fn give_up(&mut self, ending: Ending) -> Ending {
+        let source = AbortSource::ServiceUser;
+        let _ended: Result<(), Misuse> = self.upper.abort(source, std_now());
+        ending
+    }
+
+    /// Writes out all that is queued.
+    pub(crate) async fn flush(&mut self) -> Result<(), Ending> {
+        let patience = self.limits.write_duration_max;
+        let mut until = Instant::now().checked_add(patience);
+        while !self.upper.transmits().is_empty() {
+            match self.step(false, until).await? {
+                Step::Read | Step::Moved => until = Instant::now().checked_add(patience),
+                Step::Late => return Err(Ending::Idle),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a command without a data set.
+    pub(crate) async fn send_command(
+        &mut self,
+        context_id: u8,
+        command: &CommandSet,
+    ) -> Result<(), Ending> {
+        self.upper.send_command(context_id, &command.to_bytes())?;
+        self.flush().await
+    }
+
+    /// Queues a command with a small data set; flushes once `batch_bytes` have gathered.
+    pub(crate) async fn queue_message(
+        &mut self,
+        context_id: u8,
+        command: &CommandSet,
+        data_set: &[u8],
+    ) -> Result<(), Ending> {
+        self.upper
+            .send_message(context_id, &command.to_bytes(), data_set)?;
+        let queued = self.upper.transmits().iter().map(Bytes::len).sum::<usize>();
+        if queued >= self.limits.batch_bytes {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the transport side: writes what is queued, waits for the peer to close as PS3.8 says, closes.
+    pub(crate) async fn finish(&mut self) {
+        loop {
+            while self.upper.next_indication().is_some() {}
+            self.data = None;
+            self.events.clear();
+            if self.upper.wants_close() && self.upper.transmits().is_empty() {
+                break;
+            }
+            let until = Instant::now().checked_add(self.limits.artim);
+            match self.step(!self.upper.wants_close(), until).await {
+                Ok(Step::Read | Step::Moved) => {}
+                Ok(Step::Late) | Err(_) => break,
+            }
+        }
+        let close = pin!(self.stream.shutdown());
+        let _late_or_closed = tokio::time::timeout(self.limits.artim, close).await;
+    }
+
+    /// One turn: writes, reads if `reads`, looks at the clock.
+    async fn step(&mut self, reads: bool, until: Option<Instant>) -> Result<Step, Ending> {
+        poll_fn(|cx| self.poll_step(cx, reads, until)).await
+    }
+
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        reads: bool,
+        until: Option<Instant>,
+    ) -> Poll<Result<Step, Ending>> {
+        match self.poll_write(cx) {
+            Poll::Ready(Ok(0)) | Poll::Pending => {}
+            Poll::Ready(Ok(_)) => return Poll::Ready(Ok(Step::Moved)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.transport_failed(&error))),
+        }
+        if reads && let Poll::Ready(result) = self.poll_read(cx) {
+            return Poll::Ready(match result {
+                Ok(()) => Ok(Step::Read),
+                Err(error) => Err(self.transport_failed(&error)),
+            });
+        }
+        let machine = self.upper.deadline().map(Instant::from_std);
+        let Some(deadline) = [machine, until].into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
+        loop {
+            if Instant::now() >= deadline {
+                if machine.is_some_and(|machine| machine <= Instant::now()) {
+                    self.upper.expire(std_now());
+                    return Poll::Ready(Ok(Step::Moved));
+                }
+                return Poll::Ready(Ok(Step::Late));
+            }
+            // A timer that fires early is set again; moving it for every byte would cost more.
+            if self.sleep.is_elapsed() || self.sleep.deadline() > deadline {
+                self.sleep.as_mut().reset(deadline);
+            }
+            ready!(self.sleep.as_mut().poll(cx));
+        }
+    }
+
+    fn transport_failed(&mut self, error: &io::Error) -> Ending {
+        self.upper.transmits().clear();
+        self.upper.transport_closed(std_now());
+        while self.upper.next_indication().is_some() {}
+        Ending::Transport(error.kind())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let transmits = self.upper.transmits();
+        if transmits.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut used = 0_usize;
+        for (slice, bytes) in slices.iter_mut().zip(transmits.iter()) {
+            *slice = IoSlice::new(bytes);
+            used = used.saturating_add(1);
+        }
+        let slices = slices.get(..used).unwrap_or_default();
+        let mut written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        let total = written;
+        while written > 0
+            && let Some(front) = transmits.front_mut()
+        {
+            let taken = written.min(front.len());
+            front.advance(taken);
+            written = written.saturating_sub(taken);
+            if front.is_empty() {
+                transmits.pop_front();
+            }
+        }
+        self.bytes_sent = self.bytes_sent.saturating_add(total as u64);
+        Poll::Ready(Ok(total))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.make_room();
+        // Nothing is lost when this future is dropped: `read_buf` holds no bytes of its own.
+        let read = pin!(self.stream.read_buf(&mut self.inbox));
+        let read = ready!(read.poll(cx))?;
+        if read == 0 {
+            self.upper.transport_closed(std_now());
+            return Poll::Ready(Ok(()));
+        }
+        self.bytes_received = self.bytes_received.saturating_add(read as u64);
+        self.upper.receive(&mut self.inbox, std_now());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Room for the PDU that is under way, and for more where a data set is.
+    fn make_room(&mut self) {
+        let at_once = match &self.negotiated {
+            None => FIRST_READ_BYTES,
+            Some(_) if self.assembler.expects_data() => self.limits.read_bytes,
+            Some(_) => COMMAND_READ_BYTES,
+        };
+        let needed = self.upper.needed_bytes().saturating_sub(self.inbox.len());
+        if self.inbox.capacity().saturating_sub(self.inbox.len()) < needed.max(at_once / 4) {
+            self.inbox.reserve(needed.max(at_once));
+        }
+    }
+}
+
+enum Step {
+    Read,
+    Moved,
+    Late,
+}
