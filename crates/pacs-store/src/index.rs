@@ -5,6 +5,7 @@
 //! [`pacs_core::matching`] says, on every one.
 
 pub mod memory;
+pub mod redb;
 
 mod answer;
 

@@ -4,6 +4,7 @@
 //! visible before a [`Deposit`] is answered; the packs are the log from which the index can be made again.
 
 mod archive;
+mod database;
 mod deposit;
 mod directory;
 pub mod disk;

@@ -1,0 +1,421 @@
+//! The embedded index: one redb file.
+//!
+//! Groups are committed without waiting for the disk, for the log gives them again; [`Index::flush`] makes
+//! them durable together with the position in the log up to which they reach. After a crash the file is as of
+//! the last flush, whole, and opens without being read through. It can be deleted while nobody has it open:
+//! the packs fill a new one.
+//!
+//! Rows are small and few: three for an instance, and those of its study and series once for a group. Names,
+//! IDs, dates and UIDs of studies are found by keys of [`pacs_core::fold`]; what they find is matched by
+//! [`pacs_core::matching`], which alone decides. Format: `docs/on-disk-format.md`.
+
+mod codec;
+mod fault;
+mod group;
+mod plan;
+mod rows;
+mod search;
+mod tables;
+mod view;
+
+use super::{
+    Applied, Change, ChangeNumber, Digest, DurableContent, Index, IndexError, LogPosition,
+    LogRecord, Match, Staged, StoredInstance,
+};
+use crate::database::{begin_durable, open_backend, open_file};
+use async_trait::async_trait;
+use fault::{Fault, attempt};
+use group::Group;
+use pacs_core::{Query, SopInstanceUid};
+use plan::Plan;
+use redb::{Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction};
+use search::Budget;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tables::Counters;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use view::View;
+
+/// How a [`RedbIndex`] works.
+#[derive(Debug, Clone)]
+pub struct RedbOptions {
+    /// Bytes of pages that are kept in memory. Beyond them pages are read from the system's cache, or the
+    /// disk.
+    pub cache_bytes: usize,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Rows that are read without leaving the thread: some two milliseconds. What needs more goes to a thread
+/// that may wait.
+const ROWS_INLINE: u64 = 2_000;
+
+/// Records that are staged without leaving the thread.
+const RECORDS_INLINE: usize = 64;
+
+/// An [`Index`] in one redb file.
+#[derive(Debug)]
+pub struct RedbIndex {
+    inner: Arc<Inner>,
+    /// Whose turn it is to write.
+    turn: Arc<Turn<()>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    /// What is committed, and up to where that is durable.
+    progress: Mutex<Progress>,
+    /// Set after a failed commit: what the file then holds is known only to whoever opens it anew.
+    has_failed: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    committed: Counters,
+    durable: LogPosition,
+    /// Whether something was committed since the last flush.
+    is_ahead: bool,
+}
+
+impl RedbIndex {
+    /// Opens the index in the file `path`, or begins one there.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] where the file is none of this version or cannot be read: delete it and open
+    /// the archive again. [`IndexError::Backend`] where the disk fails or another process has the file open.
+    pub fn open(path: &Path, options: &RedbOptions) -> Result<Self, IndexError> {
+        attempt("open", || {
+            Self::begin(open_file(path, options.cache_bytes)?)
+        })
+    }
+
+    /// Opens the index in a storage of its own kind, such as the crash disk of the conformance suite.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(
+        backend: impl StorageBackend,
+        options: &RedbOptions,
+    ) -> Result<Self, IndexError> {
+        attempt("open", || {
+            Self::begin(open_backend(backend, options.cache_bytes)?)
+        })
+    }
+
+    fn begin(database: Database) -> Result<Self, Fault> {
+        let committed = match read_state(&database)? {
+            Some(counters) => counters,
+            None => {
+                let transaction = begin_durable(&database)?;
+                create_tables(&transaction, Counters::default())?;
+                transaction.commit()?;
+                Counters::default()
+            }
+        };
+        let inner = Inner {
+            database,
+            progress: Mutex::new(Progress {
+                committed,
+                durable: committed.position,
+                is_ahead: false,
+            }),
+            has_failed: AtomicBool::new(false),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            turn: Arc::default(),
+        })
+    }
+
+    async fn turn(&self) -> Result<OwnedMutexGuard<()>, IndexError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        if self.inner.has_failed.load(Ordering::Acquire) {
+            return Err(IndexError::Backend {
+                operation: "write after a failed commit",
+                source: "the index must be opened anew".into(),
+            });
+        }
+        Ok(turn)
+    }
+
+    /// Answers `query`: at once where that is little work, else on a thread that may wait.
+    async fn answer<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        query: &Query,
+        answer: fn(&View, &Plan, usize, &Budget) -> Result<T, Fault>,
+        limit_count: usize,
+    ) -> Result<T, IndexError> {
+        let plan = Plan::new(query);
+        let is_long = plan.is_scan() && self.inner.progress().committed.study > ROWS_INLINE;
+        if !is_long {
+            let budget = Budget::new(ROWS_INLINE);
+            let mut is_enough = true;
+            let answered = attempt(operation, || {
+                let view = View::new(&self.inner.database)?;
+                match answer(&view, &plan, limit_count, &budget) {
+                    Err(Fault::OutOfBudget) => {
+                        is_enough = false;
+                        Ok(None)
+                    }
+                    other => other.map(Some),
+                }
+            })?;
+            if let Some(answered) = answered {
+                return Ok(answered);
+            }
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking(operation, move || {
+            let view = View::new(&inner.database)?;
+            answer(&view, &plan, limit_count, &Budget::new(u64::MAX))
+        })
+        .await
+    }
+
+    fn read<T>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&View) -> Result<T, Fault>,
+    ) -> Result<T, IndexError> {
+        attempt(operation, || read(&View::new(&self.inner.database)?))
+    }
+}
+
+impl Inner {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Only whole values are written under the lock.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(
+        &self,
+        records: Vec<LogRecord>,
+        end: LogPosition,
+    ) -> Result<(WriteTransaction, Counters, Vec<Applied>), IndexError> {
+        attempt("stage", || {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(Durability::None)?;
+            let mut group = Group::open(&transaction, self.progress().committed)?;
+            let mut applied = Vec::with_capacity(records.len());
+            for record in records {
+                applied.push(group.apply(record)?);
+            }
+            let counters = group.finish(end)?;
+            Ok((transaction, counters, applied))
+        })
+    }
+
+    /// Commits, and remembers it if that fails.
+    fn commit(
+        &self,
+        operation: &'static str,
+        transaction: WriteTransaction,
+    ) -> Result<(), IndexError> {
+        let outcome = attempt(operation, || Ok(transaction.commit()?));
+        if outcome.is_err() {
+            self.has_failed.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        let committed = self.progress().committed;
+        let transaction = attempt("flush", || {
+            let transaction = begin_durable(&self.database)?;
+            // A commit that changes nothing could be taken for nothing to do.
+            put_state(&transaction, committed)?;
+            Ok(transaction)
+        })?;
+        self.commit("flush", transaction)?;
+        let mut progress = self.progress();
+        progress.durable = committed.position;
+        progress.is_ahead = false;
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), IndexError> {
+        let transaction = attempt("clear", || {
+            let transaction = begin_durable(&self.database)?;
+            for table in transaction.list_tables()?.collect::<Vec<_>>() {
+                transaction.delete_table(table)?;
+            }
+            create_tables(&transaction, Counters::default())?;
+            Ok(transaction)
+        })?;
+        self.commit("clear", transaction)?;
+        *self.progress() = Progress {
+            committed: Counters::default(),
+            durable: LogPosition::default(),
+            is_ahead: false,
+        };
+        Ok(())
+    }
+}
+
+/// What the file says of itself; nothing where it is new.
+fn read_state(database: &Database) -> Result<Option<Counters>, Fault> {
+    let transaction = database.begin_read()?;
+    if transaction.list_tables()?.next().is_none() {
+        return Ok(None);
+    }
+    let damaged = IndexError::Damaged {
+        what: "state of the index",
+    };
+    let meta = transaction.open_table(tables::META)?;
+    let state = redb::ReadableTable::get(&meta, "state")?.ok_or(damaged)?;
+    Ok(Some(Counters::decode(state.value())?))
+}
+
+fn put_state(transaction: &WriteTransaction, counters: Counters) -> Result<(), Fault> {
+    let mut meta = transaction.open_table(tables::META)?;
+    meta.insert("state", counters.encode().as_slice())?;
+    Ok(())
+}
+
+fn create_tables(transaction: &WriteTransaction, counters: Counters) -> Result<(), Fault> {
+    for table in [tables::ENTITIES, tables::INSTANCES, tables::SOPS] {
+        transaction.open_table(table)?;
+    }
+    for table in [tables::ARRIVALS, tables::MOVES, tables::NAMES] {
+        transaction.open_table(table)?;
+    }
+    transaction.open_table(tables::KEYS)?;
+    put_state(transaction, counters)
+}
+
+/// Runs `work` on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, IndexError> {
+    match tokio::task::spawn_blocking(move || attempt(operation, work)).await {
+        Ok(outcome) => outcome,
+        Err(source) => Err(IndexError::Backend {
+            operation,
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// A group in an open transaction. Dropping it takes everything back.
+struct StagedInRedb {
+    inner: Arc<Inner>,
+    transaction: WriteTransaction,
+    counters: Counters,
+    applied: Vec<Applied>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+#[async_trait]
+impl Staged for StagedInRedb {
+    async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError> {
+        content.covers(self.counters.position)?;
+        let Self {
+            inner,
+            transaction,
+            counters,
+            applied,
+            _turn,
+        } = *self;
+        inner.commit("commit", transaction)?;
+        let mut progress = inner.progress();
+        progress.committed = counters;
+        progress.is_ahead = true;
+        Ok(applied)
+    }
+}
+
+#[async_trait]
+impl Index for RedbIndex {
+    async fn stage(
+        &self,
+        records: Vec<LogRecord>,
+        end: LogPosition,
+    ) -> Result<Box<dyn Staged>, IndexError> {
+        let turn = self.turn().await?;
+        let inner = Arc::clone(&self.inner);
+        let (transaction, counters, applied) = if records.len() <= RECORDS_INLINE {
+            inner.stage(records, end)?
+        } else {
+            let inner = Arc::clone(&inner);
+            blocking("stage", move || Ok(inner.stage(records, end)?)).await?
+        };
+        Ok(Box::new(StagedInRedb {
+            inner,
+            transaction,
+            counters,
+            applied,
+            _turn: turn,
+        }))
+    }
+
+    async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError> {
+        self.read("look up an instance", |view| view.knows(instance, digest))
+    }
+
+    async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError> {
+        self.answer("search", query, search::search, limit_count)
+            .await
+    }
+
+    async fn select(
+        &self,
+        query: &Query,
+        limit_count: usize,
+    ) -> Result<Vec<StoredInstance>, IndexError> {
+        self.answer("select", query, search::select, limit_count)
+            .await
+    }
+
+    async fn changes(
+        &self,
+        after: ChangeNumber,
+        count_max: usize,
+    ) -> Result<Vec<Change>, IndexError> {
+        let inner = Arc::clone(&self.inner);
+        blocking("read changes", move || {
+            View::new(&inner.database)?.changes(after, count_max)
+        })
+        .await
+    }
+
+    async fn entries(
+        &self,
+        after: u64,
+        count_max: usize,
+    ) -> Result<Vec<(u64, StoredInstance)>, IndexError> {
+        let inner = Arc::clone(&self.inner);
+        blocking("read entries", move || {
+            View::new(&inner.database)?.entries(after, count_max)
+        })
+        .await
+    }
+
+    async fn durable_position(&self) -> Result<LogPosition, IndexError> {
+        Ok(self.inner.progress().durable)
+    }
+
+    async fn flush(&self) -> Result<(), IndexError> {
+        let _turn = self.turn().await?;
+        if !self.inner.progress().is_ahead {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        blocking("flush", move || Ok(inner.flush()?)).await
+    }
+
+    async fn clear(&self) -> Result<(), IndexError> {
+        let _turn = self.turn().await?;
+        let inner = Arc::clone(&self.inner);
+        blocking("clear", move || Ok(inner.clear()?)).await
+    }
+}

@@ -1,0 +1,81 @@
+//! What goes wrong inside, before it is told outside.
+
+use crate::database::caught;
+use crate::index::IndexError;
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// redb failed.
+    Database(Box<redb::Error>),
+    /// Something is to be told as it is.
+    Index(IndexError),
+    /// More work than a thread that must not wait may do.
+    OutOfBudget,
+}
+
+impl Fault {
+    /// As the outside sees it.
+    pub(super) fn during(self, operation: &'static str) -> IndexError {
+        match self {
+            Self::Index(error) => error,
+            Self::OutOfBudget => IndexError::Backend {
+                operation,
+                source: "work is not bounded".into(),
+            },
+            Self::Database(source) => match *source {
+                redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => DAMAGED,
+                source => IndexError::Backend {
+                    operation,
+                    source: Box::new(source),
+                },
+            },
+        }
+    }
+}
+
+const DAMAGED: IndexError = IndexError::Damaged {
+    what: "database file",
+};
+
+/// Runs `work`, which is `operation` in errors.
+pub(super) fn attempt<T>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, IndexError> {
+    match caught(work) {
+        Some(outcome) => outcome.map_err(|fault| fault.during(operation)),
+        None => Err(DAMAGED),
+    }
+}
+
+impl From<IndexError> for Fault {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ty)*) => {$(
+        impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+from_redb! {
+    redb::CommitError
+    redb::DatabaseError
+    redb::SetDurabilityError
+    redb::StorageError
+    redb::TableError
+    redb::TransactionError
+}
+
+impl From<redb::Error> for Fault {
+    fn from(error: redb::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}

@@ -1,0 +1,244 @@
+//! Where to look: a query, taken apart by levels, and the studies, series or instances that can match it.
+//!
+//! Everything here may give too much and never too little; what it gives is still to be matched.
+
+use super::codec::Reader;
+use super::fault::Fault;
+use super::rows::Place;
+use super::search::Budget;
+use super::tables::{BY_ATTRIBUTE, Kind, NAMES_PER_ROW, each_key, ranges, series_of, study_of};
+use super::view::View;
+use crate::index::answer;
+use pacs_core::instance::level_of;
+use pacs_core::matching::{CompiledKey, Lookup, Matcher};
+use pacs_core::tag::{tags, vr_of};
+use pacs_core::{Attributes, Level, Query, Tag};
+use redb::ReadableTable;
+
+/// A query, ready to be asked.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) level: Level,
+    /// Keys of the patient and study level, and those that no level has.
+    pub(super) study: Matcher,
+    pub(super) series: Matcher,
+    pub(super) instance: Matcher,
+    /// What an answer or a matcher needs, in order.
+    wanted: Vec<Tag>,
+    /// Whether a key asks for something that no entity of the level has.
+    pub(super) is_hopeless: bool,
+}
+
+/// What can match, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Candidates {
+    All,
+    Instances(Vec<Place>),
+    Series(Vec<(u64, u32)>),
+    Studies(Vec<u64>),
+}
+
+/// A list of candidates this short is not made shorter.
+const SHORT: usize = 64;
+
+impl Plan {
+    pub(super) fn new(query: &Query) -> Self {
+        let part = |wanted: &dyn Fn(Option<Level>) -> bool| {
+            let keys = query.keys.iter();
+            Matcher::new(&Query {
+                level: query.level,
+                keys: keys.filter(|k| wanted(home(k.tag))).cloned().collect(),
+            })
+        };
+        let foreign = part(&|level| level.is_none_or(|level| level > query.level));
+        let at = |level| move |home: Option<Level>| home == Some(level) && level <= query.level;
+        Self {
+            level: query.level,
+            study: part(&|home| at(Level::Patient)(home) || at(Level::Study)(home)),
+            series: part(&at(Level::Series)),
+            instance: part(&at(Level::Instance)),
+            wanted: answer::asked(query).into_iter().collect(),
+            is_hopeless: !foreign.matches(&Attributes::new()),
+        }
+    }
+
+    pub(super) fn wants(&self, tag: Tag) -> bool {
+        self.wanted.binary_search(&tag).is_ok()
+    }
+
+    /// Whether all studies must be looked at, or all their names.
+    pub(super) fn is_scan(&self) -> bool {
+        let keys = self.study.keys().iter();
+        let keys = keys.chain(self.series.keys()).chain(self.instance.keys());
+        let mut by_key = keys.filter(|key| {
+            [tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID].contains(&key.tag())
+                || Kind::of(key.tag()).is_some()
+        });
+        !by_key.any(|key| useful(key) != Lookup::Scan)
+    }
+
+    pub(super) fn candidates(&self, view: &View, budget: &Budget) -> Result<Candidates, Fault> {
+        if let Some(places) = self.instances(view)? {
+            return Ok(Candidates::Instances(places));
+        }
+        if let Some(series) = self.series(view)? {
+            return Ok(Candidates::Series(series));
+        }
+        if let Some(studies) = self.studies(view, budget)? {
+            return Ok(Candidates::Studies(studies));
+        }
+        let named = self.study.keys().iter();
+        if named
+            .into_iter()
+            .any(|key| key.tag() == tags::PATIENT_NAME && is_usual(key))
+        {
+            return Ok(Candidates::Studies(self.named(view, budget)?));
+        }
+        Ok(Candidates::All)
+    }
+
+    fn instances(&self, view: &View) -> Result<Option<Vec<Place>>, Fault> {
+        for key in self.instance.keys() {
+            if key.tag() != tags::SOP_INSTANCE_UID {
+                continue;
+            }
+            if let Lookup::OneOf(uids) = useful(key) {
+                let mut places = Vec::new();
+                for uid in uids {
+                    places.extend(view.sop(uid)?);
+                }
+                places.sort_unstable();
+                return Ok(Some(places));
+            }
+        }
+        Ok(None)
+    }
+
+    fn series(&self, view: &View) -> Result<Option<Vec<(u64, u32)>>, Fault> {
+        for key in self.series.keys() {
+            if key.tag() != tags::SERIES_INSTANCE_UID {
+                continue;
+            }
+            if let Some(ranges) = ranges(Kind::SERIES_UID, useful(key)) {
+                let mut found = Vec::new();
+                for range in ranges {
+                    each_key(&view.keys, &range, |key| {
+                        found.push(series_of(key)?);
+                        Ok(())
+                    })?;
+                }
+                found.sort_unstable();
+                found.dedup();
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// By the best key; where that finds many, by what others find too.
+    fn studies(&self, view: &View, budget: &Budget) -> Result<Option<Vec<u64>>, Fault> {
+        let mut best: Option<Vec<u64>> = None;
+        for (kind, tag) in BY_ATTRIBUTE {
+            for key in self.study.keys().iter().filter(|key| key.tag() == tag) {
+                let Some(ranges) = ranges(kind, useful(key)) else {
+                    continue;
+                };
+                // Reading a key costs a fraction of what a candidate costs.
+                let count_max = match &best {
+                    Some(best) if best.len() <= SHORT => continue,
+                    Some(best) => best.len().saturating_mul(4),
+                    None => usize::MAX,
+                };
+                let Some(found) = gather(view, &ranges, count_max, budget)? else {
+                    continue;
+                };
+                best = Some(match best {
+                    None => found,
+                    Some(mut best) => {
+                        best.retain(|study| found.binary_search(study).is_ok());
+                        best
+                    }
+                });
+            }
+        }
+        Ok(best)
+    }
+
+    /// The studies whose names match, by reading all names.
+    fn named(&self, view: &View, budget: &Budget) -> Result<Vec<u64>, Fault> {
+        let mut found = Vec::new();
+        for entry in view.names.iter()? {
+            budget.spend(1)?;
+            let (at, names) = entry?;
+            let first = at.value().saturating_mul(NAMES_PER_ROW).saturating_add(1);
+            let mut names = Reader::new(names.value(), "row of names");
+            for study in first.. {
+                if names.rest().is_empty() {
+                    break;
+                }
+                if self.study.matches_key(tags::PATIENT_NAME, names.text()?) {
+                    found.push(study);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The studies in `ranges`, in order; `None` where they are more than `count_max`.
+fn gather(
+    view: &View,
+    ranges: &[std::ops::Range<Vec<u8>>],
+    count_max: usize,
+    budget: &Budget,
+) -> Result<Option<Vec<u64>>, Fault> {
+    let mut found = Vec::new();
+    for range in ranges {
+        if range.start >= range.end {
+            continue;
+        }
+        let keys = range.start.as_slice()..range.end.as_slice();
+        for entry in view.keys.range::<&[u8]>(keys)? {
+            if found.len() >= count_max {
+                return Ok(None);
+            }
+            if found.len() % 16 == 15 {
+                budget.spend(1)?;
+            }
+            found.push(study_of(entry?.0.value())?);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(Some(found))
+}
+
+/// How to find what a key can match; a key that is folded in another way than ours is not to be found so.
+fn useful(key: &CompiledKey) -> Lookup<'_> {
+    if is_usual(key) {
+        key.lookup()
+    } else {
+        Lookup::Scan
+    }
+}
+
+fn is_usual(key: &CompiledKey) -> bool {
+    key.vr() == vr_of(key.tag())
+}
+
+/// The level whose entities have `tag`.
+fn home(tag: Tag) -> Option<Level> {
+    let computed = match tag {
+        tags::NUMBER_OF_PATIENT_RELATED_STUDIES
+        | tags::NUMBER_OF_PATIENT_RELATED_SERIES
+        | tags::NUMBER_OF_PATIENT_RELATED_INSTANCES => Level::Patient,
+        tags::INSTANCE_AVAILABILITY
+        | tags::MODALITIES_IN_STUDY
+        | tags::NUMBER_OF_STUDY_RELATED_INSTANCES
+        | tags::NUMBER_OF_STUDY_RELATED_SERIES
+        | tags::SOP_CLASSES_IN_STUDY => Level::Study,
+        tags::NUMBER_OF_SERIES_RELATED_INSTANCES => Level::Series,
+        _ => return level_of(tag),
+    };
+    Some(computed)
+}

@@ -1,0 +1,448 @@
+//! Walks the candidates of a query down the levels, and gives what matches.
+
+use super::fault::Fault;
+use super::group::missing;
+use super::plan::{Candidates, Plan};
+use super::rows::{
+    InstanceRow, PatientHash, Place, SeriesRow, StudyRow, entity_key, from_entity_key,
+};
+use super::tables::{Kind, each_key, exact, study_of};
+use super::view::View;
+use crate::index::{IndexError, Match, StoredInstance, answer};
+use pacs_core::instance::level_of;
+use pacs_core::tag::tags;
+use pacs_core::{Attributes, Level, Tag};
+use redb::ReadableTable;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+/// How many rows may still be read.
+#[derive(Debug)]
+pub(super) struct Budget(Cell<u64>);
+
+impl Budget {
+    pub(super) const fn new(rows: u64) -> Self {
+        Self(Cell::new(rows))
+    }
+
+    pub(super) fn spend(&self, rows: u64) -> Result<(), Fault> {
+        let left = self.0.get().checked_sub(rows).ok_or(Fault::OutOfBudget)?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
+/// What matched: its attributes as far as they were wanted, and where its instances are.
+struct Found<'a> {
+    attributes: Attributes,
+    scope: Scope<'a>,
+}
+
+enum Scope<'a> {
+    Instance(&'a StudyRow<'a>, &'a SeriesRow<'a>, &'a InstanceRow<'a>),
+    Patient(PatientHash),
+    Series(&'a StudyRow<'a>, &'a SeriesRow<'a>, (u64, u32)),
+    Study(&'a StudyRow<'a>, u64),
+}
+
+type Sink<'s> = dyn FnMut(Found<'_>) -> Result<(), Fault> + 's;
+
+/// What matches `plan`.
+pub(super) fn search(
+    view: &View,
+    plan: &Plan,
+    limit_count: usize,
+    budget: &Budget,
+) -> Result<Vec<Match>, Fault> {
+    let mut matches = Vec::new();
+    Search { view, plan, budget }.run(&mut |found| {
+        if matches.len() == limit_count {
+            return Err(IndexError::TooMany { limit_count }.into());
+        }
+        matches.push(Match {
+            attributes: found.attributes,
+        });
+        Ok(())
+    })?;
+    Ok(matches)
+}
+
+/// The visible instances of what matches `plan`.
+pub(super) fn select(
+    view: &View,
+    plan: &Plan,
+    limit_count: usize,
+    budget: &Budget,
+) -> Result<Vec<StoredInstance>, Fault> {
+    let mut selected = Vec::new();
+    let search = Search { view, plan, budget };
+    search.run(&mut |found| {
+        search.instances_of(&found.scope, &mut |study, series, row| {
+            if selected.len() == limit_count {
+                return Err(IndexError::TooMany { limit_count }.into());
+            }
+            selected.push(row.stored(&study.uid()?, &series.uid()?, series)?);
+            Ok(())
+        })
+    })?;
+    Ok(selected)
+}
+
+struct Search<'a> {
+    view: &'a View,
+    plan: &'a Plan,
+    budget: &'a Budget,
+}
+
+impl Search<'_> {
+    fn run(&self, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        if self.plan.is_hopeless {
+            return Ok(());
+        }
+        let candidates = self.plan.candidates(self.view, self.budget)?;
+        if self.plan.level == Level::Patient {
+            return self.patients(&candidates, sink);
+        }
+        match candidates {
+            Candidates::All => self.each_study(|study, row| self.study(study, row, None, sink)),
+            Candidates::Studies(studies) => {
+                for study in studies {
+                    self.one_study(study, |row| self.study(study, row, None, sink))?;
+                }
+                Ok(())
+            }
+            Candidates::Series(series) => {
+                for of_study in series.chunk_by(|a, b| a.0 == b.0) {
+                    let study = of_study.first().map_or(0, |first| first.0);
+                    let only: Vec<(u32, Option<&[Place]>)> =
+                        of_study.iter().map(|(_, series)| (*series, None)).collect();
+                    self.one_study(study, |row| self.study(study, row, Some(&only), sink))?;
+                }
+                Ok(())
+            }
+            Candidates::Instances(places) => {
+                for of_study in places.chunk_by(|a, b| a.study == b.study) {
+                    let study = of_study.first().map_or(0, |first| first.study);
+                    let only: Vec<(u32, Option<&[Place]>)> = of_study
+                        .chunk_by(|a, b| a.series == b.series)
+                        .filter_map(|places| Some((places.first()?.series, Some(places))))
+                        .collect();
+                    self.one_study(study, |row| self.study(study, row, Some(&only), sink))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn each_study(
+        &self,
+        mut each: impl FnMut(u64, &StudyRow<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        for entry in self.view.entities.iter()? {
+            self.budget.spend(1)?;
+            let (key, row) = entry?;
+            let (study, series) = from_entity_key(key.value())?;
+            if series == 0 {
+                each(study, &StudyRow::decode(row.value())?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn one_study<T>(
+        &self,
+        study: u64,
+        read: impl FnOnce(&StudyRow<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.budget.spend(1)?;
+        let row = self.view.entities.get(entity_key(study, 0).as_slice())?;
+        let row = row.ok_or(missing("row of a study"))?;
+        read(&StudyRow::decode(row.value())?)
+    }
+
+    /// Patients in the order of their first studies.
+    fn patients(&self, candidates: &Candidates, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        let mut patients = BTreeMap::new();
+        let mut add = |row: &StudyRow<'_>| {
+            let first = self.first_study(&row.patient)?;
+            patients.insert(first, row.patient);
+            Ok(())
+        };
+        if let Candidates::Studies(studies) = candidates {
+            for study in studies {
+                self.one_study(*study, &mut add)?;
+            }
+        } else {
+            self.each_study(|_, row| add(row))?;
+        }
+        for (first, patient) in patients {
+            let related = Related::count(self, &patient)?;
+            if related.instances_count == 0 {
+                continue;
+            }
+            let mut attributes = Attributes::new();
+            self.one_study(first, |row| {
+                row.attributes(&mut attributes, |tag| {
+                    self.plan.wants(tag) && level_of(tag) == Some(Level::Patient)
+                })?;
+                Ok(())
+            })?;
+            related.put(self.plan, &mut attributes);
+            if self.plan.study.matches(&attributes) {
+                let scope = Scope::Patient(patient);
+                sink(Found { attributes, scope })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn first_study(&self, patient: &PatientHash) -> Result<u64, Fault> {
+        let range = exact(Kind::PATIENT, patient);
+        let mut keys = self
+            .view
+            .keys
+            .range::<&[u8]>(range.start.as_slice()..range.end.as_slice())?;
+        let (key, ()) = match keys.next() {
+            Some(entry) => entry.map(|(key, _)| (key, ()))?,
+            None => return Err(missing("key of a patient").into()),
+        };
+        Ok(study_of(key.value())?)
+    }
+
+    /// Goes on with one study, or with `only` these series of it and these instances of those.
+    fn study(
+        &self,
+        study: u64,
+        row: &StudyRow<'_>,
+        only: Option<&[(u32, Option<&[Place]>)]>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Fault> {
+        if row.instances_count == 0 {
+            return Ok(());
+        }
+        let plan = self.plan;
+        let mut attributes = Attributes::new();
+        row.attributes(&mut attributes, |tag| plan.wants(tag))?;
+        for (tag, set) in [
+            (tags::MODALITIES_IN_STUDY, &row.modalities),
+            (tags::SOP_CLASSES_IN_STUDY, &row.sop_classes),
+        ] {
+            if plan.wants(tag) {
+                answer::put_set(&mut attributes, tag, set);
+            }
+        }
+        let counts = [
+            (tags::NUMBER_OF_STUDY_RELATED_SERIES, row.series_count),
+            (tags::NUMBER_OF_STUDY_RELATED_INSTANCES, row.instances_count),
+        ];
+        put_counts(plan, &mut attributes, counts);
+        if plan.wants(tags::INSTANCE_AVAILABILITY) {
+            answer::put_availability(&mut attributes);
+        }
+        if RELATED.into_iter().any(|tag| plan.wants(tag)) {
+            Related::count(self, &row.patient)?.put(plan, &mut attributes);
+        }
+        if !plan.study.matches(&attributes) {
+            return Ok(());
+        }
+        if plan.level == Level::Study {
+            let scope = Scope::Study(row, study);
+            return sink(Found { attributes, scope });
+        }
+        let mut visit = |number, series: &SeriesRow<'_>, places| {
+            self.series((study, number), row, series, &attributes, places, sink)
+        };
+        match only {
+            None => self.each_series(study, |number, series| visit(number, series, None)),
+            Some(only) => {
+                for (number, places) in only {
+                    self.budget.spend(1)?;
+                    let key = entity_key(study, *number);
+                    let series = self.view.entities.get(key.as_slice())?;
+                    let series = series.ok_or(missing("row of a series"))?;
+                    visit(*number, &SeriesRow::decode(series.value())?, *places)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn each_series(
+        &self,
+        study: u64,
+        mut each: impl FnMut(u32, &SeriesRow<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let (first, last) = (entity_key(study, 1), entity_key(study, u32::MAX));
+        let range = first.as_slice()..=last.as_slice();
+        for entry in self.view.entities.range::<&[u8]>(range)? {
+            self.budget.spend(1)?;
+            let (key, row) = entry?;
+            let (_, series) = from_entity_key(key.value())?;
+            each(series, &SeriesRow::decode(row.value())?)?;
+        }
+        Ok(())
+    }
+
+    fn series(
+        &self,
+        at: (u64, u32),
+        study: &StudyRow<'_>,
+        row: &SeriesRow<'_>,
+        above: &Attributes,
+        only: Option<&[Place]>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Fault> {
+        if row.instances_count == 0 {
+            return Ok(());
+        }
+        let plan = self.plan;
+        let mut attributes = Attributes::new();
+        row.attributes(&mut attributes, |tag| plan.wants(tag))?;
+        let tag = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
+        put_counts(plan, &mut attributes, [(tag, row.instances_count)]);
+        if !plan.series.matches(&attributes) {
+            return Ok(());
+        }
+        let mut above = above.clone();
+        above.extend(&attributes);
+        if plan.level == Level::Series {
+            let scope = Scope::Series(study, row, at);
+            return sink(Found {
+                attributes: above,
+                scope,
+            });
+        }
+        let mut visit = |instance: &InstanceRow<'_>| {
+            let mut attributes = Attributes::new();
+            instance.attributes(row, &mut attributes, |tag| plan.wants(tag))?;
+            if !plan.instance.matches(&attributes) {
+                return Ok(());
+            }
+            let mut all = above.clone();
+            all.extend(&attributes);
+            let scope = Scope::Instance(study, row, instance);
+            sink(Found {
+                attributes: all,
+                scope,
+            })
+        };
+        match only {
+            None => self.each_instance(at, visit),
+            Some(places) => {
+                for place in places {
+                    self.budget.spend(1)?;
+                    let instance = self.view.instances.get(place.key().as_slice())?;
+                    let instance = instance.ok_or(missing("row of an instance"))?;
+                    let instance = InstanceRow::decode(instance.value())?;
+                    if instance.visible() {
+                        visit(&instance)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Visible ones.
+    fn each_instance(
+        &self,
+        (study, series): (u64, u32),
+        mut each: impl FnMut(&InstanceRow<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let key = |number| {
+            let place = Place {
+                study,
+                series,
+                number,
+            };
+            place.key()
+        };
+        let (first, last) = (key(0), key(u64::MAX));
+        let range = first.as_slice()..=last.as_slice();
+        for entry in self.view.instances.range::<&[u8]>(range)? {
+            self.budget.spend(1)?;
+            let (_, row) = entry?;
+            let instance = InstanceRow::decode(row.value())?;
+            if instance.visible() {
+                each(&instance)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn instances_of(
+        &self,
+        scope: &Scope<'_>,
+        each: &mut dyn FnMut(&StudyRow<'_>, &SeriesRow<'_>, &InstanceRow<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        match scope {
+            Scope::Instance(study, series, instance) => each(study, series, instance),
+            Scope::Series(study, series, at) => {
+                self.each_instance(*at, |instance| each(study, series, instance))
+            }
+            Scope::Study(row, study) => self.each_series(*study, |number, series| {
+                if series.instances_count == 0 {
+                    return Ok(());
+                }
+                self.each_instance((*study, number), |instance| each(row, series, instance))
+            }),
+            Scope::Patient(patient) => {
+                each_key(&self.view.keys, &exact(Kind::PATIENT, patient), |key| {
+                    let study = study_of(key)?;
+                    self.one_study(study, |row| {
+                        if row.instances_count == 0 {
+                            return Ok(());
+                        }
+                        self.instances_of(&Scope::Study(row, study), each)
+                    })
+                })
+            }
+        }
+    }
+}
+
+const RELATED: [Tag; 3] = [
+    tags::NUMBER_OF_PATIENT_RELATED_STUDIES,
+    tags::NUMBER_OF_PATIENT_RELATED_SERIES,
+    tags::NUMBER_OF_PATIENT_RELATED_INSTANCES,
+];
+
+/// What is visible of a patient.
+#[derive(Default)]
+struct Related {
+    studies_count: u64,
+    series_count: u64,
+    instances_count: u64,
+}
+
+impl Related {
+    fn count(search: &Search<'_>, patient: &PatientHash) -> Result<Self, Fault> {
+        let mut related = Self::default();
+        each_key(&search.view.keys, &exact(Kind::PATIENT, patient), |key| {
+            search.one_study(study_of(key)?, |row| {
+                related.studies_count += u64::from(row.instances_count > 0);
+                related.series_count += row.series_count;
+                related.instances_count += row.instances_count;
+                Ok(())
+            })
+        })?;
+        Ok(related)
+    }
+
+    fn put(&self, plan: &Plan, attributes: &mut Attributes) {
+        let counts = [self.studies_count, self.series_count, self.instances_count];
+        put_counts(plan, attributes, RELATED.into_iter().zip(counts));
+    }
+}
+
+fn put_counts(
+    plan: &Plan,
+    attributes: &mut Attributes,
+    counts: impl IntoIterator<Item = (Tag, u64)>,
+) {
+    for (tag, count) in counts {
+        if plan.wants(tag) {
+            answer::put_count(attributes, tag, count);
+        }
+    }
+}

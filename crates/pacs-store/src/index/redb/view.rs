@@ -1,0 +1,194 @@
+//! A moment of the index, for reading: single rows, changes, entries.
+
+use super::fault::Fault;
+use super::group::{decode_move, missing, read_place, versions};
+use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, from_entity_key};
+use super::tables::{ARRIVALS, Bytes, ENTITIES, INSTANCES, KEYS, MOVES, NAMES, SOPS};
+use crate::index::{Change, ChangeKind, ChangeNumber, Digest, StoredInstance};
+use pacs_core::{SeriesUid, SopInstanceUid, StudyUid};
+use redb::{Database, ReadOnlyTable, ReadableDatabase};
+
+/// The tables as they were when this was made.
+pub(super) struct View {
+    pub(super) entities: ReadOnlyTable<Bytes, Bytes>,
+    pub(super) instances: ReadOnlyTable<Bytes, Bytes>,
+    pub(super) sops: ReadOnlyTable<Bytes, Bytes>,
+    pub(super) keys: ReadOnlyTable<Bytes, ()>,
+    pub(super) names: ReadOnlyTable<u64, Bytes>,
+    arrivals: ReadOnlyTable<u64, Bytes>,
+    moves: ReadOnlyTable<u64, Bytes>,
+}
+
+impl View {
+    pub(super) fn new(database: &Database) -> Result<Self, Fault> {
+        let transaction = database.begin_read()?;
+        Ok(Self {
+            entities: transaction.open_table(ENTITIES)?,
+            instances: transaction.open_table(INSTANCES)?,
+            sops: transaction.open_table(SOPS)?,
+            keys: transaction.open_table(KEYS)?,
+            names: transaction.open_table(NAMES)?,
+            arrivals: transaction.open_table(ARRIVALS)?,
+            moves: transaction.open_table(MOVES)?,
+        })
+    }
+
+    pub(super) fn sop(&self, uid: &str) -> Result<Option<Place>, Fault> {
+        match self.sops.get(uid.as_bytes())? {
+            Some(row) => Ok(Some(read_place(row.value())?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn knows(&self, uid: &SopInstanceUid, digest: &Digest) -> Result<bool, Fault> {
+        let uid = uid.as_str();
+        let Some(first) = self.sop(uid)? else {
+            return Ok(false);
+        };
+        let later = versions(&self.sops, uid)?;
+        for place in std::iter::once(first).chain(later.into_iter().map(|(_, place)| place)) {
+            let row = self.instances.get(place.key().as_slice())?;
+            let row = row.ok_or(missing("row of an instance"))?;
+            if InstanceRow::decode(row.value())?.digest == *digest {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn changes(
+        &self,
+        after: ChangeNumber,
+        count_max: usize,
+    ) -> Result<Vec<Change>, Fault> {
+        let Some(next) = after.0.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let mut arrivals = self.arrivals.range(next..)?.peekable();
+        let mut moves = self.moves.range(next..)?.peekable();
+        let mut known = Known::default();
+        let mut changes = Vec::new();
+        while changes.len() < count_max {
+            let number = |entry: Option<&Result<(redb::AccessGuard<'_, u64>, _), _>>| {
+                entry.map_or(u64::MAX, |entry| match entry {
+                    Ok((key, _)) => key.value(),
+                    Err(_) => 0,
+                })
+            };
+            let arrived = number(arrivals.peek()) < number(moves.peek());
+            let Some(entry) = (if arrived { &mut arrivals } else { &mut moves }).next() else {
+                break;
+            };
+            let (number, row) = entry?;
+            let number = number.value();
+            let (kind, place) = if arrived {
+                (None, arrival(number, row.value())?)
+            } else {
+                let (kind, place) = decode_move(row.value())?;
+                (Some(kind), place)
+            };
+            changes.push(self.change(ChangeNumber(number), kind, place, &mut known)?);
+        }
+        Ok(changes)
+    }
+
+    fn change(
+        &self,
+        number: ChangeNumber,
+        kind: Option<ChangeKind>,
+        place: Place,
+        known: &mut Known,
+    ) -> Result<Change, Fault> {
+        let row = self.instances.get(place.key().as_slice())?;
+        let row = row.ok_or(missing("row of an instance"))?;
+        let row = InstanceRow::decode(row.value())?;
+        let of_arrival = if row.served() {
+            ChangeKind::Received
+        } else {
+            ChangeKind::Conflicted
+        };
+        let owner = known.owner(self, place)?;
+        Ok(Change {
+            number,
+            kind: kind.unwrap_or(of_arrival),
+            instance: SopInstanceUid::parse_legacy(row.uid)
+                .map_err(|_| missing("UID of an instance"))?,
+            series: owner.series_uid.clone(),
+            study: owner.study_uid.clone(),
+        })
+    }
+
+    pub(super) fn entries(
+        &self,
+        after: u64,
+        count_max: usize,
+    ) -> Result<Vec<(u64, StoredInstance)>, Fault> {
+        let Some(next) = after.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let mut known = Known::default();
+        let mut entries = Vec::new();
+        for entry in self.arrivals.range(next..)?.take(count_max) {
+            let (number, row) = entry?;
+            let place = arrival(number.value(), row.value())?;
+            let row = self.instances.get(place.key().as_slice())?;
+            let row = row.ok_or(missing("row of an instance"))?;
+            let owner = known.owner(self, place)?;
+            let stored = InstanceRow::decode(row.value())?.stored(
+                &owner.study_uid,
+                &owner.series_uid,
+                &owner.series,
+            )?;
+            entries.push((place.number, stored));
+        }
+        Ok(entries)
+    }
+}
+
+fn arrival(number: u64, row: &[u8]) -> Result<Place, Fault> {
+    let (study, series) = from_entity_key(row)?;
+    Ok(Place {
+        study,
+        series,
+        number,
+    })
+}
+
+/// The series that was read last: what comes next is mostly of the same.
+#[derive(Default)]
+struct Known(Option<Owner>);
+
+struct Owner {
+    at: (u64, u32),
+    study_uid: StudyUid,
+    series_uid: SeriesUid,
+    series: SeriesRow<'static>,
+}
+
+impl Known {
+    fn owner(&mut self, view: &View, place: Place) -> Result<&Owner, Fault> {
+        let at = (place.study, place.series);
+        let owner = match self.0.take().filter(|owner| owner.at == at) {
+            Some(owner) => owner,
+            None => Owner::read(view, at)?,
+        };
+        Ok(self.0.insert(owner))
+    }
+}
+
+impl Owner {
+    fn read(view: &View, at: (u64, u32)) -> Result<Self, Fault> {
+        let study = view.entities.get(entity_key(at.0, 0).as_slice())?;
+        let study = study.ok_or(missing("row of a study"))?;
+        let study = StudyRow::decode(study.value())?;
+        let series = view.entities.get(entity_key(at.0, at.1).as_slice())?;
+        let series = series.ok_or(missing("row of a series"))?;
+        let series = SeriesRow::decode(series.value())?.into_owned();
+        Ok(Self {
+            at,
+            study_uid: study.uid()?,
+            series_uid: series.uid()?,
+            series,
+        })
+    }
+}
