@@ -159,7 +159,8 @@ fn plain_dicom_off_loopback_takes_configured_peers_only_and_says_so() {
     );
     known.expect("a configured peer is let in");
     assert_eq!(status, 200);
-    assert!(health.contains("insecure"), "{health}");
+    let health: serde_json::Value = serde_json::from_str(&health).expect("JSON");
+    assert_eq!(health["insecure_dicom"], true);
     assert!(server.log().contains("insecure"), "the log does not say it");
 }
 

@@ -501,6 +501,35 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
+/// What one attack may add to the memory of an idle server.
+pub const GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The memory of an idle server that has answered once.
+///
+/// # Panics
+/// When it does not answer.
+#[must_use]
+pub fn idle_bytes(server: &Server) -> u64 {
+    assert_eq!(server.echo().expect("an answer"), 0);
+    server.resident_bytes()
+}
+
+/// The server lives, serves, and has at its highest not grown by more than `bytes_max`.
+///
+/// # Panics
+/// When it does not, or has.
+pub fn unharmed(server: &mut Server, idle: u64, bytes_max: u64, after: &str) {
+    assert!(server.is_alive(), "{after} ended the server");
+    let echo = server.echo();
+    assert!(matches!(echo, Ok(0)), "after {after}: {echo:?}");
+    let grown = server.peak_resident_bytes().saturating_sub(idle);
+    assert!(
+        grown <= bytes_max,
+        "{after}: memory grew by {} MiB",
+        grown >> 20
+    );
+}
+
 /// Waits for a child to end, at most [`PATIENCE`].
 ///
 /// # Panics
