@@ -148,14 +148,8 @@ impl Campaign {
     /// One round: senders, a kill, perhaps another during recovery, and the questions.
     fn kill_at_random(&mut self, wait_max: Duration) {
         let wait = self.below_ms(wait_max);
-        let address = self.server.dicom();
         let base = self.next_round();
-        let (seed, oracle) = (self.random.number(), &self.oracle);
-        let server = &mut self.server;
-        std::thread::scope(|scope| {
-            for sender in 0..SENDERS {
-                scope.spawn(move || send(address, base + sender, seed, oracle));
-            }
+        self.send_until_it_dies(base, Mix::Usual, |server| {
             // The wait is the random moment of the kill, not a wait for something.
             std::thread::sleep(wait);
             server.kill();
@@ -170,47 +164,75 @@ impl Campaign {
         self.ask_for_recent(base);
     }
 
-    /// Lets the server abort at every named step, first while it receives, then while it recovers.
+    /// Lets the server abort at every named step, `rounds` times each.
     fn crash_at_every_step(&mut self, rounds: u32) {
         let binary = workspace::server_with_failpoints();
-        for step in steps() {
+        for step in STEPS {
             for round in 0..rounds {
-                self.crash_at(&binary, step, round);
+                let base = self.next_round();
+                self.server.set_binary(Some(binary.clone()));
+                if step.starts_with("recovery-") {
+                    self.crash_in_recovery(step, base);
+                } else {
+                    self.crash_at(step, base, round);
+                }
+                self.report.steps_crashed += 1;
+                self.server.set_binary(None);
+                self.server.set_environment("PACS_CRASH_AT", None);
+                self.server.restart();
+                self.ask_for_recent(base);
             }
         }
     }
 
-    fn crash_at(&mut self, binary: &Path, step: &str, round: u32) {
-        // The step is passed a few times first, so that there is something to lose.
-        let passes = 1 + self.random.below(u64::from(round) * 8 + 1);
+    /// A step on the way of an instance: the senders go on until the server aborts there.
+    fn crash_at(&mut self, step: &str, base: u32, round: u32) {
         self.server.stop();
-        self.server.set_binary(Some(binary.to_path_buf()));
+        // It is passed a few times first in the later rounds, so that there is something to lose.
+        let is_rare = step.contains("flush") || step.contains("large") || step == "after-keep";
+        let passes = if is_rare {
+            1
+        } else {
+            1 + self.random.below(u64::from(round) * 8 + 1)
+        };
         self.server
             .set_environment("PACS_CRASH_AT", Some(&format!("{step}:{passes}")));
-        let base = self.next_round();
-        if self.server.try_restart().is_ok() {
-            let (seed, oracle, address) = (self.random.number(), &self.oracle, self.server.dicom());
-            std::thread::scope(|scope| {
-                for sender in 0..SENDERS {
-                    scope.spawn(move || send_some(address, base + sender, seed, oracle));
-                }
-            });
-            // A step of recovery, of sealing or of closing is not on the way of a C-STORE.
-            if self.server.is_alive() {
-                self.server.kill();
-                if self.server.try_restart().is_ok() {
-                    self.server.stop();
-                }
-            } else {
-                self.report.steps_crashed += 1;
-            }
-        } else {
-            self.report.steps_crashed += 1;
-        }
-        self.server.set_binary(None);
-        self.server.set_environment("PACS_CRASH_AT", None);
         self.server.restart();
-        self.ask_for_recent(base);
+        let large = step.starts_with("large") || step == "after-keep";
+        let mix = if large { Mix::LargeFirst } else { Mix::Usual };
+        self.send_until_it_dies(base, mix, |server| {
+            let ended = server.wait_at_most(Duration::from_secs(30));
+            assert!(ended.is_some(), "the step {step} was never reached");
+        });
+    }
+
+    /// A step of recovery: a kill with much in flight, and an abort while that is put in order.
+    fn crash_in_recovery(&mut self, step: &str, base: u32) {
+        let wait = Duration::from_millis(150);
+        self.send_until_it_dies(base, Mix::Usual, |server| {
+            std::thread::sleep(wait);
+            server.kill();
+        });
+        self.server
+            .set_environment("PACS_CRASH_AT", Some(&format!("{step}:1")));
+        let started = self.server.try_restart();
+        assert!(started.is_err(), "the step {step} was never reached");
+    }
+
+    /// Runs the senders while `ending` brings the server to its end.
+    fn send_until_it_dies(&mut self, base: u32, mix: Mix, ending: impl FnOnce(&mut Server)) {
+        let (address, seed, oracle) = (self.server.dicom(), self.random.number(), &self.oracle);
+        let server = &mut self.server;
+        std::thread::scope(|scope| {
+            for sender in 0..SENDERS {
+                // The end of the server is the end of the sender.
+                scope.spawn(move || send(address, base + sender, seed, oracle, mix).err());
+            }
+            ending(server);
+            if server.is_alive() {
+                server.kill();
+            }
+        });
     }
 
     /// Asks for everything of the round that began with study `base`, and for some of the earlier.
@@ -345,33 +367,35 @@ fn found(association: &mut Association, keys: &Keys, study: &str, wanted: u32) -
     answers.iter().map(|answer| answer.text(wanted)).collect()
 }
 
+/// What a sender sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mix {
+    /// Mostly small, some of the size of a CT slice, few that get a pack of their own.
+    Usual,
+    /// The same, after one that gets a pack of its own.
+    LargeFirst,
+}
+
+/// Side of an image above the size at which an instance gets a pack of its own.
+const LARGE_SIDE: u16 = 2200;
+
 /// Stores slices of `study` until the server dies.
-fn send(address: SocketAddr, study: u32, seed: u64, oracle: &Mutex<Oracle>) {
-    // The end of the server is the end of the sender.
-    send_up_to(address, study, seed, oracle, u32::MAX).err();
-}
-
-/// Stores a few slices of `study`, or fewer when the server dies.
-fn send_some(address: SocketAddr, study: u32, seed: u64, oracle: &Mutex<Oracle>) {
-    send_up_to(address, study, seed, oracle, 12).err();
-}
-
-fn send_up_to(
+fn send(
     address: SocketAddr,
     study: u32,
     seed: u64,
     oracle: &Mutex<Oracle>,
-    count: u32,
+    mix: Mix,
 ) -> Result<(), WireError> {
     let context = Context::new(uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
     let mut association = Association::connect(address, &Proposal::new(vec![context]))?;
     let mut random = Random::new(seed ^ u64::from(study));
-    for number in 1..=count {
+    for number in 1.. {
         let mut slice = Slice::new(study, number);
         slice.seed = random.number();
         slice.side = match random.below(400) {
-            // Above the size at which an instance gets a pack of its own.
-            0 => 2200,
+            _ if number == 1 && mix == Mix::LargeFirst => LARGE_SIDE,
+            0 => LARGE_SIDE,
             1..8 => 512,
             _ => u16::try_from(random.below(64) + 1).expect("small"),
         };
@@ -434,10 +458,26 @@ pub fn no_temporary_files(data: &Path) {
     );
 }
 
-/// The named steps, in the order an instance passes them.
-fn steps() -> &'static [&'static str] {
-    &[]
-}
+/// The named steps of `pacs_store::FailPoints`, in the order in which an instance passes them.
+const STEPS: [&str; 17] = [
+    "large-begun",
+    "large-written",
+    "large-synced",
+    "before-append",
+    "after-append",
+    "after-sync",
+    "after-keep",
+    "after-stage",
+    "after-commit",
+    "before-answer",
+    "before-flush",
+    "after-flush",
+    "recovery-begun",
+    "recovery-applied",
+    "recovery-cut",
+    "recovery-swept",
+    "recovery-flushed",
+];
 
 /// Reads the command line of the campaign and runs it.
 ///

@@ -231,6 +231,14 @@ impl Server {
             .is_none()
     }
 
+    /// Waits until it ends by itself, at most `patience`; `None` when it lives on.
+    ///
+    /// # Panics
+    /// When the process cannot be asked.
+    pub fn wait_at_most(&mut self, patience: Duration) -> Option<ExitStatus> {
+        exit_within(&mut self.child, patience)
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Panics
@@ -535,16 +543,22 @@ pub fn unharmed(server: &mut Server, idle: u64, bytes_max: u64, after: &str) {
 /// # Panics
 /// When it does not.
 pub fn wait_for_exit(child: &mut Child) -> ExitStatus {
+    exit_within(child, PATIENCE).unwrap_or_else(|| {
+        child.kill().ok();
+        child.wait().ok();
+        panic!("the process did not end within {PATIENCE:?}");
+    })
+}
+
+fn exit_within(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     // A process has no event to wait on without unsafe code, so this asks every few milliseconds.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = child.try_wait().expect("a child can be asked") {
-            return status;
+            return Some(status);
         }
         if Instant::now() > deadline {
-            child.kill().ok();
-            child.wait().ok();
-            panic!("the process did not end within {PATIENCE:?}");
+            return None;
         }
         std::thread::sleep(Duration::from_millis(5));
     }

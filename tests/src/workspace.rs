@@ -74,7 +74,7 @@ pub fn server_with_failpoints() -> PathBuf {
                 return PathBuf::from(server);
             }
             let copy = build_folder().join("pacs-server-failpoints");
-            build_server(&["--features", "pacs-store/failpoints"]);
+            build_server(&["--features", "failpoints"]);
             std::fs::copy(build_folder().join("pacs-server"), &copy).expect("the server copies");
             build_server(&[]);
             copy
