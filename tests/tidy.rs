@@ -118,7 +118,8 @@ fn limits_stand_in_the_limits_files() {
     let faults = faults_by_line(&sources(), |source, line| {
         let in_place = source.path.ends_with("/limits.rs")
             || allowed.contains(&source.path.as_str())
-            || !source.path.contains("/src/");
+            || !source.path.contains("/src/")
+            || source.path.starts_with("tests/");
         let name = line
             .trim_start()
             .strip_prefix("pub const ")?
@@ -196,8 +197,8 @@ fn names_crate(line: &str, name: &str) -> bool {
         let after = &code[at + name.len()..];
         let whole = before.is_none_or(|character| !is_word(character) && character != '"')
             && !after.starts_with(is_word);
-        // `crate::redb::x`, `self::redb::x` and `super::redb::x` name a module of ours.
-        let ours = ["crate::", "self::", "super::"]
+        // `crate::redb::x`, `index::redb::x` and the like name a module of ours.
+        let ours = ["crate::", "self::", "super::", "index::"]
             .iter()
             .any(|own| code[..at].ends_with(own));
         let used = after.starts_with("::")
@@ -216,6 +217,7 @@ fn foreign_crates_stay_behind_their_fences() {
         }),
         ("redb", |path| {
             (path.starts_with("crates/pacs-store/src/") && path.contains("redb"))
+                || path == "crates/pacs-store/src/database.rs"
                 || path.starts_with("crates/pacs-store-conformance/src/")
         }),
         ("anyhow", |path| {
@@ -327,9 +329,12 @@ fn the_pure_crates_know_no_sockets_tasks_or_clocks() {
         .map(|(dependency, _)| format!("pacs-core depends on {dependency}"))
         .collect();
     let doors = [
-        "std::net",
+        "TcpStream",
+        "TcpListener",
+        "UdpSocket",
         "std::fs",
         "std::thread",
+        "tokio::",
         "Instant::now",
         "SystemTime::now",
     ];
