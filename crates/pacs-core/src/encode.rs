@@ -270,10 +270,15 @@ impl<'b> Writer<'b> {
     }
 
     fn header(&mut self, tag: Tag, vr: Vr, length: usize) -> Result<(), EncodeError> {
-        if self.layout != Layout::ImplicitLittle && !has_long_form(vr) {
-            let length = u16::try_from(length).map_err(|_| EncodeError::TooLong { tag })?;
-            self.short_header(tag, vr, length);
-            return Ok(());
+        let short = u16::try_from(length);
+        if self.layout == Layout::ImplicitLittle || !has_long_form(vr) {
+            if let Ok(length) = short {
+                self.short_header(tag, vr, length);
+                return Ok(());
+            }
+            if self.layout != Layout::ImplicitLittle {
+                return Err(EncodeError::TooLong { tag });
+            }
         }
         // FFFFFFFFH would mean an undefined length.
         let length = u32::try_from(length)
@@ -290,13 +295,26 @@ impl<'b> Writer<'b> {
     }
 
     fn short_header(&mut self, tag: Tag, vr: Vr, length: u16) {
-        self.put_tag(tag);
-        if self.layout == Layout::ImplicitLittle {
-            self.put_u32(u32::from(length));
-        } else {
-            self.out.extend_from_slice(&vr.to_bytes());
-            self.put_u16(length);
-        }
+        let (group, element) = (tag.group(), tag.element());
+        // One append for each element: answers are written by the hundred thousand.
+        let little = |bytes: [u8; 4]| {
+            let ([g0, g1], [e0, e1]) = (group.to_le_bytes(), element.to_le_bytes());
+            let [b0, b1, b2, b3] = bytes;
+            [g0, g1, e0, e1, b0, b1, b2, b3]
+        };
+        let [v0, v1] = vr.to_bytes();
+        self.out.extend_from_slice(&match self.layout {
+            Layout::ImplicitLittle => little(u32::from(length).to_le_bytes()),
+            Layout::ExplicitLittle => {
+                let [l0, l1] = length.to_le_bytes();
+                little([v0, v1, l0, l1])
+            }
+            Layout::ExplicitBig => {
+                let ([g0, g1], [e0, e1]) = (group.to_be_bytes(), element.to_be_bytes());
+                let [l0, l1] = length.to_be_bytes();
+                [g0, g1, e0, e1, v0, v1, l0, l1]
+            }
+        });
     }
 
     /// Begins a value whose length [`Self::close`] fills in.

@@ -116,16 +116,35 @@ fn trim(value: &str) -> &str {
 }
 
 fn nfc(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+    if is_surely_composed(text) || is_nfc_quick(text.chars()) == IsNormalized::Yes {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(text.nfc().collect())
     }
 }
 
+/// Whether every character is one that NFC never touches: below U+0300, or Cyrillic without its
+/// combining marks. That is what nearly all text here is, and far cheaper to see than to normalise.
+fn is_surely_composed(text: &str) -> bool {
+    let stable =
+        |c: char| matches!(c, '\0'..'\u{300}' | '\u{400}'..'\u{483}' | '\u{48a}'..'\u{530}');
+    text.is_ascii() || text.chars().all(stable)
+}
+
 /// Calls `each` with the characters of `text` in NFC.
-fn each_composed(text: &str, mut each: impl FnMut(char)) {
-    nfc(text).chars().for_each(&mut each);
+fn each_composed(text: &str, each: impl FnMut(char)) {
+    nfc(text).chars().for_each(each);
+}
+
+/// Appends `c` in lower case, as the letter that stands for it.
+fn push_folded(out: &mut String, c: char) {
+    match c {
+        '\0'..'\u{80}' => out.push(c.to_ascii_lowercase()),
+        'а'..='я' => out.push(c),
+        // The capitals stand 32 before the small letters.
+        'А'..='Я' => out.extend(char::from_u32(u32::from(c).wrapping_add(32))),
+        c => out.extend(c.to_lowercase().map(interchanged)),
+    }
 }
 
 /// Marks that stand for an apostrophe in names, typed or transliterated.

@@ -29,6 +29,7 @@ use crate::limits::ITEM_DEPTH_MAX;
 use crate::query::{Key, Query};
 use crate::tag::{Tag, Vr};
 use condition::Condition;
+use memchr::{memchr, memchr2};
 
 /// Whether an entity with `attributes` matches `query`. For many entities, keep a [`Matcher`].
 #[must_use]
@@ -125,10 +126,14 @@ impl CompiledKey {
     /// Whether a text that [`fold::matching_key`] folded, with all its values, matches.
     #[must_use]
     pub fn matches_folded(&self, folded: &str) -> bool {
-        // Most attributes have one value and are no names.
-        let several = self.vr == Vr::PN || folded.contains('\\');
-        if !several {
-            return !folded.is_empty() && self.condition.matches_value(self.vr, folded);
+        // Nearly all have one value in one component group.
+        let marks = if self.vr == Vr::PN {
+            memchr2(b'\\', b'=', folded.as_bytes())
+        } else {
+            memchr(b'\\', folded.as_bytes())
+        };
+        if marks.is_none() {
+            return !folded.is_empty() && self.condition.matches_plain(folded);
         }
         fold::values(self.vr, folded)
             .any(|value| !value.is_empty() && self.condition.matches_value(self.vr, value))

@@ -1,6 +1,6 @@
 //! The key of a person name: structure kept, spelling folded.
 
-use super::{each_composed, interchanged, is_apostrophe};
+use super::{each_composed, is_apostrophe, push_folded};
 
 /// The key of one PN value with all its component groups.
 pub(super) fn key(value: &str) -> String {
@@ -49,16 +49,15 @@ impl Key {
             c if is_apostrophe(c) => {}
             c => {
                 self.flush();
-                if c.is_ascii() {
-                    self.text.push(c.to_ascii_lowercase());
-                } else {
-                    self.text.extend(c.to_lowercase().map(interchanged));
-                }
+                push_folded(&mut self.text, c);
             }
         }
     }
 
     fn flush(&mut self) {
+        if self.groups == 0 && self.components == 0 && self.spaces == 0 {
+            return;
+        }
         for (mark, count) in [
             ('=', &mut self.groups),
             ('^', &mut self.components),

@@ -2,7 +2,7 @@
 //!
 //! They are for search fields and suggestions, and never for linking records without a person.
 
-use super::{each_composed, interchanged, is_apostrophe};
+use super::{each_composed, is_apostrophe, push_folded};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 /// The key of a name within its script: lower case, without apostrophes, with single spaces in
@@ -19,7 +19,7 @@ pub fn k1(text: &str) -> String {
             if std::mem::take(&mut space) && !key.is_empty() {
                 key.push(' ');
             }
-            key.extend(c.to_lowercase().map(interchanged));
+            push_folded(&mut key, c);
         }
     });
     key

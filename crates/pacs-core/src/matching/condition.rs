@@ -174,40 +174,40 @@ impl Condition {
     /// Whether one folded value matches, in any of its component groups where it is a name.
     pub(super) fn matches_value(&self, vr: Vr, value: &str) -> bool {
         match self {
+            Self::Either(conditions) => conditions.iter().any(|one| one.matches_value(vr, value)),
+            Self::Groups(conditions) => Self::matches_groups(conditions, value),
+            Self::Any | Self::Between(..) | Self::Item(_) | Self::Like(_) | Self::OneOf(_) => {
+                fold::groups(vr, value).any(|group| !group.is_empty() && self.matches_plain(group))
+            }
+        }
+    }
+
+    fn matches_groups(conditions: &[Self], value: &str) -> bool {
+        let mut groups = fold::groups(Vr::PN, value);
+        conditions.iter().all(|condition| {
+            let group = groups.next().unwrap_or_default();
+            matches!(condition, Self::Any) || (!group.is_empty() && condition.matches_plain(group))
+        })
+    }
+
+    /// Whether a folded value of one component group matches.
+    pub(super) fn matches_plain(&self, value: &str) -> bool {
+        match self {
             Self::Any => true,
             Self::Between(first, last) => {
                 first.as_deref().is_none_or(|first| first <= value)
                     && last.as_deref().is_none_or(|last| value <= last)
             }
-            Self::Either(conditions) => conditions.iter().any(|one| one.matches_value(vr, value)),
-            Self::Groups(conditions) => {
-                let mut groups = fold::groups(vr, value);
-                conditions.iter().all(|condition| {
-                    let group = groups.next().unwrap_or_default();
-                    matches!(condition, Self::Any)
-                        || (!group.is_empty() && condition.matches_value(Vr::LT, group))
-                })
-            }
+            Self::Either(conditions) => conditions.iter().any(|one| one.matches_plain(value)),
+            Self::Groups(conditions) => Self::matches_groups(conditions, value),
             Self::Item(_) => false,
-            Self::Like(_) | Self::OneOf(_) if vr == Vr::PN && value.contains('=') => {
-                fold::groups(vr, value).any(|group| !group.is_empty() && self.matches_text(group))
-            }
-            Self::Like(_) | Self::OneOf(_) => self.matches_text(value),
-        }
-    }
-
-    fn matches_text(&self, text: &str) -> bool {
-        match self {
-            Self::Like(pattern) => pattern.matches(text),
+            Self::Like(pattern) => pattern.matches(value),
             Self::OneOf(values) => match values.as_slice() {
-                [value] => value == text,
+                [one] => one == value,
                 values => values
-                    .binary_search_by(|value| value.as_str().cmp(text))
+                    .binary_search_by(|one| one.as_str().cmp(value))
                     .is_ok(),
             },
-            Self::Any | Self::Between(..) | Self::Either(_) | Self::Groups(_) | Self::Item(_) => {
-                false
-            }
         }
     }
 
