@@ -144,7 +144,9 @@ impl CharacterSets {
 
 /// Bytes that mean the same in every set: ASCII without escape sequences.
 fn plain(bytes: &[u8]) -> Option<&str> {
-    if bytes.iter().any(|&b| b >= 0x80 || b == ESCAPE) {
+    // Without an early end the compiler looks at many bytes at once.
+    let is_other = |found, &b: &u8| found | (b >= 0x80) | (b == ESCAPE);
+    if bytes.iter().fold(false, is_other) {
         return None;
     }
     std::str::from_utf8(bytes).ok()

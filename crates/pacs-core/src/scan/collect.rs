@@ -40,6 +40,8 @@ pub(crate) struct Collector {
     passing_over: usize,
     /// Where in [`INDEXED`] the next root element is expected.
     cursor: usize,
+    /// The root tag that was looked up last, and its VR.
+    found: (Tag, Option<Vr>),
     bytes_kept: usize,
 }
 
@@ -53,6 +55,7 @@ impl Collector {
             items: Vec::new(),
             passing_over: 0,
             cursor: 0,
+            found: (Tag(0, 0), None),
             bytes_kept: 0,
         }
     }
@@ -74,6 +77,12 @@ impl Collector {
         readable.then(|| element.length().min(most))
     }
 
+    /// Whether an element under `tag` would be kept.
+    #[inline]
+    pub(crate) fn wants_tag(&mut self, tag: Tag) -> bool {
+        self.passing_over == 0 && (!self.items.is_empty() || self.indexed_vr(tag).is_some())
+    }
+
     /// The VR in which an element is kept, if it is.
     fn vr_kept(&mut self, element: &Element) -> Option<Vr> {
         if self.passing_over > 0 {
@@ -83,8 +92,7 @@ impl Collector {
             return Some(element.vr);
         }
         let dictionary = self.indexed_vr(element.tag)?;
-        let same_class = is_text(element.vr) == is_text(dictionary) && element.vr != Vr::SQ;
-        Some(if same_class && is_text(dictionary) {
+        Some(if is_text(element.vr) && is_text(dictionary) {
             dictionary
         } else {
             element.vr
@@ -92,20 +100,25 @@ impl Collector {
     }
 
     /// The dictionary's VR of a root element that the index keeps.
+    #[inline]
     fn indexed_vr(&mut self, tag: Tag) -> Option<Vr> {
-        let behind = self.cursor.checked_sub(1).and_then(|at| INDEXED.get(at));
-        if behind.is_some_and(|entry| entry.0 >= tag) {
+        if self.found.0 != tag {
+            self.found = (tag, self.find(tag));
+        }
+        self.found.1
+    }
+
+    /// Looks `tag` up, going on from where the last one was: they come in order.
+    fn find(&mut self, tag: Tag) -> Option<Vr> {
+        if tag < self.found.0 {
             self.cursor = INDEXED.partition_point(|entry| entry.0 < tag);
         }
         while let Some(entry) = INDEXED.get(self.cursor) {
-            if entry.0 > tag {
-                return None;
+            if entry.0 >= tag {
+                let is_it = entry.0 == tag;
+                return INDEXED_VRS.get(self.cursor).copied().filter(|_| is_it);
             }
-            let at = self.cursor;
-            self.cursor = at.saturating_add(1);
-            if entry.0 == tag {
-                return INDEXED_VRS.get(at).copied();
-            }
+            self.cursor = self.cursor.saturating_add(1);
         }
         None
     }

@@ -225,22 +225,31 @@ impl Gather {
             return Ok(());
         }
         loop {
-            match self.machine.step(window)? {
-                Step::Done => {
-                    self.complete = true;
-                    return Ok(());
-                }
-                Step::NeedMore => return Ok(()),
-                Step::Event(Event::Element(element)) => {
-                    let Some(wanted) = self.collector.wants(&element) else {
-                        continue;
-                    };
-                    if !self.take(&element, wanted, window) {
-                        self.waiting = Some((element, wanted));
+            let collector = &mut self.collector;
+            let plain = self
+                .machine
+                .plain_element(window, |tag| collector.wants_tag(tag));
+            let element = match plain {
+                Some(element) => element,
+                None => match self.machine.step(window)? {
+                    Step::Done => {
+                        self.complete = true;
                         return Ok(());
                     }
-                }
-                Step::Event(event) => self.collector.on(&event),
+                    Step::NeedMore => return Ok(()),
+                    Step::Event(Event::Element(element)) => element,
+                    Step::Event(event) => {
+                        self.collector.on(&event);
+                        continue;
+                    }
+                },
+            };
+            let Some(wanted) = self.collector.wants(&element) else {
+                continue;
+            };
+            if !self.take(&element, wanted, window) {
+                self.waiting = Some((element, wanted));
+                return Ok(());
             }
         }
     }

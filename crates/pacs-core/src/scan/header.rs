@@ -135,6 +135,35 @@ fn is_explicit_after_all(
     }
 }
 
+/// A header as most are: regular, of known length, and of no sequence. Anything else is `None` and needs
+/// [`read`]. The VR is `None` where none is written.
+#[inline]
+pub(crate) fn plain(bytes: &[u8], syntax: Syntax) -> Option<(Tag, Option<Vr>, u32, u8)> {
+    let [g0, g1, e0, e1, v0, v1, l0, l1, a, b, c, d] = *bytes.first_chunk::<12>()?;
+    let tag = syntax.tag([g0, g1, e0, e1]);
+    let (vr, length, size) = if syntax.explicit {
+        match written_vr([v0, v1])? {
+            (vr, Form::Short) => (Some(vr), u32::from(syntax.u16([l0, l1])), 8),
+            (Vr::SQ | Vr::UN, Form::Long) => return None,
+            (vr, Form::Long) => (Some(vr), syntax.u32([a, b, c, d]), 12),
+        }
+    } else {
+        // Letters may be an explicit VR, and an item may begin a sequence.
+        let may_be_explicit = v0.is_ascii_uppercase() && v1.is_ascii_uppercase();
+        if may_be_explicit || is_item([a, b, c, d]) {
+            return None;
+        }
+        (None, syntax.u32([v0, v1, l0, l1]), 8)
+    };
+    let is_plain = length != UNDEFINED && tag.group() != DELIMITER_GROUP && tag != Tag(0, 0);
+    is_plain.then_some((tag, vr, length, size))
+}
+
+/// Whether these are the bytes of an item's tag, in either byte order.
+const fn is_item(bytes: [u8; 4]) -> bool {
+    matches!(bytes, [0xFE, 0xFF, 0x00, 0xE0] | [0xFF, 0xFE, 0xE0, 0x00])
+}
+
 /// The two forms of explicit headers (PS3.5 7.1.2).
 #[derive(Clone, Copy)]
 enum Form {
@@ -142,7 +171,42 @@ enum Form {
     Short,
 }
 
-const fn written_vr(letters: [u8; 2]) -> Option<(Vr, Form)> {
+/// The VR that two letters spell, by one look into a table.
+#[inline]
+fn written_vr([first, second]: [u8; 2]) -> Option<(Vr, Form)> {
+    let row = usize::from(first.wrapping_sub(b'A'));
+    let column = usize::from(second.wrapping_sub(b'A'));
+    if row >= LETTERS || column >= LETTERS {
+        return None;
+    }
+    let at = row.wrapping_mul(LETTERS).wrapping_add(column);
+    VRS.get(at).copied().flatten()
+}
+
+const LETTERS: usize = 26;
+
+static VRS: [Option<(Vr, Form)>; LETTERS * LETTERS] = {
+    let mut table = [None; LETTERS * LETTERS];
+    let mut row = 0;
+    while row < LETTERS {
+        let mut column = 0;
+        while column < LETTERS {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::indexing_slicing,
+                reason = "both count to 26 at compile time"
+            )]
+            {
+                table[row * LETTERS + column] = spelt_vr([b'A' + row as u8, b'A' + column as u8]);
+            }
+            column += 1;
+        }
+        row += 1;
+    }
+    table
+};
+
+const fn spelt_vr(letters: [u8; 2]) -> Option<(Vr, Form)> {
     use Form::{Long, Short};
     Some(match &letters {
         b"AE" => (Vr::AE, Short),

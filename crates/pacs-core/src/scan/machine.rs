@@ -14,14 +14,19 @@ pub(crate) struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
+    /// What is here from `start` on; empty where that is not here.
+    #[inline]
+    pub(crate) fn from(self, start: u64) -> &'a [u8] {
+        start
+            .checked_sub(self.base)
+            .and_then(|from| usize::try_from(from).ok())
+            .and_then(|from| self.bytes.get(from..))
+            .unwrap_or(&[])
+    }
+
     /// What is here of the bytes from `start` to `end`, from their beginning on; empty where that is not here.
     pub(crate) fn get(self, start: u64, end: u64) -> &'a [u8] {
-        let from = start
-            .checked_sub(self.base)
-            .and_then(|from| usize::try_from(from).ok());
-        let Some(rest) = from.and_then(|from| self.bytes.get(from..)) else {
-            return &[];
-        };
+        let rest = self.from(start);
         match usize::try_from(end.saturating_sub(start)) {
             Ok(length) => rest.get(..length).unwrap_or(rest),
             Err(_) => rest,
@@ -133,6 +138,9 @@ impl Machine {
 
     /// Goes on to the next event.
     pub(crate) fn step(&mut self, window: Window<'_>) -> Result<Step, ScanError> {
+        if let Some(element) = self.plain_element(window, |_| true) {
+            return Ok(Step::Event(Event::Element(element)));
+        }
         loop {
             if let Some(step) = self.unwind() {
                 return Ok(step);
@@ -143,6 +151,68 @@ impl Machine {
                 Err(error) => self.recover(error)?,
             }
         }
+    }
+
+    /// The next plain element that is wanted, the short way: those that are not wanted are passed over.
+    /// `None` where something stands that is not plain; [`Self::step`] reads that.
+    #[inline]
+    pub(crate) fn plain_element(
+        &mut self,
+        window: Window<'_>,
+        mut wants: impl FnMut(Tag) -> bool,
+    ) -> Option<Element> {
+        loop {
+            let (tag, written_vr, end, length) = self.plain(window)?;
+            if !wants(tag) {
+                self.accept(end, length);
+                continue;
+            }
+            let vr = written_vr.unwrap_or_else(|| known_vr(tag).unwrap_or(Vr::UN));
+            if vr == Vr::SQ {
+                return None;
+            }
+            let offset = self.position;
+            self.accept(end, length);
+            return Some(Element {
+                tag,
+                vr,
+                written_vr,
+                offset,
+                value: end.saturating_sub(u64::from(length))..end,
+                length_defined: true,
+                big_endian: self.top.syntax.big_endian,
+            });
+        }
+    }
+
+    /// The element at the position, if it is plain: tag, VR if written, end and length.
+    #[inline]
+    fn plain(&self, window: Window<'_>) -> Option<(Tag, Option<Vr>, u64, u32)> {
+        if !matches!(self.top.kind, Kind::Item | Kind::Root) || self.unwinding_to.is_some() {
+            return None;
+        }
+        let bytes = window.from(self.position);
+        let (tag, vr, length, size) = header::plain(bytes, self.top.syntax)?;
+        let end = self
+            .position
+            .saturating_add(u64::from(size))
+            .saturating_add(u64::from(length));
+        let fits = end <= self.top.bound.min(self.total)
+            && self.elements < self.limits.elements_max
+            && self.head_bytes.saturating_add(self.limits.bulk_bytes_min)
+                <= self.limits.head_bytes_max;
+        (fits && !is_pixel_data(tag)).then_some((tag, vr, end, length))
+    }
+
+    #[inline]
+    fn accept(&mut self, end: u64, length: u32) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length < self.limits.bulk_bytes_min {
+            self.head_bytes = self.head_bytes.saturating_add(length);
+        }
+        self.elements = self.elements.saturating_add(1);
+        self.last_offset = self.position;
+        self.position = end;
     }
 
     /// Leaves a damaged container of known length behind.

@@ -75,39 +75,40 @@ pub fn is_text(vr: Vr) -> bool {
 /// they are not significant.
 #[must_use]
 pub fn unpadded(vr: Vr, text: &str) -> std::borrow::Cow<'_, str> {
-    let is_padding = |c| c == ' ' || c == '\0';
-    if matches!(vr, Vr::LT | Vr::ST | Vr::UR | Vr::UT) {
-        return text.trim_end_matches(is_padding).into();
-    }
-    let leading_counts = vr == Vr::UC;
-    let trim = |value: &'_ str| -> (usize, usize) {
-        let end = value.trim_end_matches(is_padding).len();
-        let start = if leading_counts {
-            0
-        } else {
-            value
-                .len()
-                .saturating_sub(value.trim_start_matches(' ').len())
-        };
-        (start.min(end), end)
-    };
-    let trimmed = |value: &'_ str| {
-        let (start, end) = trim(value);
-        value
-            .get(start..end)
-            .map(ToOwned::to_owned)
-            .unwrap_or_default()
-    };
-    let touches = |value: &str| trim(value) != (0, value.len());
-    if !text.contains('\\') {
-        let (start, end) = trim(text);
-        return text.get(start..end).unwrap_or(text).into();
-    }
-    if !text.split('\\').any(touches) {
+    let keeps_leading = matches!(vr, Vr::LT | Vr::ST | Vr::UC | Vr::UR | Vr::UT);
+    let single = matches!(vr, Vr::LT | Vr::ST | Vr::UR | Vr::UT);
+    if !text.bytes().fold(false, |found, b| found | is_padding(b)) {
         return text.into();
     }
-    let values: Vec<String> = text.split('\\').map(trimmed).collect();
-    values.join("\\").into()
+    if single || !text.contains('\\') {
+        return trimmed(text, keeps_leading).into();
+    }
+    let mut out = String::with_capacity(text.len());
+    for (at, value) in text.split('\\').enumerate() {
+        if at > 0 {
+            out.push('\\');
+        }
+        out.push_str(trimmed(value, keeps_leading));
+    }
+    out.into()
+}
+
+const fn is_padding(byte: u8) -> bool {
+    byte == b' ' || byte == 0
+}
+
+fn trimmed(value: &str, keeps_leading: bool) -> &str {
+    let bytes = value.as_bytes();
+    let end = bytes
+        .iter()
+        .rposition(|&b| !is_padding(b))
+        .map_or(0, |last| last.saturating_add(1));
+    let start = if keeps_leading {
+        0
+    } else {
+        bytes.iter().take(end).take_while(|&&b| b == b' ').count()
+    };
+    value.get(start..end).unwrap_or_default()
 }
 
 #[cfg(test)]
