@@ -74,7 +74,7 @@ pub fn server_with_failpoints() -> PathBuf {
                 return PathBuf::from(server);
             }
             let copy = build_folder().join("pacs-server-failpoints");
-            build_server(&["--features", "failpoints"]);
+            build_server(&["--features", "reference-server/failpoints"]);
             std::fs::copy(build_folder().join("pacs-server"), &copy).expect("the server copies");
             build_server(&[]);
             copy
@@ -82,12 +82,13 @@ pub fn server_with_failpoints() -> PathBuf {
         .clone()
 }
 
+/// The whole workspace, so that the dependencies are those the tests were built with.
 fn build_server(options: &[&str]) {
     let folder = build_folder();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(root())
-        .args(["build", "--quiet", "-p", "reference-server", "--bins"])
+        .args(["build", "--quiet", "--workspace", "--bins"])
         .args(options)
         .arg("--target-dir")
         .arg(

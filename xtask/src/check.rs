@@ -160,6 +160,8 @@ fn lints(workspace: &Workspace) -> anyhow::Result<()> {
 fn tests(workspace: &Workspace, count: &mut TestCount) -> anyhow::Result<()> {
     let mut cargo = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
     cargo.env("PACS_TOOLS", workspace.tools());
+    // The step before this one has just built them.
+    cargo.env("PACS_BIN_DIR", workspace.target.join("debug"));
     match workspace.test_data() {
         // Whatever is missing now is a fault of setup, so that it must not pass as skipped.
         Some(data) => cargo
