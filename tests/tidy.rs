@@ -14,24 +14,34 @@ struct Source {
     text: String,
 }
 
-/// Every tracked or new file that is not ignored.
+/// Every file of the tree, by its path below the root. Build output and hidden folders are left
+/// out, except those that hold rules of the house.
 fn files() -> Vec<PathBuf> {
-    let mut git = Command::new("git");
-    git.current_dir(root()).args([
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "-z",
-    ]);
-    let output = git.output().expect("git runs");
-    assert!(output.status.success(), "the tree is not a git checkout");
-    String::from_utf8(output.stdout)
-        .expect("file names are UTF-8")
-        .split_terminator('\0')
-        .map(PathBuf::from)
-        .filter(|path| root().join(path).is_file())
-        .collect()
+    let root = root();
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("UTF-8");
+            if path.is_file() {
+                files.push(
+                    path.strip_prefix(&root)
+                        .expect("below the root")
+                        .to_path_buf(),
+                );
+            } else if name != "target"
+                && (!name.starts_with('.') || [".ci", ".cargo"].contains(&name))
+            {
+                folders.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
 }
 
 fn sources() -> Vec<Source> {
