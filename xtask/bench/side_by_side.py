@@ -223,7 +223,8 @@ def report(path):
                 notes = {r["check"] for r in those if "MISMATCH" in str(r.get("check"))} | {f"{r['fail']} failed" for r in those if r.get("fail")}
                 if all(r.get("disturbed") for r in those):
                     notes.add("disturbed")
-                lines.append(f"| {case} | {server} | {number(mine)} | {ratio(mine, best) if server == 'own' and best else '-'} "
+                shown = "**pacs**" if server == "own" else server
+                lines.append(f"| {case} | {shown} | {number(mine)} | {ratio(mine, best) if server == 'own' and best else '-'} "
                              f"| {ratio(mine, bound) if workload != 'find' else '-'} | {number(median(those, 'lat_ms.p50'), '{:.2f}')} / "
                              f"{number(median(those, 'lat_ms.p95'), '{:.2f}')} | {number(median(those, 'cpu_s_per_1000'), '{:.2f}')} "
                              f"| {number(median(those, 'peak_pss_MB'))} | {', '.join(sorted(notes))} |")
@@ -238,7 +239,7 @@ def machine():
     model = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
     memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read()).group(1)) // 2**20
     system = re.search(r'PRETTY_NAME="(.*)"', open("/etc/os-release").read())
-    disk = subprocess.run(["stat", "-f", "-c", "%T", peers.HOME], capture_output=True, text=True).stdout.strip()
+    disk = subprocess.run(["df", "--output=fstype", peers.HOME], capture_output=True, text=True).stdout.split()[-1]
     return (f"{os.cpu_count()} × {model.group(1) if model else platform.machine()}, {memory} GiB, {disk}, "
             f"{system.group(1) if system else ''}, Linux {platform.release()}")
 
