@@ -81,6 +81,12 @@ impl HeadReader {
         }
     }
 
+    /// Bytes of the data set that it holds at the moment.
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        self.pending.len()
+    }
+
     fn is_deflated(&self) -> bool {
         self.inflater.is_some()
     }
