@@ -15,6 +15,7 @@ pub mod limits;
 mod pack;
 mod rebuild;
 mod retrieve;
+mod verify;
 
 pub use archive::{Announced, Archive, ArchiveOptions, Clock, Opened, RetrievePermit};
 pub use deposit::{Deposit, Outcome, Receipt};
@@ -24,3 +25,4 @@ pub use fail_point::FailPoints;
 pub use limits::StoreLimits;
 pub use rebuild::Progress;
 pub use retrieve::DataSetReader;
+pub use verify::{Problem, VerifyReport};

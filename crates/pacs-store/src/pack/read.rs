@@ -115,6 +115,17 @@ pub(crate) fn next_head(file: &dyn DiskFile, from: u64) -> io::Result<Option<Ent
     }
 }
 
+/// Whether there is nothing but zeros from `from` on.
+pub(crate) fn is_zero_from(file: &dyn DiskFile, from: u64) -> io::Result<bool> {
+    let rest = file.length_bytes()?.saturating_sub(from);
+    let mut is_zero = true;
+    for_each_chunk(file, from, rest, CHUNK_BYTES, |chunk| {
+        is_zero = chunk.iter().all(|byte| *byte == 0);
+        is_zero
+    })?;
+    Ok(is_zero)
+}
+
 /// The SHA-256 of `length_bytes` bytes from `offset` on; `None` where the file ends before.
 pub(crate) fn digest_of(
     file: &dyn DiskFile,
