@@ -98,7 +98,8 @@ fn read_meta(bytes: &[u8], start: usize) -> Result<FileForm, FileError> {
         note(&mut form, element.tag, value);
         form.data_set.start = value_at.saturating_add(length);
     }
-    if form.data_set.start == bytes.len() {
+    // Less than an element's header is no data set.
+    if form.data_set.len() < 8 {
         return Err(if form.data_set.start == 0 {
             FileError::NotDicom
         } else {
