@@ -6,7 +6,7 @@
 
 use pacs_core::encode::write_data_set;
 use pacs_core::limits::QueryLimits;
-use pacs_core::matching::matches;
+use pacs_core::matching::{Matcher, matches};
 use pacs_core::query::{Key, Level, Matching, Model, Query, QueryError};
 use pacs_core::tag::{Tag, Vr, tags};
 use pacs_core::{Attributes, TransferSyntaxUid, Uid, Value};
@@ -557,16 +557,45 @@ proptest! {
         let index = at.index(bytes.len());
         bytes[index] = byte;
         bytes.truncate(end.index(bytes.len() * 4));
-        let limits = QueryLimits::default();
-        let read = Query::from_identifier(
-            &bytes,
-            &syntax(SYNTAXES[syntax_at]),
-            Model::StudyRoot,
-            true,
-            &limits,
-        );
-        if let Ok(query) = read {
-            let _ = matches(&query, &Attributes::new());
+        let (syntax, limits) = (syntax(SYNTAXES[syntax_at]), QueryLimits::default());
+        let read = |bytes: &[u8]| {
+            Query::from_identifier(bytes, &syntax, Model::StudyRoot, true, &limits)
+        };
+        if let Ok(query) = read(&bytes) {
+            let written = query.to_identifier(&syntax).unwrap();
+            prop_assert!(read(&written).unwrap() == query);
+            let conditions = Matcher::new(&query).keys().len();
+            prop_assert!(conditions == 0 || !matches(&query, &Attributes::new()));
         }
     }
+}
+
+/// The fuzzer's corpus, replayed: the first byte chooses encoding, model and hierarchy.
+#[test]
+fn the_corpus_of_the_fuzzer_is_refused_or_read_and_written_again() {
+    let corpus = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fuzz/corpus/query_identifier"
+    );
+    let mut read_count = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let data = std::fs::read(entry.unwrap().path()).unwrap();
+        let Some((choice, bytes)) = data.split_first() else {
+            continue;
+        };
+        let syntax = syntax(SYNTAXES[usize::from(choice & 3)]);
+        let model = [Model::StudyRoot, Model::PatientRoot][usize::from(choice & 4 != 0)];
+        let (relational, limits) = (choice & 8 != 0, QueryLimits::default());
+        let read =
+            |bytes: &[u8]| Query::from_identifier(bytes, &syntax, model, relational, &limits);
+        if let Ok(query) = read(bytes) {
+            read_count += 1;
+            let written = query.to_identifier(&syntax).unwrap();
+            assert!(read(&written).unwrap() == query);
+        }
+    }
+    assert!(
+        read_count >= 8,
+        "only {read_count} identifiers of the corpus were read"
+    );
 }

@@ -29,6 +29,8 @@ struct Key {
 impl Key {
     fn push(&mut self, c: char) {
         match c {
+            // What nearly all names are made of.
+            'a'..='z' | 'A'..='Z' | 'а'..='я' | 'А'..='Я' => self.letter(c),
             '=' => {
                 self.groups = self.groups.saturating_add(1);
                 self.components = 0;
@@ -47,11 +49,13 @@ impl Key {
                 };
             }
             c if is_apostrophe(c) => {}
-            c => {
-                self.flush();
-                push_folded(&mut self.text, c);
-            }
+            c => self.letter(c),
         }
+    }
+
+    fn letter(&mut self, c: char) {
+        self.flush();
+        push_folded(&mut self.text, c);
     }
 
     fn flush(&mut self) {
