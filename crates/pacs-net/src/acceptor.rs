@@ -82,8 +82,8 @@ impl Shared {
             verification: true,
             storage: self.storage.is_some(),
             find: self.query.is_some(),
-            get: false,
-            move_to: false,
+            get: self.retrieve.is_some(),
+            move_to: self.retrieve.is_some(),
         }
     }
 }

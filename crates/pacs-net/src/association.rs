@@ -229,16 +229,14 @@ impl UpperLayer {
 
     /// DT-1 and AR-7: the two states in which P-DATA may be sent.
     fn may_send(&mut self) -> Result<u32, Misuse> {
-        match &self.state {
-            State::Established(negotiated) => {
-                self.output.did(Action::Dt1);
-                Ok(negotiated.sent_pdu_bytes_max)
-            }
-            State::ReleaseAsked(negotiated) => {
-                self.output.did(Action::Ar7);
-                Ok(negotiated.sent_pdu_bytes_max)
-            }
-            _ => Err(Misuse::NotAssociated),
+        if let State::Established(negotiated) = &self.state {
+            self.output.did(Action::Dt1);
+            Ok(negotiated.sent_pdu_bytes_max)
+        } else if let State::ReleaseAsked(negotiated) = &self.state {
+            self.output.did(Action::Ar7);
+            Ok(negotiated.sent_pdu_bytes_max)
+        } else {
+            Err(Misuse::NotAssociated)
         }
     }
 

@@ -4,6 +4,10 @@
 //! back-pressure is the absence of a read; what is sent waits in one queue, which is written out before
 //! more is put in. Waiting for an event is cancel-safe: whatever has arrived stays in the link.
 
+mod message;
+
+pub(crate) use message::Gathered;
+
 use crate::association::{Indication, UpperLayer};
 use crate::dimse::{self, Assembler, CommandSet};
 use crate::error::{Fault, Misuse};
@@ -19,7 +23,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Slices given to one vectored write.
 const SLICES_MAX: usize = 64;
@@ -124,7 +128,6 @@ impl<S: ByteStream> Link<S> {
     }
 
     fn new(stream: S, upper: UpperLayer, limits: Arc<NetLimits>) -> Self {
-        let soon = Instant::now() + limits.artim;
         Self {
             stream,
             upper,
@@ -132,7 +135,7 @@ impl<S: ByteStream> Link<S> {
             data: None,
             assembler: Assembler::new(limits.command_set_bytes_max),
             events: VecDeque::new(),
-            sleep: Box::pin(sleep_until(soon)),
+            sleep: Box::pin(sleep(limits.artim)),
             limits,
             negotiated: None,
             bytes_received: 0,
@@ -159,13 +162,17 @@ impl<S: ByteStream> Link<S> {
         self.negotiated = Some(negotiated);
     }
 
-    pub(crate) fn negotiated(&self) -> Option<Arc<Negotiated>> {
-        self.negotiated.clone()
-    }
-
     /// Waits for what happens next, writing what is queued meanwhile. `patience` is how long the peer may
     /// be silent. Cancel-safe.
     pub(crate) async fn next(&mut self, patience: Duration) -> Result<Happening, Ending> {
+        let next = self.wait(patience).await;
+        if next.is_err() && self.upper.wants_close() {
+            self.close().await;
+        }
+        next
+    }
+
+    async fn wait(&mut self, patience: Duration) -> Result<Happening, Ending> {
         let now = Instant::now();
         if let Some(left_at) = self.left_at.take() {
             // A PDU is not slow for the time in which we did not read.
@@ -263,6 +270,30 @@ impl<S: ByteStream> Link<S> {
         Ok(())
     }
 
+    /// Queues a command, to go out with what follows.
+    pub(crate) fn queue_command(
+        &mut self,
+        context_id: u8,
+        command: &CommandSet,
+    ) -> Result<(), Ending> {
+        Ok(self.upper.send_command(context_id, &command.to_bytes())?)
+    }
+
+    /// Queues a piece of a data set without copying it.
+    pub(crate) fn queue_data(
+        &mut self,
+        context_id: u8,
+        piece: Bytes,
+        is_last: bool,
+    ) -> Result<(), Ending> {
+        Ok(self.upper.send_data(context_id, piece, is_last)?)
+    }
+
+    /// Whether the association can still carry messages.
+    pub(crate) const fn is_established(&self) -> bool {
+        self.upper.is_established()
+    }
+
     /// Sends a command without a data set.
     pub(crate) async fn send_command(
         &mut self,
@@ -304,8 +335,13 @@ impl<S: ByteStream> Link<S> {
                 Ok(Step::Late) | Err(_) => break,
             }
         }
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
         let close = pin!(self.stream.shutdown());
-        let _late_or_closed = tokio::time::timeout(self.limits.artim, close).await;
+        // Whether it went well makes no difference to anyone.
+        let _late_or_closed = timeout(self.limits.artim, close).await;
     }
 
     /// One turn: writes, reads if `reads`, looks at the clock.

@@ -74,6 +74,7 @@ pub struct Context {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiated {
     contexts: Vec<Context>,
+    refused: Vec<(u8, ContextReason)>,
     /// Largest P-DATA-TF PDU that we may send.
     pub sent_pdu_bytes_max: u32,
     /// The peer's Implementation Class UID, as sent.
@@ -89,6 +90,15 @@ impl Negotiated {
     #[must_use]
     pub fn context(&self, id: u8) -> Option<&Context> {
         self.contexts.iter().find(|context| context.id == id)
+    }
+
+    /// Why the context with this id was not accepted.
+    #[must_use]
+    pub fn refusal(&self, id: u8) -> Option<ContextReason> {
+        let mut refused = self.refused.iter();
+        refused
+            .find(|(refused, _)| *refused == id)
+            .map(|(_, reason)| *reason)
     }
 
     /// All accepted contexts, in the order of the request.
@@ -149,7 +159,8 @@ pub fn negotiate(
         contexts: results,
         user,
     };
-    Ok((accept, negotiated(contexts, &request.user, limits)))
+    let negotiated = negotiated(contexts, &accept.contexts, &request.user, limits);
+    Ok((accept, negotiated))
 }
 
 fn result(proposed: &ProposedContext, reason: ContextReason, name: &str) -> ContextResult {
@@ -160,9 +171,18 @@ fn result(proposed: &ProposedContext, reason: ContextReason, name: &str) -> Cont
     }
 }
 
-fn negotiated(contexts: Vec<Context>, peer: &UserInformation, limits: &NetLimits) -> Negotiated {
+fn negotiated(
+    contexts: Vec<Context>,
+    results: &[ContextResult],
+    peer: &UserInformation,
+    limits: &NetLimits,
+) -> Negotiated {
+    let refused = results
+        .iter()
+        .filter(|result| result.reason != ContextReason::Acceptance);
     Negotiated {
         contexts,
+        refused: refused.map(|result| (result.id, result.reason)).collect(),
         sent_pdu_bytes_max: match peer.pdu_bytes_max {
             0 => limits.sent_pdu_bytes_max,
             bytes => bytes.min(limits.sent_pdu_bytes_max),
@@ -371,7 +391,7 @@ pub fn confirm(
             requestor_roles,
         });
     }
-    Ok(negotiated(contexts, &accept.user, limits))
+    Ok(negotiated(contexts, &accept.contexts, &accept.user, limits))
 }
 
 #[cfg(test)]

@@ -107,7 +107,10 @@ mod tests {
             let found = match service_class(fields[0]) {
                 ServiceClass::Storage => "storage",
                 ServiceClass::Other => "other",
-                _ => "served",
+                ServiceClass::Find(_)
+                | ServiceClass::Get(_)
+                | ServiceClass::Move(_)
+                | ServiceClass::Verification => "served",
             };
             assert_eq!(found, fields[1], "{line}");
         }

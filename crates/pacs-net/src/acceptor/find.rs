@@ -1,9 +1,9 @@
 //! C-FIND as a service class provider (PS3.4 C.4.1, PS3.7 9.1.2).
 
-use super::session::{Gathered, Outcome, Session};
-use crate::dimse::{self, CommandSet, Priority, command_field};
+use super::session::{Outcome, Session};
+use crate::dimse::{CommandSet, Event, Priority, command_field};
 use crate::error::Fault;
-use crate::link::{ByteStream, Ending, Happening};
+use crate::link::{ByteStream, Ending, Gathered, Happening};
 use crate::negotiation::Context;
 use crate::service::{FindRequest, Matches};
 use crate::sop_class::ServiceClass;
@@ -28,7 +28,7 @@ impl<S: ByteStream> Session<S> {
         context: &Context,
         command: &CommandSet,
     ) -> Result<Outcome, Ending> {
-        let gathered = self.gather_identifier(command).await?;
+        let gathered = self.link.gather_identifier(command).await?;
         let mut sent = 0_u64;
         let status = match self.begin_find(context, command, gathered).await {
             Ok(mut matches) => {
@@ -157,17 +157,17 @@ impl<S: ByteStream> Session<S> {
         happening: Happening,
         command: &CommandSet,
     ) -> Result<bool, Ending> {
-        match happening {
-            Happening::Message(dimse::Event::Command {
+        match self.link.message(happening)? {
+            Event::Command {
                 command: cancel, ..
-            }) if cancel.command_field == command_field::C_CANCEL_RQ => {
+            } if cancel.command_field == command_field::C_CANCEL_RQ => {
                 Ok(cancel.message_id_responded == command.message_id)
             }
-            Happening::Message(dimse::Event::Command { command: other, .. }) => {
-                let command_field = other.command_field;
-                Err(self.link.fault(Fault::UnexpectedMessage { command_field }))
+            Event::Command { command: other, .. } => Err(self.link.unexpected(&other)),
+            Event::Data(_) | Event::DataEnd => {
+                let what = "data set without a command";
+                Err(self.link.fault(Fault::Fragments { what }))
             }
-            _ => Err(self.link.fault(Fault::UnexpectedPdu { state: 6 })),
         }
     }
 }

@@ -1,9 +1,36 @@
-//! C-GET and C-MOVE as a service class provider.
+//! C-GET and C-MOVE as a service class provider (PS3.4 C.4.2, C.4.3, PS3.7 9.1.3, 9.1.4).
+//!
+//! While an instance is sent and its answer awaited, the next one is read.
+
+mod delivery;
+mod failed_list;
+mod tally;
+
 use super::session::{Outcome, Session};
-use crate::dimse::CommandSet;
-use crate::link::{ByteStream, Ending};
+use crate::dimse::{self, CommandSet, Priority, command_field};
+use crate::error::Fault;
+use crate::link::{ByteStream, Ending, Gathered, Happening};
 use crate::negotiation::Context;
-use crate::status::RetrieveStatus;
+use crate::sending::{Prepared, SendError, prepare_next, send, store_command};
+use crate::service::{Destination, RetrieveRequest, RetrieveScp, SubOperations};
+use crate::sop_class::ServiceClass;
+use crate::status::{RetrieveStatus, StatusClass};
+use delivery::Delivery;
+use pacs_core::{AeTitle, SopInstanceUid};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tally::{SubOutcome, Tally};
+use tokio::time::Instant;
+
+/// What came of the sub-operations, and how they ended.
+type Ran = (RetrieveStatus, Tally);
+
+/// What a sub-operation came to on the association that asked.
+struct Answered {
+    outcome: SubOutcome,
+    is_cancelled: bool,
+}
 
 impl<S: ByteStream> Session<S> {
     pub(super) async fn get(
@@ -11,17 +38,295 @@ impl<S: ByteStream> Session<S> {
         context: &Context,
         command: &CommandSet,
     ) -> Result<Outcome, Ending> {
-        self.drain_data_set(command).await?;
-        let status = RetrieveStatus::SOP_CLASS_NOT_SUPPORTED;
-        let response = command.response(status.code());
-        self.link.send_command(context.id, &response).await?;
-        Ok(Outcome::of(status.code()))
+        let gathered = self.link.gather_identifier(command).await?;
+        let begun = async {
+            let ServiceClass::Get(_) = context.service else {
+                return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
+            };
+            let (provider, request) = self.retrieve_request(context, command, gathered)?;
+            provider.get(&self.peer, request).await
+        };
+        let (status, tally) = match begun.await {
+            Ok(mut found) => self.run_get(context, command, found.as_mut()).await?,
+            Err(status) => (status, Tally::default()),
+        };
+        self.end_retrieval(context, command, &status, &tally).await
     }
+
     pub(super) async fn move_to(
         &mut self,
         context: &Context,
         command: &CommandSet,
     ) -> Result<Outcome, Ending> {
-        self.get(context, command).await
+        let gathered = self.link.gather_identifier(command).await?;
+        let begun = async {
+            let ServiceClass::Move(_) = context.service else {
+                return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
+            };
+            let (provider, request) = self.retrieve_request(context, command, gathered)?;
+            let destination = command.move_destination.as_deref().unwrap_or_default();
+            let destination = AeTitle::parse(destination)
+                .map_err(|_not_a_title| RetrieveStatus::MOVE_DESTINATION_UNKNOWN)?;
+            provider.move_to(&self.peer, request, &destination).await
+        };
+        let (status, tally) = match begun.await {
+            Ok((destination, mut found)) => {
+                self.run_move(context, command, destination, found.as_mut())
+                    .await?
+            }
+            Err(status) => (status, Tally::default()),
+        };
+        self.end_retrieval(context, command, &status, &tally).await
+    }
+
+    fn retrieve_request(
+        &self,
+        context: &Context,
+        command: &CommandSet,
+        gathered: Gathered,
+    ) -> Result<(Arc<dyn RetrieveScp>, RetrieveRequest), RetrieveStatus> {
+        let (ServiceClass::Get(model) | ServiceClass::Move(model)) = context.service else {
+            return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
+        };
+        let Some(provider) = self.shared.retrieve.as_ref().map(Arc::clone) else {
+            return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
+        };
+        let Gathered::Whole(identifier) = gathered else {
+            return Err(
+                RetrieveStatus::OUT_OF_RESOURCES_MATCHES.with_comment("identifier is too long")
+            );
+        };
+        let request = RetrieveRequest {
+            model,
+            identifier,
+            transfer_syntax: context.transfer_syntax.clone(),
+            relational: context.relational,
+            priority: Priority::from_code(command.priority.unwrap_or_default()),
+        };
+        Ok((provider, request))
+    }
+
+    /// Sends all instances over this association.
+    async fn run_get(
+        &mut self,
+        context: &Context,
+        command: &CommandSet,
+        found: &mut dyn SubOperations,
+    ) -> Result<Ran, Ending> {
+        let mut tally = Tally::new(found.count(), self.link.limits().failed_uids_max);
+        let mut pace = Pace::new(self.link.limits().pending_interval);
+        let mut upcoming = prepare_next(found).await;
+        while let Some(prepared) = upcoming {
+            let uid = prepared.instance.sop_instance.clone();
+            if self.is_cancelled(command).await? {
+                return Ok((RetrieveStatus::CANCEL, tally));
+            }
+            let (answered, next) =
+                tokio::join!(self.sub_store(command, prepared), prepare_next(found));
+            let answered = answered?;
+            upcoming = next;
+            tally.count(&uid, answered.outcome);
+            if answered.is_cancelled {
+                return Ok((RetrieveStatus::CANCEL, tally));
+            }
+            if upcoming.is_some() && pace.is_due() {
+                // It goes out together with the next instance.
+                let pending = tally.pending(command);
+                self.link.queue_command(context.id, &pending)?;
+            }
+        }
+        Ok((tally.status(), tally))
+    }
+
+    /// One C-STORE sub-operation of C-GET.
+    async fn sub_store(
+        &mut self,
+        command: &CommandSet,
+        prepared: Prepared,
+    ) -> Result<Answered, Ending> {
+        let instance = &prepared.instance;
+        let mut contexts = self.negotiated.contexts().iter();
+        let Some(context_id) = contexts
+            .find(|context| {
+                context.abstract_syntax == instance.sop_class
+                    && context.transfer_syntax == instance.transfer_syntax
+                    && context.requestor_roles.scp
+            })
+            .map(|context| context.id)
+        else {
+            return Ok(Answered {
+                outcome: SubOutcome::no_context(&instance.transfer_syntax),
+                is_cancelled: false,
+            });
+        };
+        self.sub_message_id = self.sub_message_id.checked_add(1).unwrap_or(1);
+        let priority = Priority::from_code(command.priority.unwrap_or_default());
+        let store = store_command(instance, self.sub_message_id, priority, None);
+        match send(&mut self.link, context_id, &store, prepared).await {
+            Ok(()) => self.sub_response(command, &store).await,
+            Err(SendError::Ended(ending)) => Err(ending),
+            Err(SendError::Unreadable(_)) if self.link.is_established() => Ok(Answered {
+                outcome: SubOutcome::unreadable(),
+                is_cancelled: false,
+            }),
+            Err(SendError::Unreadable(_)) => Err(Ending::GivenUp),
+        }
+    }
+
+    /// Waits for the answer to a sub-operation; a C-CANCEL may come before it.
+    async fn sub_response(
+        &mut self,
+        command: &CommandSet,
+        store: &CommandSet,
+    ) -> Result<Answered, Ending> {
+        let patience = self.link.limits().response_duration_max;
+        let mut is_cancelled = false;
+        loop {
+            let happening = self.link.next(patience).await?;
+            let Happening::Message(dimse::Event::Command {
+                command: answer, ..
+            }) = happening
+            else {
+                return Err(self.link.fault(Fault::UnexpectedPdu { state: 6 }));
+            };
+            if answer.command_field == command_field::C_CANCEL_RQ {
+                is_cancelled |= answer.message_id_responded == command.message_id;
+                continue;
+            }
+            let is_answer = answer.command_field
+                == command_field::C_STORE_RQ | command_field::RESPONSE
+                && answer.message_id_responded == store.message_id;
+            if !is_answer {
+                return Err(self.link.unexpected(&answer));
+            }
+            self.link.drain_data_set(&answer).await?;
+            return Ok(Answered {
+                outcome: SubOutcome::of(answer.status.unwrap_or(0xc000), answer.error_comment),
+                is_cancelled,
+            });
+        }
+    }
+
+    /// Sends all instances to `destination`, watching the association that asked.
+    async fn run_move(
+        &mut self,
+        context: &Context,
+        command: &CommandSet,
+        destination: Destination,
+        found: &mut dyn SubOperations,
+    ) -> Result<Ran, Ending> {
+        let limits = Arc::clone(self.link.limits());
+        let mut tally = Tally::new(found.count(), limits.failed_uids_max);
+        let mut pace = Pace::new(limits.pending_interval);
+        let originator = (
+            self.peer.calling_ae_title.clone(),
+            command.message_id.unwrap_or_default(),
+        );
+        let shared = Arc::clone(&self.shared);
+        let mut delivery = Delivery::new(&shared, destination, found.kinds(), originator);
+        let mut upcoming = prepare_next(found).await;
+        let status = loop {
+            let Some(prepared) = upcoming.take() else {
+                break tally.status();
+            };
+            let uid: SopInstanceUid = prepared.instance.sop_instance.clone();
+            let watched = {
+                let both = async { tokio::join!(delivery.deliver(prepared), prepare_next(found)) };
+                self.watch(command, both).await?
+            };
+            // The answer of a sub-operation that was cancelled is awaited: it may have been kept.
+            let (outcome, next) = watched.output;
+            tally.count(&uid, outcome);
+            upcoming = next;
+            if watched.is_cancelled {
+                break RetrieveStatus::CANCEL;
+            }
+            if upcoming.is_some() && pace.is_due() {
+                let pending = tally.pending(command);
+                self.link.send_command(context.id, &pending).await?;
+            }
+        };
+        delivery.end().await;
+        Ok((status, tally))
+    }
+
+    /// Does `work` while watching for C-CANCEL of `command`; an association that ends ends the work too.
+    async fn watch<T>(
+        &mut self,
+        command: &CommandSet,
+        work: impl Future<Output = T>,
+    ) -> Result<Watched<T>, Ending> {
+        let mut work = pin!(work);
+        let mut is_cancelled = false;
+        loop {
+            let happening = tokio::select! {
+                biased;
+                output = &mut work => return Ok(Watched { output, is_cancelled }),
+                happening = self.link.next(Duration::MAX) => happening?,
+            };
+            is_cancelled |= self.cancels(happening, command)?;
+        }
+    }
+
+    /// Sends the final response, with the counters and what has failed.
+    async fn end_retrieval(
+        &mut self,
+        context: &Context,
+        command: &CommandSet,
+        status: &RetrieveStatus,
+        tally: &Tally,
+    ) -> Result<Outcome, Ending> {
+        let response = tally.response(command, status);
+        if response.has_data_set {
+            let list = failed_list::encode(tally.failed_uids(), &context.transfer_syntax);
+            self.link
+                .queue_message(context.id, &response, &list)
+                .await?;
+            self.link.flush().await?;
+        } else {
+            self.link.send_command(context.id, &response).await?;
+        }
+        Ok(Outcome {
+            status: status.code(),
+            instances_count: tally.done(),
+            failed_count: tally.failed(),
+        })
+    }
+}
+
+struct Watched<T> {
+    output: T,
+    is_cancelled: bool,
+}
+
+/// Says when the next pending response is due.
+struct Pace {
+    interval: Duration,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    const fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            last: None,
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let due = self.last.is_none_or(|last| last.elapsed() >= self.interval);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// The class of the status of a C-STORE, as a sub-operation counts it.
+fn is_done(status: u16) -> Option<bool> {
+    match StatusClass::of(status) {
+        StatusClass::Success => Some(true),
+        StatusClass::Warning => Some(false),
+        StatusClass::Cancel | StatusClass::Failure | StatusClass::Pending => None,
     }
 }

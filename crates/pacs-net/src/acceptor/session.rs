@@ -11,7 +11,6 @@ use crate::pdu::{AssociateAccept, AssociateRequest, RejectReason, Rejection};
 use crate::service::Peer;
 use crate::sop_class::ServiceClass;
 use crate::status::{EchoStatus, UNRECOGNIZED_OPERATION};
-use bytes::{Bytes, BytesMut};
 use pacs_core::AeTitle;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -29,6 +28,8 @@ pub(super) struct Session<S> {
     pub(super) peer: Peer,
     pub(super) negotiated: Arc<Negotiated>,
     pub(super) shared: Arc<Shared>,
+    /// Message id of the last C-STORE sub-operation of C-GET.
+    pub(super) sub_message_id: u16,
 }
 
 /// What an operation came to, for the observer.
@@ -46,12 +47,6 @@ impl Outcome {
             ..Self::default()
         }
     }
-}
-
-/// Why an identifier was not gathered.
-pub(super) enum Gathered {
-    Whole(Bytes),
-    TooLong,
 }
 
 /// Serves a connection to its end.
@@ -75,6 +70,7 @@ pub(super) async fn serve(
                 peer,
                 negotiated,
                 shared: Arc::clone(&shared),
+                sub_message_id: 0,
             };
             let ending = session.run(&mut phase).await;
             session.link.finish().await;
@@ -237,9 +233,7 @@ impl<S: ByteStream> Session<S> {
             command_field::C_MOVE_RQ => (Operation::Move, self.move_to(context, command).await?),
             // It comes too late for the operation it meant.
             command_field::C_CANCEL_RQ => return Ok(()),
-            command_field if command.is_response() => {
-                return Err(self.link.fault(Fault::UnexpectedMessage { command_field }));
-            }
+            _ if command.is_response() => return Err(self.link.unexpected(command)),
             _ => (Operation::Other, self.refuse(context, command).await?),
         };
         let after = self.link.bytes();
@@ -257,63 +251,22 @@ impl<S: ByteStream> Session<S> {
     }
 
     async fn echo(&mut self, context: &Context, command: &CommandSet) -> Result<Outcome, Ending> {
-        self.drain_data_set(command).await?;
+        self.link.drain_data_set(command).await?;
         let status = if context.service == ServiceClass::Verification {
             EchoStatus::SUCCESS
         } else {
             EchoStatus::SOP_CLASS_NOT_SUPPORTED
         };
-        let response = command.response(status.code());
+        let mut response = command.response(status.code());
+        status.fill(&mut response);
         self.link.send_command(context.id, &response).await?;
         Ok(Outcome::of(status.code()))
     }
 
     async fn refuse(&mut self, context: &Context, command: &CommandSet) -> Result<Outcome, Ending> {
-        self.drain_data_set(command).await?;
+        self.link.drain_data_set(command).await?;
         let response = command.response(UNRECOGNIZED_OPERATION);
         self.link.send_command(context.id, &response).await?;
         Ok(Outcome::of(UNRECOGNIZED_OPERATION))
-    }
-
-    /// The next piece of the data set that is under way; `None` at its end.
-    pub(super) async fn next_piece(&mut self) -> Result<Option<Bytes>, Ending> {
-        let patience = self.link.limits().idle_duration_max;
-        match self.link.next(patience).await? {
-            Happening::Message(dimse::Event::Data(piece)) => Ok(Some(piece)),
-            Happening::Message(dimse::Event::DataEnd) => Ok(None),
-            Happening::Message(dimse::Event::Command { command, .. }) => {
-                let command_field = command.command_field;
-                Err(self.link.fault(Fault::UnexpectedMessage { command_field }))
-            }
-            _ => Err(self.link.fault(Fault::UnexpectedPdu { state: 6 })),
-        }
-    }
-
-    /// Reads and throws away the data set of `command`, if it has one.
-    pub(super) async fn drain_data_set(&mut self, command: &CommandSet) -> Result<(), Ending> {
-        if command.has_data_set {
-            while self.next_piece().await?.is_some() {}
-        }
-        Ok(())
-    }
-
-    /// Gathers an identifier, up to its limit; what is longer is read and thrown away.
-    pub(super) async fn gather_identifier(
-        &mut self,
-        command: &CommandSet,
-    ) -> Result<Gathered, Ending> {
-        if !command.has_data_set {
-            return Ok(Gathered::Whole(Bytes::new()));
-        }
-        let limit_bytes = self.link.limits().identifier_bytes_max;
-        let mut gathered = BytesMut::new();
-        while let Some(piece) = self.next_piece().await? {
-            if gathered.len().saturating_add(piece.len()) > limit_bytes {
-                while self.next_piece().await?.is_some() {}
-                return Ok(Gathered::TooLong);
-            }
-            gathered.extend_from_slice(&piece);
-        }
-        Ok(Gathered::Whole(gathered.freeze()))
     }
 }

@@ -17,25 +17,25 @@ use tokio::sync::{mpsc, oneshot};
 
 /// An instance as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    pub sop_class: SopClassUid,
-    pub sop_instance: SopInstanceUid,
-    pub transfer_syntax: TransferSyntaxUid,
-    pub data_set: Bytes,
+pub(crate) struct Stored {
+    pub(crate) sop_class: SopClassUid,
+    pub(crate) sop_instance: SopInstanceUid,
+    pub(crate) transfer_syntax: TransferSyntaxUid,
+    pub(crate) data_set: Bytes,
 }
 
 #[derive(Debug, Default)]
-pub struct MemoryArchive {
-    pub stored: Mutex<Vec<Stored>>,
-    pub matches: Mutex<Vec<Bytes>>,
-    pub destination: Mutex<Option<Destination>>,
+pub(crate) struct MemoryArchive {
+    pub(crate) stored: Mutex<Vec<Stored>>,
+    pub(crate) matches: Mutex<Vec<Bytes>>,
+    pub(crate) destination: Mutex<Option<Destination>>,
     /// Answers are endless, for C-CANCEL.
-    pub endless: std::sync::atomic::AtomicBool,
-    pub originators: Mutex<Vec<Option<(AeTitle, u16)>>>,
+    pub(crate) endless: std::sync::atomic::AtomicBool,
+    pub(crate) originators: Mutex<Vec<Option<(AeTitle, u16)>>>,
 }
 
 #[derive(Debug)]
-pub struct Storage(pub Arc<MemoryArchive>);
+pub(crate) struct Storage(pub(crate) Arc<MemoryArchive>);
 
 struct Sink {
     archive: Arc<MemoryArchive>,
@@ -91,7 +91,7 @@ impl StoreSink for Sink {
 }
 
 #[derive(Debug)]
-pub struct Query(pub Arc<MemoryArchive>);
+pub(crate) struct Query(pub(crate) Arc<MemoryArchive>);
 
 struct Found {
     left: std::vec::IntoIter<Bytes>,
@@ -126,7 +126,7 @@ impl Matches for Found {
 }
 
 #[derive(Debug)]
-pub struct Retrieve(pub Arc<MemoryArchive>);
+pub(crate) struct Retrieve(pub(crate) Arc<MemoryArchive>);
 
 struct Outgoing(std::vec::IntoIter<Stored>, usize);
 
@@ -179,7 +179,7 @@ impl SubOperations for Outgoing {
 }
 
 /// `stored`, to be sent in pieces of 100,000 bytes.
-pub fn outgoing(stored: Stored) -> OutgoingInstance {
+pub(crate) fn outgoing(stored: Stored) -> OutgoingInstance {
     let pieces: Vec<Bytes> = stored
         .data_set
         .chunks(100_000)
@@ -197,7 +197,7 @@ pub fn outgoing(stored: Stored) -> OutgoingInstance {
 
 /// Passes on what an acceptor tells.
 #[derive(Debug)]
-pub struct Told(pub mpsc::UnboundedSender<String>);
+pub(crate) struct Told(pub(crate) mpsc::UnboundedSender<String>);
 
 impl Observer for Told {
     fn association_ended(
@@ -218,28 +218,28 @@ impl Observer for Told {
 }
 
 /// An acceptor with everything, on a port of its own.
-pub struct Running {
-    pub archive: Arc<MemoryArchive>,
-    pub address: SocketAddr,
-    pub told: mpsc::UnboundedReceiver<String>,
-    pub stop: oneshot::Sender<()>,
-    pub ended: tokio::task::JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) archive: Arc<MemoryArchive>,
+    pub(crate) address: SocketAddr,
+    pub(crate) told: mpsc::UnboundedReceiver<String>,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) ended: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    pub fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         self.address.port().to_string()
     }
 }
 
-pub fn builder(archive: &Arc<MemoryArchive>) -> AcceptorBuilder {
+pub(crate) fn builder(archive: &Arc<MemoryArchive>) -> AcceptorBuilder {
     Acceptor::builder(AeTitle::parse("PACS").unwrap())
         .storage(Arc::new(Storage(Arc::clone(archive))))
         .query(Arc::new(Query(Arc::clone(archive))))
         .retrieve(Arc::new(Retrieve(Arc::clone(archive))))
 }
 
-pub async fn running(limits: NetLimits) -> Running {
+pub(crate) async fn running(limits: NetLimits) -> Running {
     let archive = Arc::new(MemoryArchive::default());
     let (tell, told) = mpsc::unbounded_channel();
     let acceptor = builder(&archive)
@@ -265,7 +265,7 @@ pub async fn running(limits: NetLimits) -> Running {
 }
 
 /// The data set of a Part 10 file, and its transfer syntax and SOP UIDs, from its file meta information.
-pub fn read_file(path: &std::path::Path) -> Stored {
+pub(crate) fn read_file(path: &std::path::Path) -> Stored {
     let bytes = Bytes::from(std::fs::read(path).unwrap());
     assert_eq!(&bytes[128..132], b"DICM", "{}", path.display());
     let mut at = 132;

@@ -11,7 +11,7 @@ fn peers_are_required() -> bool {
 }
 
 /// Says loudly that a test is skipped, or fails it.
-pub fn skip(what: &str) {
+pub(crate) fn skip(what: &str) {
     assert!(
         !peers_are_required(),
         "{what} is missing and PACS_REQUIRE_PEERS=1"
@@ -20,7 +20,7 @@ pub fn skip(what: &str) {
 }
 
 /// The program `name`, if it is installed.
-pub fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&path)
         .map(|folder| folder.join(name))
@@ -32,7 +32,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// A Python with pynetdicom: `PACS_PYTHON`, or the one that `cargo xtask setup` made.
-pub fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let candidates = [
         std::env::var_os("PACS_PYTHON").map(PathBuf::from),
@@ -53,7 +53,7 @@ pub fn python() -> Option<PathBuf> {
 }
 
 /// The shared test data, if they are here.
-pub fn test_data() -> Option<PathBuf> {
+pub(crate) fn test_data() -> Option<PathBuf> {
     let folder = std::env::var_os("PACS_TESTDATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata"),
         PathBuf::from,
@@ -66,7 +66,7 @@ pub fn test_data() -> Option<PathBuf> {
 }
 
 /// Some small, valid files of the test data in this transfer syntax.
-pub fn valid_files(transfer_syntax: &str, count: usize) -> Option<Vec<PathBuf>> {
+pub(crate) fn valid_files(transfer_syntax: &str, count: usize) -> Option<Vec<PathBuf>> {
     let folder = test_data()?;
     let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();
     let files = manifest.lines().filter_map(|line| {
@@ -79,7 +79,7 @@ pub fn valid_files(transfer_syntax: &str, count: usize) -> Option<Vec<PathBuf>> 
 }
 
 /// Runs a program to its end.
-pub async fn run(program: &PathBuf, arguments: &[&str]) -> Output {
+pub(crate) async fn run(program: &PathBuf, arguments: &[&str]) -> Output {
     Command::new(program)
         .args(arguments)
         .env("TCP_NODELAY", "1")
@@ -90,7 +90,7 @@ pub async fn run(program: &PathBuf, arguments: &[&str]) -> Output {
 }
 
 /// Starts a server and waits until it listens.
-pub async fn start(program: &PathBuf, arguments: &[&str], address: SocketAddr) -> Child {
+pub(crate) async fn start(program: &PathBuf, arguments: &[&str], address: SocketAddr) -> Child {
     let child = Command::new(program)
         .args(arguments)
         .env("TCP_NODELAY", "1")
@@ -109,7 +109,7 @@ pub async fn start(program: &PathBuf, arguments: &[&str], address: SocketAddr) -
 }
 
 /// A free port for a foreign server, which cannot choose its own.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

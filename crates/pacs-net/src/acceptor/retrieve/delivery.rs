@@ -1,0 +1,148 @@
+//! The other association of C-MOVE: delivers instances to the destination.
+//!
+//! An association carries as many kinds of instances (SOP class and transfer syntax) as it has contexts;
+//! for the others a further one is opened. A destination that cannot be reached twice in a row is given up.
+
+use super::super::Shared;
+use super::tally::SubOutcome;
+use crate::dimse::Priority;
+use crate::requestor::{Requestor, RequestorError};
+use crate::sending::Prepared;
+use crate::service::Destination;
+use pacs_core::{AeTitle, SopClassUid, TransferSyntaxUid};
+use std::sync::Arc;
+
+/// Failures to associate after which nothing more is tried.
+const ATTEMPTS_MAX: u32 = 2;
+
+type Kind = (SopClassUid, TransferSyntaxUid);
+
+/// Delivers instances to one destination.
+pub(super) struct Delivery<'a> {
+    shared: &'a Shared,
+    destination: Destination,
+    kinds: Vec<Kind>,
+    originator: (AeTitle, u16),
+    open: Option<(Requestor, Vec<Kind>)>,
+    failed_attempts: u32,
+    last_error: String,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        destination: Destination,
+        mut kinds: Vec<Kind>,
+        originator: (AeTitle, u16),
+    ) -> Self {
+        kinds.sort();
+        kinds.dedup();
+        Self {
+            shared,
+            destination,
+            kinds,
+            originator,
+            open: None,
+            failed_attempts: 0,
+            last_error: String::new(),
+        }
+    }
+
+    /// Delivers an instance. Failing is an outcome, not an error.
+    pub(super) async fn deliver(&mut self, prepared: Prepared) -> SubOutcome {
+        let instance = &prepared.instance;
+        let kind = (instance.sop_class.clone(), instance.transfer_syntax.clone());
+        let transfer_syntax = instance.transfer_syntax.clone();
+        let requestor = match self.associate(&kind).await {
+            Ok(requestor) => requestor,
+            Err(reason) => return SubOutcome::Failed { reason },
+        };
+        let (title, message_id) = (&requestor.1.0, requestor.1.1);
+        let storing =
+            requestor
+                .0
+                .store_prepared(prepared, Priority::Medium, Some((title, message_id)));
+        match storing.await {
+            Ok(response) => SubOutcome::of(response.status, response.comment),
+            Err(RequestorError::Status { code, comment }) => SubOutcome::of(code, comment),
+            Err(RequestorError::NoPresentationContext { .. }) => {
+                SubOutcome::no_context(&transfer_syntax)
+            }
+            Err(error) => {
+                if !requestor.0.is_established() {
+                    self.open = None;
+                }
+                SubOutcome::Failed {
+                    reason: error.to_string(),
+                }
+            }
+        }
+    }
+
+    /// An association on which `kind` was proposed, and who asked for the move.
+    async fn associate(
+        &mut self,
+        kind: &Kind,
+    ) -> Result<(&mut Requestor, &(AeTitle, u16)), String> {
+        let fits = |open: &(Requestor, Vec<Kind>)| open.1.contains(kind);
+        if !self.open.as_ref().is_some_and(fits) {
+            self.end().await;
+            if self.failed_attempts >= ATTEMPTS_MAX {
+                return Err(self.last_error.clone());
+            }
+            let group = self.group(kind);
+            match connect(self.shared, &self.destination, &group).await {
+                Ok(requestor) => {
+                    self.failed_attempts = 0;
+                    self.open = Some((requestor, group));
+                }
+                Err(error) => {
+                    self.failed_attempts = self.failed_attempts.saturating_add(1);
+                    self.last_error = format!("{}: {error}", self.destination.ae_title);
+                    return Err(self.last_error.clone());
+                }
+            }
+        }
+        match &mut self.open {
+            Some((requestor, _)) => Ok((requestor, &self.originator)),
+            None => Err(self.last_error.clone()),
+        }
+    }
+
+    /// `kind` and those after it, as many as there are contexts.
+    fn group(&self, kind: &Kind) -> Vec<Kind> {
+        let from = self.kinds.partition_point(|known| known < kind);
+        let after = self.kinds.iter().skip(from).filter(|known| *known != kind);
+        let contexts_max = self.shared.limits.presentation_contexts_max.min(128);
+        std::iter::once(kind)
+            .chain(after)
+            .take(contexts_max)
+            .cloned()
+            .collect()
+    }
+
+    /// Releases the association that is open, if one is.
+    pub(super) async fn end(&mut self) {
+        if let Some((requestor, _)) = self.open.take()
+            && let Err(error) = requestor.release().await
+        {
+            tracing::debug!(destination = %self.destination.ae_title, %error, "release failed");
+        }
+    }
+}
+
+async fn connect(
+    shared: &Shared,
+    destination: &Destination,
+    group: &[Kind],
+) -> Result<Requestor, RequestorError> {
+    let calling = shared.ae_title.clone();
+    let called = destination.ae_title.clone();
+    let mut builder = Requestor::builder(calling, called)
+        .connector(Arc::clone(&shared.connector))
+        .shared_limits(Arc::clone(&shared.limits));
+    for (sop_class, transfer_syntax) in group {
+        builder = builder.context(sop_class.as_str(), &[transfer_syntax.as_str()]);
+    }
+    builder.connect(&destination.address).await
+}
