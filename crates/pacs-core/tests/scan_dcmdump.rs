@@ -94,7 +94,11 @@ fn scanned(entry: &Entry) -> Vec<(String, Option<u64>)> {
                 depth -= 1;
                 continue;
             }
-            _ => continue,
+            Event::Fragment { .. }
+            | Event::FragmentsEnd { .. }
+            | Event::ItemBegin { .. }
+            | Event::ItemEnd { .. }
+            | Event::Trailing { .. } => continue,
         };
         // Group lengths are left out by DCMTK's reader or computed anew.
         if depth == 0 && element.tag.element() != 0 {

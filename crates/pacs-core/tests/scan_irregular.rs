@@ -1,5 +1,6 @@
 //! What devices really send: forms that PS3.5 forbids or hardly allows, and that an archive has to read.
 #![expect(
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     reason = "what a test's own functions do is the test"
 )]
@@ -248,12 +249,13 @@ fn pixel_data_that_is_cut_is_seen() {
     );
     let closed = |bytes: &[u8]| {
         let limits = ScanLimits::default();
-        let scanner = Scanner::new(bytes, Encoding::ExplicitLittleEndian, &limits);
-        scanner.fold(Ok(false), |so_far, event| match event {
-            Ok(Event::FragmentsEnd { closed, .. }) => Ok(closed),
-            Ok(_) => so_far,
-            Err(error) => Err(error),
-        })
+        let mut is_closed = false;
+        for event in Scanner::new(bytes, Encoding::ExplicitLittleEndian, &limits) {
+            if let Event::FragmentsEnd { closed, .. } = event? {
+                is_closed = closed;
+            }
+        }
+        Ok::<bool, ScanError>(is_closed)
     };
     assert_eq!(closed(&whole), Ok(true));
     // Native and encapsulated alike: no cut looks like the whole.

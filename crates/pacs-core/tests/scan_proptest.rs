@@ -117,7 +117,7 @@ fn written(nodes: &[Node], depth: usize, out: &mut Vec<String>) {
     for node in nodes {
         match node {
             Node::Leaf(tag, vr, bytes) => {
-                out.push(format!("{depth} {tag} {} {bytes:02X?}", vr.to_string()));
+                out.push(format!("{depth} {tag} {vr} {bytes:02X?}"));
             }
             Node::Shorts(tag, numbers) => {
                 let numbers: Vec<String> = numbers.iter().map(u16::to_string).collect();
@@ -181,9 +181,10 @@ fn of_dicom_object(object: &InMemDicomObject, depth: usize, out: &mut Vec<String
                 out.push(format!("{depth} {tag} US {numbers}"));
             }
             Value::Primitive(value) => {
-                let bytes = match element.vr() {
-                    Vr::OB | Vr::UN => value.to_bytes().into_owned(),
-                    _ => value.to_multi_str().join("\\").into_bytes(),
+                let bytes = if matches!(element.vr(), Vr::OB | Vr::UN) {
+                    value.to_bytes().into_owned()
+                } else {
+                    value.to_multi_str().join("\\").into_bytes()
                 };
                 out.push(format!(
                     "{depth} {tag} {} {bytes:02X?}",

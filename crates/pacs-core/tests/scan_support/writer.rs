@@ -10,7 +10,7 @@ pub(crate) enum Node {
     /// Numbers of two bytes.
     Shorts(Tag, Vec<u16>),
     /// Items; whether the sequence's and the items' lengths are defined.
-    Sequence(Tag, Vec<Vec<Node>>, bool, bool),
+    Sequence(Tag, Vec<Vec<Self>>, bool, bool),
     /// Fragments of encapsulated pixel data.
     Fragments(Tag, Vec<Vec<u8>>),
 }
