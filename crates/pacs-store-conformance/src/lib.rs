@@ -14,6 +14,7 @@
 
 pub mod index_cases;
 pub mod log;
+pub mod records_cases;
 pub mod samples;
 
 #[doc(hidden)]

@@ -14,6 +14,7 @@ pub mod index;
 pub mod limits;
 mod pack;
 mod rebuild;
+pub mod records;
 mod retrieve;
 mod verify;
 

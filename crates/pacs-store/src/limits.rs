@@ -3,6 +3,12 @@
 use pacs_core::limits::ScanLimits;
 use std::time::Duration;
 
+/// Bytes of the key of a record.
+pub const RECORD_KEY_BYTES_MAX: usize = 512;
+
+/// Bytes of a record: a small document, not content.
+pub const RECORD_VALUE_BYTES_MAX: usize = 1 << 20;
+
 /// Bounds of an archive. `Default` is right for one machine with 1 GiB to spare.
 #[derive(Debug, Clone)]
 pub struct StoreLimits {

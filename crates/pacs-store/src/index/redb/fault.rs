@@ -55,27 +55,8 @@ impl From<IndexError> for Fault {
     }
 }
 
-macro_rules! from_redb {
-    ($($error:ty)*) => {$(
-        impl From<$error> for Fault {
-            fn from(error: $error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        }
-    )*};
-}
-
-from_redb! {
-    redb::CommitError
-    redb::DatabaseError
-    redb::SetDurabilityError
-    redb::StorageError
-    redb::TableError
-    redb::TransactionError
-}
-
-impl From<redb::Error> for Fault {
-    fn from(error: redb::Error) -> Self {
-        Self::Database(Box::new(error))
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
     }
 }

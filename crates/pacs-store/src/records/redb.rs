@@ -1,0 +1,279 @@
+//! [`Records`] in one redb file, apart from that of the index: this one must never be deleted.
+
+use super::{Kind, Record, Records, RecordsError, Revision, check};
+use crate::database::{begin_durable, caught, open_backend, open_file};
+use async_trait::async_trait;
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Kind, NUL, key; the revision (eight bytes, big endian), then the value.
+const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+/// `format` and `revision`, the last one given.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// Version of what is in the tables; another one is refused.
+const FORMAT_VERSION: u64 = 1;
+
+/// Bytes of pages kept in memory: documents are few and small.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// Documents in one redb file.
+#[derive(Debug, Clone)]
+pub struct RedbRecords {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    /// Set after a failed commit: what the file then holds is known only to whoever opens it anew.
+    has_failed: AtomicBool,
+}
+
+impl RedbRecords {
+    /// Opens the file `path`, or begins one there.
+    ///
+    /// # Errors
+    /// [`RecordsError::Damaged`] where it is none of this version or cannot be read,
+    /// [`RecordsError::Backend`] where the disk fails or another process has it open.
+    pub fn open(path: &Path) -> Result<Self, RecordsError> {
+        attempt("open", || Self::begin(open_file(path, CACHE_BYTES)?))
+    }
+
+    /// Opens a storage of its own kind, such as the crash disk of the conformance suite.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(backend: impl StorageBackend) -> Result<Self, RecordsError> {
+        attempt("open", || Self::begin(open_backend(backend, CACHE_BYTES)?))
+    }
+
+    fn begin(database: Database) -> Result<Self, Fault> {
+        let reading = database.begin_read()?;
+        if reading.list_tables()?.next().is_none() {
+            let transaction = begin_durable(&database)?;
+            transaction
+                .open_table(META)?
+                .insert("format", FORMAT_VERSION)?;
+            transaction.open_table(RECORDS)?;
+            transaction.commit()?;
+        } else {
+            let version = reading.open_table(META)?.get("format")?;
+            if version.map(|v| v.value()) != Some(FORMAT_VERSION) {
+                return Err(Fault::Told(RecordsError::Damaged {
+                    what: "format version",
+                }));
+            }
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                database,
+                has_failed: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Runs `work` on a thread that may wait.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Inner) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, RecordsError> {
+        let inner = Arc::clone(&self.inner);
+        match tokio::task::spawn_blocking(move || attempt(operation, || work(&inner))).await {
+            Ok(outcome) => outcome,
+            Err(source) => Err(RecordsError::Backend {
+                operation,
+                source: Box::new(source),
+            }),
+        }
+    }
+}
+
+impl Inner {
+    /// Makes one durable change.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let transaction = begin_durable(&self.database)?;
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(Fault::Told(RecordsError::Backend {
+                operation: "write after a failed commit",
+                source: "the records must be opened anew".into(),
+            }));
+        }
+        let outcome = change(&transaction)?;
+        // Set before, so that a panic counts as a failure too.
+        self.has_failed.store(true, Ordering::Release);
+        transaction.commit()?;
+        self.has_failed.store(false, Ordering::Release);
+        Ok(outcome)
+    }
+
+    fn put(&self, kind: Kind, key: &str, value: &[u8], expected: Option<Revision>) -> Put {
+        self.change(|transaction| {
+            let mut meta = transaction.open_table(META)?;
+            let mut records = transaction.open_table(RECORDS)?;
+            let at = full_key(kind, key);
+            expect(&records, &at, expected)?;
+            let last = meta.get("revision")?.map_or(0, |last| last.value());
+            let revision = last.saturating_add(1);
+            meta.insert("revision", revision)?;
+            let row = [&revision.to_be_bytes(), value].concat();
+            records.insert(at.as_slice(), row.as_slice())?;
+            Ok(Revision(revision))
+        })
+    }
+}
+
+type Put = Result<Revision, Fault>;
+
+#[async_trait]
+impl Records for RedbRecords {
+    async fn get(&self, kind: Kind, key: &str) -> Result<Option<Record>, RecordsError> {
+        let key = key.to_owned();
+        self.blocking("read", move |inner| {
+            let records = inner.database.begin_read()?.open_table(RECORDS)?;
+            let row = records.get(full_key(kind, &key).as_slice())?;
+            row.map(|row| read(key, row.value())).transpose()
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        kind: Kind,
+        prefix: &str,
+        after: Option<&str>,
+        count_max: usize,
+    ) -> Result<Vec<Record>, RecordsError> {
+        let prefix = full_key(kind, prefix);
+        let after = after.map(|after| full_key(kind, after));
+        let kind_bytes = full_key(kind, "").len();
+        self.blocking("list", move |inner| {
+            let records = inner.database.begin_read()?.open_table(RECORDS)?;
+            let start = after.as_ref().map_or(&prefix, |after| after.max(&prefix));
+            let mut found = Vec::new();
+            for entry in records.range::<&[u8]>(start.as_slice()..)? {
+                if found.len() == count_max {
+                    break;
+                }
+                let (key, row) = entry?;
+                let key = key.value();
+                if !key.starts_with(&prefix) {
+                    break;
+                }
+                if after.as_deref() == Some(key) {
+                    continue;
+                }
+                let key = key
+                    .get(kind_bytes..)
+                    .and_then(|k| std::str::from_utf8(k).ok());
+                found.push(read(key.ok_or(damaged("key"))?.to_owned(), row.value())?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn put(
+        &self,
+        kind: Kind,
+        key: &str,
+        value: Vec<u8>,
+        expected: Option<Revision>,
+    ) -> Result<Revision, RecordsError> {
+        check(key, &value)?;
+        let key = key.to_owned();
+        self.blocking("write", move |inner| {
+            inner.put(kind, &key, &value, expected)
+        })
+        .await
+    }
+
+    async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError> {
+        let at = full_key(kind, key);
+        self.blocking("delete", move |inner| {
+            inner.change(|transaction| {
+                let mut records = transaction.open_table(RECORDS)?;
+                expect(&records, &at, Some(expected))?;
+                records.remove(at.as_slice())?;
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+fn full_key(kind: Kind, key: &str) -> Vec<u8> {
+    [kind.name().as_bytes(), b"\0", key.as_bytes()].concat()
+}
+
+fn expect(
+    records: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    at: &[u8],
+    expected: Option<Revision>,
+) -> Result<(), Fault> {
+    let row = records.get(at)?;
+    let record = row
+        .map(|row| read(String::new(), row.value()))
+        .transpose()?;
+    let current = record.map(|record| record.revision);
+    if current == expected {
+        Ok(())
+    } else {
+        Err(Fault::Told(RecordsError::Changed { current }))
+    }
+}
+
+fn read(key: String, row: &[u8]) -> Result<Record, Fault> {
+    let (revision, value) = row.split_first_chunk().ok_or(damaged("value"))?;
+    Ok(Record {
+        key,
+        revision: Revision(u64::from_be_bytes(*revision)),
+        value: value.to_vec(),
+    })
+}
+
+const fn damaged(what: &'static str) -> Fault {
+    Fault::Told(RecordsError::Damaged { what })
+}
+
+/// Why a step failed.
+enum Fault {
+    /// redb failed.
+    Database(redb::Error),
+    /// Something is to be told as it is.
+    Told(RecordsError),
+}
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Runs `work`, which is `operation` in errors.
+fn attempt<T>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, RecordsError> {
+    let what = "database file";
+    match caught(work) {
+        None => Err(RecordsError::Damaged { what }),
+        Some(Ok(done)) => Ok(done),
+        Some(Err(Fault::Told(error))) => Err(error),
+        Some(Err(Fault::Database(redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)))) => {
+            Err(RecordsError::Damaged { what })
+        }
+        Some(Err(Fault::Database(source))) => Err(RecordsError::Backend {
+            operation,
+            source: Box::new(source),
+        }),
+    }
+}

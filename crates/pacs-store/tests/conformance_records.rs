@@ -1,0 +1,21 @@
+//! The backends of records against the shared suite.
+
+use pacs_store::records::Records;
+use pacs_store::records::memory::MemoryRecords;
+use pacs_store::records::redb::RedbRecords;
+use pacs_store_conformance::records_conformance;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+fn memory() -> (Arc<dyn Records>, ()) {
+    (Arc::new(MemoryRecords::new()), ())
+}
+
+fn redb() -> (Arc<dyn Records>, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let records = RedbRecords::open(&directory.path().join("records.redb")).unwrap();
+    (Arc::new(records), directory)
+}
+
+records_conformance!(in_memory, memory);
+records_conformance!(in_redb, redb);
