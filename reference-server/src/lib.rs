@@ -1,8 +1,13 @@
 //! The assembled archive: the services of pacs-net over the archive of pacs-store, under one policy.
 
 pub mod access;
+pub mod admission;
 pub mod config;
 pub mod http;
 pub mod limits;
+pub mod local;
 pub mod logging;
 pub mod metrics;
+pub mod scp;
+pub mod server;
+pub mod tool;

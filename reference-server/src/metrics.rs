@@ -42,8 +42,8 @@ impl Metrics {
         )?;
         let bytes = IntCounterVec::new(
             Opts::new(
-                "pacs_dimse_data_set_bytes_total",
-                "Data set bytes received or sent",
+                "pacs_dimse_bytes_total",
+                "Bytes received and sent, commands included",
             ),
             &["service", "ae"],
         )?;

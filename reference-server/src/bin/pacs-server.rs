@@ -1,3 +1,70 @@
-//! Placeholder until the services stand.
+//! The archive server. `pacs-server --help` tells its settings; docs/operations.md explains them.
 
-fn main() {}
+use anyhow::Context as _;
+use clap::Parser as _;
+use reference_server::config::{Config, Options};
+use reference_server::logging;
+use reference_server::server::{Outcome, Server};
+use std::io::Write as _;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The settings are wrong.
+const EXIT_SETTINGS: u8 = 2;
+
+/// The store failed; a restart recovers.
+const EXIT_STORE_FAILED: u8 = 3;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    logging::start();
+    let config = match Config::load(&options) {
+        Ok(config) => config,
+        Err(error) => {
+            for fault in error.faults {
+                tracing::error!("{fault}");
+            }
+            return ExitCode::from(EXIT_SETTINGS);
+        }
+    };
+    match serve(&config) {
+        Ok(Outcome::Stopped) => ExitCode::SUCCESS,
+        Ok(Outcome::StoreFailed) => {
+            tracing::error!("the store failed; restart to recover, nothing acknowledged is lost");
+            ExitCode::from(EXIT_STORE_FAILED)
+        }
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    let outcome = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let server = Server::start(config).await?;
+        let (dicom, http) = server.addresses()?;
+        if config.is_insecure() {
+            tracing::warn!(%dicom, "DICOM without TLS is offered beyond this machine");
+        }
+        let mut out = std::io::stdout();
+        writeln!(out, "ready dicom={dicom} http={http}").and_then(|()| out.flush())?;
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("draining");
+        };
+        anyhow::Ok(server.run(stop).await)
+    })?;
+    // A store that failed may have threads that never return.
+    runtime.shutdown_background();
+    Ok(outcome)
+}

@@ -1,0 +1,188 @@
+//! The server, put together: archive, acceptor and HTTP, from settings to drain.
+
+use crate::access::Access;
+use crate::admission::Watcher;
+use crate::config::Config;
+use crate::http::{self, Health};
+use crate::limits::DRAIN_MAX;
+use crate::metrics::Metrics;
+use crate::scp::Services;
+use pacs_net::{Acceptor, NetLimits};
+use pacs_store::{Archive, OpenError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The archive could not be opened.
+    #[error("archive in {directory} could not be opened")]
+    Archive {
+        /// Where.
+        directory: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// A listener could not be opened.
+    #[error("{protocol} cannot listen on {address}")]
+    Listen {
+        /// Of which protocol.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A part was put together wrongly: a fault of this crate.
+    #[error("server cannot be put together")]
+    Assembly(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The disk or the index failed; the process has to end, and the next one recovers.
+    StoreFailed,
+    /// It was asked to stop, and has drained.
+    Stopped,
+}
+
+/// A server whose listeners are open.
+#[derive(Debug)]
+pub struct Server {
+    archive: Archive,
+    acceptor: Acceptor,
+    dicom: TcpListener,
+    http: TcpListener,
+    health: Arc<Health>,
+}
+
+impl Server {
+    /// Opens archive and listeners. Nothing is served before [`Server::run`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let archive =
+            crate::local::open(&config.data)
+                .await
+                .map_err(|source| StartError::Archive {
+                    directory: config.data.display().to_string(),
+                    source,
+                })?;
+        let opened = archive.opened();
+        if opened.replayed_count > 0 || opened.damaged_count > 0 {
+            tracing::warn!(
+                replayed = opened.replayed_count,
+                damaged = opened.damaged_count,
+                "the last run did not end cleanly; the index was brought up to the log"
+            );
+        }
+        let assembly = |error| StartError::Assembly(Box::new(error));
+        let metrics = Arc::new(Metrics::new().map_err(assembly)?);
+        let acceptor = acceptor(config, &archive, &metrics)?;
+        let health = Arc::new(Health {
+            ready: AtomicBool::new(false),
+            insecure_dicom: config.is_insecure(),
+            metrics_off_loopback: config.metrics_off_loopback,
+            metrics,
+        });
+        Ok(Self {
+            archive,
+            acceptor,
+            dicom: listen("DICOM", config.dicom).await?,
+            http: listen("HTTP", config.http).await?,
+            health,
+        })
+    }
+
+    /// Where DICOM and HTTP listen, in this order.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.dicom.local_addr()?, self.http.local_addr()?))
+    }
+
+    /// Serves until `stop` resolves or the store fails, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Outcome {
+        let (stopping, stopped) = watch::channel(false);
+        let dicom = tokio::spawn({
+            let (acceptor, stopped) = (self.acceptor, stopped.clone());
+            async move { acceptor.serve(self.dicom, until(stopped)).await }
+        });
+        let pages = http::router(Arc::clone(&self.health))
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let http = tokio::spawn(async move {
+            axum::serve(self.http, pages)
+                .with_graceful_shutdown(until(stopped))
+                .await
+        });
+        self.health.ready.store(true, Ordering::Release);
+        let outcome = tokio::select! {
+            () = stop => Outcome::Stopped,
+            () = self.archive.failed() => Outcome::StoreFailed,
+        };
+        self.health.ready.store(false, Ordering::Release);
+        stopping.send_replace(true);
+        if outcome == Outcome::StoreFailed {
+            // Nothing that is still under way can be answered truthfully any more.
+            return outcome;
+        }
+        if tokio::time::timeout(DRAIN_MAX + DRAIN_MAX / 4, dicom)
+            .await
+            .is_err()
+        {
+            tracing::warn!("associations did not end in time");
+        }
+        self.archive.close().await;
+        http.abort();
+        outcome
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // A closed channel means that the server is gone, which is a stop too.
+    stopped.wait_for(|stopped| *stopped).await.ok();
+}
+
+fn acceptor(
+    config: &Config,
+    archive: &Archive,
+    metrics: &Arc<Metrics>,
+) -> Result<Acceptor, StartError> {
+    let access = Arc::new(Access::new(config));
+    let services = Arc::new(Services::new(
+        archive.clone(),
+        Arc::clone(&access),
+        config.ae_title.clone(),
+    ));
+    let limits = NetLimits {
+        drain_duration_max: DRAIN_MAX,
+        ..NetLimits::default()
+    };
+    Acceptor::builder(config.ae_title.clone())
+        .storage(Arc::clone(&services) as _)
+        .query(Arc::clone(&services) as _)
+        .retrieve(services)
+        .policy(access)
+        .observer(Arc::new(Watcher::new(Arc::clone(metrics))))
+        .any_called_title(config.dicom.ip().is_loopback())
+        .limits(limits)
+        .build()
+        .map_err(|error| StartError::Assembly(Box::new(error)))
+}
+
+async fn listen(protocol: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            protocol,
+            address,
+            source,
+        })
+}

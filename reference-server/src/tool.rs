@@ -1,0 +1,138 @@
+//! `pacs`, the tool: the commands of someone who looks after an archive.
+//!
+//! Every failure names the layer it happened in, and the exit code tells them apart: 0 done, 1 the peer or the
+//! archive answered with a failure, 2 the command line is wrong, 3 the connection or association failed.
+
+mod connect;
+pub mod failure;
+mod find;
+mod maintain;
+pub mod peer;
+mod retrieve;
+mod store;
+
+use clap::{Args, Parser, Subcommand};
+use failure::Failure;
+use pacs_core::AeTitle;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The command line of `pacs`.
+#[derive(Debug, Parser)]
+#[command(name = "pacs", version, about = "Tool for DICOM archives")]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the tool can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Verify the connection to a peer (C-ECHO)
+    Echo(Connection),
+    /// Search a peer (C-FIND); prints one line for each result
+    Find(Search),
+    /// Retrieve from a peer over this connection (C-GET)
+    Get {
+        /// What to retrieve
+        #[command(flatten)]
+        search: Search,
+        /// Directory for the files, made if absent
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
+    /// Have a peer send instances to another AE (C-MOVE)
+    Move {
+        /// What to send
+        #[command(flatten)]
+        search: Search,
+        /// AE title of the destination, as the peer knows it
+        #[arg(long, value_name = "AE", value_parser = peer::parse_title)]
+        to: AeTitle,
+    },
+    /// Remake the index of an archive from its packs; the server must be stopped
+    Rebuild(Local),
+    /// Send files, or all files below directories, to a peer (C-STORE)
+    Store {
+        /// Where to
+        #[command(flatten)]
+        connection: Connection,
+        /// Files and directories
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Read every instance of an archive and compare digests; the server must be stopped
+    Verify(Local),
+}
+
+/// A peer and how to call it.
+#[derive(Debug, Clone, Args)]
+pub struct Connection {
+    /// The peer, as [AE@]HOST:PORT; without AE its title is ANY-SCP
+    #[arg(value_name = "PEER", value_parser = peer::Peer::parse)]
+    pub peer: peer::Peer,
+    /// Our own AE title
+    #[arg(long, value_name = "AE", default_value = "PACS_TOOL", value_parser = peer::parse_title)]
+    pub ae_title: AeTitle,
+    /// Seconds to wait for the connection and for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = peer::parse_seconds)]
+    pub timeout: Duration,
+}
+
+/// What to look for at a peer.
+#[derive(Debug, Clone, Args)]
+pub struct Search {
+    /// Whom to ask
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Query/retrieve level
+    #[arg(long, value_enum, default_value = "study")]
+    pub level: peer::LevelName,
+    /// A key, as KEYWORD=VALUE or GGGG,EEEE=VALUE; without value it is only returned
+    #[arg(short, long = "key", value_name = "KEY", value_parser = peer::QueryKey::parse)]
+    pub keys: Vec<peer::QueryKey>,
+    /// Ask in the Patient Root model instead of Study Root
+    #[arg(long)]
+    pub patient_root: bool,
+}
+
+/// An archive on this machine.
+#[derive(Debug, Clone, Args)]
+pub struct Local {
+    /// Directory of the archive
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PACS_DATA",
+        default_value = "./pacs-data"
+    )]
+    pub data: PathBuf,
+}
+
+/// Does what the command line says. Results go to standard output, warnings to standard error.
+///
+/// # Errors
+/// [`Failure`], which names the layer.
+pub async fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Echo(connection) => find::echo(connection).await,
+        Command::Find(search) => find::find(search).await,
+        Command::Get { search, out } => retrieve::get(search, out).await,
+        Command::Move { search, to } => retrieve::send_to(search, to).await,
+        Command::Rebuild(local) => maintain::rebuild(local).await,
+        Command::Store { connection, paths } => store::store(connection, paths).await,
+        Command::Verify(local) => maintain::verify(local).await,
+    }
+}
+
+/// A line of result. A reader that went away is no failure of ours.
+fn out(line: &str) {
+    writeln!(std::io::stdout(), "{line}").ok();
+}
+
+/// A line for the operator.
+fn warn(line: &str) {
+    writeln!(std::io::stderr(), "pacs: {line}").ok();
+}

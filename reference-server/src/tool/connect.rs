@@ -1,0 +1,63 @@
+//! Associations of the tool.
+
+use super::failure::Failure;
+use super::{Connection, Search};
+use pacs_core::{Level, Query};
+use pacs_net::NetLimits;
+use pacs_net::requestor::{Requestor, RequestorBuilder};
+use pacs_net::sop_class::{
+    EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, PATIENT_ROOT_FIND, PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE, STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE,
+};
+
+/// What is proposed for commands and identifiers.
+pub(super) const UNCOMPRESSED: [&str; 2] = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
+
+/// The query/retrieve classes of the model that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Classes {
+    pub(super) find: &'static str,
+    pub(super) get: &'static str,
+    pub(super) move_to: &'static str,
+}
+
+impl Connection {
+    /// An association to be, without presentation contexts.
+    pub(super) fn builder(&self) -> RequestorBuilder {
+        let limits = NetLimits {
+            connect_duration_max: self.timeout,
+            association_duration_max: self.timeout,
+            response_duration_max: self.timeout,
+            ..NetLimits::default()
+        };
+        Requestor::builder(self.ae_title.clone(), self.peer.title.clone()).limits(limits)
+    }
+}
+
+impl Search {
+    pub(super) const fn classes(&self) -> Classes {
+        if self.patient_root {
+            Classes {
+                find: PATIENT_ROOT_FIND,
+                get: PATIENT_ROOT_GET,
+                move_to: PATIENT_ROOT_MOVE,
+            }
+        } else {
+            Classes {
+                find: STUDY_ROOT_FIND,
+                get: STUDY_ROOT_GET,
+                move_to: STUDY_ROOT_MOVE,
+            }
+        }
+    }
+
+    /// What was typed, as a query.
+    pub(super) fn query(&self) -> Result<Query, Failure> {
+        let mut query = Query::new(Level::from(self.level));
+        for key in &self.keys {
+            let added = query.key(key.tag, &key.value);
+            query = added.map_err(|error| Failure::CommandLine(error.to_string()))?;
+        }
+        Ok(query)
+    }
+}

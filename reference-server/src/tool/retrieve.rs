@@ -1,0 +1,283 @@
+//! `pacs get` and `pacs move`.
+
+use super::connect::UNCOMPRESSED;
+use super::failure::Failure;
+use super::find::ask;
+use super::{Search, out, warn};
+use async_trait::async_trait;
+use bytes::Bytes;
+use pacs_core::scan::file::file_meta;
+use pacs_core::tag::tags;
+use pacs_core::{AeTitle, Level, Query};
+use pacs_net::pdu::Roles;
+use pacs_net::requestor::{Requestor, RetrieveResponse, Step};
+use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
+use pacs_net::status::{StatusClass, StoreStatus};
+use pacs_net::{ByteStream, requestor::Retrieval};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Contexts of one association that are left for storage.
+const STORAGE_CONTEXTS_MAX: usize = 126;
+
+/// Classes that are proposed where the peer does not say which it has: the common ones.
+const COMMON_CLASSES: [&str; 18] = [
+    "1.2.840.10008.5.1.4.1.1.2",
+    "1.2.840.10008.5.1.4.1.1.4",
+    "1.2.840.10008.5.1.4.1.1.1",
+    "1.2.840.10008.5.1.4.1.1.1.1",
+    "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.6.1",
+    "1.2.840.10008.5.1.4.1.1.1.2",
+    "1.2.840.10008.5.1.4.1.1.12.1",
+    "1.2.840.10008.5.1.4.1.1.12.2",
+    "1.2.840.10008.5.1.4.1.1.3.1",
+    "1.2.840.10008.5.1.4.1.1.2.1",
+    "1.2.840.10008.5.1.4.1.1.4.1",
+    "1.2.840.10008.5.1.4.1.1.20",
+    "1.2.840.10008.5.1.4.1.1.128",
+    "1.2.840.10008.5.1.4.1.1.88.11",
+    "1.2.840.10008.5.1.4.1.1.88.22",
+    "1.2.840.10008.5.1.4.1.1.88.59",
+    "1.2.840.10008.5.1.4.1.1.104.1",
+];
+
+/// Transfer syntaxes in order of how often they are met; each gets a context of its own, because a peer accepts
+/// only one of a context.
+const TRANSFER_SYNTAXES: [&str; 26] = [
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.57",
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.4.201",
+    "1.2.840.10008.1.2.4.202",
+    "1.2.840.10008.1.2.4.203",
+    "1.2.840.10008.1.2.4.100",
+    "1.2.840.10008.1.2.4.101",
+    "1.2.840.10008.1.2.4.102",
+    "1.2.840.10008.1.2.4.103",
+    "1.2.840.10008.1.2.4.110",
+    "1.2.840.10008.1.2.4.111",
+    "1.2.840.10008.1.2.4.112",
+    "1.2.840.10008.1.2.1.98",
+    "1.2.840.10008.1.2.4.92",
+    "1.2.840.10008.1.2.4.93",
+];
+
+pub(super) async fn get(search: &Search, directory: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(directory).map_err(|error| Failure::file(directory, error))?;
+    let query = search.query()?;
+    let classes = classes_of(search, &query).await?;
+    let class = search.classes().get;
+    let mut builder = search.connection.builder().context(class, &UNCOMPRESSED);
+    let per_class = (STORAGE_CONTEXTS_MAX / classes.len().max(1)).max(1);
+    for storage in classes.iter().take(STORAGE_CONTEXTS_MAX) {
+        for transfer_syntax in TRANSFER_SYNTAXES.iter().take(per_class) {
+            builder = builder.context(storage, &[transfer_syntax]);
+        }
+        builder = builder.roles(
+            storage,
+            Roles {
+                scu: false,
+                scp: true,
+            },
+        );
+    }
+    let mut association = builder.connect(&search.connection.peer.address).await?;
+    let identifier = identifier(&association, class, &query)?;
+    let folder = Arc::new(Folder {
+        path: directory.to_owned(),
+        next: AtomicU64::new(1),
+    });
+    let retrieval = association.get(class, identifier, folder).await?;
+    let response = finish(retrieval).await?;
+    association.release().await?;
+    report(&response)
+}
+
+pub(super) async fn send_to(search: &Search, destination: &AeTitle) -> Result<(), Failure> {
+    let query = search.query()?;
+    let class = search.classes().move_to;
+    let builder = search.connection.builder().context(class, &UNCOMPRESSED);
+    let mut association = builder.connect(&search.connection.peer.address).await?;
+    let identifier = identifier(&association, class, &query)?;
+    let retrieval = association.move_to(class, identifier, destination).await?;
+    let response = finish(retrieval).await?;
+    association.release().await?;
+    report(&response)
+}
+
+async fn finish<S: ByteStream>(
+    mut retrieval: Retrieval<'_, S>,
+) -> Result<RetrieveResponse, Failure> {
+    loop {
+        match retrieval.next().await? {
+            Step::Ended(response) => return Ok(response),
+            Step::Received(status) if StatusClass::of(status) != StatusClass::Success => {
+                warn(&format!("an instance was answered with {status:04X}H"));
+            }
+            Step::Pending(_) | Step::Received(_) => {}
+        }
+    }
+}
+
+fn identifier<S: ByteStream>(
+    association: &Requestor<S>,
+    class: &str,
+    query: &Query,
+) -> Result<Bytes, Failure> {
+    let transfer_syntax = association.context(class)?.transfer_syntax;
+    let identifier = query.to_identifier(&transfer_syntax);
+    identifier
+        .map(Bytes::from)
+        .map_err(|error| Failure::CommandLine(error.to_string()))
+}
+
+/// The SOP classes of what is asked for, as the peer tells them, else the common ones.
+async fn classes_of(search: &Search, query: &Query) -> Result<Vec<String>, Failure> {
+    let class = search.classes().find;
+    let tag = match query.level {
+        Level::Instance => tags::SOP_CLASS_UID,
+        Level::Patient | Level::Study | Level::Series => tags::SOP_CLASSES_IN_STUDY,
+    };
+    let mut question = query.clone().returning(tag);
+    if question.level == Level::Series {
+        question.level = Level::Study;
+        question
+            .keys
+            .retain(|key| key.tag != tags::SERIES_INSTANCE_UID);
+    }
+    if question.level == Level::Patient {
+        question.level = Level::Study;
+    }
+    let builder = search
+        .connection
+        .builder()
+        .context(class, &UNCOMPRESSED)
+        .relational(class);
+    let mut association = builder.connect(&search.connection.peer.address).await?;
+    let mut classes = BTreeSet::new();
+    // A peer that cannot tell is asked with the common classes; its refusal is not ours to report.
+    if let Ok(answers) = ask(&mut association, class, &question).await {
+        let named = answers.iter().filter_map(|answer| answer.get(&tag));
+        classes.extend(named.flat_map(|text| text.split('\\')).map(str::to_owned));
+        classes.remove("");
+    }
+    if association.is_established() {
+        association.release().await?;
+    }
+    if classes.is_empty() {
+        return Ok(COMMON_CLASSES.map(str::to_owned).to_vec());
+    }
+    Ok(classes.into_iter().collect())
+}
+
+fn report(response: &RetrieveResponse) -> Result<(), Failure> {
+    let completed = response.progress.completed.unwrap_or(0);
+    let failed = response.progress.failed.unwrap_or(0);
+    out(&format!("{completed} completed, {failed} failed"));
+    let comment = response
+        .comment
+        .as_deref()
+        .map_or(String::new(), |text| format!(": {text}"));
+    match StatusClass::of(response.status) {
+        StatusClass::Success => Ok(()),
+        StatusClass::Cancel
+        | StatusClass::Failure
+        | StatusClass::Pending
+        | StatusClass::Warning => Err(Failure::Partly(format!(
+            "status {:04X}H{comment}",
+            response.status
+        ))),
+    }
+}
+
+/// A folder that instances are received into.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    next: AtomicU64,
+}
+
+#[async_trait]
+impl StorageScp for Folder {
+    async fn begin(
+        &self,
+        _peer: &Peer,
+        request: &StoreRequest,
+    ) -> Result<Box<dyn StoreSink>, StoreStatus> {
+        let uid = request.sop_instance.uid();
+        let name = if uid.is_conformant() {
+            format!("{uid}.dcm")
+        } else {
+            format!("instance-{}.dcm", self.next.fetch_add(1, Ordering::Relaxed))
+        };
+        let part = self.path.join(format!("{name}.part"));
+        let meta = file_meta(
+            &request.sop_class,
+            &request.sop_instance,
+            &request.transfer_syntax,
+        );
+        let file = File::create(&part).and_then(|mut file| file.write_all(&meta).map(|()| file));
+        match file {
+            Ok(file) => Ok(Box::new(Part {
+                file,
+                path: self.path.join(name),
+                part,
+            })),
+            Err(error) => Err(cannot_write(&part, &error)),
+        }
+    }
+}
+
+/// A file that is being received; it gets its name when it is whole.
+struct Part {
+    file: File,
+    path: PathBuf,
+    part: PathBuf,
+}
+
+#[async_trait]
+impl StoreSink for Part {
+    async fn write(&mut self, fragment: Bytes) -> Result<(), StoreStatus> {
+        self.file
+            .write_all(&fragment)
+            .map_err(|error| cannot_write(&self.part, &error))
+    }
+
+    async fn end(self: Box<Self>) -> StoreStatus {
+        match self
+            .file
+            .sync_data()
+            .and_then(|()| fs::rename(&self.part, &self.path))
+        {
+            Ok(()) => StoreStatus::SUCCESS,
+            Err(error) => cannot_write(&self.path, &error),
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Gone already where the instance came whole.
+        fs::remove_file(&self.part).ok();
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> StoreStatus {
+    warn(&Failure::file(path, error).to_string());
+    StoreStatus::OUT_OF_RESOURCES
+}
