@@ -50,19 +50,20 @@ pub(crate) fn read(bytes: &[u8], syntax: Syntax, room: u64) -> Option<Header> {
             None => unknown_vr(bytes, implicit, syntax),
         };
     }
-    match written {
-        Some((vr, form)) if is_explicit_after_all(implicit, vr, form, syntax, bytes, room) => {
-            let header = match form {
-                Form::Short => short(tag, Some(vr), syntax.u16([l0, l1])),
-                Form::Long => long(bytes, tag, vr, syntax)?,
-            };
-            Some(Header {
-                irregular: true,
-                ..header
-            })
-        }
-        _ => Some(implicit),
+    let Some((vr, form)) = written else {
+        return Some(implicit);
+    };
+    if !is_explicit_after_all(implicit, vr, form, syntax, bytes, room)? {
+        return Some(implicit);
     }
+    let header = match form {
+        Form::Short => short(tag, Some(vr), syntax.u16([l0, l1])),
+        Form::Long => long(bytes, tag, vr, syntax)?,
+    };
+    Some(Header {
+        irregular: true,
+        ..header
+    })
 }
 
 fn short(tag: Tag, vr: Option<Vr>, length: u16) -> Header {
@@ -106,8 +107,8 @@ fn unknown_vr(bytes: &[u8], implicit: Header, syntax: Syntax) -> Option<Header> 
     })
 }
 
-/// Whether an element in an implicit syntax is an explicit one: its length would spell a VR, and either that
-/// is the VR of the dictionary or only the explicit reading fits.
+/// Whether an element in an implicit syntax is an explicit one, because its length would spell a VR: that of
+/// the dictionary, or one that makes more sense than the length. `None` where that needs more bytes.
 fn is_explicit_after_all(
     implicit: Header,
     vr: Vr,
@@ -115,24 +116,36 @@ fn is_explicit_after_all(
     syntax: Syntax,
     bytes: &[u8],
     room: u64,
-) -> bool {
+) -> Option<bool> {
     if syntax.big_endian {
-        return false;
+        return Some(false);
     }
     if known_vr(implicit.tag) == Some(vr) {
-        return true;
-    }
-    let fits = |header: Header| {
-        header.length == UNDEFINED
-            || u64::from(header.length).saturating_add(u64::from(header.size)) <= room
-    };
-    if fits(implicit) {
-        return false;
+        return Some(true);
     }
     match form {
-        Form::Short => true,
-        Form::Long => long(bytes, implicit.tag, vr, syntax).is_some_and(fits),
+        // As a length these would be odd, which none is; and the reserved bytes are zero.
+        Form::Long => Some(implicit.length <= 0xFFFF),
+        Form::Short => next_is_explicit(implicit, syntax, bytes, room),
     }
+}
+
+/// Whether the explicit reading of a short form leads to the end of the container or to another explicit
+/// element or delimiter.
+fn next_is_explicit(implicit: Header, syntax: Syntax, bytes: &[u8], room: u64) -> Option<bool> {
+    let end = usize::try_from(implicit.length.wrapping_shr(16))
+        .unwrap_or(usize::MAX)
+        .saturating_add(8);
+    if u64::try_from(end).is_ok_and(|end| end == room) {
+        return Some(true);
+    }
+    if u64::try_from(end.saturating_add(8)).is_ok_and(|needed| needed > room) {
+        return Some(false);
+    }
+    let [g0, g1, e0, e1, v0, v1, ..] = *bytes.get(end..)?.first_chunk::<8>()?;
+    let next = syntax.tag([g0, g1, e0, e1]);
+    let is_delimiter = next.group() == DELIMITER_GROUP;
+    Some(is_delimiter || (next > implicit.tag && written_vr([v0, v1]).is_some()))
 }
 
 /// A header as most are: regular, of known length, and of no sequence. Anything else is `None` and needs

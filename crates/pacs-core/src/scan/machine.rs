@@ -347,6 +347,10 @@ impl Machine {
         if header.tag.group() == DELIMITER_GROUP {
             return self.delimiter_in_item(header);
         }
+        if header.vr.is_some() && !self.top.syntax.explicit {
+            // One explicit element among implicit ones: those after it are too, and others would show.
+            self.top.syntax.explicit = true;
+        }
         if at_root && header.tag == Tag(0, 0) && self.position > 0 && bytes.starts_with(&[0; 8]) {
             return Ok(Some(self.trailing()));
         }
