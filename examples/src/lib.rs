@@ -1,1 +1,0 @@
-//! pacs-examples.
