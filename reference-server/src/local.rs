@@ -15,9 +15,8 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
         operation: "open the data directory",
         source,
     })?;
-    let path = directory.join("index.redb");
     let directory = DataDirectory::open(Arc::new(disk))?;
-    let index = Arc::new(RedbIndex::open(&path, &RedbOptions::default())?);
+    let index = Arc::new(RedbIndex::open(&directory, &RedbOptions::default())?);
     let options = ArchiveOptions {
         fail_points: fail_points(),
         ..ArchiveOptions::new(directory, index)

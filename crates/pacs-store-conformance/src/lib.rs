@@ -12,6 +12,8 @@
     reason = "this is a test suite: a panic is how it reports"
 )]
 
+pub mod archive_cases;
+pub mod crash_disk;
 pub mod index_cases;
 pub mod log;
 pub mod records_cases;

@@ -1,43 +1,56 @@
-//! How a redb file is opened here: cache, recovery, durability of its name; and what becomes of its panics.
+//! A redb file in a data directory: how it is begun, opened and committed, and what becomes of redb's panics.
 
-use redb::{Database, DatabaseError, StorageBackend, WriteTransaction};
-use std::fs::{self, File};
+use crate::directory::DataDirectory;
+use crate::disk::{DiskFile, OpenHow};
+use redb::{Database, StorageBackend, StorageError, WriteTransaction};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::sync::Arc;
 
-/// Opens the database in the file `path`, or begins one there.
-pub(crate) fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
-    let is_new = fs::metadata(path).map_or(true, |meta| meta.len() == 0);
-    let database = opening(|| Database::builder().set_cache_size(cache_bytes).create(path))?;
-    if is_new {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))
-            .and_then(|directory| directory.sync_all())
-            .map_err(|e| DatabaseError::Storage(e.into()))?;
-    }
-    Ok(database)
-}
-
-/// Opens the database in `backend`, or begins one there.
-pub(crate) fn open_backend(
-    backend: impl StorageBackend,
+/// Opens the database in the file `name`; where there is none, one that `fill` has filled.
+///
+/// A new file gets its name when it is whole: redb does not open what a crash left half begun.
+pub(crate) fn open(
+    directory: &DataDirectory,
+    name: &str,
     cache_bytes: usize,
-) -> Result<Database, DatabaseError> {
-    let mut builder = Database::builder();
-    opening(|| {
-        builder
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+) -> Result<Database, redb::Error> {
+    let disk = directory.disk();
+    let open = |name: &str, how| -> io::Result<_> {
+        let file = disk.open(name, how)?;
+        let directory = directory.clone();
+        Ok(Storage { file, directory })
+    };
+    let database = |storage| {
+        Database::builder()
             .set_cache_size(cache_bytes)
-            .create_with_backend(backend)
-    })
-}
-
-fn opening(
-    open: impl FnOnce() -> Result<Database, DatabaseError>,
-) -> Result<Database, DatabaseError> {
-    caught(open).unwrap_or_else(|| {
-        let what = "database file".to_owned();
-        Err(DatabaseError::Storage(redb::StorageError::Corrupted(what)))
-    })
+            .create_with_backend(storage)
+    };
+    let storage = match open(name, OpenHow::ReadWrite) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let new = format!("{name}.new");
+            match disk.remove(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StorageError::from(error).into());
+                }
+                _ => {}
+            }
+            let storage = open(&new, OpenHow::CreateNew).map_err(StorageError::from)?;
+            let file = Arc::clone(&storage.file);
+            let begun = database(storage)?;
+            let transaction = begin_durable(&begun)?;
+            fill(&transaction)?;
+            transaction.commit()?;
+            begun.close()?;
+            file.sync_data()
+                .and_then(|()| disk.rename(&new, name))
+                .and_then(|()| disk.sync_directory(""))
+                .and_then(|()| open(name, OpenHow::ReadWrite))
+        }
+        other => other,
+    };
+    Ok(database(storage.map_err(StorageError::from)?)?)
 }
 
 /// A transaction whose commit is durable when it returns, and after which a crash is recovered from without
@@ -52,4 +65,52 @@ pub(crate) fn begin_durable(database: &Database) -> Result<WriteTransaction, red
 /// a checksum was not looked at; to us that is damage like other damage.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// Whether the file is no database, or not one that can be read, rather than out of reach.
+pub(crate) fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        other => matches!(
+            other,
+            redb::Error::Corrupted(_)
+                | redb::Error::TableDoesNotExist(_)
+                | redb::Error::TableTypeMismatch { .. }
+                | redb::Error::UpgradeRequired(_)
+        ),
+    }
+}
+
+/// The file of a database.
+#[derive(Debug)]
+struct Storage {
+    file: Arc<dyn DiskFile>,
+    /// Kept locked as long as the database is open.
+    #[expect(dead_code, reason = "held for its lock")]
+    directory: DataDirectory,
+}
+
+impl StorageBackend for Storage {
+    fn len(&self) -> io::Result<u64> {
+        self.file.length_bytes()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.file.read_up_to(out, offset)? < out.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_length(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write_at(data, offset)
+    }
 }

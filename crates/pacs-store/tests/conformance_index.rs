@@ -1,5 +1,7 @@
 //! The index backends against the shared suite.
 
+use pacs_store::DataDirectory;
+use pacs_store::disk::OsDisk;
 use pacs_store::index::Index;
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
@@ -13,8 +15,9 @@ fn memory() -> (Arc<dyn Index>, ()) {
 
 fn redb() -> (Arc<dyn Index>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("index.redb");
-    let index = RedbIndex::open(&path, &RedbOptions::default()).unwrap();
+    let disk = Arc::new(OsDisk::open(directory.path()).unwrap());
+    let locked = DataDirectory::open(disk).unwrap();
+    let index = RedbIndex::open(&locked, &RedbOptions::default()).unwrap();
     (Arc::new(index), directory)
 }
 

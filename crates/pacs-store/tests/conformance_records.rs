@@ -1,5 +1,7 @@
 //! The backends of records against the shared suite.
 
+use pacs_store::DataDirectory;
+use pacs_store::disk::OsDisk;
 use pacs_store::records::Records;
 use pacs_store::records::memory::MemoryRecords;
 use pacs_store::records::redb::RedbRecords;
@@ -13,7 +15,8 @@ fn memory() -> (Arc<dyn Records>, ()) {
 
 fn redb() -> (Arc<dyn Records>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let records = RedbRecords::open(&directory.path().join("records.redb")).unwrap();
+    let disk = Arc::new(OsDisk::open(directory.path()).unwrap());
+    let records = RedbRecords::open(&DataDirectory::open(disk).unwrap()).unwrap();
     (Arc::new(records), directory)
 }
 

@@ -4,9 +4,12 @@
 
 use pacs_core::tag::tags;
 use pacs_core::{Level, Matching, Query, Tag};
+use pacs_store::DataDirectory;
+use pacs_store::disk::OsDisk;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
 use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord};
 use pacs_store_conformance::samples::{Sample, query, range, single, wildcard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SURNAMES: [&str; 12] = [
@@ -75,12 +78,14 @@ impl Archive {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("index.redb");
+        let disk = Arc::new(OsDisk::open(directory.path()).unwrap());
+        let locked = DataDirectory::open(disk).unwrap();
         Self {
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
                 .unwrap(),
-            index: RedbIndex::open(&path, &RedbOptions::default()).unwrap(),
+            index: RedbIndex::open(&locked, &RedbOptions::default()).unwrap(),
             offset: 0,
             path,
             _directory: directory,

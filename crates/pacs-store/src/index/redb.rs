@@ -22,15 +22,15 @@ use super::{
     Applied, Change, ChangeNumber, Digest, DurableContent, Index, IndexError, LogPosition,
     LogRecord, Match, Staged, StoredInstance,
 };
-use crate::database::{begin_durable, open_backend, open_file};
+use crate::database::{self, begin_durable};
+use crate::directory::DataDirectory;
 use async_trait::async_trait;
 use fault::{Fault, attempt};
 use group::Group;
 use pacs_core::{Query, SopInstanceUid};
 use plan::Plan;
-use redb::{Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 use search::Budget;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tables::Counters;
@@ -52,6 +52,9 @@ impl Default for RedbOptions {
         }
     }
 }
+
+/// Its name in the data directory.
+const FILE: &str = "index.redb";
 
 /// Rows that are read without leaving the thread: some two milliseconds. What needs more goes to a thread
 /// that may wait.
@@ -86,52 +89,31 @@ struct Progress {
 }
 
 impl RedbIndex {
-    /// Opens the index in the file `path`, or begins one there.
+    /// Opens the index of `directory`, or begins it. One at a time: the directory is locked against other
+    /// processes, not against this one.
     ///
     /// # Errors
     /// [`IndexError::Damaged`] where the file is none of this version or cannot be read: delete it and open
-    /// the archive again. [`IndexError::Backend`] where the disk fails or another process has the file open.
-    pub fn open(path: &Path, options: &RedbOptions) -> Result<Self, IndexError> {
+    /// the archive again. [`IndexError::Backend`] where the disk fails.
+    pub fn open(directory: &DataDirectory, options: &RedbOptions) -> Result<Self, IndexError> {
         attempt("open", || {
-            Self::begin(open_file(path, options.cache_bytes)?)
-        })
-    }
-
-    /// Opens the index in a storage of its own kind, such as the crash disk of the conformance suite.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_on(
-        backend: impl StorageBackend,
-        options: &RedbOptions,
-    ) -> Result<Self, IndexError> {
-        attempt("open", || {
-            Self::begin(open_backend(backend, options.cache_bytes)?)
-        })
-    }
-
-    fn begin(database: Database) -> Result<Self, Fault> {
-        let committed = match read_state(&database)? {
-            Some(counters) => counters,
-            None => {
-                let transaction = begin_durable(&database)?;
-                create_tables(&transaction, Counters::default())?;
-                transaction.commit()?;
-                Counters::default()
-            }
-        };
-        let inner = Inner {
-            database,
-            progress: Mutex::new(Progress {
+            let fill = |transaction: &WriteTransaction| create_tables(transaction);
+            let database = database::open(directory, FILE, options.cache_bytes, fill)?;
+            let committed = read_state(&database)?;
+            let progress = Progress {
                 committed,
                 durable: committed.position,
                 is_ahead: false,
-            }),
-            has_failed: AtomicBool::new(false),
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-            turn: Arc::default(),
+            };
+            let inner = Inner {
+                database,
+                progress: Mutex::new(progress),
+                has_failed: AtomicBool::new(false),
+            };
+            Ok(Self {
+                inner: Arc::new(inner),
+                turn: Arc::default(),
+            })
         })
     }
 
@@ -248,7 +230,7 @@ impl Inner {
             for table in transaction.list_tables()?.collect::<Vec<_>>() {
                 transaction.delete_table(table)?;
             }
-            create_tables(&transaction, Counters::default())?;
+            create_tables(&transaction)?;
             Ok(transaction)
         })?;
         self.commit("clear", transaction)?;
@@ -261,27 +243,23 @@ impl Inner {
     }
 }
 
-/// What the file says of itself; nothing where it is new.
-fn read_state(database: &Database) -> Result<Option<Counters>, Fault> {
-    let transaction = database.begin_read()?;
-    if transaction.list_tables()?.next().is_none() {
-        return Ok(None);
-    }
+/// What the file says of itself.
+fn read_state(database: &Database) -> Result<Counters, Fault> {
     let damaged = IndexError::Damaged {
         what: "state of the index",
     };
-    let meta = transaction.open_table(tables::META)?;
-    let state = redb::ReadableTable::get(&meta, "state")?.ok_or(damaged)?;
-    Ok(Some(Counters::decode(state.value())?))
+    let meta = database.begin_read()?.open_table(tables::META)?;
+    let state = meta.get("state")?.ok_or(damaged)?;
+    Ok(Counters::decode(state.value())?)
 }
 
-fn put_state(transaction: &WriteTransaction, counters: Counters) -> Result<(), Fault> {
+fn put_state(transaction: &WriteTransaction, counters: Counters) -> Result<(), redb::Error> {
     let mut meta = transaction.open_table(tables::META)?;
     meta.insert("state", counters.encode().as_slice())?;
     Ok(())
 }
 
-fn create_tables(transaction: &WriteTransaction, counters: Counters) -> Result<(), Fault> {
+fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     for table in [tables::ENTITIES, tables::INSTANCES, tables::SOPS] {
         transaction.open_table(table)?;
     }
@@ -289,7 +267,7 @@ fn create_tables(transaction: &WriteTransaction, counters: Counters) -> Result<(
         transaction.open_table(table)?;
     }
     transaction.open_table(tables::KEYS)?;
-    put_state(transaction, counters)
+    put_state(transaction, Counters::default())
 }
 
 /// Runs `work` on a thread that may wait.

@@ -1,12 +1,10 @@
 //! [`Records`] in one redb file, apart from that of the index: this one must never be deleted.
 
 use super::{Kind, Record, Records, RecordsError, Revision, check};
-use crate::database::{begin_durable, caught, open_backend, open_file};
+use crate::database::{self, begin_durable, caught, is_damage};
+use crate::directory::DataDirectory;
 use async_trait::async_trait;
-use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
-};
-use std::path::Path;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +15,9 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// Version of what is in the tables; another one is refused.
 const FORMAT_VERSION: u64 = 1;
+
+/// Its name in the data directory.
+const FILE: &str = "records.redb";
 
 /// Bytes of pages kept in memory: documents are few and small.
 const CACHE_BYTES: usize = 4 << 20;
@@ -35,45 +36,32 @@ struct Inner {
 }
 
 impl RedbRecords {
-    /// Opens the file `path`, or begins one there.
+    /// Opens the records of `directory`, or begins them. One at a time: the directory is locked against
+    /// other processes, not against this one.
     ///
     /// # Errors
-    /// [`RecordsError::Damaged`] where it is none of this version or cannot be read,
-    /// [`RecordsError::Backend`] where the disk fails or another process has it open.
-    pub fn open(path: &Path) -> Result<Self, RecordsError> {
-        attempt("open", || Self::begin(open_file(path, CACHE_BYTES)?))
-    }
-
-    /// Opens a storage of its own kind, such as the crash disk of the conformance suite.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_on(backend: impl StorageBackend) -> Result<Self, RecordsError> {
-        attempt("open", || Self::begin(open_backend(backend, CACHE_BYTES)?))
-    }
-
-    fn begin(database: Database) -> Result<Self, Fault> {
-        let reading = database.begin_read()?;
-        if reading.list_tables()?.next().is_none() {
-            let transaction = begin_durable(&database)?;
-            transaction
-                .open_table(META)?
-                .insert("format", FORMAT_VERSION)?;
-            transaction.open_table(RECORDS)?;
-            transaction.commit()?;
-        } else {
-            let version = reading.open_table(META)?.get("format")?;
-            if version.map(|v| v.value()) != Some(FORMAT_VERSION) {
-                return Err(Fault::Told(RecordsError::Damaged {
-                    what: "format version",
-                }));
+    /// [`RecordsError::Damaged`] where the file is none of this version or cannot be read,
+    /// [`RecordsError::Backend`] where the disk fails.
+    pub fn open(directory: &DataDirectory) -> Result<Self, RecordsError> {
+        attempt("open", || {
+            let fill = |transaction: &WriteTransaction| {
+                transaction
+                    .open_table(META)?
+                    .insert("format", FORMAT_VERSION)?;
+                transaction.open_table(RECORDS)?;
+                Ok(())
+            };
+            let database = database::open(directory, FILE, CACHE_BYTES, fill)?;
+            let version = database.begin_read()?.open_table(META)?.get("format")?;
+            if version.map(|version| version.value()) != Some(FORMAT_VERSION) {
+                return Err(damaged("format version"));
             }
-        }
-        Ok(Self {
-            inner: Arc::new(Inner {
-                database,
-                has_failed: AtomicBool::new(false),
-            }),
+            Ok(Self {
+                inner: Arc::new(Inner {
+                    database,
+                    has_failed: AtomicBool::new(false),
+                }),
+            })
         })
     }
 
@@ -268,7 +256,7 @@ fn attempt<T>(
         None => Err(RecordsError::Damaged { what }),
         Some(Ok(done)) => Ok(done),
         Some(Err(Fault::Told(error))) => Err(error),
-        Some(Err(Fault::Database(redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)))) => {
+        Some(Err(Fault::Database(error))) if is_damage(&error) => {
             Err(RecordsError::Damaged { what })
         }
         Some(Err(Fault::Database(source))) => Err(RecordsError::Backend {

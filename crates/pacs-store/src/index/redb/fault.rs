@@ -1,6 +1,6 @@
 //! What goes wrong inside, before it is told outside.
 
-use crate::database::caught;
+use crate::database::{caught, is_damage};
 use crate::index::IndexError;
 
 /// Why a step failed.
@@ -23,13 +23,8 @@ impl Fault {
                 operation,
                 source: "work is not bounded".into(),
             },
-            Self::Database(source) => match *source {
-                redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => DAMAGED,
-                source => IndexError::Backend {
-                    operation,
-                    source: Box::new(source),
-                },
-            },
+            Self::Database(source) if is_damage(&source) => DAMAGED,
+            Self::Database(source) => IndexError::Backend { operation, source },
         }
     }
 }

@@ -1,0 +1,58 @@
+//! The archive on a disk that loses its power.
+
+use pacs_store_conformance::archive_cases::{Scenario, crash};
+
+/// Crashes in each test; `PACS_CRASH_SEEDS` sets another number.
+fn seeds() -> std::ops::Range<u64> {
+    let count = std::env::var("PACS_CRASH_SEEDS").ok();
+    0..count.map_or(500, |count| count.parse().unwrap())
+}
+
+fn scenario(seed: u64) -> Scenario {
+    Scenario {
+        seed,
+        // More than there are operations, so that some go to the end.
+        crash_at: seed % 140 + 1,
+        crash_again_at: None,
+        ignores_syncs: false,
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_at_any_operation() {
+    for seed in seeds() {
+        if let Err(fault) = crash(scenario(seed)) {
+            panic!("{:?}: {fault}", scenario(seed));
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_while_recovering_from_one() {
+    for seed in seeds() {
+        let scenario = Scenario {
+            crash_at: seed * 7 % 140 + 1,
+            crash_again_at: Some(seed % 23 + 1),
+            ..scenario(seed)
+        };
+        if let Err(fault) = crash(scenario) {
+            panic!("{scenario:?}: {fault}");
+        }
+    }
+}
+
+/// The control: if this found nothing, the other tests would prove nothing.
+#[test]
+fn a_store_whose_syncs_do_nothing_is_found_out() {
+    let found_out = (0..50)
+        .filter(|seed| {
+            let scenario = Scenario {
+                crash_at: u64::MAX,
+                ignores_syncs: true,
+                ..scenario(*seed)
+            };
+            crash(scenario).is_err()
+        })
+        .count();
+    assert!(found_out > 25, "only {found_out} of 50");
+}
