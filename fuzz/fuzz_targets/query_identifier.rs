@@ -1,5 +1,5 @@
-//! Query identifiers: whatever the bytes, they are refused or become a query that can be held against
-//! entities and written again. The first byte chooses encoding, model and hierarchy.
+//! Query identifiers: whatever the bytes, they are refused or become a query that can be held
+//! against entities and written again. The first byte chooses encoding, model and hierarchy.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -37,6 +37,14 @@ fuzz_target!(|data: &[u8]| {
     };
     let read = Query::from_identifier(&written, &syntax, model, relational, &limits);
     let again = read.expect("what was written is a query");
+    // The VR of an element that is explicit in an implicit data set is lost, and what it says with
+    // it.
     assert_eq!(again.level, query.level);
-    assert_eq!(again.keys.len(), query.keys.len());
+    assert!(
+        again
+            .keys
+            .iter()
+            .map(|key| key.tag)
+            .eq(query.keys.iter().map(|key| key.tag))
+    );
 });

@@ -2,7 +2,7 @@
 //!
 //! The same type serves C-FIND, C-MOVE, C-GET and QIDO-RS, on both sides. What it means is
 //! [`crate::matching`]. Identifiers from outside pass the scanner and [`QueryLimits`]; keys that
-//! the archive cannot match become universal, as PS3.4 C.4.1.1.3.1 has it, and
+//! the archive cannot match become universal, as PS3.4 C.2.2.1.3 has it, and
 //! [`Query::unsupported`] names them.
 
 mod identifier;

@@ -113,7 +113,6 @@ impl<'a> Reader<'a> {
     fn element(&mut self, element: &Element) -> Result<(), QueryError> {
         let tag = element.tag;
         if tag.element() == 0 {
-            // Group lengths say nothing.
             return Ok(());
         }
         let bytes = self.scanner.bytes(&element.value);
@@ -163,6 +162,11 @@ impl<'a> Reader<'a> {
     }
 
     fn put(&mut self, tag: Tag, vr: Vr, matching: Matching) {
+        // Group lengths, character sets and the level are no keys, whatever VR they came with.
+        let is_level = tag == tags::QUERY_RETRIEVE_LEVEL && self.outer.is_empty();
+        if tag.element() == 0 || tag == tags::SPECIFIC_CHARACTER_SET || is_level {
+            return;
+        }
         put(&mut self.current.keys, Key { tag, vr, matching });
     }
 
