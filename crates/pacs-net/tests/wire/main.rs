@@ -4,11 +4,16 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
+    unreachable_pub,
     reason = "functions that tests share are tests, too"
 )]
 
 mod archive;
+mod checks;
+mod corpus;
 mod dcmtk;
+mod hostile;
 mod pynetdicom;
 mod services;
 mod tool;

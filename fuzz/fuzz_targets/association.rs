@@ -1,0 +1,10 @@
+//! The upper layer under random scripts of network, user and clock.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../crates/pacs-net/tests/wire/checks.rs"]
+#[expect(dead_code, reason = "each target uses one of the checks")]
+mod checks;
+
+fuzz_target!(|input: &[u8]| checks::association(input));

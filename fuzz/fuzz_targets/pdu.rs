@@ -1,0 +1,10 @@
+//! PDUs under random bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../crates/pacs-net/tests/wire/checks.rs"]
+#[expect(dead_code, reason = "each target uses one of the checks")]
+mod checks;
+
+fuzz_target!(|input: &[u8]| checks::pdu(input));
