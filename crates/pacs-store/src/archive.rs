@@ -407,6 +407,13 @@ impl Archive {
         result.await.unwrap_or(Err(MaintainError::Closed))
     }
 
+    /// Deposits, hides and restores that wait for the commit of a group.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        let places = self.shared.places.available_permits();
+        self.shared.limits.queue_count_max.saturating_sub(places)
+    }
+
     /// Resolves when the disk or the index failed in a way that leaves unknown what is durable: the process has
     /// to exit then, and the next one recovers. Nothing is retried.
     pub async fn failed(&self) {

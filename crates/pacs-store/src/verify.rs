@@ -215,9 +215,8 @@ impl Verification {
         let limits = Arc::clone(&self.shared.limits);
         let file = files.file(name).map_err(MaintainError::Disk)?;
         let head = read::head_at(&*file, 0).map_err(MaintainError::Disk)?;
-        let record = head.and_then(|head| {
-            read::record_of(&files, name, &*file, &head, &limits.scan).ok()
-        });
+        let record =
+            head.and_then(|head| read::record_of(&files, name, &*file, &head, &limits.scan).ok());
         let is_known = match record {
             Some(LogRecord::Instance(stored)) => self.knows(&stored)?,
             Some(LogRecord::Hide { .. } | LogRecord::Restore { .. }) | None => false,

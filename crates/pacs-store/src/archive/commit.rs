@@ -126,7 +126,8 @@ impl Committer {
                 }
             };
             match first {
-                Ok((work, _place)) => {
+                Ok((work, place)) => {
+                    drop(place);
                     let is_dirty = self.take(work, queue, syncer, &mut closing)?;
                     if is_dirty {
                         dirty_since.get_or_insert_with(Instant::now);

@@ -107,8 +107,12 @@ pub(crate) fn recover(
         applier: Applier::new(index, runtime, limits),
         damaged_count: 0,
     };
-    let (number, tail) = recovery.replay(&names, from)?;
+    let (mut number, mut tail) = recovery.replay(&names, from)?;
     fail_points.reach("recovery-applied");
+    if tail >= limits.pack_bytes {
+        seal(files, number, tail).map_err(OpenError::disk("seal a pack"))?;
+        (number, tail) = (number.saturating_add(1), 0);
+    }
     let pack = open_tail(files, number, tail).map_err(OpenError::disk("cut the log"))?;
     fail_points.reach("recovery-cut");
     sweep(files, number).map_err(OpenError::disk("remove what a crash left"))?;
@@ -260,6 +264,18 @@ fn durable_after(
         entry = read::next_head(file, head.end.max(head.offset.saturating_add(1)))?;
     }
     Ok(None)
+}
+
+/// Ends a pack that is full, unless it is ended.
+fn seal(files: &PackFiles, number: u64, tail: u64) -> io::Result<()> {
+    let name = PackName::Log(number).path();
+    let file = files.disk().open(&name, OpenHow::ReadWrite)?;
+    if file.length_bytes()? == tail.saturating_add(prepare::END_BYTES)
+        && read::is_zero_from(&*file, tail)?
+    {
+        return Ok(());
+    }
+    prepare::seal(&*file, tail)
 }
 
 /// The last pack, with nothing behind its last entry.

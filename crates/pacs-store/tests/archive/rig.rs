@@ -1,7 +1,7 @@
 //! An archive on a temporary directory, and instances to put into it.
 
 use bytes::Bytes;
-use pacs_core::access::{self, Find, Get, Hide, Maintain, PermitAll, Right, Store};
+use pacs_core::access::{self, Get, PermitAll, Right, Store};
 use pacs_core::query::Matching;
 use pacs_core::tag::tags;
 use pacs_core::{
@@ -86,10 +86,34 @@ pub(crate) fn options(
 
 /// An archive with a fresh memory index, which replays everything.
 pub(crate) async fn open(directory: &Path) -> Archive {
-    let index = Arc::new(MemoryIndex::new());
-    Archive::open(options(directory, index).unwrap())
-        .await
+    open_with(directory, |_| ()).await
+}
+
+/// As [`open`], with other options.
+pub(crate) async fn open_with(
+    directory: &Path,
+    change: impl FnOnce(&mut ArchiveOptions),
+) -> Archive {
+    let mut options = options(directory, Arc::new(MemoryIndex::new())).unwrap();
+    change(&mut options);
+    Archive::open(options).await.unwrap()
+}
+
+/// Closes `archive` and opens its directory again.
+pub(crate) async fn reopen(archive: Archive, directory: &Path) -> Archive {
+    archive.close().await;
+    drop(archive);
+    open(directory).await
+}
+
+/// The files in `directory/packs`, in order.
+pub(crate) fn pack_files(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory.join("packs"))
         .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 pub(crate) async fn deposit(archive: &Archive, sample: &Sample) -> Result<Receipt, DepositError> {

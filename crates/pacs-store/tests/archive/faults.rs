@@ -1,0 +1,144 @@
+//! A disk that fails: nothing is acknowledged that is not durable, and what was acknowledged stays.
+
+use crate::faulty::{Faults, FaultyDisk};
+use crate::rig::{self, sample};
+use pacs_store::index::memory::MemoryIndex;
+use pacs_store::{Archive, ArchiveOptions, DataDirectory, DepositError, FailPoints};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+async fn open(directory: &Path, faults: &Arc<Faults>) -> Archive {
+    open_with(directory, faults, |_| ()).await
+}
+
+async fn open_with(
+    directory: &Path,
+    faults: &Arc<Faults>,
+    change: impl FnOnce(&mut ArchiveOptions),
+) -> Archive {
+    let directory = DataDirectory::open(FaultyDisk::new(directory, faults)).unwrap();
+    let mut options = ArchiveOptions::new(directory, Arc::new(MemoryIndex::new()));
+    change(&mut options);
+    Archive::open(options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_the_archive_goes_on_when_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let archive = open_with(directory.path(), &faults, |o| o.limits.large_bytes = 50_000).await;
+    let samples = [sample(1, 1, 9_000), sample(2, 1, 500), sample(4, 1, 80_000)];
+    rig::deposit(&archive, &samples[0]).await.unwrap();
+
+    faults.is_full.store(true, Ordering::SeqCst);
+    let refused = rig::deposit(&archive, &sample(3, 1, 20_000))
+        .await
+        .unwrap_err();
+    let large = rig::deposit(&archive, &samples[2]).await.unwrap_err();
+    rig::assert_holds(&archive, &samples[..1]).await;
+    faults.is_full.store(false, Ordering::SeqCst);
+    rig::deposit(&archive, &samples[1]).await.unwrap();
+    rig::deposit(&archive, &samples[2]).await.unwrap();
+
+    assert!(matches!(refused, DepositError::Full), "{refused:?}");
+    assert!(matches!(large, DepositError::Full), "{large:?}");
+    rig::assert_holds(&archive, &samples).await;
+    // Nothing of what was refused is in the log, and no file is left of it.
+    let archive = rig::reopen(archive, directory.path()).await;
+    rig::assert_holds(&archive, &samples).await;
+    assert_eq!(rig::pack_files(directory.path()).len(), 2);
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_acknowledged_to_nobody_and_ends_the_archive() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let archive = open(directory.path(), &faults).await;
+    let first = sample(1, 1, 9_000);
+    rig::deposit(&archive, &first).await.unwrap();
+
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    let refused = rig::deposit(&archive, &sample(2, 1, 500))
+        .await
+        .unwrap_err();
+    archive.failed().await;
+    let syncs_count = faults.syncs_count.load(Ordering::SeqCst);
+    let later = rig::deposit(&archive, &sample(3, 1, 500))
+        .await
+        .unwrap_err();
+    archive.close().await;
+
+    assert!(matches!(refused, DepositError::Closed), "{refused:?}");
+    assert!(matches!(later, DepositError::Closed), "{later:?}");
+    assert_eq!(
+        faults.syncs_count.load(Ordering::SeqCst),
+        syncs_count,
+        "nothing is retried"
+    );
+    rig::assert_holds(&archive, &[first.clone()]).await;
+    drop(archive);
+    // What was written and not synced may come back: it is whole, and sent again it is the same.
+    let archive = rig::open(directory.path()).await;
+    rig::deposit(&archive, &sample(2, 1, 500)).await.unwrap();
+    rig::assert_holds(&archive, &[first, sample(2, 1, 500)]).await;
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_a_large_pack_ends_the_archive_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let archive = open_with(directory.path(), &faults, |o| o.limits.large_bytes = 50_000).await;
+
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    let refused = rig::deposit(&archive, &sample(2, 1, 90_000))
+        .await
+        .unwrap_err();
+    archive.failed().await;
+
+    assert!(
+        matches!(refused, DepositError::Backend { .. }),
+        "{refused:?}"
+    );
+    assert_eq!(rig::select(&archive).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_waits_together_is_made_durable_by_one_sync() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    // The first group is held until the others wait.
+    let (reached, is_held) = std::sync::mpsc::channel();
+    let (go, held) = std::sync::mpsc::channel();
+    let held = std::sync::Mutex::new(Some((reached, held)));
+    let archive = open_with(directory.path(), &faults, |o| {
+        o.fail_points = FailPoints::new(move |step| {
+            if step == "before-append"
+                && let Some((reached, held)) = held.lock().unwrap().take()
+            {
+                reached.send(()).unwrap();
+                held.recv().unwrap();
+            }
+        });
+    })
+    .await;
+    let before = faults.syncs_count.load(Ordering::SeqCst);
+    let begin = |number| {
+        let archive = archive.clone();
+        tokio::spawn(async move { rig::deposit(&archive, &sample(number, 1, 5_000)).await })
+    };
+    let mut tasks = vec![begin(0)];
+    is_held.recv().unwrap();
+    tasks.extend((1..40).map(begin));
+    while archive.waiting_count() < 39 {
+        tokio::task::yield_now().await;
+    }
+
+    go.send(()).unwrap();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+
+    assert_eq!(faults.syncs_count.load(Ordering::SeqCst) - before, 2);
+    assert_eq!(rig::select(&archive).await.len(), 40);
+}

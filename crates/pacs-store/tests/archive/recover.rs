@@ -1,0 +1,231 @@
+//! Opening after a crash, and of directories that are not as they should be.
+
+use crate::rig::{self, Sample, sample};
+use pacs_store::disk::OsDisk;
+use pacs_store::index::memory::MemoryIndex;
+use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord};
+use pacs_store::{Archive, DataDirectory, OpenError};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn log(directory: &Path) -> PathBuf {
+    directory.join("packs/log-0000000001.tar")
+}
+
+/// A directory whose log has these samples and ends with the last of them; where each begins.
+async fn filled(samples: &[Sample]) -> (tempfile::TempDir, Vec<usize>) {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open(directory.path()).await;
+    let mut starts = vec![0];
+    for sample in samples {
+        rig::deposit(&archive, sample).await.unwrap();
+        starts.push(
+            fs::metadata(log(directory.path()))
+                .unwrap()
+                .len()
+                .try_into()
+                .unwrap(),
+        );
+    }
+    archive.close().await;
+    let bytes = fs::read(log(directory.path())).unwrap();
+    fs::write(log(directory.path()), &bytes[..*starts.last().unwrap()]).unwrap();
+    (directory, starts)
+}
+
+/// Opens, asserts that exactly `samples` are there, and that the archive takes and keeps another.
+async fn assert_recovers(directory: &Path, samples: &[Sample], what: &str) {
+    let archive = rig::open(directory).await;
+    assert_eq!(rig::select(&archive).await.len(), samples.len(), "{what}");
+    rig::assert_holds(&archive, samples).await;
+    let mut all = samples.to_vec();
+    all.push(sample(99, 1, 700));
+    rig::deposit(&archive, &all[samples.len()]).await.unwrap();
+    let archive = rig::reopen(archive, directory).await;
+    rig::assert_holds(&archive, &all).await;
+    archive.close().await;
+    assert_eq!(rig::pack_files(directory), ["log-0000000001.tar"], "{what}");
+}
+
+#[tokio::test]
+async fn a_tail_torn_anywhere_is_cut_and_nothing_before_it() {
+    let samples = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
+    let (directory, starts) = filled(&samples).await;
+    let whole = fs::read(log(directory.path())).unwrap();
+    let [_, start, end] = starts[..] else {
+        panic!("two entries")
+    };
+
+    // Every boundary of a block, and beside it: headers, records, File Meta, data set, padding.
+    for block in (start..end).step_by(512) {
+        for length in [block, block + 1, block + 300, block + 511] {
+            // The file ends there; or zeros were there ahead.
+            for zeros in [0, whole.len() - length, 20_000] {
+                let mut torn = whole[..length].to_vec();
+                torn.resize(length + zeros, 0);
+                // Zeros that are missing at the end say nothing.
+                let mut filled = torn.clone();
+                filled.resize(filled.len().max(end), 0);
+                let is_whole = filled[..end] == whole[..];
+                fs::write(log(directory.path()), &torn).unwrap();
+                let expected = if is_whole {
+                    &samples[..]
+                } else {
+                    &samples[..1]
+                };
+                let what = format!("cut at {length}, then {zeros} zeros");
+                assert_recovers(directory.path(), expected, &what).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sector_that_did_not_reach_the_disk_tears_its_entry_off() {
+    let samples = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
+    let (directory, starts) = filled(&samples).await;
+    let whole = fs::read(log(directory.path())).unwrap();
+    let [_, start, end] = starts[..] else {
+        panic!("two entries")
+    };
+
+    for block in (start..end).step_by(512) {
+        let mut torn = whole.clone();
+        torn[block..block + 512].fill(0);
+        if torn == whole {
+            continue;
+        }
+        fs::write(log(directory.path()), &torn).unwrap();
+        let what = format!("no sector at {block}");
+        assert_recovers(directory.path(), &samples[..1], &what).await;
+    }
+}
+
+#[tokio::test]
+async fn damage_before_durable_entries_is_passed_over_and_not_cut() {
+    let samples = [
+        sample(1, 1, 3_000),
+        sample(2, 1, 3_000),
+        sample(3, 1, 3_000),
+    ];
+    let (directory, starts) = filled(&samples).await;
+    let whole = fs::read(log(directory.path())).unwrap();
+
+    for at in [starts[1] + 20, starts[1] + 700, starts[1] + 2_000] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(log(directory.path()), &damaged).unwrap();
+
+        let archive = rig::open(directory.path()).await;
+
+        assert_eq!(archive.opened().damaged_count, 1, "at {at}");
+        rig::assert_holds(&archive, &[samples[0].clone(), samples[2].clone()]).await;
+        archive.close().await;
+        let after = fs::read(log(directory.path())).unwrap();
+        assert_eq!(
+            after[..damaged.len()],
+            damaged[..],
+            "nothing is written over"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_ahead_of_the_packs_is_not_believed() {
+    let (directory, starts) = filled(&[sample(1, 1, 3_000)]).await;
+    for (pack, offset) in [(1, starts[1] as u64 + 512), (2, 0)] {
+        let index = Arc::new(MemoryIndex::new());
+        let position = LogPosition { pack, offset };
+        let records: Vec<LogRecord> = Vec::new();
+        let staged = index.stage(records, position).await.unwrap();
+        staged
+            .commit(DurableContent::synced_up_to(position))
+            .await
+            .unwrap();
+        index.flush().await.unwrap();
+        assert_eq!(index.durable_position().await.unwrap(), position);
+
+        let options = rig::options(directory.path(), index).unwrap();
+        let error = Archive::open(options).await.unwrap_err();
+
+        assert!(matches!(error, OpenError::IndexAhead { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_index_has_durably_is_not_replayed() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = Arc::new(MemoryIndex::new());
+    let open = || {
+        let index: Arc<dyn Index> = Arc::clone(&index) as Arc<dyn Index>;
+        Archive::open(rig::options(directory.path(), index).unwrap())
+    };
+    let archive = open().await.unwrap();
+    let samples = [sample(1, 1, 500), sample(2, 1, 900)];
+    rig::deposit(&archive, &samples[0]).await.unwrap();
+    archive.close().await;
+    drop(archive);
+
+    let archive = open().await.unwrap();
+
+    assert_eq!(archive.opened().replayed_count, 0);
+    rig::deposit(&archive, &samples[1]).await.unwrap();
+    rig::assert_holds(&archive, &samples).await;
+}
+
+#[tokio::test]
+async fn a_large_pack_the_log_names_gets_its_name_and_another_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open_with(directory.path(), |o| o.limits.large_bytes = 10_000).await;
+    let samples = [sample(1, 1, 30_000)];
+    rig::deposit(&archive, &samples[0]).await.unwrap();
+    archive.close().await;
+    drop(archive);
+    let packs = directory.path().join("packs");
+    let (tar, part) = (
+        packs.join("large-0000000001.tar"),
+        packs.join("large-0000000001.part"),
+    );
+    fs::rename(&tar, &part).unwrap();
+    fs::copy(&part, packs.join("large-0000000002.part")).unwrap();
+
+    let archive = rig::open(directory.path()).await;
+
+    rig::assert_holds(&archive, &samples).await;
+    assert_eq!(
+        rig::pack_files(directory.path()),
+        ["large-0000000001.tar", "log-0000000001.tar"]
+    );
+}
+
+#[tokio::test]
+async fn a_directory_opens_once_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open(directory.path()).await;
+
+    let second = DataDirectory::open(Arc::new(OsDisk::open(directory.path()).unwrap()));
+
+    assert!(matches!(second, Err(OpenError::Locked)));
+    archive.close().await;
+    drop(archive);
+    rig::open(directory.path()).await;
+}
+
+#[tokio::test]
+async fn another_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || DataDirectory::open(Arc::new(OsDisk::open(directory.path()).unwrap()));
+    drop(open().unwrap());
+    fs::write(
+        directory.path().join("FORMAT"),
+        "pacs data directory, format 2\n",
+    )
+    .unwrap();
+    assert!(matches!(open(), Err(OpenError::Format)));
+
+    fs::remove_file(directory.path().join("FORMAT")).unwrap();
+    fs::create_dir(directory.path().join("packs")).unwrap();
+    fs::write(log(directory.path()), "").unwrap();
+    assert!(matches!(open(), Err(OpenError::Format)), "packs of nobody");
+}
