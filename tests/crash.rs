@@ -13,6 +13,7 @@ fn nothing_acknowledged_is_lost_in_thirty_kills_and_a_crash_at_every_step() {
         wait_max: Duration::from_millis(900),
         seed: 20_261_125,
         rounds_per_step: 1,
+        lose_everything: false,
     };
 
     let report = run(&plan);
@@ -22,4 +23,21 @@ fn nothing_acknowledged_is_lost_in_thirty_kills_and_a_crash_at_every_step() {
         report.acknowledged > 100,
         "the senders hardly sent anything: {report:?}"
     );
+}
+
+/// An oracle that notices nothing would pass every campaign.
+#[test]
+#[should_panic(expected = "LOST after it was acknowledged")]
+fn a_loss_is_noticed() {
+    let plan = Plan {
+        kills: 5,
+        wait_max: Duration::from_millis(900),
+        seed: 1,
+        rounds_per_step: 0,
+        lose_everything: true,
+    };
+
+    let report = run(&plan);
+
+    assert_eq!(report.kills, 0, "nothing was noticed");
 }

@@ -475,3 +475,21 @@ fn a_file_with_its_meta_information_inside_the_data_set_is_refused_or_kept_as_se
     let kept = status == 0 && get(&server, &slice).1 == [digest(&whole[132..])];
     assert!(refused || kept, "{status:04X}");
 }
+
+#[test]
+fn a_peer_that_retrieves_and_names_the_default_syntax_first_gets_the_explicit_one() {
+    let server = Server::start(Options::default());
+    let slice = Slice::new(1, 1);
+    assert_eq!(store(&server, &slice), 0);
+    let mut both = Context::receiving(CT, uid::IMPLICIT_LITTLE_ENDIAN);
+    both.transfer_syntaxes.push(EXPLICIT.to_owned());
+
+    let get = Context::new(uid::STUDY_ROOT_GET, uid::IMPLICIT_LITTLE_ENDIAN);
+    let mut association = server.associate(vec![get, both]).expect("an association");
+    let (ended, received) = association
+        .get(&study_keys(&slice))
+        .expect("C-GET is answered");
+
+    assert_eq!((ended.status, ended.completed), (0, 1), "{ended:?}");
+    assert_eq!(received[0].digest, digest(&slice.data_set()));
+}

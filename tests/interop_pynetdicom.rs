@@ -287,6 +287,7 @@ fn the_apps_of_pynetdicom_echo_store_find_and_get() {
     let sent = server.home().join("sent");
     assert_eq!(write_study(&sent, 1, 3).len(), 3);
     let received = server.home().join("received");
+    std::fs::create_dir_all(&received).expect("a folder");
     let app = |name: &str, options: &[&str]| {
         let mut app = Command::new(&python);
         app.args([

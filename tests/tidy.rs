@@ -208,7 +208,7 @@ fn names_crate(line: &str, name: &str) -> bool {
         let whole = before.is_none_or(|character| !is_word(character) && character != '"')
             && !after.starts_with(is_word);
         // `crate::redb::x`, `index::redb::x` and the like name a module of ours.
-        let ours = ["crate::", "self::", "super::", "index::"]
+        let ours = ["crate::", "self::", "super::", "index::", "records::"]
             .iter()
             .any(|own| code[..at].ends_with(own));
         let used = after.starts_with("::")

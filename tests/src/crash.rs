@@ -41,6 +41,8 @@ pub struct Plan {
     pub seed: u64,
     /// How often each named step is crashed at; 0 leaves them out.
     pub rounds_per_step: u32,
+    /// Throw the archive away after each kill, to see that the loss is noticed.
+    pub lose_everything: bool,
 }
 
 /// What a campaign found, when it found no fault.
@@ -122,7 +124,7 @@ pub fn run(plan: &Plan) -> Report {
             println!("crash campaign: {report:?}");
             campaign = Campaign::begin(plan.seed.wrapping_add(u64::from(kill)), round, report);
         }
-        campaign.kill_at_random(plan.wait_max);
+        campaign.kill_at_random(plan);
     }
     let (mut report, round) = campaign.end();
     if plan.rounds_per_step > 0 {
@@ -146,8 +148,8 @@ impl Campaign {
     }
 
     /// One round: senders, a kill, perhaps another during recovery, and the questions.
-    fn kill_at_random(&mut self, wait_max: Duration) {
-        let wait = self.below_ms(wait_max);
+    fn kill_at_random(&mut self, plan: &Plan) {
+        let wait = self.below_ms(plan.wait_max);
         let base = self.next_round();
         self.send_until_it_dies(base, Mix::Usual, |server| {
             // The wait is the random moment of the kill, not a wait for something.
@@ -155,6 +157,9 @@ impl Campaign {
             server.kill();
         });
         self.report.kills += 1;
+        if plan.lose_everything {
+            std::fs::remove_dir_all(self.server.data()).expect("a stopped archive");
+        }
         if self.random.below(5) == 0 {
             let delay = self.below_ms(Duration::from_millis(120));
             self.server.restart_and_kill_after(delay);
@@ -491,6 +496,7 @@ pub fn main() {
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(1, |since| u64::from(since.subsec_nanos()) ^ since.as_secs()),
         rounds_per_step: 5,
+        lose_everything: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {

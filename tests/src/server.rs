@@ -64,6 +64,9 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("--ae-title", "PACS"),
 ];
 
+/// Everything a peer may be allowed here.
+const ALLOWED: &str = r#"["echo", "store", "find", "move", "get"]"#;
+
 impl Options {
     /// The arguments and the environment of a server whose home is `home`.
     fn command(&self, home: &Path) -> Command {
@@ -97,7 +100,7 @@ impl Options {
             write!(
                 text,
                 "\n[[dicom.ae]]\ntitle = \"{}\"\naddress = \"{}\"\n\
-                 allow = [\"echo\", \"store\", \"find\", \"move\", \"get\"]\nmove_to = {may_move}\n",
+                 allow = {ALLOWED}\nmove_to = {may_move}\n",
                 ae.title, ae.address
             )
             .expect("writing to a string does not fail");

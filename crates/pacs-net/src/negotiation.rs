@@ -266,7 +266,8 @@ fn answer(
     if !requestor_roles.scu && !requestor_roles.scp {
         return Err(ContextReason::UserRejection);
     }
-    let transfer_syntax = choose_transfer_syntax(service, &proposed.transfer_syntaxes)
+    let retrieves = requestor_roles.scp;
+    let transfer_syntax = choose_transfer_syntax(service, retrieves, &proposed.transfer_syntaxes)
         .ok_or(ContextReason::TransferSyntaxesNotSupported)?;
     Ok(Context {
         id: proposed.id,
@@ -279,12 +280,27 @@ fn answer(
 }
 
 /// For storage the peer's first, so that data stay as they are; for messages the one we write best.
-fn choose_transfer_syntax(service: ServiceClass, proposed: &[String]) -> Option<TransferSyntaxUid> {
+///
+/// A peer that retrieves over the context and names the default transfer syntax first, because it
+/// must, gets the explicit one where it takes both: data sets are given as they are kept, and
+/// hardly any are kept without their value representations.
+fn choose_transfer_syntax(
+    service: ServiceClass,
+    retrieves: bool,
+    proposed: &[String],
+) -> Option<TransferSyntaxUid> {
     let mut usable = proposed
         .iter()
         .filter_map(|name| TransferSyntaxUid::parse_legacy(name).ok());
     if service == ServiceClass::Storage {
-        return usable.next();
+        let explicit = usable
+            .clone()
+            .find(|name| retrieves && name.as_str() == EXPLICIT_VR_LITTLE_ENDIAN);
+        let first = usable.next()?;
+        return match explicit {
+            Some(explicit) if first.as_str() == IMPLICIT_VR_LITTLE_ENDIAN => Some(explicit),
+            _ => Some(first),
+        };
     }
     [
         EXPLICIT_VR_LITTLE_ENDIAN,
