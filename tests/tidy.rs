@@ -381,12 +381,7 @@ fn the_documented_format_version_is_the_one_in_the_code() {
         .iter()
         .filter(|source| source.path.starts_with("crates/pacs-store/src/"))
         .flat_map(|source| source.text.lines())
-        .filter_map(|line| {
-            line.trim_start()
-                .trim_start_matches("pub ")
-                .strip_prefix("const ")
-        })
-        .filter_map(|line| line.strip_prefix("FORMAT_VERSION: "))
+        .filter_map(|line| line.strip_prefix("pub const FORMAT_VERSION: "))
         .map(|line| {
             let value = line
                 .split('=')
