@@ -108,6 +108,32 @@ fn a_length_beyond_what_is_there_is_refused_before_anything_is_reserved() {
 }
 
 #[test]
+fn a_wanted_value_that_is_cut_is_refused_in_fragments_too() {
+    let limits = ScanLimits::default();
+    let explicit = syntax(Form::Explicit.uid());
+    let mut bytes = write(
+        Form::Explicit,
+        &[
+            Node::Leaf(tags::SOP_CLASS_UID, Vr::UI, b"1.2.3\0".to_vec()),
+            Node::Leaf(tags::SOP_INSTANCE_UID, Vr::UI, b"1.2.4\0".to_vec()),
+            Node::Leaf(tags::STUDY_INSTANCE_UID, Vr::UI, b"1.2.5\0".to_vec()),
+            Node::Leaf(tags::SERIES_INSTANCE_UID, Vr::UI, b"1.2.6\0".to_vec()),
+            Node::Leaf(tags::IMAGE_COMMENTS, Vr::LT, b"cut here".to_vec()),
+        ],
+    );
+    let _ = bytes.pop();
+    let whole = Instance::parse(&bytes, &explicit, &limits);
+    let mut reader = HeadReader::new(&explicit, &limits);
+    let _ = reader.push(&bytes).unwrap();
+    for answer in [whole, reader.finish()] {
+        assert!(matches!(
+            answer,
+            Err(InstanceError::Scan(ScanError::Overrun { .. }))
+        ));
+    }
+}
+
+#[test]
 fn an_item_or_fragment_beyond_what_is_there_is_refused() {
     let limits = ScanLimits::default();
     for form in FORMS {

@@ -13,6 +13,15 @@ use std::sync::LazyLock;
 static INDEXED_VRS: LazyLock<Vec<Vr>> =
     LazyLock::new(|| INDEXED.iter().map(|entry| vr_of(entry.0)).collect());
 
+/// The tags of [`INDEXED`] as numbers, quicker to compare.
+static INDEXED_NUMBERS: LazyLock<Vec<u32>> =
+    LazyLock::new(|| INDEXED.iter().map(|entry| number(entry.0)).collect());
+
+#[inline]
+fn number(tag: Tag) -> u32 {
+    u32::from(tag.group()) << 16 | u32::from(tag.element())
+}
+
 /// A sequence that is kept and still open.
 #[derive(Debug)]
 struct OpenSequence {
@@ -110,17 +119,18 @@ impl Collector {
 
     /// Looks `tag` up, going on from where the last one was: they come in order.
     fn find(&mut self, tag: Tag) -> Option<Vr> {
+        let number = number(tag);
         if tag < self.found.0 {
-            self.cursor = INDEXED.partition_point(|entry| entry.0 < tag);
+            self.cursor = INDEXED_NUMBERS.partition_point(|n| *n < number);
         }
-        while let Some(entry) = INDEXED.get(self.cursor) {
-            if entry.0 >= tag {
-                let is_it = entry.0 == tag;
-                return INDEXED_VRS.get(self.cursor).copied().filter(|_| is_it);
-            }
-            self.cursor = self.cursor.saturating_add(1);
+        let ahead = INDEXED_NUMBERS.get(self.cursor..)?;
+        let passed = ahead.iter().take_while(|n| **n < number).count();
+        self.cursor = self.cursor.saturating_add(passed);
+        if ahead.get(passed) == Some(&number) {
+            INDEXED_VRS.get(self.cursor).copied()
+        } else {
+            None
         }
-        None
     }
 
     /// Takes the value of an element that is wanted.

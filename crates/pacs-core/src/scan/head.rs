@@ -171,6 +171,10 @@ impl HeadReader {
                 base: self.base,
                 bytes: &pending,
             })?;
+            if let Some((element, _)) = &self.gather.waiting {
+                let offset = element.offset;
+                return Err(ScanError::Overrun { offset }.into());
+            }
         }
         self.into_instance()
     }

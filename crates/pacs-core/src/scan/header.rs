@@ -148,13 +148,28 @@ fn next_is_explicit(implicit: Header, syntax: Syntax, bytes: &[u8], room: u64) -
     Some(is_delimiter || (next > implicit.tag && written_vr([v0, v1]).is_some()))
 }
 
-/// A header as most are: regular, of known length, and of no sequence. Anything else is `None` and needs
-/// [`read`]. The VR is `None` where none is written.
+/// A header as most are.
+pub(crate) struct Plain {
+    pub(crate) tag: Tag,
+    /// As written; `None` where none is.
+    pub(crate) vr: Option<Vr>,
+    pub(crate) length: u32,
+    pub(crate) size: u8,
+}
+
+/// Reads a header that is regular, of known length, and of no sequence. Anything else is `None` and needs
+/// [`read`].
 #[inline]
-pub(crate) fn plain(bytes: &[u8], syntax: Syntax) -> Option<(Tag, Option<Vr>, u32, u8)> {
-    let [g0, g1, e0, e1, v0, v1, l0, l1, a, b, c, d] = *bytes.first_chunk::<12>()?;
+pub(crate) fn plain<const EXPLICIT: bool, const BIG_ENDIAN: bool>(
+    bytes: &[u8; 12],
+) -> Option<Plain> {
+    let syntax = Syntax {
+        explicit: EXPLICIT,
+        big_endian: BIG_ENDIAN,
+    };
+    let [g0, g1, e0, e1, v0, v1, l0, l1, a, b, c, d] = *bytes;
     let tag = syntax.tag([g0, g1, e0, e1]);
-    let (vr, length, size) = if syntax.explicit {
+    let (vr, length, size) = if EXPLICIT {
         match written_vr([v0, v1])? {
             (vr, Form::Short) => (Some(vr), u32::from(syntax.u16([l0, l1])), 8),
             (Vr::SQ | Vr::UN, Form::Long) => return None,
@@ -169,7 +184,12 @@ pub(crate) fn plain(bytes: &[u8], syntax: Syntax) -> Option<(Tag, Option<Vr>, u3
         (None, syntax.u32([v0, v1, l0, l1]), 8)
     };
     let is_plain = length != UNDEFINED && tag.group() != DELIMITER_GROUP && tag != Tag(0, 0);
-    is_plain.then_some((tag, vr, length, size))
+    is_plain.then_some(Plain {
+        tag,
+        vr,
+        length,
+        size,
+    })
 }
 
 /// Whether these are the bytes of an item's tag, in either byte order.

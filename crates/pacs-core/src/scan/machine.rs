@@ -162,60 +162,84 @@ impl Machine {
     pub(crate) fn plain_element(
         &mut self,
         window: Window<'_>,
-        mut wants: impl FnMut(Tag) -> bool,
+        wants: impl FnMut(Tag) -> bool,
     ) -> Option<Element> {
-        loop {
-            let (tag, written_vr, end, length) = self.plain(window)?;
-            if !wants(tag) {
-                self.accept(end, length);
-                continue;
-            }
-            let vr = written_vr.unwrap_or_else(|| known_vr(tag).unwrap_or(Vr::UN));
-            if vr == Vr::SQ {
-                return None;
-            }
-            let offset = self.position;
-            self.accept(end, length);
-            return Some(Element {
-                tag,
-                vr,
-                written_vr,
-                offset,
-                value: end.saturating_sub(u64::from(length))..end,
-                length_defined: true,
-                big_endian: self.top.syntax.big_endian,
-            });
-        }
-    }
-
-    /// The element at the position, if it is plain: tag, VR if written, end and length.
-    #[inline]
-    fn plain(&self, window: Window<'_>) -> Option<(Tag, Option<Vr>, u64, u32)> {
         if !matches!(self.top.kind, Kind::Item | Kind::Root) || self.unwinding_to.is_some() {
             return None;
         }
-        let bytes = window.from(self.position);
-        let (tag, vr, length, size) = header::plain(bytes, self.top.syntax)?;
-        let end = self
-            .position
-            .saturating_add(u64::from(size))
-            .saturating_add(u64::from(length));
-        let fits = end <= self.top.bound.min(self.total)
-            && self.elements < self.limits.elements_max
-            && self.head_bytes.saturating_add(self.limits.bulk_bytes_min)
-                <= self.limits.head_bytes_max;
-        (fits && !is_pixel_data(tag)).then_some((tag, vr, end, length))
+        match self.top.syntax {
+            Syntax::EXPLICIT_LITTLE => self.plain_in::<true, false>(window, wants),
+            Syntax::IMPLICIT_LITTLE => self.plain_in::<false, false>(window, wants),
+            Syntax {
+                explicit: true,
+                big_endian: true,
+            } => self.plain_in::<true, true>(window, wants),
+            _ => None,
+        }
     }
 
+    /// As [`Self::plain_element`], for one syntax.
     #[inline]
-    fn accept(&mut self, end: u64, length: u32) {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length < self.limits.bulk_bytes_min {
-            self.head_bytes = self.head_bytes.saturating_add(length);
+    fn plain_in<const EXPLICIT: bool, const BIG_ENDIAN: bool>(
+        &mut self,
+        window: Window<'_>,
+        mut wants: impl FnMut(Tag) -> bool,
+    ) -> Option<Element> {
+        let bound = self.top.bound.min(self.total);
+        let bulk_bytes_min = u64::try_from(self.limits.bulk_bytes_min).unwrap_or(u64::MAX);
+        // What is passed over is no longer than bulk data, or not counted.
+        let few = self.limits.elements_max.saturating_sub(self.elements);
+        let mut rest = window.from(self.position);
+        for _ in 0..few {
+            let header: &[u8; 12] = rest.first_chunk()?;
+            let plain = header::plain::<EXPLICIT, BIG_ENDIAN>(header)?;
+            let start = self.position.saturating_add(u64::from(plain.size));
+            let end = start.saturating_add(u64::from(plain.length));
+            if end > bound || is_pixel_data(plain.tag) {
+                return None;
+            }
+            let is_wanted = wants(plain.tag);
+            let vr = match plain.vr {
+                Some(vr) => vr,
+                None if is_wanted => known_vr(plain.tag).unwrap_or(Vr::UN),
+                None => Vr::UN,
+            };
+            let offset = self.position;
+            if vr == Vr::SQ || !self.accept(end, u64::from(plain.length), bulk_bytes_min) {
+                return None;
+            }
+            if is_wanted {
+                return Some(Element {
+                    tag: plain.tag,
+                    vr,
+                    written_vr: plain.vr,
+                    offset,
+                    value: start..end,
+                    length_defined: true,
+                    big_endian: BIG_ENDIAN,
+                });
+            }
+            let passed = end.saturating_sub(offset);
+            rest = rest.get(usize::try_from(passed).ok()?..)?;
+        }
+        None
+    }
+
+    /// Goes behind an element, unless that passes a limit.
+    #[inline]
+    fn accept(&mut self, end: u64, length: u64, bulk_bytes_min: u64) -> bool {
+        if length < bulk_bytes_min {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let sum = self.head_bytes.saturating_add(length);
+            if sum > self.limits.head_bytes_max {
+                return false;
+            }
+            self.head_bytes = sum;
         }
         self.elements = self.elements.saturating_add(1);
         self.last_offset = self.position;
         self.position = end;
+        true
     }
 
     /// Leaves a damaged container of known length behind.
