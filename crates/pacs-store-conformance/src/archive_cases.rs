@@ -96,7 +96,7 @@ async fn open(disk: &CrashDisk, seed: u64) -> Result<Archive, String> {
     options.limits.pack_bytes = 20_000;
     options.limits.large_bytes = 6_000;
     options.limits.flush_interval = std::time::Duration::from_millis(seed % 4);
-    options.is_filled_ahead = seed % 2 == 0;
+    options.is_filled_ahead = seed.is_multiple_of(2);
     Archive::open(options).await.map_err(|error| text(&error))
 }
 

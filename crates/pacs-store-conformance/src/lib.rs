@@ -16,6 +16,7 @@ pub mod archive_cases;
 pub mod crash_disk;
 pub mod index_cases;
 pub mod log;
+pub mod property;
 pub mod records_cases;
 pub mod samples;
 

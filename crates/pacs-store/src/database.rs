@@ -69,16 +69,16 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 /// Whether the file is no database, or not one that can be read, rather than out of reach.
 pub(crate) fn is_damage(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
-        other => matches!(
-            other,
-            redb::Error::Corrupted(_)
-                | redb::Error::TableDoesNotExist(_)
-                | redb::Error::TableTypeMismatch { .. }
-                | redb::Error::UpgradeRequired(_)
-        ),
+    if let redb::Error::Io(error) = error {
+        return error.kind() == io::ErrorKind::InvalidData;
     }
+    matches!(
+        error,
+        redb::Error::Corrupted(_)
+            | redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::UpgradeRequired(_)
+    )
 }
 
 /// The file of a database.

@@ -1,11 +1,15 @@
 //! The index backends against the shared suite.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be made fails the test")]
+
 use pacs_store::DataDirectory;
 use pacs_store::disk::OsDisk;
 use pacs_store::index::Index;
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
+use pacs_store_conformance::crash_disk::CrashDisk;
 use pacs_store_conformance::index_conformance;
+use pacs_store_conformance::property::agrees_with_the_model;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -23,3 +27,17 @@ fn redb() -> (Arc<dyn Index>, TempDir) {
 
 index_conformance!(in_memory, memory);
 index_conformance!(in_redb, redb);
+
+#[test]
+fn the_embedded_index_agrees_with_the_model() {
+    let cases = std::env::var("PACS_PROPERTY_CASES").ok();
+    let cases = cases.and_then(|cases| cases.parse().ok()).unwrap_or(256);
+    agrees_with_the_model(cases, || {
+        let directory = DataDirectory::open(Arc::new(CrashDisk::new(0))).unwrap();
+        let options = RedbOptions {
+            cache_bytes: 1 << 20,
+        };
+        let index = RedbIndex::open(&directory, &options).unwrap();
+        (Arc::new(index) as Arc<dyn Index>, ())
+    });
+}

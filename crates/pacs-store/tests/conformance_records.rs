@@ -1,5 +1,7 @@
 //! The backends of records against the shared suite.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be made fails the test")]
+
 use pacs_store::DataDirectory;
 use pacs_store::disk::OsDisk;
 use pacs_store::records::Records;

@@ -2,6 +2,12 @@
 //!
 //! `cargo test --release -p pacs-store --test index_figures -- --ignored --nocapture`
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "the figures are what it is for"
+)]
+
 use pacs_core::tag::tags;
 use pacs_core::{Level, Matching, Query, Tag};
 use pacs_store::DataDirectory;

@@ -290,7 +290,7 @@ impl<'t> Group<'t> {
     }
 
     /// First and last key of the instances that `target` may mean.
-    fn ranges_of(&self, target: &Target) -> Result<Vec<([u8; 20], [u8; 20])>, Fault> {
+    fn ranges_of(&self, target: &Target) -> Result<Vec<FirstAndLast>, Fault> {
         let range = |study, first, last, from, to| {
             let key = |series, number| {
                 Place {
@@ -376,6 +376,9 @@ impl<'t> Group<'t> {
         self.write_rows()
     }
 }
+
+/// Keys of instances.
+type FirstAndLast = ([u8; 20], [u8; 20]);
 
 /// The numbers and places of the versions of `uid` that are not served.
 pub(super) fn versions(

@@ -45,6 +45,9 @@ enum Scope<'a> {
     Study(&'a StudyRow<'a>, u64),
 }
 
+/// A series to look at, and which of its instances where not at all.
+type Only<'a> = (u32, Option<&'a [Place]>);
+
 type Sink<'s> = dyn FnMut(Found<'_>) -> Result<(), Fault> + 's;
 
 /// What matches `plan`.
@@ -114,7 +117,7 @@ impl Search<'_> {
             Candidates::Series(series) => {
                 for of_study in series.chunk_by(|a, b| a.0 == b.0) {
                     let study = of_study.first().map_or(0, |first| first.0);
-                    let only: Vec<(u32, Option<&[Place]>)> =
+                    let only: Vec<Only<'_>> =
                         of_study.iter().map(|(_, series)| (*series, None)).collect();
                     self.one_study(study, |row| self.study(study, row, Some(&only), sink))?;
                 }
@@ -123,7 +126,7 @@ impl Search<'_> {
             Candidates::Instances(places) => {
                 for of_study in places.chunk_by(|a, b| a.study == b.study) {
                     let study = of_study.first().map_or(0, |first| first.study);
-                    let only: Vec<(u32, Option<&[Place]>)> = of_study
+                    let only: Vec<Only<'_>> = of_study
                         .chunk_by(|a, b| a.series == b.series)
                         .filter_map(|places| Some((places.first()?.series, Some(places))))
                         .collect();
@@ -214,7 +217,7 @@ impl Search<'_> {
         &self,
         study: u64,
         row: &StudyRow<'_>,
-        only: Option<&[(u32, Option<&[Place]>)]>,
+        only: Option<&[Only<'_>]>,
         sink: &mut Sink<'_>,
     ) -> Result<(), Fault> {
         if row.instances_count == 0 {
