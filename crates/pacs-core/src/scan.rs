@@ -8,7 +8,7 @@
 //! - [`Encoding`]: how a transfer syntax writes its data set.
 //! - [`Scanner`]: events with byte ranges over bytes that are all there.
 //! - [`HeadReader`]: reads the head of an instance from fragments as they arrive.
-//! - [`file`]: the DICOM file format around a data set (PS3.10).
+//! - [`mod@file`]: the DICOM file format around a data set (PS3.10).
 //! - [`gate`]: what may be handed to a recursive reader.
 //! - [`inflate`]: the deflated data set (PS3.5 A.5), with a cap.
 

@@ -16,6 +16,7 @@ use pacs_core::scan::file;
 use pacs_core::{Instance, Vr};
 use serde_json::Value as Json;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use testdata::{entries, is_required};
 
@@ -34,8 +35,15 @@ const MAY_DIFFER: &[(&str, &str, &str)] = &[
 const GUESSED: &str =
     "the bytes are in another set than declared: we guess and mark, pydicom takes them as declared";
 
+/// The interpreter that is named, else that of the tests' environment, else the system's.
 fn python() -> String {
-    std::env::var("PACS_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+    let named = std::env::var("PACS_PYTHON").ok();
+    let tools = std::env::var("PACS_TOOLS")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools").to_owned());
+    let environment = format!("{tools}/venv/bin/python");
+    named
+        .or_else(|| Path::new(&environment).is_file().then_some(environment))
+        .unwrap_or_else(|| "python3".to_owned())
 }
 
 fn has_pydicom() -> bool {
