@@ -1,8 +1,10 @@
 //! The archive: the only way to content and index.
 
 mod commit;
+mod cursor;
 mod group;
 pub(crate) mod recover;
+mod room;
 mod sync;
 
 use crate::deposit::Deposit;
@@ -17,6 +19,8 @@ use crate::pack::log::Log;
 use crate::pack::prepare::Remover;
 use crate::pack::read::PackFiles;
 use crate::rebuild::Progress;
+use crate::records::Records;
+use crate::records::memory::MemoryRecords;
 use crate::retrieve::DataSetReader;
 use pacs_core::access::{Find, Get, Hide, Maintain, Move, Store};
 use pacs_core::{Caller, Permit, Query, SopClassUid, SopInstanceUid, TransferSyntaxUid};
@@ -29,6 +33,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub(crate) use commit::{Content, Sealed, Work};
+pub use cursor::Cursor;
+use room::Reserve;
 
 /// What an archive is opened with.
 #[derive(Debug)]
@@ -37,6 +43,9 @@ pub struct ArchiveOptions {
     pub directory: DataDirectory,
     /// What is known of them.
     pub index: Arc<dyn Index>,
+    /// Where followers keep how far they have come. Default: in memory, so that every follower begins anew with
+    /// the process.
+    pub records: Arc<dyn Records>,
     /// Bounds.
     pub limits: StoreLimits,
     /// Tells the time.
@@ -57,6 +66,7 @@ impl ArchiveOptions {
         Self {
             directory,
             index,
+            records: Arc::new(MemoryRecords::new()),
             limits: StoreLimits::default(),
             clock: Clock::default(),
             fail_points: FailPoints::default(),
@@ -147,6 +157,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) fail_points: FailPoints,
     pub(crate) verifies_reads: bool,
+    pub(crate) reserve: Arc<Reserve>,
+    records: Arc<dyn Records>,
     /// Bytes of instances in memory.
     pub(crate) budget: Arc<Semaphore>,
     /// Places in the queue.
@@ -196,6 +208,7 @@ impl Archive {
             options.is_filled_ahead,
         )
         .map_err(OpenError::disk("start a thread"))?;
+        let reserve = Arc::new(Reserve::new(Arc::clone(options.directory.disk()), &limits));
         let remover = log.remover();
         let (queue, work) = mpsc::channel();
         let (seen, visible) = watch::channel(log.position());
@@ -206,6 +219,7 @@ impl Archive {
             index: Arc::clone(&options.index),
             limits: Arc::clone(&limits),
             fail_points: options.fail_points.clone(),
+            reserve: Arc::clone(&reserve),
             runtime,
             visible: seen,
             failed: failed.clone(),
@@ -225,6 +239,8 @@ impl Archive {
                 clock: options.clock,
                 fail_points: options.fail_points,
                 verifies_reads: options.verifies_reads,
+                reserve,
+                records: options.records,
                 queue,
                 remover,
                 large_next: AtomicU64::new(found.large_next),

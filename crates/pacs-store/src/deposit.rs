@@ -220,6 +220,9 @@ impl Deposit {
         };
         let shared = Arc::clone(&self.shared);
         let pack = blocking("write an instance", move || {
+            if !shared.reserve.has_room() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             let mut pack = match begin {
                 Begin::Old(pack) => pack,
                 Begin::New(lead) => begin_large(&shared, lead)?,

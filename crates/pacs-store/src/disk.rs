@@ -55,6 +55,14 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// As the system gives them. After an error nothing is known of what is durable.
     fn sync_directory(&self, directory: &str) -> io::Result<()>;
 
+    /// How large it is and what is free; `None` where that has no meaning.
+    ///
+    /// # Errors
+    /// As the system gives them.
+    fn room(&self) -> io::Result<Option<Room>> {
+        Ok(None)
+    }
+
     /// Keeps every other process (and every other lock of this one) out until the result is dropped.
     ///
     /// # Errors
@@ -68,6 +76,15 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// How full a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes it can hold.
+    pub bytes: u64,
+    /// Bytes that can still be written.
+    pub free_bytes: u64,
 }
 
 /// How to open a file.

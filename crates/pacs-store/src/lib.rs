@@ -18,7 +18,7 @@ pub mod records;
 mod retrieve;
 mod verify;
 
-pub use archive::{Announced, Archive, ArchiveOptions, Clock, Opened, RetrievePermit};
+pub use archive::{Announced, Archive, ArchiveOptions, Clock, Cursor, Opened, RetrievePermit};
 pub use deposit::{Deposit, Outcome, Receipt};
 pub use directory::{DataDirectory, FORMAT_VERSION};
 pub use error::{DepositError, HideError, MaintainError, OpenError, ReadError};

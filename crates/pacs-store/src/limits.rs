@@ -43,6 +43,9 @@ pub struct StoreLimits {
     pub reason_chars_max: usize,
     /// Records applied at once when the log is replayed.
     pub replay_count_max: usize,
+    /// Bytes of the disk that instances leave free, for the index and for hides; less on a small disk, where it
+    /// is one per cent. Beyond it deposits are refused (A700H).
+    pub reserve_bytes_max: u64,
     /// Results of one search or selection.
     pub results_count_max: usize,
     /// Bounds of reading an instance's head.
@@ -68,6 +71,7 @@ impl Default for StoreLimits {
             queue_count_max: 1_024,
             reason_chars_max: 1_024,
             replay_count_max: 1_000,
+            reserve_bytes_max: 256 << 20,
             results_count_max: 1_000_000,
             scan: ScanLimits::default(),
             spill_bytes_min: 64 << 10,

@@ -4,6 +4,7 @@
 //! sync. What comes in meanwhile waits and is the next group: the slower the disk, the larger the groups.
 
 use super::group::{Group, Refusal};
+use super::room::Reserve;
 use super::sync::Syncer;
 use crate::deposit::Receipt;
 use crate::directory::DataDirectory;
@@ -92,6 +93,7 @@ pub(super) struct Committer {
     pub(super) index: Arc<dyn Index>,
     pub(super) limits: Arc<StoreLimits>,
     pub(super) fail_points: FailPoints,
+    pub(super) reserve: Arc<Reserve>,
     pub(super) runtime: Handle,
     pub(super) visible: watch::Sender<LogPosition>,
     pub(super) failed: watch::Sender<bool>,
@@ -201,6 +203,9 @@ impl Committer {
                 Work::Deposit(sealed) => {
                     let known = self.index.knows(&sealed.instance.instance, &sealed.digest);
                     match self.runtime.block_on(known) {
+                        Ok(false) if !self.reserve.has_room() => {
+                            sealed.reply.send(Err(DepositError::Full)).ok();
+                        }
                         Ok(false) => group.push_deposit(*sealed),
                         // What the index shows is durable.
                         Ok(true) => {

@@ -1,6 +1,6 @@
 //! A data directory of the operating system.
 
-use super::{Disk, DiskFile, OpenHow};
+use super::{Disk, DiskFile, OpenHow, Room};
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
@@ -95,6 +95,14 @@ impl Disk for OsDisk {
 
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
         File::open(self.path(directory))?.sync_all()
+    }
+
+    fn room(&self) -> io::Result<Option<Room>> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(Some(Room {
+            bytes: stat.f_frsize.saturating_mul(stat.f_blocks),
+            free_bytes: stat.f_frsize.saturating_mul(stat.f_bavail),
+        }))
     }
 
     fn lock(&self) -> io::Result<Box<dyn Debug + Send + Sync>> {

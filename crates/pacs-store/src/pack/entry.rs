@@ -378,11 +378,8 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(decode(&bytes[..length], 0), None, "cut at {length}");
         }
-        let header_at = BLOCK
-            + tar::parse_header(&bytes)
-                .unwrap()
-                .size
-                .next_multiple_of(512) as usize;
+        let records_bytes = usize::try_from(tar::parse_header(&bytes).unwrap().size).unwrap();
+        let header_at = BLOCK + records_bytes.next_multiple_of(BLOCK);
         for at in (512..bytes.len()).filter(|at| bytes[*at] != 0 || *at >= header_at) {
             let mut changed = bytes.clone();
             changed[at] ^= 1;

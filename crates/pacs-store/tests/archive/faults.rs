@@ -76,7 +76,7 @@ async fn a_failed_sync_is_acknowledged_to_nobody_and_ends_the_archive() {
         syncs_count,
         "nothing is retried"
     );
-    rig::assert_holds(&archive, &[first.clone()]).await;
+    rig::assert_holds(&archive, std::slice::from_ref(&first)).await;
     drop(archive);
     // What was written and not synced may come back: it is whole, and sent again it is the same.
     let archive = rig::open(directory.path()).await;

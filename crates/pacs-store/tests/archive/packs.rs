@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Whether `program` is here; says so where it is not, and fails where it has to be.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn has(program: &str) -> bool {
     let is_here = Command::new(program).arg("--version").output().is_ok();
     if !is_here {
