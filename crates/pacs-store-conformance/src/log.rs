@@ -28,6 +28,12 @@ impl Log {
         }
     }
 
+    /// The same log before another index.
+    #[must_use]
+    pub fn follow(self, index: Arc<dyn Index>) -> Self {
+        Self { index, ..self }
+    }
+
     /// The position after the last group.
     #[must_use]
     pub fn end(&self) -> LogPosition {

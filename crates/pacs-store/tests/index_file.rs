@@ -1,0 +1,223 @@
+//! The files of the embedded index and of the records: reopened, killed, damaged, of another version.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be made fails the test")]
+
+use pacs_core::Level;
+use pacs_store::DataDirectory;
+use pacs_store::disk::{Disk, OpenHow};
+use pacs_store::index::redb::{RedbIndex, RedbOptions};
+use pacs_store::index::{ChangeNumber, Index, IndexError, LogPosition, Target};
+use pacs_store::records::redb::RedbRecords;
+use pacs_store::records::{Kind, Records, RecordsError};
+use pacs_store_conformance::crash_disk::CrashDisk;
+use pacs_store_conformance::log::{Log, apply, position};
+use pacs_store_conformance::samples::{Sample, hide, query, study_uid};
+use std::sync::Arc;
+
+const INDEX: &str = "index.redb";
+
+fn open(disk: &CrashDisk) -> Result<Arc<dyn Index>, IndexError> {
+    let directory = DataDirectory::open(Arc::new(disk.clone())).unwrap();
+    let options = RedbOptions {
+        cache_bytes: 1 << 20,
+    };
+    Ok(Arc::new(RedbIndex::open(&directory, &options)?))
+}
+
+async fn count(index: &Arc<dyn Index>) -> usize {
+    let all = query(Level::Instance, []);
+    index.search(&all, 1_000).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn after_a_crash_the_index_is_as_of_a_flush_and_a_replay_completes_it() {
+    for seed in 0..100 {
+        let disk = CrashDisk::new(seed);
+        let log = Log::new(open(&disk).unwrap());
+        for number in 1..=8 {
+            let sample = Sample::new(number % 3 + 1, 1, number);
+            log.add(vec![sample.record()]).await;
+            if u64::from(number) == seed % 8 {
+                log.index.flush().await.unwrap();
+            }
+        }
+        let target = Target::Study(study_uid(2));
+        log.add(vec![hide(target), Sample::new(2, 1, 9).record()])
+            .await;
+        let expected = (log.changes().await, log.entries().await);
+
+        let disk = disk.restarted();
+        let index = open(&disk).unwrap();
+        let durable = index.durable_position().await.unwrap();
+        assert!(durable >= position(usize::try_from(seed % 8).unwrap()) || seed % 8 == 0);
+        let after = Log::new(Arc::clone(&index));
+        let known = after.entries().await.len();
+        assert_eq!(after.entries().await, expected.1[..known]);
+
+        // What follows the durable position in the log.
+        log.index.clear().await.unwrap_err();
+        let log = log.follow(index);
+        log.replay(durable).await;
+
+        assert_eq!((log.changes().await, log.entries().await), expected);
+        assert_eq!(count(&log.index).await, 5 + 1);
+    }
+}
+
+#[tokio::test]
+async fn what_was_flushed_is_there_after_closing_in_order() {
+    let disk = CrashDisk::new(1);
+    let index = open(&disk).unwrap();
+    apply(
+        index.as_ref(),
+        vec![Sample::new(1, 1, 1).record()],
+        position(1),
+    )
+    .await;
+    index.flush().await.unwrap();
+    drop(index);
+
+    let index = open(&disk).unwrap();
+
+    assert_eq!(index.durable_position().await.unwrap(), position(1));
+    assert_eq!(count(&index).await, 1);
+    // The numbers go on where they were.
+    apply(
+        index.as_ref(),
+        vec![Sample::new(2, 1, 1).record()],
+        position(2),
+    )
+    .await;
+    assert_eq!(count(&index).await, 2);
+}
+
+/// The first commit that fails ends it: nobody knows what the file holds then.
+#[tokio::test]
+async fn after_a_failed_flush_nothing_more_is_taken() {
+    let disk = CrashDisk::new(1);
+    let index = open(&disk).unwrap();
+    apply(
+        index.as_ref(),
+        vec![Sample::new(1, 1, 1).record()],
+        position(1),
+    )
+    .await;
+    disk.crash();
+
+    let flushed = index.flush().await;
+
+    assert!(matches!(flushed, Err(IndexError::Backend { .. })));
+    let group = vec![Sample::new(1, 1, 2).record()];
+    let staged = index.stage(group, position(2)).await;
+    assert!(matches!(staged, Err(IndexError::Backend { .. })));
+    assert_eq!(
+        index.durable_position().await.unwrap(),
+        LogPosition::default()
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_index_is_refused_and_left_alone() {
+    let disk = CrashDisk::new(1);
+    let file = disk.open(INDEX, OpenHow::CreateNew).unwrap();
+    file.write_at(&[b'x'; 10_000], 0).unwrap();
+
+    let refused = open(&disk);
+
+    assert!(matches!(refused, Err(IndexError::Damaged { .. })));
+    assert_eq!(file.read_vec(0, 10_000).unwrap(), [b'x'; 10_000]);
+}
+
+/// Whatever a bad disk changes: answers, or an error, and never a panic.
+#[tokio::test]
+async fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
+    let disk = CrashDisk::new(1);
+    let index = open(&disk).unwrap();
+    let records = (1..=60).map(|number| Sample::new(number / 5 + 1, 1, number).record());
+    apply(index.as_ref(), records.collect(), position(1)).await;
+    index.flush().await.unwrap();
+    drop(index);
+    let file = disk.open(INDEX, OpenHow::ReadWrite).unwrap();
+    let length = file.length_bytes().unwrap();
+    let whole = file.read_vec(0, usize::try_from(length).unwrap()).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let (mut refused_count, mut failed_count) = (0, 0);
+    for turn in 0..60_usize {
+        let at = turn * used / 60;
+        let mut damaged = whole.clone();
+        for byte in damaged.iter_mut().skip(at).take(40) {
+            *byte ^= 0x5a;
+        }
+        file.write_at(&damaged, 0).unwrap();
+        match open(&disk) {
+            Err(error) => {
+                assert!(!matches!(error, IndexError::Premature));
+                refused_count += 1;
+            }
+            Ok(index) => {
+                for level in [Level::Patient, Level::Study, Level::Instance] {
+                    let all = query(level, []);
+                    failed_count += usize::from(index.search(&all, 1_000).await.is_err());
+                    failed_count += usize::from(index.select(&all, 1_000).await.is_err());
+                }
+                drop(index.entries(0, 1_000).await);
+                drop(index.changes(ChangeNumber(0), 1_000).await);
+                let group = vec![Sample::new(1, 2, 99).record()];
+                let staged = index.stage(group, position(2)).await;
+                failed_count += usize::from(staged.is_err());
+            }
+        }
+    }
+    assert!(
+        refused_count > 0 && failed_count > 0,
+        "{refused_count} {failed_count}"
+    );
+}
+
+#[tokio::test]
+async fn records_that_were_acknowledged_survive_a_crash_at_any_operation() {
+    let kind = Kind::CURSOR;
+    for seed in 0..300 {
+        let disk = CrashDisk::new(seed);
+        disk.crash_at(seed % 60 + 1);
+        let mut acknowledged = 0;
+        let mut offered = 0;
+        let locked = DataDirectory::open(Arc::new(disk.clone()));
+        if let Ok(records) = locked
+            .map_err(|_| ())
+            .and_then(|d| RedbRecords::open(&d).map_err(|_| ()))
+        {
+            let mut revision = None;
+            for value in 1..=10_u8 {
+                offered = value;
+                let Ok(next) = records.put(kind, "follower", vec![value], revision).await else {
+                    break;
+                };
+                revision = Some(next);
+                acknowledged = value;
+            }
+        }
+
+        let disk = disk.restarted();
+        let directory = DataDirectory::open(Arc::new(disk)).unwrap();
+        let records = RedbRecords::open(&directory).unwrap();
+        let found = records.get(kind, "follower").await.unwrap();
+        let value = found.map_or(0, |record| record.value[0]);
+        assert!(
+            (acknowledged..=offered.max(acknowledged)).contains(&value),
+            "seed {seed}: {value} of {acknowledged}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_holds_no_records_is_refused() {
+    let disk = CrashDisk::new(1);
+    let file = disk.open("records.redb", OpenHow::CreateNew).unwrap();
+    file.write_at(&[7; 5_000], 0).unwrap();
+    let directory = DataDirectory::open(Arc::new(disk)).unwrap();
+
+    let refused = RedbRecords::open(&directory);
+
+    assert!(matches!(refused, Err(RecordsError::Damaged { .. })));
+}
