@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use pacs_tests::peers::{Said, files_below, free_port, run};
 use pacs_tests::samples::{Slice, write_study};
 use pacs_tests::server::{Options, Server, ready_line, start_refused, wait_for_exit};
-use pacs_tests::wire::{Context, WireError, uid};
+use pacs_tests::wire::command::{element, field};
+use pacs_tests::wire::sink::Takes;
+use pacs_tests::wire::{self, Context, Sink, WireError, pdu, uid};
 use pacs_tests::workspace;
 
 fn pacs(arguments: &[&str]) -> Said {
@@ -170,10 +172,10 @@ fn plain_dicom_off_loopback_takes_configured_peers_only_and_says_so() {
 /// One C-ECHO as the AE `title`.
 fn associate_as(title: &str, port: u16) -> Result<u16, WireError> {
     let context = Context::new(uid::VERIFICATION, uid::IMPLICIT_LITTLE_ENDIAN);
-    let mut proposal = pacs_tests::wire::Proposal::new(vec![context]);
+    let mut proposal = wire::Proposal::new(vec![context]);
     proposal.calling = title.to_owned();
     let address = ([127, 0, 0, 1], port).into();
-    let mut association = pacs_tests::wire::Association::connect(address, &proposal)?;
+    let mut association = wire::Association::connect(address, &proposal)?;
     let status = association.echo()?;
     association.release()?;
     Ok(status)
@@ -230,7 +232,7 @@ fn on_sigterm_the_running_association_ends_and_new_ones_are_not_taken() {
     let slice = Slice::new(1, 1);
     let context = Context::new(uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
     let mut association = server.associate(vec![context]).expect("an association");
-    let store = |association: &mut pacs_tests::wire::Association| {
+    let store = |association: &mut wire::Association| {
         let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
         association.store(class, &slice.instance, syntax, &slice.data_set())
     };
@@ -246,11 +248,40 @@ fn on_sigterm_the_running_association_ends_and_new_ones_are_not_taken() {
     assert_eq!(found, 1);
 }
 
+#[test]
+fn on_sigterm_a_store_in_progress_is_finished_and_kept() {
+    let mut server = Server::start(Options::default());
+    let slice = Slice::new(1, 1);
+    let data_set = slice.data_set();
+    let context = Context::new(uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
+    let mut association = server.associate(vec![context]).expect("an association");
+    let request = wire::Command::request(field::STORE, uid::CT_IMAGE_STORAGE, 1, true).text(
+        element::AFFECTED_INSTANCE,
+        &slice.instance,
+        '\0',
+    );
+    association
+        .send(1, &request, None)
+        .expect("the server reads");
+    let (first, rest) = data_set.split_at(4000);
+    pdu::send(association.stream(), &pdu::p_data(1, 0, first)).expect("the server reads");
+
+    server.terminate();
+    server.wait_for_log("draining");
+    pdu::send(association.stream(), &pdu::p_data(1, 2, rest)).expect("the server reads");
+    let response = association.receive().expect("an answer");
+    drop(association);
+
+    assert_eq!(response.command.get(element::STATUS), 0);
+    assert_eq!(server.wait().code(), Some(0));
+    server.restart();
+    assert_eq!(found_by_patient(&server, "TEST00001"), 1);
+}
+
 fn found_by_patient(server: &Server, patient: &str) -> usize {
     let context = Context::new(uid::STUDY_ROOT_FIND, uid::IMPLICIT_LITTLE_ENDIAN);
     let mut association = server.associate(vec![context]).expect("an association");
-    let keys = pacs_tests::wire::Keys::at("STUDY")
-        .with(pacs_tests::wire::identifier::tag::PATIENT_ID, patient);
+    let keys = wire::Keys::at("STUDY").with(wire::identifier::tag::PATIENT_ID, patient);
     let (answers, _) = association
         .find(uid::STUDY_ROOT_FIND, &keys)
         .expect("an answer");
@@ -344,6 +375,33 @@ fn the_tool_names_the_layer_that_failed() {
         "{}",
         wrong_line.text
     );
+}
+
+#[test]
+fn the_tool_names_a_refused_presentation_context_and_a_peer_that_speaks_no_dicom() {
+    let home = workspace::temporary_folder();
+    let files = write_study(home.path(), 1, 1);
+    let file = files[0].to_str().expect("UTF-8");
+    let sink = Sink::start(Takes::Only(uid::JPEG_BASELINE));
+
+    let refused = pacs(&["store", &format!("SINK@{}", sink.address()), file]);
+    assert!(!refused.success, "{}", refused.text);
+    assert!(
+        refused.text.to_lowercase().contains("presentation context"),
+        "{}",
+        refused.text
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").ok();
+    });
+    let no_dicom = pacs(&["echo", &format!("X@{address}"), "--timeout", "5"]);
+    server.join().expect("the listener ends");
+    assert!(!no_dicom.success, "{}", no_dicom.text);
+    assert!(!no_dicom.text.trim().is_empty());
 }
 
 #[test]
