@@ -319,6 +319,20 @@ fn a_character_set_holds_in_its_item_and_not_after_it() {
 }
 
 #[test]
+fn a_character_set_out_of_order_holds_for_what_came_before_it() {
+    let bytes = write(
+        EXPLICIT,
+        &[
+            leaf(tags::PATIENT_NAME, Vr::PN, b"\xB8\xD2\xD0\xDD\xDE\xD2"),
+            leaf(tags::SPECIFIC_CHARACTER_SET, Vr::CS, b"ISO_IR 144"),
+        ],
+    );
+    let read = attributes(EXPLICIT, &bytes);
+    let name = read.get(tags::PATIENT_NAME).unwrap();
+    assert_eq!(name.value, Value::Text("Иванов".to_owned()));
+}
+
+#[test]
 fn what_the_index_keeps_is_bounded() {
     let limits = ScanLimits {
         text_bytes_max: 101,

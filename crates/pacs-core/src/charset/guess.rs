@@ -55,8 +55,9 @@ pub(super) fn best(
     if !declared.is_single_byte() && gaps.saturating_mul(2) < letters {
         return (reading, false);
     }
+    // Another reading has to be clearly better than one that follows its set.
     let mut strangest = if follows && declared != Set::Ascii {
-        strangeness(&reading, is_name)
+        strangeness(&reading, is_name).saturating_sub(1)
     } else {
         u32::MAX
     };
@@ -116,8 +117,10 @@ fn strangeness_of_word(word: &str, is_name: bool) -> u32 {
     let mut before: Option<char> = None;
     let mut letters = 0_usize;
     let mut foreign_letters = 0_usize;
-    for c in word.chars() {
-        sum = sum.saturating_add(strangeness_of_character(c, before));
+    let mut characters = word.chars().peekable();
+    while let Some(c) = characters.next() {
+        let after = characters.peek().copied();
+        sum = sum.saturating_add(strangeness_of_character(before, c, after));
         if c.is_alphabetic() {
             letters = letters.saturating_add(1);
             if !c.is_ascii() && Script::of(c) == Script::Latin {
@@ -134,16 +137,19 @@ fn strangeness_of_word(word: &str, is_name: bool) -> u32 {
     sum.saturating_add(u32::from(is_name && begins_small))
 }
 
-fn strangeness_of_character(c: char, before: Option<char>) -> u32 {
-    if c == char::REPLACEMENT_CHARACTER || (c.is_control() && !c.is_ascii()) {
+fn strangeness_of_character(before: Option<char>, c: char, after: Option<char>) -> u32 {
+    let is_control = c.is_control() && !c.is_ascii();
+    let is_drawing = matches!(c, '\u{2500}'..='\u{25FF}');
+    if c == char::REPLACEMENT_CHARACTER || is_control || is_drawing {
         return 5;
     }
     if !c.is_ascii() && !c.is_alphabetic() {
-        // A symbol inside a word; № and quotation marks stand before or around one.
-        return if before.is_some_and(char::is_alphabetic) && !"»”’".contains(c) {
-            3
-        } else {
-            0
+        // Signs like № and ° stand before or behind words, hardly ever in one.
+        let in_word = [before, after].map(|c| c.is_some_and(char::is_alphabetic));
+        return match in_word {
+            [true, true] => 3,
+            [true, false] if !"»”’".contains(c) => 1,
+            _ => 0,
         };
     }
     let mut sum = 0;

@@ -167,6 +167,8 @@ fn what_is_declared_right_is_not_doubted() {
         (b"ISO_IR 144", encoding_rs::ISO_8859_5, "Ђорђевић^Љиљана"),
         (b"ISO_IR 144", encoding_rs::ISO_8859_5, "Їжакевич^Олексій"),
         (b"ISO_IR 144", encoding_rs::ISO_8859_5, "ЧАЩА"),
+        (b"ISO_IR 144", encoding_rs::ISO_8859_5, "КТ№5"),
+        (b"ISO_IR 144", encoding_rs::ISO_8859_5, "Больница №3"),
         (b"ISO_IR 100", encoding_rs::WINDOWS_1252, "Buc^Jérôme"),
         (b"ISO_IR 100", encoding_rs::WINDOWS_1252, "Äneas^Rüdiger"),
         (b"ISO_IR 100", encoding_rs::WINDOWS_1252, "été à 37° ½ 5µm"),
@@ -176,6 +178,7 @@ fn what_is_declared_right_is_not_doubted() {
         let (bytes, _, _) = encoding.encode(text);
         let decoded = CharacterSets::decode_term_list(terms).decode(Vr::PN, &bytes);
         assert_eq!(decoded.text, text);
+        assert!(!decoded.is_suspect, "{text}");
     }
 }
 

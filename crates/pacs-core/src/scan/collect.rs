@@ -52,6 +52,9 @@ pub(crate) struct Collector {
     /// The root tag that was looked up last, and its VR.
     found: (Tag, Option<Vr>),
     bytes_kept: usize,
+    /// Root texts beyond ASCII that came before any character set.
+    early: Vec<(Tag, Vr, Vec<u8>)>,
+    has_charset: bool,
 }
 
 impl Collector {
@@ -66,6 +69,8 @@ impl Collector {
             cursor: 0,
             found: (Tag(0, 0), None),
             bytes_kept: 0,
+            early: Vec::new(),
+            has_charset: false,
         }
     }
 
@@ -139,7 +144,7 @@ impl Collector {
             return;
         };
         if element.tag == tags::SPECIFIC_CHARACTER_SET {
-            self.charset = CharacterSets::decode_term_list(bytes);
+            self.declare(bytes);
         }
         let value = match numbers(vr, bytes, element.big_endian) {
             Some(text) => Value::Text(text),
@@ -152,7 +157,23 @@ impl Collector {
         if !self.may_keep(element.tag, &value) {
             return;
         }
+        if !self.has_charset && self.items.is_empty() && !bytes.is_ascii() && is_text(vr) {
+            self.early.push((element.tag, vr, bytes.to_vec()));
+        }
         self.current.insert(element.tag, vr, value);
+    }
+
+    /// A character set; in a data set that is out of order it also holds for what came before it.
+    fn declare(&mut self, terms: &[u8]) {
+        self.charset = CharacterSets::decode_term_list(terms);
+        if !self.items.is_empty() {
+            return;
+        }
+        self.has_charset = true;
+        for (tag, vr, bytes) in std::mem::take(&mut self.early) {
+            let value = self.text(vr, &bytes, false);
+            self.current.insert(tag, vr, self.cut(value));
+        }
     }
 
     fn text(&self, vr: Vr, bytes: &[u8], is_cut: bool) -> Value {
