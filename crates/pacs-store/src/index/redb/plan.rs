@@ -9,10 +9,11 @@ use super::search::Budget;
 use super::tables::{BY_ATTRIBUTE, Kind, NAMES_PER_ROW, each_key, ranges, series_of, study_of};
 use super::view::View;
 use crate::index::answer;
+use memchr::memmem;
 use pacs_core::instance::level_of;
 use pacs_core::matching::{CompiledKey, Lookup, Matcher};
 use pacs_core::tag::{tags, vr_of};
-use pacs_core::{Attributes, Level, Query, Tag};
+use pacs_core::{Attributes, Level, Matching, Query, Tag, Vr, fold};
 use redb::ReadableTable;
 
 /// A query, ready to be asked.
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     pub(super) instance: Matcher,
     /// What an answer or a matcher needs, in order.
     wanted: Vec<Tag>,
+    /// Text that every name that matches has in it, folded.
+    in_name: String,
     /// Whether a key asks for something that no entity of the level has.
     pub(super) is_hopeless: bool,
 }
@@ -58,6 +61,7 @@ impl Plan {
             series: part(&at(Level::Series)),
             instance: part(&at(Level::Instance)),
             wanted: answer::asked(query).into_iter().collect(),
+            in_name: in_name(query),
             is_hopeless: !foreign.matches(&Attributes::new()),
         }
     }
@@ -167,9 +171,13 @@ impl Plan {
     /// The studies whose names match, by reading all names.
     fn named(&self, view: &View, budget: &Budget) -> Result<Vec<u64>, Fault> {
         let mut found = Vec::new();
+        let in_name = memmem::Finder::new(&self.in_name);
         for entry in view.names.iter()? {
             budget.spend(1)?;
             let (at, names) = entry?;
+            if in_name.find(names.value()).is_none() {
+                continue;
+            }
             let first = at.value().saturating_mul(NAMES_PER_ROW).saturating_add(1);
             let mut names = Reader::new(names.value(), "row of names");
             for study in first.. {
@@ -183,6 +191,25 @@ impl Plan {
         }
         Ok(found)
     }
+}
+
+/// The longest literal text of the pattern for names. Empty components at the end of a name need not be written
+/// in a pattern, so that no text beyond a `^` may be counted on to follow what is before it.
+fn in_name(query: &Query) -> String {
+    let mut longest = String::new();
+    for key in &query.keys {
+        if let Matching::WildCard(pattern) = &key.matching
+            && (key.tag, key.vr) == (tags::PATIENT_NAME, Vr::PN)
+        {
+            let pattern = fold::matching_key(Vr::PN, pattern);
+            for literal in pattern.split(['*', '?', '^', '=', '\\']) {
+                if literal.len() > longest.len() {
+                    longest = literal.to_owned();
+                }
+            }
+        }
+    }
+    longest
 }
 
 /// The studies in `ranges`, in order; `None` where they are more than `count_max`.
