@@ -15,10 +15,13 @@
 #[allow(dead_code, reason = "shared with the tests")]
 mod rig;
 
+use bytes::Bytes;
+use pacs_core::SopInstanceUid;
 use pacs_core::access::Get;
-use pacs_store::Archive;
-use pacs_store::index::Index;
-use pacs_store::index::memory::MemoryIndex;
+use pacs_store::disk::OsDisk;
+use pacs_store::index::redb::{RedbIndex, RedbOptions};
+use pacs_store::{Archive, ArchiveOptions, DataDirectory};
+use rig::Sample;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,9 @@ const RUNS: [(usize, u32, u32); 6] = [
     (526_000, 32, 60),
 ];
 
+/// Numbers of this width make UIDs of one length.
+const FIRST_NUMBER: u32 = 10_000_000;
+
 fn main() {
     let parent = std::env::args().skip(1).find(|a| !a.starts_with("--"));
     let parent = PathBuf::from(parent.unwrap_or_else(|| "/tmp".to_owned()));
@@ -45,18 +51,49 @@ fn main() {
     for (bytes, tasks, count) in RUNS {
         let bound = one_writer(&parent, bytes, 300);
         let directory = tempfile::tempdir_in(&parent).unwrap();
-        let (taken, median) = runtime.block_on(run(directory.path(), bytes, tasks, count));
+        let (taken, median, processor) =
+            runtime.block_on(run(directory.path(), bytes, tasks, count));
         let after = one_writer(&parent, bytes, 300);
         println!(
-            "{bytes:>7} bytes, {tasks:>2} tasks: {taken:>6.0}/s, {:>5.0} MB/s, median {:>6.2} ms; one writer {bound:.0} and {after:.0}/s",
+            "{bytes:>7} bytes, {tasks:>2} tasks: {taken:>6.0}/s, {:>5.0} MB/s, median {:>6.2} ms, \
+             processor {processor:.3} ms each; one writer {bound:.0} and {after:.0}/s",
             taken * bytes as f64 / 1e6,
             median.as_secs_f64() * 1e3,
         );
     }
     let directory = tempfile::tempdir_in(&parent).unwrap();
-    for verifies in [true, false] {
+    for verifies in [true, false, true, false] {
         let rate = runtime.block_on(read_all(directory.path(), verifies));
         println!("read 500 instances of 526,000 bytes, verified: {verifies}: {rate:.0} MB/s");
+    }
+}
+
+/// Instances that differ in their UID alone.
+struct Samples {
+    first: Sample,
+    uid_at: usize,
+}
+
+impl Samples {
+    fn new(bytes: usize) -> Self {
+        let first = rig::sample(FIRST_NUMBER, 1, bytes);
+        let uid = first.announced.sop_instance.as_str().as_bytes();
+        let uid_at = first
+            .data_set
+            .windows(uid.len())
+            .position(|window| window == uid)
+            .unwrap();
+        Self { first, uid_at }
+    }
+
+    fn of(&self, number: u32) -> Sample {
+        let uid = format!("1.2.3.1.{}", FIRST_NUMBER + number);
+        let mut data_set = self.first.data_set.to_vec();
+        data_set[self.uid_at..][..uid.len()].copy_from_slice(uid.as_bytes());
+        let mut sample = self.first.clone();
+        sample.announced.sop_instance = SopInstanceUid::parse(&uid).unwrap();
+        sample.data_set = Bytes::from(data_set);
+        sample
     }
 }
 
@@ -74,22 +111,39 @@ fn one_writer(parent: &Path, bytes: usize, count: u32) -> f64 {
     f64::from(count) / begin.elapsed().as_secs_f64()
 }
 
-fn index(directory: &Path) -> Arc<dyn Index> {
-    let _ = directory;
-    Arc::new(MemoryIndex::new())
+fn options(directory: &Path) -> ArchiveOptions {
+    let directory = DataDirectory::open(Arc::new(OsDisk::open(directory).unwrap())).unwrap();
+    let index = RedbIndex::open(&directory, &RedbOptions::default()).unwrap();
+    ArchiveOptions::new(directory, Arc::new(index))
 }
 
-async fn run(directory: &Path, bytes: usize, tasks: u32, count: u32) -> (f64, Duration) {
-    let options = rig::options(directory, index(directory)).unwrap();
-    let archive = Archive::open(options).await.unwrap();
+/// Processor time of this process so far, of all threads, in milliseconds.
+fn processor_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<f64>().unwrap())
+        .sum::<f64>();
+    ticks * 10.0
+}
+
+/// Instances a second, median time of one, processor time of one in milliseconds.
+async fn run(directory: &Path, bytes: usize, tasks: u32, count: u32) -> (f64, Duration, f64) {
+    let archive = Archive::open(options(directory)).await.unwrap();
+    let samples = Arc::new(Samples::new(bytes));
+    let processor = processor_ms();
     let begin = Instant::now();
-    let tasks_running: Vec<_> = (0..tasks)
+    let running: Vec<_> = (0..tasks)
         .map(|task| {
             let archive = archive.clone();
+            let samples = Arc::clone(&samples);
             tokio::spawn(async move {
                 let mut times = Vec::new();
                 for number in 0..count {
-                    let sample = rig::sample(task * count + number, 1, bytes);
+                    let sample = samples.of(task * count + number);
                     let begin = Instant::now();
                     rig::deposit_in(&archive, &sample, 128 << 10).await.unwrap();
                     times.push(begin.elapsed());
@@ -99,22 +153,24 @@ async fn run(directory: &Path, bytes: usize, tasks: u32, count: u32) -> (f64, Du
         })
         .collect();
     let mut times = Vec::new();
-    for task in tasks_running {
+    for task in running {
         times.extend(task.await.unwrap());
     }
     let rate = times.len() as f64 / begin.elapsed().as_secs_f64();
+    let processor = (processor_ms() - processor) / times.len() as f64;
     archive.close().await;
     times.sort_unstable();
-    (rate, times[times.len() / 2])
+    (rate, times[times.len() / 2], processor)
 }
 
 async fn read_all(directory: &Path, verifies: bool) -> f64 {
-    let mut options = rig::options(directory, index(directory)).unwrap();
+    let mut options = options(directory);
     options.verifies_reads = verifies;
     let archive = Archive::open(options).await.unwrap();
     if rig::select(&archive).await.is_empty() {
+        let samples = Samples::new(526_000);
         for number in 0..500 {
-            let sample = rig::sample(number, 1, 526_000);
+            let sample = samples.of(number);
             rig::deposit_in(&archive, &sample, 128 << 10).await.unwrap();
         }
     }
@@ -126,7 +182,7 @@ async fn read_all(directory: &Path, verifies: bool) -> f64 {
         .map(|i| archive.read(&rig::permit::<Get>(), i));
     let mut now = readers.next();
     while let Some(mut reader) = now {
-        now = readers.next().inspect(|_| {});
+        now = readers.next();
         if let Some(next) = &mut now {
             next.prefetch();
         }

@@ -159,10 +159,7 @@ impl Recovery<'_> {
             // After a kill what is read here may be in memory alone; the index must not come to name it.
             file.sync_data().map_err(OpenError::disk("sync a pack"))?;
             let offset = if *number == from.pack { from.offset } else { 0 };
-            let length = file
-                .length_bytes()
-                .map_err(OpenError::disk("read a pack"))?;
-            if offset > length {
+            if !read::has_come_to(&*file, offset).map_err(OpenError::disk("read a pack"))? {
                 return Err(OpenError::IndexAhead { index: from });
             }
             let later = logs.get(at.saturating_add(1)..).unwrap_or(&[]);

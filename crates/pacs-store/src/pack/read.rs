@@ -117,13 +117,66 @@ pub(crate) fn next_head(file: &dyn DiskFile, from: u64) -> io::Result<Option<Ent
 
 /// Whether there is nothing but zeros from `from` on.
 pub(crate) fn is_zero_from(file: &dyn DiskFile, from: u64) -> io::Result<bool> {
-    let rest = file.length_bytes()?.saturating_sub(from);
+    is_zero(file, from, file.length_bytes()?)
+}
+
+/// Whether there is nothing but zeros from `from` to `to`.
+fn is_zero(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<bool> {
     let mut is_zero = true;
+    let rest = to.saturating_sub(from);
     for_each_chunk(file, from, rest, CHUNK_BYTES, |chunk| {
         is_zero = chunk.iter().all(|byte| *byte == 0);
         is_zero
     })?;
     Ok(is_zero)
+}
+
+/// Whether the log of this pack has come to `offset`: an entry ends there, or did before it was damaged.
+/// Zeros before it mean that it has not, or not in this copy of the pack.
+pub(crate) fn has_come_to(file: &dyn DiskFile, offset: u64) -> io::Result<bool> {
+    if file.length_bytes()? < offset {
+        return Ok(false);
+    }
+    if offset == 0 || entry_ends_at(file, offset)? {
+        return Ok(true);
+    }
+    let mut at = 0;
+    while at < offset {
+        match next_head(file, at)? {
+            Some(head) if head.offset < offset => at = head.end,
+            _ => return Ok(!is_zero(file, at, offset)?),
+        }
+    }
+    Ok(at == offset)
+}
+
+/// Looks for the entry that ends at `offset`, backwards, as far as entries of instances in memory reach.
+fn entry_ends_at(file: &dyn DiskFile, offset: u64) -> io::Result<bool> {
+    const BACK_BYTES: u64 = 16 << 20;
+    let mut to = offset;
+    while to > offset.saturating_sub(BACK_BYTES) {
+        let from = to.saturating_sub(CHUNK_BYTES as u64);
+        let chunk = file.read_vec(from, usize::try_from(to - from).unwrap_or(CHUNK_BYTES))?;
+        for (number, block) in (0_u64..)
+            .zip(chunk.chunks(BLOCK))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            if super::tar::parse_header(block).is_none_or(|h| h.flag != super::tar::RECORDS) {
+                continue;
+            }
+            let head = head_at(
+                file,
+                from.saturating_add(number.saturating_mul(BLOCK as u64)),
+            )?;
+            if head.is_some_and(|head| head.end == offset) {
+                return Ok(true);
+            }
+        }
+        to = from;
+    }
+    Ok(false)
 }
 
 /// The SHA-256 of `length_bytes` bytes from `offset` on; `None` where the file ends before.

@@ -134,23 +134,53 @@ async fn damage_before_durable_entries_is_passed_over_and_not_cut() {
 #[tokio::test]
 async fn an_index_that_is_ahead_of_the_packs_is_not_believed() {
     let (directory, starts) = filled(&[sample(1, 1, 3_000)]).await;
-    for (pack, offset) in [(1, starts[1] as u64 + 512), (2, 0)] {
-        let index = Arc::new(MemoryIndex::new());
-        let position = LogPosition { pack, offset };
-        let records: Vec<LogRecord> = Vec::new();
-        let staged = index.stage(records, position).await.unwrap();
-        staged
-            .commit(DurableContent::synced_up_to(position))
+    let whole = fs::read(log(directory.path())).unwrap();
+    let end = starts[1] as u64;
+    let ahead = [(1, end + 512), (1, end + 100_000), (2, 0)];
+    for (pack, offset) in ahead {
+        for zeros in [0, 50_000, 200_000] {
+            let mut log_bytes = whole.clone();
+            log_bytes.resize(whole.len() + zeros, 0);
+            fs::write(log(directory.path()), log_bytes).unwrap();
+
+            let error = open_at(directory.path(), pack, offset).await.unwrap_err();
+
+            assert!(matches!(error, OpenError::IndexAhead { .. }), "{error:?}");
+        }
+    }
+    open_at(directory.path(), 1, end).await.unwrap();
+}
+
+#[tokio::test]
+async fn damage_before_the_place_the_index_has_come_to_is_no_reason_not_to_open() {
+    let samples = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
+    let (directory, starts) = filled(&samples).await;
+    let whole = fs::read(log(directory.path())).unwrap();
+    for at in [20, 700, 2_000] {
+        let mut damaged = whole.clone();
+        damaged[starts[1] + at] ^= 1;
+        fs::write(log(directory.path()), &damaged).unwrap();
+
+        let archive = open_at(directory.path(), 1, starts[2] as u64)
             .await
             .unwrap();
-        index.flush().await.unwrap();
-        assert_eq!(index.durable_position().await.unwrap(), position);
 
-        let options = rig::options(directory.path(), index).unwrap();
-        let error = Archive::open(options).await.unwrap_err();
-
-        assert!(matches!(error, OpenError::IndexAhead { .. }), "{error:?}");
+        assert_eq!(archive.opened().replayed_count, 0);
+        archive.close().await;
     }
+}
+
+/// Opens with an index that has nothing in it and claims to have come to a place.
+async fn open_at(directory: &Path, pack: u64, offset: u64) -> Result<Archive, OpenError> {
+    let index = Arc::new(MemoryIndex::new());
+    let position = LogPosition { pack, offset };
+    let records: Vec<LogRecord> = Vec::new();
+    let staged = index.stage(records, position).await.unwrap();
+    let content = DurableContent::synced_up_to(position);
+    staged.commit(content).await.unwrap();
+    index.flush().await.unwrap();
+    assert_eq!(index.durable_position().await.unwrap(), position);
+    Archive::open(rig::options(directory, index)?).await
 }
 
 #[tokio::test]
