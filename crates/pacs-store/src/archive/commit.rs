@@ -87,6 +87,20 @@ pub(super) type Queue = mpsc::Receiver<(Work, Option<OwnedSemaphorePermit>)>;
 /// Nobody knows any more what is durable or what the index holds.
 struct Failed;
 
+/// Says at the end of the thread, also by a panic, that the archive has failed, unless it was closed.
+struct End {
+    failed: watch::Sender<bool>,
+    is_orderly: bool,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.is_orderly {
+            self.failed.send_replace(true);
+        }
+    }
+}
+
 pub(super) struct Committer {
     pub(super) log: Log,
     pub(super) files: Arc<PackFiles>,
@@ -107,10 +121,12 @@ impl Committer {
         std::thread::Builder::new()
             .name("pacs-commit".to_owned())
             .spawn(move || {
-                let failed = self.failed.clone();
-                if self.run(&queue, &syncer).is_err() {
-                    failed.send_replace(true);
-                }
+                let mut end = End {
+                    failed: self.failed.clone(),
+                    is_orderly: false,
+                };
+                end.is_orderly = self.run(&queue, &syncer).is_ok();
+                drop(end);
                 // What still waits is dropped with the queue, and so told that the archive is closed.
             })
     }
@@ -183,7 +199,8 @@ impl Committer {
             next = queue.try_recv().ok().map(|(work, _place)| work);
         }
         let is_dirty = self.commit(works, syncer)?;
-        self.log.turn();
+        let zeros_bytes_max = self.limits.pack_bytes.saturating_mul(2);
+        self.log.turn(self.reserve.has_room_for(zeros_bytes_max));
         if let Some((progress, reply)) = rebuild {
             let result = self.rebuild(progress);
             let is_failed = matches!(result, Err(MaintainError::Index(_)));

@@ -17,7 +17,7 @@ const ASKED_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Reserve {
     disk: Arc<dyn Disk>,
     reserve_bytes_max: u64,
-    last: Mutex<Option<(Instant, bool)>>,
+    last: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Reserve {
@@ -29,21 +29,32 @@ impl Reserve {
         }
     }
 
-    /// Whether more than the reserve is free. A disk that does not say has room.
+    /// Whether more than the reserve is free.
     pub(crate) fn has_room(&self) -> bool {
+        self.has_room_for(0)
+    }
+
+    /// Whether more than the reserve is free when `bytes` are written. A disk that does not say has room.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((when, has_room)) = *last
-            && when.elapsed() < ASKED_EVERY
-        {
-            return has_room;
-        }
-        let has_room = match self.disk.room() {
-            Ok(Some(Room { free_bytes, bytes })) => {
-                free_bytes > self.reserve_bytes_max.min(bytes / 100)
+        let room = match *last {
+            Some((when, room)) if when.elapsed() < ASKED_EVERY => room,
+            _ => {
+                let room = self.ask();
+                *last = Some((Instant::now(), room));
+                room
             }
-            Ok(None) | Err(_) => true,
         };
-        *last = Some((Instant::now(), has_room));
-        has_room
+        room > bytes
+    }
+
+    /// Bytes that are free beyond the reserve.
+    fn ask(&self) -> u64 {
+        match self.disk.room() {
+            Ok(Some(Room { free_bytes, bytes })) => {
+                free_bytes.saturating_sub(self.reserve_bytes_max.min(bytes / 100))
+            }
+            Ok(None) | Err(_) => u64::MAX,
+        }
     }
 }

@@ -115,9 +115,10 @@ impl Log {
     }
 
     /// Does what no reply waits for: asks for the next pack, for zeros, and changes over to the next pack
-    /// when this one is full.
-    pub(crate) fn turn(&mut self) {
-        let fill_to = if self.is_filled_ahead && self.appended >= FILL_FROM_BYTES {
+    /// when this one is full. With `has_room`, there is room for zeros.
+    pub(crate) fn turn(&mut self, has_room: bool) {
+        let is_worth_it = has_room && self.appended >= FILL_FROM_BYTES;
+        let fill_to = if self.is_filled_ahead && is_worth_it {
             let ahead = self.tail.saturating_add(self.appended).min(self.pack_bytes);
             self.preparer.fill(&self.pack, ahead);
             self.appended.min(self.pack_bytes)
@@ -135,6 +136,8 @@ impl Log {
         if self.tail < self.pack_bytes {
             return;
         }
+        // The thread may be busy with zeros that nobody wants any more.
+        self.pack.stop_filling();
         match next.recv() {
             Ok(Ok(pack)) => {
                 let full = std::mem::replace(&mut self.pack, pack);
