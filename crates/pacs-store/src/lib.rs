@@ -4,7 +4,6 @@
 //! visible before a [`Deposit`] is answered; the packs are the log from which the index can be made again.
 
 mod archive;
-mod database;
 mod deposit;
 mod directory;
 pub mod disk;
@@ -15,6 +14,7 @@ pub mod limits;
 mod pack;
 mod rebuild;
 pub mod records;
+mod redb_file;
 mod retrieve;
 mod verify;
 

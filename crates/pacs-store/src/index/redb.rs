@@ -22,8 +22,8 @@ use super::{
     Applied, Change, ChangeNumber, Digest, DurableContent, Index, IndexError, LogPosition,
     LogRecord, Match, Staged, StoredInstance,
 };
-use crate::database::{self, begin_durable};
 use crate::directory::DataDirectory;
+use crate::redb_file::{self, begin_durable};
 use async_trait::async_trait;
 use fault::{Fault, attempt};
 use group::Group;
@@ -98,7 +98,7 @@ impl RedbIndex {
     pub fn open(directory: &DataDirectory, options: &RedbOptions) -> Result<Self, IndexError> {
         attempt("open", || {
             let fill = |transaction: &WriteTransaction| create_tables(transaction);
-            let database = database::open(directory, FILE, options.cache_bytes, fill)?;
+            let database = redb_file::open(directory, FILE, options.cache_bytes, fill)?;
             let committed = read_state(&database)?;
             let progress = Progress {
                 committed,

@@ -1,8 +1,8 @@
 //! [`Records`] in one redb file, apart from that of the index: this one must never be deleted.
 
 use super::{Kind, Record, Records, RecordsError, Revision, check};
-use crate::database::{self, begin_durable, caught, is_damage};
 use crate::directory::DataDirectory;
+use crate::redb_file::{self, begin_durable, caught, is_damage};
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl RedbRecords {
                 transaction.open_table(RECORDS)?;
                 Ok(())
             };
-            let database = database::open(directory, FILE, CACHE_BYTES, fill)?;
+            let database = redb_file::open(directory, FILE, CACHE_BYTES, fill)?;
             let version = database.begin_read()?.open_table(META)?.get("format")?;
             if version.map(|version| version.value()) != Some(FORMAT_VERSION) {
                 return Err(damaged("format version"));

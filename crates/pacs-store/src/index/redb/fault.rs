@@ -1,7 +1,7 @@
 //! What goes wrong inside, before it is told outside.
 
-use crate::database::{caught, is_damage};
 use crate::index::IndexError;
+use crate::redb_file::{caught, is_damage};
 
 /// Why a step failed.
 #[derive(Debug)]
