@@ -287,6 +287,20 @@ fn bytes_that_look_like_a_delimiter_inside_a_fragment_end_nothing() {
 }
 
 #[test]
+fn fragments_that_are_no_pixel_data_are_for_no_other_reader() {
+    for (tag, answer) in [
+        (tags::PIXEL_DATA, Ok(())),
+        (Tag(0x7FE4, 0x0010), Err(GateError::Irregular)),
+        (tags::FLOAT_PIXEL_DATA, Err(GateError::Irregular)),
+    ] {
+        let bytes = write(EXPLICIT, &[Node::Fragments(tag, vec![vec![], vec![1; 4]])]);
+        let limits = ScanLimits::default();
+        let given = gate::check(&bytes, Encoding::ExplicitLittleEndian, &limits);
+        assert_eq!(given, answer, "{tag}");
+    }
+}
+
+#[test]
 fn a_character_set_holds_in_its_item_and_not_after_it() {
     let cyrillic = b"\xB8\xD2\xD0\xDD\xDE\xD2";
     let item = |nodes: Vec<Node>| nodes;

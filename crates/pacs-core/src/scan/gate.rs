@@ -2,6 +2,7 @@
 
 use super::{Encoding, Event, ScanError, Scanner};
 use crate::limits::ScanLimits;
+use crate::tag::{Vr, tags};
 
 /// Why a data set may not be handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,13 +31,25 @@ pub fn check(data_set: &[u8], encoding: Encoding, limits: &ScanLimits) -> Result
     let mut scanner = Scanner::new(data_set, encoding, limits);
     let implicit = encoding == Encoding::ImplicitLittleEndian;
     for event in scanner.by_ref() {
-        if let Event::SequenceBegin(element) = event? {
+        let is_understood = match event? {
             // The items of an UN are in another encoding than what is around them (PS3.5 6.2.2).
-            if element.written_vr.is_none() != implicit
-                || element.written_vr == Some(crate::tag::Vr::UN)
-            {
-                return Err(GateError::Irregular);
+            Event::SequenceBegin(element) => {
+                element.written_vr.is_none() == implicit && element.written_vr != Some(Vr::UN)
             }
+            // Others take fragments anywhere else for items.
+            Event::FragmentsBegin(element) => {
+                element.tag == tags::PIXEL_DATA && matches!(element.vr, Vr::OB | Vr::OW)
+            }
+            Event::Element(_)
+            | Event::Fragment { .. }
+            | Event::FragmentsEnd { .. }
+            | Event::ItemBegin { .. }
+            | Event::ItemEnd { .. }
+            | Event::SequenceEnd { .. }
+            | Event::Trailing { .. } => true,
+        };
+        if !is_understood {
+            return Err(GateError::Irregular);
         }
     }
     if scanner.irregularities() > 0 {

@@ -104,7 +104,8 @@ impl Machine {
             return self.sequence(element, syntax, irregular);
         }
         self.count()?;
-        if irregular {
+        // Undefined lengths of bytes are for pixel data alone (PS3.5 7.1.1 and A.4).
+        if irregular || !is_pixel_data(element.tag) {
             self.irregularities = self.irregularities.saturating_add(1);
         }
         if self.top.kind == Kind::Root && is_pixel_data(element.tag) {
