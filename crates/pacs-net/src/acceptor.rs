@@ -7,6 +7,7 @@ mod find;
 mod retrieve;
 mod session;
 mod store;
+mod watching;
 
 use crate::limits::NetLimits;
 use crate::link::{ByteStream, Ending};

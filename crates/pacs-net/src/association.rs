@@ -73,6 +73,8 @@ pub struct UpperLayer {
     discardable_bytes: usize,
     /// The input can no longer be divided into PDUs.
     input_is_lost: bool,
+    /// A wait of the state machine has ended without its event.
+    has_expired: bool,
 }
 
 impl UpperLayer {
@@ -103,6 +105,7 @@ impl UpperLayer {
             needed_bytes: pdu::HEADER_BYTES,
             discardable_bytes: DISCARDED_BYTES_MAX,
             input_is_lost: false,
+            has_expired: false,
         }
     }
 
@@ -277,6 +280,7 @@ impl UpperLayer {
     /// The clock says `now`: does what is due.
     pub fn expire(&mut self, now: Instant) {
         if self.state.deadline().is_some_and(|until| until <= now) {
+            self.has_expired = true;
             self.on(Event::ArtimExpired, now);
         }
         if self.pdu_until.is_some_and(|until| until <= now) {
@@ -320,6 +324,12 @@ impl UpperLayer {
     #[must_use]
     pub const fn wants_close(&self) -> bool {
         matches!(self.state, State::Idle)
+    }
+
+    /// Whether a wait of the state machine, ARTIM above all, has ended without its event.
+    #[must_use]
+    pub const fn has_expired(&self) -> bool {
+        self.has_expired
     }
 
     /// The state, for tests and logs.

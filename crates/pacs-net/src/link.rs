@@ -34,6 +34,9 @@ const FIRST_READ_BYTES: usize = 2 << 10;
 /// Bytes read at once between messages.
 const COMMAND_READ_BYTES: usize = 16 << 10;
 
+/// Silence after which an association gives its read buffer back.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+
 /// A stream that an association can run over: a TCP or TLS connection, or a pipe in memory.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -100,6 +103,8 @@ pub(crate) struct Link<S> {
     bytes_sent: u64,
     /// When the last happening was handed out.
     left_at: Option<Instant>,
+    /// When an empty read buffer that has grown is given back.
+    shrink_at: Option<Instant>,
 }
 
 impl<S> std::fmt::Debug for Link<S> {
@@ -141,6 +146,7 @@ impl<S: ByteStream> Link<S> {
             bytes_received: 0,
             bytes_sent: 0,
             left_at: None,
+            shrink_at: None,
         }
     }
 
@@ -185,11 +191,26 @@ impl<S: ByteStream> Link<S> {
                 return Ok(happening);
             }
             if self.upper.wants_close() {
-                return Err(Ending::Closed);
+                return Err(if self.upper.has_expired() {
+                    Ending::Idle
+                } else {
+                    Ending::Closed
+                });
             }
-            match self.step(true, until).await? {
+            let is_idle = self.inbox.is_empty() && self.inbox.capacity() > COMMAND_READ_BYTES;
+            self.shrink_at = is_idle
+                .then(|| Instant::now().checked_add(SHRINK_AFTER))
+                .flatten();
+            match self
+                .step(true, [until, self.shrink_at].into_iter().flatten().min())
+                .await?
+            {
                 Step::Read => until = Instant::now().checked_add(patience),
                 Step::Moved => {}
+                Step::Late if self.shrink_at.is_some_and(|at| at <= Instant::now()) => {
+                    self.inbox = BytesMut::new();
+                    self.shrink_at = None;
+                }
                 Step::Late => return Err(self.give_up(Ending::Idle)),
             }
         }

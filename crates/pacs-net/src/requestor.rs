@@ -110,6 +110,7 @@ pub struct Requestor<S = Box<dyn ByteStream>> {
     link: Link<S>,
     negotiated: Arc<Negotiated>,
     request: Arc<AssociateRequest>,
+    calling_ae_title: AeTitle,
     called_ae_title: AeTitle,
     message_id: u16,
 }

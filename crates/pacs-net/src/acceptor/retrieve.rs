@@ -17,7 +17,6 @@ use crate::sop_class::ServiceClass;
 use crate::status::{RetrieveStatus, StatusClass};
 use delivery::Delivery;
 use pacs_core::{AeTitle, SopInstanceUid};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tally::{SubOutcome, Tally};
@@ -39,16 +38,17 @@ impl<S: ByteStream> Session<S> {
         command: &CommandSet,
     ) -> Result<Outcome, Ending> {
         let gathered = self.link.gather_identifier(command).await?;
-        let begun = async {
-            let ServiceClass::Get(_) = context.service else {
-                return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
-            };
-            let (provider, request) = self.retrieve_request(context, command, gathered)?;
-            provider.get(&self.peer, request).await
-        };
-        let (status, tally) = match begun.await {
-            Ok(mut found) => self.run_get(context, command, found.as_mut()).await?,
+        let (status, tally) = match self.retrieve_request(context, command, gathered) {
             Err(status) => (status, Tally::default()),
+            Ok((provider, request)) => {
+                let peer = self.peer.clone();
+                let found = provider.get(&peer, request);
+                match self.unless_cancelled(command, found).await? {
+                    None => (RetrieveStatus::CANCEL, Tally::default()),
+                    Some(Err(status)) => (status, Tally::default()),
+                    Some(Ok(mut found)) => self.run_get(context, command, found.as_mut()).await?,
+                }
+            }
         };
         self.end_retrieval(context, command, &status, &tally).await
     }
@@ -59,22 +59,24 @@ impl<S: ByteStream> Session<S> {
         command: &CommandSet,
     ) -> Result<Outcome, Ending> {
         let gathered = self.link.gather_identifier(command).await?;
-        let begun = async {
-            let ServiceClass::Move(_) = context.service else {
-                return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
-            };
-            let (provider, request) = self.retrieve_request(context, command, gathered)?;
-            let destination = command.move_destination.as_deref().unwrap_or_default();
-            let destination = AeTitle::parse(destination)
-                .map_err(|_not_a_title| RetrieveStatus::MOVE_DESTINATION_UNKNOWN)?;
-            provider.move_to(&self.peer, request, &destination).await
-        };
-        let (status, tally) = match begun.await {
-            Ok((destination, mut found)) => {
-                self.run_move(context, command, destination, found.as_mut())
-                    .await?
-            }
+        let named = command.move_destination.as_deref().unwrap_or_default();
+        let named =
+            AeTitle::parse(named).map_err(|_not_a_title| RetrieveStatus::MOVE_DESTINATION_UNKNOWN);
+        let request = self.retrieve_request(context, command, gathered);
+        let (status, tally) = match request.and_then(|request| Ok((request, named?))) {
             Err(status) => (status, Tally::default()),
+            Ok(((provider, request), named)) => {
+                let peer = self.peer.clone();
+                let found = provider.move_to(&peer, request, &named);
+                match self.unless_cancelled(command, found).await? {
+                    None => (RetrieveStatus::CANCEL, Tally::default()),
+                    Some(Err(status)) => (status, Tally::default()),
+                    Some(Ok((destination, mut found))) => {
+                        self.run_move(context, command, destination, found.as_mut())
+                            .await?
+                    }
+                }
+            }
         };
         self.end_retrieval(context, command, &status, &tally).await
     }
@@ -85,8 +87,10 @@ impl<S: ByteStream> Session<S> {
         command: &CommandSet,
         gathered: Gathered,
     ) -> Result<(Arc<dyn RetrieveScp>, RetrieveRequest), RetrieveStatus> {
-        let (ServiceClass::Get(model) | ServiceClass::Move(model)) = context.service else {
-            return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
+        let model = match (context.service, command.command_field) {
+            (ServiceClass::Get(model), command_field::C_GET_RQ)
+            | (ServiceClass::Move(model), command_field::C_MOVE_RQ) => model,
+            _ => return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED),
         };
         let Some(provider) = self.shared.retrieve.as_ref().map(Arc::clone) else {
             return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
@@ -223,7 +227,8 @@ impl<S: ByteStream> Session<S> {
             command.message_id.unwrap_or_default(),
         );
         let shared = Arc::clone(&self.shared);
-        let mut delivery = Delivery::new(&shared, destination, found.kinds(), originator);
+        let priority = Priority::from_code(command.priority.unwrap_or_default());
+        let mut delivery = Delivery::new(&shared, destination, found.kinds(), originator, priority);
         let mut upcoming = prepare_next(found).await;
         let status = loop {
             let Some(prepared) = upcoming.take() else {
@@ -250,24 +255,6 @@ impl<S: ByteStream> Session<S> {
         Ok((status, tally))
     }
 
-    /// Does `work` while watching for C-CANCEL of `command`; an association that ends ends the work too.
-    async fn watch<T>(
-        &mut self,
-        command: &CommandSet,
-        work: impl Future<Output = T>,
-    ) -> Result<Watched<T>, Ending> {
-        let mut work = pin!(work);
-        let mut is_cancelled = false;
-        loop {
-            let happening = tokio::select! {
-                biased;
-                output = &mut work => return Ok(Watched { output, is_cancelled }),
-                happening = self.link.next(Duration::MAX) => happening?,
-            };
-            is_cancelled |= self.cancels(happening, command)?;
-        }
-    }
-
     /// Sends the final response, with the counters and what has failed.
     async fn end_retrieval(
         &mut self,
@@ -292,11 +279,6 @@ impl<S: ByteStream> Session<S> {
             failed_count: tally.failed(),
         })
     }
-}
-
-struct Watched<T> {
-    output: T,
-    is_cancelled: bool,
 }
 
 /// Says when the next pending response is due.

@@ -189,10 +189,11 @@ impl<S: ByteStream> Session<S> {
             let patience = self.link.limits().idle_duration_max;
             let happening = tokio::select! {
                 biased;
-                happening = self.link.next(patience) => happening,
+                // Between operations, even if the peer is quick with the next one.
                 () = reached(phase, Phase::Draining) => {
                     return self.link.give_up(Ending::GivenUp);
                 }
+                happening = self.link.next(patience) => happening,
             };
             let result = match happening {
                 Ok(Happening::Message(dimse::Event::Command {

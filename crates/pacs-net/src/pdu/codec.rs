@@ -81,7 +81,8 @@ fn rejection(result: u8, source: u8, reason: u8) -> Rejection {
 }
 
 fn unpadded(text: &str) -> String {
-    text.trim_matches(['\0', ' ']).to_owned()
+    let is_padding = |c: char| c == '\0' || c.is_whitespace();
+    text.trim_matches(is_padding).to_owned()
 }
 
 fn request(rq: ul::AssociationRQ) -> AssociateRequest {

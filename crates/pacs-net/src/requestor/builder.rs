@@ -156,6 +156,7 @@ impl RequestorBuilder {
                 link,
                 negotiated,
                 request: Arc::new(request),
+                calling_ae_title: self.calling.clone(),
                 called_ae_title: self.called.clone(),
                 message_id: 0,
             }),

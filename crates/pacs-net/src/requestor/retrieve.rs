@@ -71,7 +71,7 @@ impl<S: ByteStream> Requestor<S> {
     ) -> Result<Retrieval<'_, S>, RequestorError> {
         let peer = Peer {
             calling_ae_title: self.called_ae_title.clone(),
-            called_ae_title: self.called_ae_title.clone(),
+            called_ae_title: self.calling_ae_title.clone(),
             address: ([0, 0, 0, 0], 0).into(),
             implementation_class_uid: self.negotiated.implementation_class_uid.clone(),
             implementation_version_name: self.negotiated.implementation_version_name.clone(),
@@ -182,7 +182,8 @@ impl<S: ByteStream> Retrieval<'_, S> {
         else {
             return Err(link.unexpected(command).into());
         };
-        let takes_it = context.service == ServiceClass::Storage && context.requestor_roles.scp;
+        // Some providers send without having answered the role selection: we asked for it.
+        let takes_it = context.service == ServiceClass::Storage;
         let storage = Some(&**storage).filter(|_| takes_it);
         let status = receive(link, storage, peer, context, command).await?;
         Ok(Step::Received(status.code()))

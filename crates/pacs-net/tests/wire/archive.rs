@@ -108,6 +108,9 @@ impl QueryScp for Query {
         if request.identifier.is_empty() {
             return Err(FindStatus::IDENTIFIER_MISMATCH.with_comment("empty identifier"));
         }
+        if request.identifier == "wait" {
+            std::future::pending::<()>().await;
+        }
         Ok(Box::new(Found {
             left: self.0.matches.lock().unwrap().clone().into_iter(),
             endless: self.0.endless.load(std::sync::atomic::Ordering::SeqCst),

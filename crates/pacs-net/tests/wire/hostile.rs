@@ -198,7 +198,7 @@ async fn a_silent_connection_is_closed_after_artim() {
 
     assert_eq!(began.elapsed().as_secs(), 10);
     let told = raw.told.recv().await.unwrap();
-    assert_eq!(told, "nobody ended: peer closed the connection");
+    assert_eq!(told, "nobody ended: peer was silent for too long");
 }
 
 #[tokio::test(start_paused = true)]

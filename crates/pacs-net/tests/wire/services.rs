@@ -222,6 +222,19 @@ async fn a_query_can_be_cancelled_while_its_source_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_query_can_be_cancelled_before_it_has_begun_to_answer() {
+    let (_, mut requestor) = over_pipe(asking()).await;
+
+    let key = Bytes::from_static(b"wait");
+    let mut find = requestor.find(STUDY_ROOT_FIND, key).await.unwrap();
+    find.cancel().await.unwrap();
+    assert_eq!(find.next().await.unwrap(), None);
+
+    assert_eq!(find.final_status(), Some(0xfe00));
+    requestor.echo().await.unwrap();
+}
+
+#[tokio::test]
 async fn instances_come_back_over_the_same_association() {
     let (archive, mut requestor) = over_pipe(asking()).await;
     let sent: Vec<Stored> = (0..20)

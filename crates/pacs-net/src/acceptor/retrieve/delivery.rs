@@ -23,6 +23,7 @@ pub(super) struct Delivery<'a> {
     destination: Destination,
     kinds: Vec<Kind>,
     originator: (AeTitle, u16),
+    priority: Priority,
     open: Option<(Requestor, Vec<Kind>)>,
     failed_attempts: u32,
     last_error: String,
@@ -34,6 +35,7 @@ impl<'a> Delivery<'a> {
         destination: Destination,
         mut kinds: Vec<Kind>,
         originator: (AeTitle, u16),
+        priority: Priority,
     ) -> Self {
         kinds.sort();
         kinds.dedup();
@@ -42,6 +44,7 @@ impl<'a> Delivery<'a> {
             destination,
             kinds,
             originator,
+            priority,
             open: None,
             failed_attempts: 0,
             last_error: String::new(),
@@ -53,15 +56,15 @@ impl<'a> Delivery<'a> {
         let instance = &prepared.instance;
         let kind = (instance.sop_class.clone(), instance.transfer_syntax.clone());
         let transfer_syntax = instance.transfer_syntax.clone();
+        let priority = self.priority;
         let requestor = match self.associate(&kind).await {
             Ok(requestor) => requestor,
             Err(reason) => return SubOutcome::Failed { reason },
         };
         let (title, message_id) = (&requestor.1.0, requestor.1.1);
-        let storing =
-            requestor
-                .0
-                .store_prepared(prepared, Priority::Medium, Some((title, message_id)));
+        let storing = requestor
+            .0
+            .store_prepared(prepared, priority, Some((title, message_id)));
         match storing.await {
             Ok(response) => SubOutcome::of(response.status, response.comment),
             Err(RequestorError::Status { code, comment }) => SubOutcome::of(code, comment),
