@@ -61,7 +61,7 @@ impl Access {
             return Err(Refusal::CalledTitle);
         }
         match self.remote_aes.get(calling) {
-            Some(ae) if ae.address.ip() == address.to_canonical() => Ok(()),
+            Some(ae) if ae.sources.contains(&address.to_canonical()) => Ok(()),
             None if self.open_loopback => Ok(()),
             _ => Err(Refusal::CallingTitle),
         }
@@ -82,7 +82,9 @@ impl Policy for Access {
     fn permits(&self, caller: &Caller, action: Action) -> bool {
         match caller {
             Caller::Device { ae_title, address } => match self.remote_aes.get(ae_title) {
-                Some(ae) => ae.address.ip() == address.to_canonical() && ae.allow.contains(&action),
+                Some(ae) => {
+                    ae.sources.contains(&address.to_canonical()) && ae.allow.contains(&action)
+                }
                 None => self.open_loopback && LOOPBACK_ACTIONS.contains(&action),
             },
             // The server has no tasks of its own yet, and knows no other kind of caller.

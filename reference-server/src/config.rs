@@ -6,8 +6,9 @@ use clap::Parser;
 use pacs_core::{Action, AeTitle};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What may be said on the command line of `pacs-server`; everything can stand in the environment too.
 #[derive(Debug, Clone, Default, Parser)]
@@ -29,8 +30,9 @@ pub struct Options {
     #[arg(long, value_name = "AE", env = "PACS_AE_TITLE")]
     pub ae_title: Option<String>,
     /// Allow DICOM without TLS on an address that is not loopback
-    #[arg(long, env = "PACS_INSECURE_DICOM")]
-    pub insecure_dicom: bool,
+    #[arg(long, value_name = "BOOL", env = "PACS_INSECURE_DICOM", num_args = 0..=1,
+          default_missing_value = "true")]
+    pub insecure_dicom: Option<bool>,
 }
 
 /// The TOML file. Unknown keys are refused, so that a misspelt right is not silently absent.
@@ -50,6 +52,7 @@ struct DicomSection {
     address: Option<String>,
     ae_title: Option<String>,
     insecure: Option<bool>,
+    idle_seconds: Option<u64>,
     #[serde(default)]
     ae: Vec<AeSection>,
 }
@@ -77,8 +80,10 @@ struct AeSection {
 pub struct RemoteAe {
     /// Its title.
     pub title: AeTitle,
-    /// Where it listens, resolved once at start; its associations must come from the same IP address.
+    /// Where it listens, resolved once at start.
     pub address: SocketAddr,
+    /// The IP addresses that its associations may come from: all that its host name stands for.
+    pub sources: BTreeSet<IpAddr>,
     /// What it may ask.
     pub allow: BTreeSet<Action>,
     /// Titles it may name as C-MOVE destination.
@@ -100,6 +105,8 @@ pub struct Config {
     pub insecure_dicom: bool,
     /// `/metrics` answers clients that are not on loopback.
     pub metrics_off_loopback: bool,
+    /// Silence after which an association is aborted.
+    pub idle_duration_max: Duration,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -147,7 +154,10 @@ impl Config {
                 .unwrap_or("PACS"),
             &mut faults,
         );
-        let insecure_dicom = options.insecure_dicom || file.dicom.insecure.unwrap_or(false);
+        let insecure_dicom = options
+            .insecure_dicom
+            .or(file.dicom.insecure)
+            .unwrap_or(false);
         if let Some(dicom) = dicom
             && !dicom.ip().is_loopback()
             && !insecure_dicom
@@ -156,6 +166,10 @@ impl Config {
                 "dicom.address: {dicom} is not loopback, and DICOM without TLS there needs \
                  dicom.insecure = true (or --insecure-dicom)"
             ));
+        }
+        let idle_seconds = file.dicom.idle_seconds.unwrap_or(60);
+        if !(1..=86_400).contains(&idle_seconds) {
+            faults.push("dicom.idle_seconds: not between 1 and 86400".to_owned());
         }
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let (Some(dicom), Some(http), Some(ae_title), true) =
@@ -173,6 +187,7 @@ impl Config {
             http,
             ae_title,
             insecure_dicom,
+            idle_duration_max: Duration::from_secs(idle_seconds),
             metrics_off_loopback: file.http.metrics_off_loopback.unwrap_or(false),
             remote_aes,
         })
@@ -197,17 +212,23 @@ fn read_file(options: &Options) -> Result<File, ConfigError> {
 }
 
 fn address(key: &str, text: &str, faults: &mut Vec<String>) -> Option<SocketAddr> {
-    match text.to_socket_addrs().map(|mut found| found.next()) {
-        Ok(Some(address)) => Some(address),
-        Ok(None) => {
-            faults.push(format!("{key}: {text:?} has no address"));
-            None
-        }
+    addresses(key, text, faults).first().copied()
+}
+
+/// All addresses that `text` stands for, IPv4 ones in their own form; none, and a fault, if there is none.
+fn addresses(key: &str, text: &str, faults: &mut Vec<String>) -> Vec<SocketAddr> {
+    let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+    let found: Vec<SocketAddr> = match text.to_socket_addrs() {
+        Ok(found) => found.map(canonical).collect(),
         Err(e) => {
             faults.push(format!("{key}: {text:?} is not HOST:PORT: {e}"));
-            None
+            return Vec::new();
         }
+    };
+    if found.is_empty() {
+        faults.push(format!("{key}: {text:?} has no address"));
     }
+    found
 }
 
 fn title(key: &str, text: &str, faults: &mut Vec<String>) -> Option<AeTitle> {
@@ -221,7 +242,8 @@ fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTi
     for (at, section) in sections.iter().enumerate() {
         let key = format!("dicom.ae[{at}]");
         let title_of_it = title(&format!("{key}.title"), &section.title, faults);
-        let address_of_it = address(&format!("{key}.address"), &section.address, faults);
+        let addresses_of_it = addresses(&format!("{key}.address"), &section.address, faults);
+        let address_of_it = addresses_of_it.first().copied();
         if address_of_it.is_some_and(|a| a.port() == 0) {
             faults.push(format!("{key}.address: port 0 is nowhere"));
         }
@@ -237,6 +259,7 @@ fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTi
         let ae = RemoteAe {
             title: title.clone(),
             address,
+            sources: addresses_of_it.iter().map(SocketAddr::ip).collect(),
             allow,
             move_to,
         };

@@ -1,16 +1,26 @@
 //! The HTTP side: is the server alive, is it ready, what has it counted.
 
+use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_DURATION_MAX};
 use crate::metrics::Metrics;
-use axum::Json;
-use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Pause after the operating system has no socket for us.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the pages show.
 #[derive(Debug)]
@@ -32,6 +42,41 @@ pub fn router(health: Arc<Health>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(health)
+}
+
+/// Serves `routes` until the task is dropped. Connections, and the wait for a request's head, are bounded.
+pub async fn serve(listener: TcpListener, routes: Router) {
+    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_ended) = connections.join_next() => continue,
+        };
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(kind = ?error.kind(), "HTTP connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let routes = routes.clone().layer(Extension(ConnectInfo(client)));
+        connections.spawn(async move {
+            let _place = place;
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HTTP_HEAD_DURATION_MAX)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+            if let Err(error) = served.await {
+                tracing::debug!(%client, %error, "HTTP connection ended");
+            }
+        });
+    }
 }
 
 async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {

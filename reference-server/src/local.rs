@@ -1,8 +1,9 @@
 //! The archive in a directory of this machine.
 
+use crate::limits::RESULTS_MAX;
 use pacs_store::disk::OsDisk;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::{Archive, ArchiveOptions, DataDirectory, FailPoints, OpenError};
+use pacs_store::{Archive, ArchiveOptions, DataDirectory, FailPoints, OpenError, StoreLimits};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,10 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
     let directory = DataDirectory::open(Arc::new(disk))?;
     let index = Arc::new(RedbIndex::open(&directory, &RedbOptions::default())?);
     let options = ArchiveOptions {
+        limits: StoreLimits {
+            results_count_max: RESULTS_MAX,
+            ..StoreLimits::default()
+        },
         fail_points: fail_points(),
         ..ArchiveOptions::new(directory, index)
     };

@@ -12,4 +12,12 @@ pub fn start() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+    // A panic's message may quote what it stumbled over; its place is enough to find it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(place, "a task panicked; its association or request is lost");
+    }));
 }

@@ -4,11 +4,12 @@ use crate::access::Access;
 use crate::admission::Watcher;
 use crate::config::Config;
 use crate::http::{self, Health};
-use crate::limits::DRAIN_MAX;
+use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DESCRIPTORS_RESERVED, DRAIN_MAX};
 use crate::metrics::Metrics;
 use crate::scp::Services;
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::{Archive, OpenError};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,12 @@ pub enum StartError {
         directory: String,
         /// Why.
         source: OpenError,
+    },
+    /// The system lets this process have too few files and connections.
+    #[error("at most {descriptors} file descriptors are allowed (ulimit -n), 640 are needed")]
+    Descriptors {
+        /// How many.
+        descriptors: usize,
     },
     /// A listener could not be opened.
     #[error("{protocol} cannot listen on {address}")]
@@ -45,6 +52,8 @@ pub enum StartError {
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
+    /// A part of the server ended that must not.
+    Broken,
     /// The disk or the index failed; the process has to end, and the next one recovers.
     StoreFailed,
     /// It was asked to stop, and has drained.
@@ -111,25 +120,22 @@ impl Server {
     /// Serves until `stop` resolves or the store fails, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Outcome {
         let (stopping, stopped) = watch::channel(false);
-        let dicom = tokio::spawn({
-            let (acceptor, stopped) = (self.acceptor, stopped.clone());
+        let mut dicom = tokio::spawn({
+            let acceptor = self.acceptor;
             async move { acceptor.serve(self.dicom, until(stopped)).await }
         });
-        let pages = http::router(Arc::clone(&self.health))
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let http = tokio::spawn(async move {
-            axum::serve(self.http, pages)
-                .with_graceful_shutdown(until(stopped))
-                .await
-        });
+        let pages = http::router(Arc::clone(&self.health));
+        let http = tokio::spawn(http::serve(self.http, pages));
         self.health.ready.store(true, Ordering::Release);
         let outcome = tokio::select! {
             () = stop => Outcome::Stopped,
             () = self.archive.failed() => Outcome::StoreFailed,
+            // It ends by itself only when it panicked: then nobody can associate any more.
+            _ended = &mut dicom => Outcome::Broken,
         };
         self.health.ready.store(false, Ordering::Release);
         stopping.send_replace(true);
-        if outcome == Outcome::StoreFailed {
+        if outcome != Outcome::Stopped {
             // Nothing that is still under way can be answered truthfully any more.
             return outcome;
         }
@@ -162,7 +168,9 @@ fn acceptor(
         config.ae_title.clone(),
     ));
     let limits = NetLimits {
+        connections_max: connections_max()?,
         drain_duration_max: DRAIN_MAX,
+        idle_duration_max: config.idle_duration_max,
         ..NetLimits::default()
     };
     Acceptor::builder(config.ae_title.clone())
@@ -175,6 +183,22 @@ fn acceptor(
         .limits(limits)
         .build()
         .map_err(|error| StartError::Assembly(Box::new(error)))
+}
+
+/// How many DICOM connections there are descriptors for, once this process may have as many as the system lets
+/// it: each connection takes one, and a C-MOVE takes two.
+fn connections_max() -> Result<usize, StartError> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where the system refuses, what there is has to do.
+    setrlimit(Resource::Nofile, limit).ok();
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let connections = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    if connections < CONNECTIONS_MIN {
+        return Err(StartError::Descriptors { descriptors });
+    }
+    Ok(connections.min(CONNECTIONS_MAX))
 }
 
 async fn listen(protocol: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

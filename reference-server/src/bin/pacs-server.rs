@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     };
     match serve(&config) {
         Ok(Outcome::Stopped) => ExitCode::SUCCESS,
+        Ok(Outcome::Broken) => {
+            tracing::error!("a part of the server ended; restart");
+            ExitCode::FAILURE
+        }
         Ok(Outcome::StoreFailed) => {
             tracing::error!("the store failed; restart to recover, nothing acknowledged is lost");
             ExitCode::from(EXIT_STORE_FAILED)
@@ -48,7 +52,16 @@ fn serve(config: &Config) -> anyhow::Result<Outcome> {
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let server = Server::start(config).await?;
+        let mut stop = std::pin::pin!(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        let server = tokio::select! {
+            server = Server::start(config) => server?,
+            () = &mut stop => return Ok(Outcome::Stopped),
+        };
         let (dicom, http) = server.addresses()?;
         if config.is_insecure() {
             tracing::warn!(%dicom, "DICOM without TLS is offered beyond this machine");
@@ -56,10 +69,7 @@ fn serve(config: &Config) -> anyhow::Result<Outcome> {
         let mut out = std::io::stdout();
         writeln!(out, "ready dicom={dicom} http={http}").and_then(|()| out.flush())?;
         let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            stop.await;
             tracing::info!("draining");
         };
         anyhow::Ok(server.run(stop).await)

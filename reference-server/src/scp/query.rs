@@ -4,7 +4,8 @@ use super::Services;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use pacs_core::access::Find;
-use pacs_core::encode::write_data_set_into;
+use pacs_core::attributes::Attribute;
+use pacs_core::encode::{EncodeError, write_data_set, write_data_set_into};
 use pacs_core::limits::QueryLimits;
 use pacs_core::tag::{Vr, tags};
 use pacs_core::{AeTitle, Attributes, Query, QueryError, TransferSyntaxUid, Value};
@@ -73,6 +74,19 @@ struct Found {
     buffer: Vec<u8>,
 }
 
+impl Found {
+    fn write(&mut self, answer: &Attributes) -> Result<(), EncodeError> {
+        self.buffer.clear();
+        write_data_set_into(&mut self.buffer, answer, &self.transfer_syntax)
+    }
+}
+
+fn is_writable(attribute: &Attribute, transfer_syntax: &TransferSyntaxUid) -> bool {
+    let mut alone = Attributes::new();
+    alone.insert(attribute.tag, attribute.vr, attribute.value.clone());
+    write_data_set(&alone, transfer_syntax).is_ok()
+}
+
 #[async_trait]
 impl Matches for Found {
     async fn next(&mut self) -> Result<Option<Bytes>, FindStatus> {
@@ -81,11 +95,13 @@ impl Matches for Found {
         };
         let mut answer = self.blank.clone();
         answer.extend(&found.attributes);
-        self.buffer.clear();
-        write_data_set_into(&mut self.buffer, &answer, &self.transfer_syntax).map_err(|error| {
-            tracing::error!(%error, "a match cannot be written");
-            FindStatus::UNABLE_TO_PROCESS
-        })?;
+        if let Err(error) = self.write(&answer) {
+            // What one instance says must not hide all the others from whoever asks.
+            tracing::warn!(%error, "an attribute of a match cannot be written and is left out");
+            answer.retain(|attribute| is_writable(attribute, &self.transfer_syntax));
+            self.write(&answer)
+                .map_err(|_error| FindStatus::UNABLE_TO_PROCESS)?;
+        }
         Ok(Some(BytesMut::from(self.buffer.as_slice()).freeze()))
     }
 

@@ -46,6 +46,7 @@ impl Failure {
             Self::Peer(
                 RequestorError::Status { .. } | RequestorError::NoPresentationContext { .. },
             )
+            | Self::Peer(RequestorError::Source(_))
             | Self::Archive(_)
             | Self::File { .. }
             | Self::Partly(_) => ExitCode::from(1),
@@ -63,6 +64,10 @@ fn layer(error: &RequestorError) -> String {
         } => {
             format!("TCP: time-out waiting for {waiting_for}")
         }
+        RequestorError::TimedOut { waiting_for } if waiting_for.contains("association") => {
+            format!("association: {error}")
+        }
+        RequestorError::Source(_) => error.to_string(),
         RequestorError::Rejected(rejection) => format!("association: {rejection}"),
         RequestorError::Aborted(_) | RequestorError::Closed | RequestorError::Fault(_) => {
             format!("association: {error}")
@@ -71,10 +76,7 @@ fn layer(error: &RequestorError) -> String {
             format!("presentation context: {error}")
         }
         RequestorError::Status { .. } => error.to_string(),
-        RequestorError::Misuse(_)
-        | RequestorError::Source(_)
-        | RequestorError::TimedOut { .. }
-        | _ => {
+        RequestorError::Misuse(_) | RequestorError::TimedOut { .. } | _ => {
             format!("DIMSE: {error}")
         }
     }

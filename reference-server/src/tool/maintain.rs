@@ -56,8 +56,8 @@ fn allowed(task: &'static str) -> Result<Permit<Maintain>, Failure> {
 
 /// A folder that is no archive is not made one.
 async fn open(local: &Local) -> Result<Archive, Failure> {
-    if !local.data.is_dir() {
-        return Err(Failure::file(&local.data, "no such archive"));
+    if !local.data.join("FORMAT").is_file() {
+        return Err(Failure::file(&local.data, "no archive is here"));
     }
     crate::local::open(&local.data).await.map_err(|error| {
         let is_running = matches!(error, OpenError::Locked);

@@ -24,6 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Contexts of one association that are left for storage.
 const STORAGE_CONTEXTS_MAX: usize = 126;
 
+/// Files of one instance in one folder.
+const NAMES_MAX: u32 = 1_000;
+
 /// Classes that are proposed where the peer does not say which it has: the common ones.
 const COMMON_CLASSES: [&str; 18] = [
     "1.2.840.10008.5.1.4.1.1.2",
@@ -219,27 +222,36 @@ impl StorageScp for Folder {
         _peer: &Peer,
         request: &StoreRequest,
     ) -> Result<Box<dyn StoreSink>, StoreStatus> {
-        let uid = request.sop_instance.uid();
-        let name = if uid.is_conformant() {
-            format!("{uid}.dcm")
-        } else {
-            format!("instance-{}.dcm", self.next.fetch_add(1, Ordering::Relaxed))
-        };
-        let part = self.path.join(format!("{name}.part"));
         let meta = file_meta(
             &request.sop_class,
             &request.sop_instance,
             &request.transfer_syntax,
         );
-        let file = File::create(&part).and_then(|mut file| file.write_all(&meta).map(|()| file));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let part = self
+            .path
+            .join(format!(".{}-{number}.part", std::process::id()));
+        let file = File::create_new(&part).and_then(|mut f| f.write_all(&meta).map(|()| f));
         match file {
             Ok(file) => Ok(Box::new(Part {
                 file,
-                path: self.path.join(name),
+                path: self.name(request, number),
                 part,
             })),
             Err(error) => Err(cannot_write(&part, &error)),
         }
+    }
+}
+
+impl Folder {
+    /// A name that is made of nothing but digits and dots of the peer's.
+    fn name(&self, request: &StoreRequest, number: u64) -> PathBuf {
+        let uid = request.sop_instance.uid();
+        self.path.join(if uid.is_conformant() {
+            format!("{uid}.dcm")
+        } else {
+            format!("instance-{number}.dcm")
+        })
     }
 }
 
@@ -259,20 +271,36 @@ impl StoreSink for Part {
     }
 
     async fn end(self: Box<Self>) -> StoreStatus {
-        match self
-            .file
-            .sync_data()
-            .and_then(|()| fs::rename(&self.part, &self.path))
-        {
+        match self.file.sync_data().and_then(|()| self.give_name()) {
             Ok(()) => StoreStatus::SUCCESS,
             Err(error) => cannot_write(&self.path, &error),
         }
     }
 }
 
+impl Part {
+    /// Gives the file its name, or the next that is free: nothing that is there is replaced.
+    fn give_name(&self) -> std::io::Result<()> {
+        let name = self.path.display().to_string();
+        let stem = name.strip_suffix(".dcm").unwrap_or(&name);
+        for number in 1..=NAMES_MAX {
+            let path = if number == 1 {
+                self.path.clone()
+            } else {
+                PathBuf::from(format!("{stem}-{number}.dcm"))
+            };
+            match fs::hard_link(&self.part, path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                done => return done,
+            }
+        }
+        Err(std::io::ErrorKind::AlreadyExists.into())
+    }
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
-        // Gone already where the instance came whole.
+        // Its other name, if it came whole, stays.
         fs::remove_file(&self.part).ok();
     }
 }

@@ -9,6 +9,7 @@ use pacs_core::limits::ScanLimits;
 use pacs_core::scan::file::{self, FileForm};
 use pacs_core::scan::{HeadReader, HeadState};
 use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
+use pacs_net::requestor::{RequestorError, StoreResponse};
 use pacs_net::service::{DataSetSource, OutgoingInstance, SourceError, SubOperations};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,62 +34,89 @@ struct Sendable {
     length_bytes: u64,
 }
 
+/// What became of the files.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    stored_count: usize,
+    failed_count: usize,
+}
+
 pub(super) async fn store(connection: &Connection, paths: &[PathBuf]) -> Result<(), Failure> {
+    let mut tally = Tally::default();
     let mut files = Vec::new();
     for path in paths {
-        gather(path, 0, &mut files)?;
+        gather(path, 0, &mut files, &mut tally);
     }
-    let mut failed_count = 0_usize;
     let mut sendable = Vec::new();
     for path in files {
         match inspect(&path) {
             Ok(file) => sendable.push(file),
-            Err(failure) => {
-                failed_count += 1;
-                warn(&failure.to_string());
-            }
+            Err(failure) => tally.fail(&failure),
         }
     }
-    let mut stored_count = 0_usize;
+    let all_count = tally.failed_count + sendable.len();
+    let mut sent = Ok(());
     for (kinds, files) in associations(sendable) {
-        let (stored, failed) = send(connection, &kinds, files).await?;
-        stored_count += stored;
-        failed_count += failed;
+        sent = send(connection, &kinds, files, &mut tally).await;
+        if sent.is_err() {
+            break;
+        }
     }
-    out(&format!("{stored_count} stored, {failed_count} failed"));
-    if failed_count == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Partly(format!(
-            "{failed_count} files were not stored"
-        )))
+    // What an association that was lost did not come to.
+    tally.failed_count = all_count - tally.stored_count;
+    out(&format!(
+        "{} stored, {} failed",
+        tally.stored_count, tally.failed_count
+    ));
+    sent?;
+    if tally.failed_count == 0 {
+        return Ok(());
+    }
+    Err(Failure::Partly(format!(
+        "{} files were not stored",
+        tally.failed_count
+    )))
+}
+
+impl Tally {
+    fn fail(&mut self, failure: &Failure) {
+        self.failed_count += 1;
+        warn(&failure.to_string());
     }
 }
 
-/// All files at or below `path`, in order of their names; links are not followed.
-fn gather(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let fail = |error| Failure::file(path, error);
+/// All files at or below `path`, in order of their names; links are not followed. What cannot be read is told
+/// and counted.
+fn gather(path: &Path, depth: usize, files: &mut Vec<PathBuf>, tally: &mut Tally) {
     let meta = if depth == 0 {
         path.metadata()
     } else {
         path.symlink_metadata()
-    }
-    .map_err(fail)?;
+    };
+    let meta = match meta {
+        Ok(meta) => meta,
+        Err(error) => return tally.fail(&Failure::file(path, error)),
+    };
     if meta.is_file() {
         files.push(path.to_owned());
-    } else if meta.is_dir() {
-        if depth >= DEPTH_MAX {
-            return Err(Failure::file(path, "folders are nested too deeply"));
-        }
-        let mut names: Vec<PathBuf> = std::fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .map_err(fail)?;
-        names.sort();
-        for name in names {
-            gather(&name, depth + 1, files)?;
-        }
     }
-    Ok(())
+    if !meta.is_dir() {
+        return;
+    }
+    if depth >= DEPTH_MAX {
+        return tally.fail(&Failure::file(path, "folders are nested too deeply"));
+    }
+    let names: std::io::Result<Vec<PathBuf>> = std::fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    match names {
+        Ok(mut names) => {
+            names.sort();
+            for name in names {
+                gather(&name, depth + 1, files, tally);
+            }
+        }
+        Err(error) => tally.fail(&Failure::file(path, error)),
+    }
 }
 
 /// Reads the head of a file: what it is, and where its data set stands.
@@ -157,7 +185,8 @@ async fn send(
     connection: &Connection,
     kinds: &[Kind],
     files: Vec<Sendable>,
-) -> Result<(usize, usize), Failure> {
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     let mut builder = connection.builder();
     for (class, transfer_syntax) in kinds {
         builder = builder.context(class.as_str(), &[transfer_syntax.as_str()]);
@@ -169,30 +198,25 @@ async fn send(
         kinds: kinds.to_vec(),
         rest: files.into_iter(),
     };
-    let (mut stored_count, mut failed_count) = (0, 0);
-    let sent = association
-        .store_all(&mut source, |_, response| {
-            let path = paths.next().map(PathBuf::as_path).unwrap_or(Path::new(""));
-            match response {
-                Ok(response) if response.is_warning() => {
-                    stored_count += 1;
+    let report = |_: &_, response: &Result<StoreResponse, RequestorError>| {
+        let path = paths.next().map_or(Path::new(""), PathBuf::as_path);
+        match response {
+            Ok(response) => {
+                tally.stored_count += 1;
+                if response.is_warning() {
                     warn(&format!(
                         "file {}: warning {:04X}H",
                         path.display(),
                         response.status
                     ));
                 }
-                Ok(_) => stored_count += 1,
-                Err(error) => {
-                    failed_count += 1;
-                    warn(&format!("file {}: {error}", path.display()));
-                }
             }
-        })
-        .await;
-    sent?;
+            Err(error) => warn(&format!("file {}: {error}", path.display())),
+        }
+    };
+    association.store_all(&mut source, report).await?;
     association.release().await?;
-    Ok((stored_count, failed_count))
+    Ok(())
 }
 
 struct Files {
