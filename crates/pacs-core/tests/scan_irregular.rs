@@ -301,6 +301,22 @@ fn fragments_that_are_no_pixel_data_are_for_no_other_reader() {
 }
 
 #[test]
+fn a_text_of_undefined_length_is_for_no_other_reader() {
+    for (form, tag) in [
+        (IMPLICIT, tags::PATIENT_NAME),
+        (IMPLICIT, Tag(0x0009, 0x1001)),
+        (EXPLICIT, tags::TEXT_VALUE),
+    ] {
+        let mut bytes = form.header(tag, Vr::UT, UNDEFINED);
+        bytes.extend(form.item(0xE000, 0));
+        bytes.extend(form.item(0xE0DD, 0));
+        let encoding = Encoding::of(&TransferSyntaxUid::parse(form.uid()).unwrap());
+        let given = gate::check(&bytes, encoding, &ScanLimits::default());
+        assert_eq!(given, Err(GateError::Irregular), "{tag}");
+    }
+}
+
+#[test]
 fn a_character_set_holds_in_its_item_and_not_after_it() {
     let cyrillic = b"\xB8\xD2\xD0\xDD\xDE\xD2";
     let item = |nodes: Vec<Node>| nodes;

@@ -32,9 +32,12 @@ pub fn check(data_set: &[u8], encoding: Encoding, limits: &ScanLimits) -> Result
     let implicit = encoding == Encoding::ImplicitLittleEndian;
     for event in scanner.by_ref() {
         let is_understood = match event? {
-            // The items of an UN are in another encoding than what is around them (PS3.5 6.2.2).
+            // The items of an UN are in another encoding than what is around them (PS3.5 6.2.2), and an
+            // undefined length where the dictionary has no sequence is taken for that of a value.
             Event::SequenceBegin(element) => {
-                element.written_vr.is_none() == implicit && element.written_vr != Some(Vr::UN)
+                element.vr == Vr::SQ
+                    && element.written_vr.is_none() == implicit
+                    && element.written_vr != Some(Vr::UN)
             }
             // Others take fragments anywhere else for items.
             Event::FragmentsBegin(element) => {

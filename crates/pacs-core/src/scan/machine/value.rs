@@ -101,7 +101,8 @@ impl Machine {
                 Vr::OB | Vr::OD | Vr::OF | Vr::OL | Vr::OV | Vr::OW
             );
         if !is_fragments {
-            return self.sequence(element, syntax, irregular);
+            let may_have_items = matches!(element.vr, Vr::SQ | Vr::UN);
+            return self.sequence(element, syntax, irregular || !may_have_items);
         }
         self.count()?;
         // Undefined lengths of bytes are for pixel data alone (PS3.5 7.1.1 and A.4).
