@@ -121,6 +121,21 @@ impl Archive {
         start.elapsed()
     }
 
+    /// All instances of a study, as a retrieval asks for them.
+    fn select(&self, study: u32) {
+        let uid = format!("1.2.99.{study}");
+        let query = query(Level::Study, [(tags::STUDY_INSTANCE_UID, single(&uid))]);
+        let mut times = Vec::new();
+        let mut found = 0;
+        for _ in 0..50 {
+            let start = Instant::now();
+            let selected = self.runtime.block_on(self.index.select(&query, 1_000_000));
+            found = selected.unwrap().len();
+            times.push(start.elapsed());
+        }
+        println!("  select {found} instances    {}", spread(&mut times));
+    }
+
     fn file_mib(&self) -> f64 {
         std::fs::metadata(&self.path).unwrap().len() as f64 / 1_048_576.0
     }
@@ -214,6 +229,29 @@ fn questions(archive: &Archive, studies_count: u32) {
     archive.ask("description scan", |_| {
         at_study_level(tags::STUDY_DESCRIPTION, wildcard("nothing*"))
     });
+}
+
+#[test]
+#[ignore = "takes minutes and asserts nothing"]
+fn memory_while_series_come_in() {
+    let before = resident_mib();
+    let mut archive = Archive::new();
+    for group in 0..10_000_u32 {
+        let record = |i: u32| study(group / 60 * 8 + i + 1, group % 60 + 1).record();
+        archive.add((0..8).map(record).collect());
+        if group % 500 == 499 {
+            archive.flush();
+        }
+        if group % 2_000 == 1_999 {
+            println!(
+                "{} instances of {} studies: file {:.0} MiB, resident {:.0} MiB more than at first",
+                (group + 1) * 8,
+                group / 60 * 8 + 8,
+                archive.file_mib(),
+                resident_mib() - before
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What an answer holds, in terms that every backend shares: which keys, how computed ones are written.
+//! What an answer holds, in terms that every backend shares: which keys, how computed ones are
+//! written.
 
 use super::StoredInstance;
 use pacs_core::instance::level_of;
@@ -33,7 +34,8 @@ impl PatientKey {
     }
 }
 
-/// The tags that answers to `query` carry: its keys and the unique keys of its level and those above.
+/// The tags that answers to `query` carry: its keys and the unique keys of its level and those
+/// above.
 pub(crate) fn asked(query: &Query) -> BTreeSet<Tag> {
     let unique = [
         (tags::PATIENT_ID, Level::Patient),

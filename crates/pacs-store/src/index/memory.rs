@@ -1,8 +1,8 @@
 //! The model of an index: everything in one vector, every answer computed from it anew.
 //!
-//! It is what the contract of [`super::Index`] says, in the plainest code that says it; other backends are held
-//! against it. It keeps nothing across a restart and is slow with more than some thousand instances: for
-//! tests and for archives that live as long as their process.
+//! It is what the contract of [`super::Index`] says, in the plainest code that says it; other
+//! backends are held against it. It keeps nothing across a restart and is slow with more than some
+//! thousand instances: for tests and for archives that live as long as their process.
 
 use super::{
     Applied, Change, ChangeKind, ChangeNumber, Digest, DurableContent, Index, IndexError,

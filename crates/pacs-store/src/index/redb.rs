@@ -1,13 +1,14 @@
 //! The embedded index: one redb file.
 //!
-//! Groups are committed without waiting for the disk, for the log gives them again; [`Index::flush`] makes
-//! them durable together with the position in the log up to which they reach. After a crash the file is as of
-//! the last flush, whole, and opens without being read through. It can be deleted while nobody has it open:
-//! the packs fill a new one.
+//! Groups are committed without waiting for the disk, for the log gives them again;
+//! [`Index::flush`] makes them durable together with the position in the log up to which they
+//! reach. After a crash the file is as of the last flush, whole, and opens without being read
+//! through. It can be deleted while nobody has it open: the packs fill a new one.
 //!
-//! Rows are small and few: three for an instance, and those of its study and series once for a group. Names,
-//! IDs, dates and UIDs of studies are found by keys of [`pacs_core::fold`]; what they find is matched by
-//! [`pacs_core::matching`], which alone decides. Format: `docs/on-disk-format.md`.
+//! Rows are small and few: three for an instance, and those of its study and series once for a
+//! group. Names, IDs, dates and UIDs of studies are found by keys of [`pacs_core::fold`]; what they
+//! find is matched by [`pacs_core::matching`], which alone decides. Format:
+//! `docs/on-disk-format.md`.
 
 mod codec;
 mod fault;
@@ -40,8 +41,8 @@ use view::View;
 /// How a [`RedbIndex`] works.
 #[derive(Debug, Clone)]
 pub struct RedbOptions {
-    /// Bytes of pages that are kept in memory. Beyond them pages are read from the system's cache, or the
-    /// disk.
+    /// Bytes of pages that are kept in memory. Beyond them pages are read from the system's cache,
+    /// or the disk.
     pub cache_bytes: usize,
 }
 
@@ -56,8 +57,8 @@ impl Default for RedbOptions {
 /// Its name in the data directory.
 const FILE: &str = "index.redb";
 
-/// Rows that are read without leaving the thread: some two milliseconds. What needs more goes to a thread
-/// that may wait.
+/// Rows that are read without leaving the thread: some two milliseconds. What needs more goes to a
+/// thread that may wait.
 const ROWS_INLINE: u64 = 2_000;
 
 /// Records that are staged without leaving the thread.
@@ -89,12 +90,12 @@ struct Progress {
 }
 
 impl RedbIndex {
-    /// Opens the index of `directory`, or begins it. One at a time: the directory is locked against other
-    /// processes, not against this one.
+    /// Opens the index of `directory`, or begins it. One at a time: the directory is locked against
+    /// other processes, not against this one.
     ///
     /// # Errors
-    /// [`IndexError::Damaged`] where the file is none of this version or cannot be read: delete it and open
-    /// the archive again. [`IndexError::Backend`] where the disk fails.
+    /// [`IndexError::Damaged`] where the file is none of this version or cannot be read: delete it
+    /// and open the archive again. [`IndexError::Backend`] where the disk fails.
     pub fn open(directory: &DataDirectory, options: &RedbOptions) -> Result<Self, IndexError> {
         attempt("open", || {
             let fill = |transaction: &WriteTransaction| create_tables(transaction);

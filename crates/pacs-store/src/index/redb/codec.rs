@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
             if !wanted(tag) {
                 continue;
             }
-            let vr = Vr::from_binary([v1, v2]).ok_or_else(|| self.damaged())?;
+            let vr = vr_from([v1, v2]).ok_or_else(|| self.damaged())?;
             let text = || std::str::from_utf8(bytes).map_err(|_| self.damaged());
             let value = match head & 3 {
                 TEXT => Value::Text(text()?.to_owned()),
@@ -208,6 +208,21 @@ impl<'a> Reader<'a> {
             items.push(item);
         }
         Ok(items)
+    }
+}
+
+/// As `Vr::from_binary`, without its way through text: this is read for every attribute of every result.
+fn vr_from(letters: [u8; 2]) -> Option<Vr> {
+    match &letters {
+        b"CS" => Some(Vr::CS),
+        b"DA" => Some(Vr::DA),
+        b"IS" => Some(Vr::IS),
+        b"LO" => Some(Vr::LO),
+        b"PN" => Some(Vr::PN),
+        b"SH" => Some(Vr::SH),
+        b"TM" => Some(Vr::TM),
+        b"US" => Some(Vr::US),
+        _ => Vr::from_binary(letters),
     }
 }
 

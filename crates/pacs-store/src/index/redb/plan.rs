@@ -1,4 +1,5 @@
-//! Where to look: a query, taken apart by levels, and the studies, series or instances that can match it.
+//! Where to look: a query, taken apart by levels, and the studies, series or instances that can
+//! match it.
 //!
 //! Everything here may give too much and never too little; what it gives is still to be matched.
 
@@ -193,8 +194,9 @@ impl Plan {
     }
 }
 
-/// The longest literal text of the pattern for names. Empty components at the end of a name need not be written
-/// in a pattern, so that no text beyond a `^` may be counted on to follow what is before it.
+/// The longest literal text of the pattern for names. Empty components at the end of a name need
+/// not be written in a pattern, so that no text beyond a `^` may be counted on to follow what is
+/// before it.
 fn in_name(query: &Query) -> String {
     let mut longest = String::new();
     for key in &query.keys {
@@ -240,7 +242,8 @@ fn gather(
     Ok(Some(found))
 }
 
-/// How to find what a key can match; a key that is folded in another way than ours is not to be found so.
+/// How to find what a key can match; a key that is folded in another way than ours is not to be
+/// found so.
 fn useful(key: &CompiledKey) -> Lookup<'_> {
     if is_usual(key) {
         key.lookup()

@@ -185,7 +185,8 @@ impl<'a> StudyRow<'a> {
         })
     }
 
-    /// Counts an instance that became visible, of a series with this modality where it is the series' first.
+    /// Counts an instance that became visible, of a series with this modality where it is the
+    /// series' first.
     pub(super) fn count(&mut self, sop_class: &str, first_of_modality: Option<&str>) {
         self.instances_count = self.instances_count.saturating_add(1);
         add(&mut self.sop_classes, sop_class);

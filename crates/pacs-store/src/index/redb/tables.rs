@@ -11,7 +11,8 @@
 //! | `keys` | kind, text, NUL, study number (and series number) | nothing |
 //! | `names` | (study number - 1) / 32 | folded names of those studies, one after another |
 //!
-//! An instance's number is the change by which it arrived, so that most of the change sequence costs nothing.
+//! An instance's number is the change by which it arrived, so that most of the change sequence
+//! costs nothing.
 
 use super::codec::{Reader, Writer};
 use super::fault::Fault;
