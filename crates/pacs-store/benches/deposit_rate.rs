@@ -1,7 +1,8 @@
 //! How many instances an archive takes a second, durably, and how fast it gives them back:
 //! `cargo bench -p pacs-store --bench deposit_rate -- DIRECTORY` on the disk to be measured.
 //!
-//! Beside each rate stands what the disk gives to one writer that appends and syncs each instance alone.
+//! Beside each rate stands what the disk gives to one writer that appends and syncs each instance
+//! alone.
 
 #![allow(
     clippy::unwrap_used,

@@ -5,8 +5,8 @@ use crate::index::{Digest, Provenance};
 use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
 use sha2::{Digest as _, Sha256};
 
-/// Records have this name before their key: `tar --xattrs -x` makes them extended attributes of the file,
-/// and a tar that knows nothing of them passes over them in silence.
+/// Records have this name before their key: `tar --xattrs -x` makes them extended attributes of the
+/// file, and a tar that knows nothing of them passes over them in silence.
 const KEYS: &str = "SCHILY.xattr.user.pacs.";
 
 /// Name of the header that the records hang on; a tar that knows no pax makes a file of it.
@@ -80,8 +80,9 @@ pub(crate) struct EntryName {
 }
 
 impl EntryName {
-    /// The name of an instance: of its UIDs where all of them are conformant, else of its digest. Part of the
-    /// digest is always in it, so that versions of an instance do not overwrite one another in `tar -x`.
+    /// The name of an instance: of its UIDs where all of them are conformant, else of its digest.
+    /// Part of the digest is always in it, so that versions of an instance do not overwrite one
+    /// another in `tar -x`.
     pub(crate) fn of_instance(instance: &Instance, digest: &Digest) -> Self {
         let hex = format!("{digest:?}");
         let uids = [
@@ -211,8 +212,8 @@ pub(crate) struct EntryHead {
 
 /// Reads the head of the entry that begins at `offset` of its pack and at the start of `window`.
 ///
-/// `window` is long enough with [`HEAD_BYTES_MAX`] bytes, or where the pack ends. `None`: no entry of ours, or
-/// not all of its head.
+/// `window` is long enough with [`HEAD_BYTES_MAX`] bytes, or where the pack ends. `None`: no entry
+/// of ours, or not all of its head.
 pub(crate) fn decode(window: &[u8], offset: u64) -> Option<EntryHead> {
     let first = tar::parse_header(window)?;
     let records_bytes = usize::try_from(first.size).ok()?;

@@ -1,8 +1,8 @@
 //! A pack of its own for one instance that is too long to be held in memory.
 //!
-//! It is written under a name that ends in `.part`, its headers last. It has a place in the log when an entry
-//! there names it, and its final name after that; whatever is still called `.part` when the log has been
-//! replayed belongs to nobody.
+//! It is written under a name that ends in `.part`, its headers last. It has a place in the log
+//! when an entry there names it, and its final name after that; whatever is still called `.part`
+//! when the log has been replayed belongs to nobody.
 
 use super::entry::{self, EntryName, LARGE_RECORDS_BYTES, Label};
 use super::name::{DIRECTORY, PackName};

@@ -11,6 +11,10 @@ use std::sync::{Arc, mpsc};
 /// Zeros are not written ahead before that much came in: a short-lived archive does not need them.
 const FILL_FROM_BYTES: u64 = 4 << 20;
 
+/// Zeros are written ahead only where commits are shorter than this on average: there the journal of the file
+/// system is most of what a sync costs. Of longer ones it is little, and writing everything twice is much.
+const FILL_BATCH_BYTES_MAX: u64 = 128 << 10;
+
 /// Why a batch is not in the log.
 #[derive(Debug)]
 pub(crate) enum AppendError {
@@ -48,6 +52,8 @@ pub(crate) struct Log {
     next: Option<mpsc::Receiver<io::Result<Arc<LogPack>>>>,
     /// Bytes appended since the archive was opened.
     appended: u64,
+    /// Bytes of a batch, on average of the last few.
+    batch_bytes: u64,
     pack_bytes: u64,
     is_filled_ahead: bool,
 }
@@ -67,6 +73,7 @@ impl Log {
             tail,
             next: None,
             appended: 0,
+            batch_bytes: 0,
             pack_bytes,
             is_filled_ahead,
         })
@@ -96,7 +103,8 @@ impl Log {
         let Err(error) = self.pack.file.write_vectored_at(&slices, self.tail) else {
             return Ok(());
         };
-        // What is behind the tail must not look like entries when something shorter is written over it.
+        // What is behind the tail must not look like entries when something shorter is written over
+        // it.
         self.pack.stop_filling();
         let file = &self.pack.file;
         match file.set_length(self.tail).and_then(|()| file.sync_data()) {
@@ -112,12 +120,15 @@ impl Log {
     pub(crate) fn advance(&mut self, batch: &Batch) {
         self.tail = self.tail.saturating_add(batch.length);
         self.appended = self.appended.saturating_add(batch.length);
+        self.batch_bytes = self.batch_bytes / 8 * 7 + batch.length / 8;
     }
 
-    /// Does what no reply waits for: asks for the next pack, for zeros, and changes over to the next pack
-    /// when this one is full. With `has_room`, there is room for zeros.
+    /// Does what no reply waits for: asks for the next pack, for zeros, and changes over to the
+    /// next pack when this one is full. With `has_room`, there is room for zeros.
     pub(crate) fn turn(&mut self, has_room: bool) {
-        let is_worth_it = has_room && self.appended >= FILL_FROM_BYTES;
+        let is_worth_it = has_room
+            && self.appended >= FILL_FROM_BYTES
+            && self.batch_bytes <= FILL_BATCH_BYTES_MAX;
         let fill_to = if self.is_filled_ahead && is_worth_it {
             let ahead = self.tail.saturating_add(self.appended).min(self.pack_bytes);
             self.preparer.fill(&self.pack, ahead);

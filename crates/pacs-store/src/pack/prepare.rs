@@ -1,8 +1,9 @@
 //! Work on packs that no reply waits for: the next pack, zeros ahead of the tail, sealing, removal.
 //!
-//! A sync of bytes that lie in blocks already written to costs half of one that also has to make blocks the
-//! file's own, so zeros are written ahead of the tail: as much as came in since the archive was opened, and
-//! to the end of the next pack once the current one is half full. They say nothing: zeros end a tar.
+//! A sync of bytes that lie in blocks already written to costs half of one that also has to make
+//! blocks the file's own, so zeros are written ahead of the tail: as much as came in since the
+//! archive was opened, and to the end of the next pack once the current one is half full. They say
+//! nothing: zeros end a tar.
 
 use super::name::{DIRECTORY, PackName};
 use crate::disk::{Disk, DiskFile, OpenHow};
@@ -98,8 +99,8 @@ impl LogPack {
         }
     }
 
-    /// Writes zeros as far as they are wanted, through a handle of its own: an error that the system reports
-    /// once for each handle must not be taken from the commits.
+    /// Writes zeros as far as they are wanted, through a handle of its own: an error that the
+    /// system reports once for each handle must not be taken from the commits.
     fn fill(&self, disk: &dyn Disk) -> io::Result<()> {
         let file = disk.open(&PackName::Log(self.number).path(), OpenHow::ReadWrite)?;
         loop {
@@ -119,7 +120,8 @@ impl LogPack {
             let zeros = ZEROS.get(..length).unwrap_or(&ZEROS);
             let result = file.write_at(zeros, from).and_then(|()| file.sync_data());
             let mut state = self.state();
-            // After an error the zeros may be there or not; either way the tail is written over them.
+            // After an error the zeros may be there or not; either way the tail is written over
+            // them.
             state.filled = to;
             state.claimed = to;
             if result.is_err() {
@@ -161,7 +163,8 @@ pub(crate) struct Remover(mpsc::Sender<Job>);
 
 impl Remover {
     pub(crate) fn remove(&self, name: PackName) {
-        // Where the thread is gone the archive is closed, and the next one to open it removes the file.
+        // Where the thread is gone the archive is closed, and the next one to open it removes the
+        // file.
         self.0.send(Job::Remove(name)).ok();
     }
 }
@@ -189,7 +192,8 @@ impl Preparer {
         Remover(self.jobs.clone())
     }
 
-    /// Asks for a new log pack; the result comes when its name is durable, zeros up to `fill_to` after that.
+    /// Asks for a new log pack; the result comes when its name is durable, zeros up to `fill_to`
+    /// after that.
     pub(crate) fn create(
         &self,
         number: u64,
@@ -272,4 +276,58 @@ pub(crate) fn seal(file: &dyn DiskFile, tail: u64) -> io::Result<()> {
     file.set_length(tail)?;
     file.set_length(tail.saturating_add(END_BYTES))?;
     file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::OsDisk;
+
+    #[test]
+    fn zeros_come_ahead_of_what_is_written_and_never_over_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(directory.path()).unwrap());
+        disk.create_directory(DIRECTORY).unwrap();
+        let preparer = Preparer::start(Arc::clone(&disk)).unwrap();
+        let fill_to = 9 << 20;
+
+        let pack = preparer.create(1, fill_to).recv().unwrap().unwrap();
+        // Written while zeros are, in pieces that do not fit the steps.
+        let piece = vec![7; 300_001];
+        for number in 0..10 {
+            let at = number * piece.len() as u64;
+            pack.claim(at + piece.len() as u64);
+            pack.file.write_at(&piece, at).unwrap();
+        }
+        drop(preparer);
+
+        let length = pack.file.length_bytes().unwrap();
+        assert!(
+            length > fill_to - STEP_BYTES as u64 && length <= fill_to,
+            "{length}"
+        );
+        let bytes = pack
+            .file
+            .read_vec(0, usize::try_from(length).unwrap())
+            .unwrap();
+        let (written, zeros) = bytes.split_at(10 * piece.len());
+        assert!(written.iter().all(|byte| *byte == 7));
+        assert!(zeros.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_sealed_pack_ends_with_two_blocks_of_zeros_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(directory.path()).unwrap());
+        disk.create_directory(DIRECTORY).unwrap();
+        let pack = create(&*disk, 1).unwrap();
+        pack.file.write_at(&[7; 5_000], 0).unwrap();
+
+        seal(&*pack.file, 512).unwrap();
+
+        let mut expected = vec![7; 512];
+        expected.resize(1_536, 0);
+        assert_eq!(pack.file.length_bytes().unwrap(), 1_536);
+        assert_eq!(pack.file.read_vec(0, 1_536).unwrap(), expected);
+    }
 }

@@ -131,8 +131,8 @@ fn is_zero(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<bool> {
     Ok(is_zero)
 }
 
-/// Whether the log of this pack has come to `offset`: an entry ends there, or did before it was damaged.
-/// Zeros before it mean that it has not, or not in this copy of the pack.
+/// Whether the log of this pack has come to `offset`: an entry ends there, or did before it was
+/// damaged. Zeros before it mean that it has not, or not in this copy of the pack.
 pub(crate) fn has_come_to(file: &dyn DiskFile, offset: u64) -> io::Result<bool> {
     if file.length_bytes()? < offset {
         return Ok(false);
@@ -150,7 +150,8 @@ pub(crate) fn has_come_to(file: &dyn DiskFile, offset: u64) -> io::Result<bool> 
     Ok(at == offset)
 }
 
-/// Looks for the entry that ends at `offset`, backwards, as far as entries of instances in memory reach.
+/// Looks for the entry that ends at `offset`, backwards, as far as entries of instances in memory
+/// reach.
 fn entry_ends_at(file: &dyn DiskFile, offset: u64) -> io::Result<bool> {
     const BACK_BYTES: u64 = 16 << 20;
     let mut to = offset;
@@ -193,7 +194,8 @@ pub(crate) fn digest_of(
     Ok(whole.then(|| Digest(hasher.finalize().into())))
 }
 
-/// Reads on until `take` says no; `false` where the file ends before that and before `length_bytes`.
+/// Reads on until `take` says no; `false` where the file ends before that and before
+/// `length_bytes`.
 fn for_each_chunk(
     file: &dyn DiskFile,
     offset: u64,

@@ -158,7 +158,8 @@ async fn one_changed_bit_anywhere_in_the_packs_is_found() {
         fs::write(&pack, &damaged).unwrap();
         let report = archive.verify(&maintain, |_| ()).await.unwrap();
         if report.is_clean() {
-            // The rest of a block after what says something: fill of a header, of records, of a data set.
+            // The rest of a block after what says something: fill of a header, of records, of a
+            // data set.
             assert_eq!(whole[at], 0, "byte {at}");
         }
     }

@@ -148,8 +148,8 @@ async fn a_full_pack_is_sealed_and_never_touched_again() {
 #[tokio::test]
 async fn zeros_written_ahead_change_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 24 << 20;
-    let samples: Vec<_> = (0..70).map(|number| sample(number, 1, 1 << 20)).collect();
+    let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 12 << 20;
+    let samples: Vec<_> = (0..400).map(|n| sample(n, 1, 100 << 10)).collect();
     let archive = rig::open_with(directory.path(), change).await;
     for sample in &samples {
         rig::deposit(&archive, sample).await.unwrap();

@@ -47,7 +47,8 @@ fn element(data_set: &mut Vec<u8>, group: u16, number: u16, vr: &[u8; 2], value:
     data_set.extend_from_slice(&value);
 }
 
-/// Instance `number` of study 1.2.3, with so many bytes of pixel data that all begin with `content`.
+/// Instance `number` of study 1.2.3, with so many bytes of pixel data that all begin with
+/// `content`.
 pub(crate) fn sample(number: u32, content: u8, pixel_bytes: usize) -> Sample {
     sample_with_uid(&format!("1.2.3.1.{number}"), content, pixel_bytes)
 }
