@@ -1,6 +1,7 @@
 //! The acceptor: takes associations and serves them with the application's services.
 //!
-//! Each association is one task with bounded memory. A service that panics costs its own association.
+//! Each association is one task with bounded memory. A service that panics costs its own
+//! association.
 
 mod admission;
 mod find;
@@ -203,8 +204,8 @@ impl Acceptor {
         }
     }
 
-    /// Serves connections of `listener` until `shutdown` resolves, then drains: running operations end,
-    /// idle associations are aborted, and after `drain_duration_max` all others are too.
+    /// Serves connections of `listener` until `shutdown` resolves, then drains: running operations
+    /// end, idle associations are aborted, and after `drain_duration_max` all others are too.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();

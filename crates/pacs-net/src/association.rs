@@ -1,9 +1,10 @@
 //! The upper layer of one association (PS3.8 9.2), without sockets, clocks or tasks.
 //!
-//! Four kinds of method: what the network gives ([`UpperLayer::receive`], [`UpperLayer::transport_closed`]),
-//! what the user asks (`accept`, `reject`, `send_…`, `release`, `abort`), what the clock says
-//! ([`UpperLayer::expire`], [`UpperLayer::deadline`]), and what comes out
-//! ([`UpperLayer::next_indication`], [`UpperLayer::transmits`]). Time is an argument everywhere.
+//! Four kinds of method: what the network gives ([`UpperLayer::receive`],
+//! [`UpperLayer::transport_closed`]), what the user asks (`accept`, `reject`, `send_…`, `release`,
+//! `abort`), what the clock says ([`UpperLayer::expire`], [`UpperLayer::deadline`]), and what comes
+//! out ([`UpperLayer::next_indication`], [`UpperLayer::transmits`]). Time is an argument
+//! everywhere.
 
 mod state;
 
@@ -19,7 +20,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes that we read and throw away after the last PDU, so that the peer can read ours before a reset.
+/// Bytes that we read and throw away after the last PDU, so that the peer can read ours before a
+/// reset.
 const DISCARDED_BYTES_MAX: usize = 4096;
 
 /// As above, where data of an association may be under way.
@@ -290,7 +292,8 @@ impl UpperLayer {
         }
     }
 
-    /// Nothing was read for `duration`, for reasons of our own: a PDU that has begun gets that much longer.
+    /// Nothing was read for `duration`, for reasons of our own: a PDU that has begun gets that much
+    /// longer.
     pub fn suspended(&mut self, duration: std::time::Duration) {
         self.pdu_until = self.pdu_until.and_then(|until| until.checked_add(duration));
     }
@@ -309,7 +312,8 @@ impl UpperLayer {
         self.output.indications.pop_front()
     }
 
-    /// What to write to the transport, in order; the driver takes off the front what it has written.
+    /// What to write to the transport, in order; the driver takes off the front what it has
+    /// written.
     pub fn transmits(&mut self) -> &mut VecDeque<Bytes> {
         &mut self.output.transmits
     }

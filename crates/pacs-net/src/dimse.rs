@@ -1,4 +1,5 @@
-//! DIMSE messages (PS3.7): fragments in, commands and streams of data set bytes out. No I/O, no time.
+//! DIMSE messages (PS3.7): fragments in, commands and streams of data set bytes out. No I/O, no
+//! time.
 
 pub mod assembler;
 pub mod command_set;

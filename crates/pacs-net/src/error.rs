@@ -1,4 +1,5 @@
-//! Errors, divided by whose fault it was: the peer's ([`Fault`]), the caller's ([`Misuse`]), or neither.
+//! Errors, divided by whose fault it was: the peer's ([`Fault`]), the caller's ([`Misuse`]), or
+//! neither.
 
 use crate::pdu::{AbortReason, AbortSource, PduError};
 

@@ -1,8 +1,9 @@
 //! DICOM associations and DIMSE services.
 //!
-//! From the wire upward: [`pdu`] (what bytes say), [`association`] (PS3.8, sans-IO), [`dimse`] (PS3.7,
-//! sans-IO), [`service`] (what an application provides), [`acceptor`] and [`requestor`] (the two sides of
-//! an association, over any byte stream of tokio). Every bound stands in [`limits`].
+//! From the wire upward: [`pdu`] (what bytes say), [`association`] (PS3.8, sans-IO), [`dimse`]
+//! (PS3.7, sans-IO), [`service`] (what an application provides), [`acceptor`] and [`requestor`]
+//! (the two sides of an association, over any byte stream of tokio). Every bound stands in
+//! [`limits`].
 //!
 //! The machines have no I/O, no clock and no tasks: bytes and times are arguments.
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Bounds of an acceptor or requestor. [`NetLimits::default`] suits a hospital's network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetLimits {
-    /// Bytes of an A-ASSOCIATE-RQ or -AC PDU: 128 contexts with 20 transfer syntaxes fit. Over it: A-ABORT.
+    /// Bytes of an A-ASSOCIATE-RQ or -AC PDU: 128 contexts with 20 transfer syntaxes fit. Over it:
+    /// A-ABORT.
     pub association_request_bytes_max: u32,
     /// Bytes of a P-DATA-TF PDU, which we announce as Maximum Length (PS3.8 D.1). Over it: A-ABORT.
     pub pdu_bytes_max: u32,
@@ -35,7 +36,8 @@ pub struct NetLimits {
     pub connect_duration_max: Duration,
     /// Wait for A-ASSOCIATE-AC or -RJ, and for A-RELEASE-RP, when we asked.
     pub association_duration_max: Duration,
-    /// Transport connections, with those that have not asked for an association yet. Over it: closed.
+    /// Transport connections, with those that have not asked for an association yet. Over it:
+    /// closed.
     pub connections_max: usize,
     /// Associations in all. Over it: A-ASSOCIATE-RJ, transient, local limit exceeded.
     pub associations_max: usize,

@@ -1,8 +1,10 @@
-//! Drives one association over a byte stream: the only place where reading, writing and waiting happen.
+//! Drives one association over a byte stream: the only place where reading, writing and waiting
+//! happen.
 //!
 //! One task owns a link. It reads only when nothing that was read is left to be handled, so that
-//! back-pressure is the absence of a read; what is sent waits in one queue, which is written out before
-//! more is put in. Waiting for an event is cancel-safe: whatever has arrived stays in the link.
+//! back-pressure is the absence of a read; what is sent waits in one queue, which is written out
+//! before more is put in. Waiting for an event is cancel-safe: whatever has arrived stays in the
+//! link.
 
 mod message;
 
@@ -168,8 +170,8 @@ impl<S: ByteStream> Link<S> {
         self.negotiated = Some(negotiated);
     }
 
-    /// Waits for what happens next, writing what is queued meanwhile. `patience` is how long the peer may
-    /// be silent. Cancel-safe.
+    /// Waits for what happens next, writing what is queued meanwhile. `patience` is how long the
+    /// peer may be silent. Cancel-safe.
     pub(crate) async fn next(&mut self, patience: Duration) -> Result<Happening, Ending> {
         let next = self.wait(patience).await;
         if next.is_err() && self.upper.wants_close() {
@@ -341,7 +343,8 @@ impl<S: ByteStream> Link<S> {
         Ok(())
     }
 
-    /// Ends the transport side: writes what is queued, waits for the peer to close as PS3.8 says, closes.
+    /// Ends the transport side: writes what is queued, waits for the peer to close as PS3.8 says,
+    /// closes.
     pub(crate) async fn finish(&mut self) {
         loop {
             while self.upper.next_indication().is_some() {}

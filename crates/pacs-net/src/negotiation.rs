@@ -108,8 +108,8 @@ impl Negotiated {
     }
 }
 
-/// Answers a request as an acceptor that offers `services`. `identity_response` is the policy's answer to a
-/// user identity; it is sent only if one was asked for.
+/// Answers a request as an acceptor that offers `services`. `identity_response` is the policy's
+/// answer to a user identity; it is sent only if one was asked for.
 ///
 /// # Errors
 /// The [`Rejection`] that PS3.8 has for a request that cannot become an association.
@@ -224,7 +224,8 @@ fn proposed_roles(request: &AssociateRequest, abstract_syntax: &str) -> Option<R
         .map(|(_, roles)| *roles)
 }
 
-/// Whether the first byte of the extended negotiation of a query/retrieve class asks for relational keys.
+/// Whether the first byte of the extended negotiation of a query/retrieve class asks for relational
+/// keys.
 fn extended_bit(user: &UserInformation, abstract_syntax: &str) -> bool {
     let relational = |data: &Vec<u8>| data.first() == Some(&1);
     user.extended
@@ -312,7 +313,8 @@ fn choose_transfer_syntax(
     .find_map(|ours| usable.clone().find(|name| name.as_str() == ours))
 }
 
-/// The answer to each role selection (PS3.7 D.3.3.4): what was asked and at least one context allows.
+/// The answer to each role selection (PS3.7 D.3.3.4): what was asked and at least one context
+/// allows.
 fn answered_roles(request: &AssociateRequest, contexts: &[Context]) -> Vec<(String, Roles)> {
     let accepted = |uid: &String| {
         contexts

@@ -72,7 +72,8 @@ pub trait Observer: Debug + Send + Sync + 'static {
         _rejection: Rejection,
     ) {
     }
-    /// An accepted association, or a connection that never became one (`peer` is then `None`), ended.
+    /// An accepted association, or a connection that never became one (`peer` is then `None`),
+    /// ended.
     fn association_ended(
         &self,
         _address: SocketAddr,

@@ -1,8 +1,8 @@
 //! Protocol data units (PS3.8 9.3): what goes over the transport, checked before it is believed.
 //!
-//! [`take`] looks at six bytes, holds the length against the limits and waits until the PDU is there.
-//! P-DATA-TF stays a slice of the read buffer; the others are rewritten by [`items`] and then read by
-//! dicom-ul, which is named in [`codec`] alone.
+//! [`take`] looks at six bytes, holds the length against the limits and waits until the PDU is
+//! there. P-DATA-TF stays a slice of the read buffer; the others are rewritten by `items` and
+//! then read by dicom-ul, which is named in `codec` alone.
 
 pub mod associate;
 mod codec;
@@ -14,7 +14,7 @@ pub use associate::{
     ContextReason, ContextResult, ProposedContext, RejectReason, RejectResult, Rejection, Roles,
     UserIdentity, UserIdentityKind, UserInformation,
 };
-pub use codec::write;
+pub use codec::{WriteError, write};
 pub use data::{DataPdu, Pdv};
 
 use crate::limits::NetLimits;

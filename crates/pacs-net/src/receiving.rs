@@ -1,4 +1,5 @@
-//! Receives an instance (PS3.4 Annex B, PS3.7 9.1.1): for the acceptor of C-STORE, and the requestor of C-GET.
+//! Receives an instance (PS3.4 Annex B, PS3.7 9.1.1): for the acceptor of C-STORE, and the
+//! requestor of C-GET.
 
 use crate::dimse::{CommandSet, Priority};
 use crate::link::{ByteStream, Ending, Link};
@@ -46,7 +47,8 @@ async fn begin(
     storage.begin(peer, &store_request(context, command)?).await
 }
 
-/// Reads the data set of `command` into `storage` and answers. `None` is no storage for this context.
+/// Reads the data set of `command` into `storage` and answers. `None` is no storage for this
+/// context.
 pub(crate) async fn receive<S: ByteStream>(
     link: &mut Link<S>,
     storage: Option<&dyn StorageScp>,

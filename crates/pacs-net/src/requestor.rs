@@ -1,5 +1,5 @@
-//! The requestor: asks for an association and uses the peer's services (C-ECHO, C-STORE, C-FIND, C-GET,
-//! C-MOVE). Its errors name the layer that failed.
+//! The requestor: asks for an association and uses the peer's services (C-ECHO, C-STORE, C-FIND,
+//! C-GET, C-MOVE). Its errors name the layer that failed.
 
 mod builder;
 mod find;
@@ -105,7 +105,8 @@ impl From<Ending> for RequestorError {
     }
 }
 
-/// An association that we asked for. Dropping it closes the transport; [`Self::release`] ends it properly.
+/// An association that we asked for. Dropping it closes the transport; [`Self::release`] ends it
+/// properly.
 pub struct Requestor<S = Box<dyn ByteStream>> {
     link: Link<S>,
     negotiated: Arc<Negotiated>,
@@ -145,7 +146,8 @@ impl<S: ByteStream> Requestor<S> {
         self.link.is_established()
     }
 
-    /// The accepted context of a SOP class, whatever its transfer syntax; identifiers are encoded in that.
+    /// The accepted context of a SOP class, whatever its transfer syntax; identifiers are encoded
+    /// in that.
     ///
     /// # Errors
     /// [`RequestorError::NoPresentationContext`]

@@ -1,8 +1,8 @@
 //! Sends an instance: for the requestor of C-STORE, and the acceptor of C-GET.
 //!
-//! The first pieces of an instance are read before its command is sent, so that an instance that cannot be
-//! read fails alone. A source that fails later costs the association: nothing may look like the end of an
-//! instance that is not.
+//! The first pieces of an instance are read before its command is sent, so that an instance that
+//! cannot be read fails alone. A source that fails later costs the association: nothing may look
+//! like the end of an instance that is not.
 
 use crate::dimse::{CommandSet, Priority, command_field};
 use crate::link::{ByteStream, Ending, Link};
@@ -91,7 +91,8 @@ pub(crate) async fn send<S: ByteStream>(
         next = match read {
             Ok(next) => next,
             Err(error) => {
-                // The association is of no more use, and the peer must know before the data set ends.
+                // The association is of no more use, and the peer must know before the data set
+                // ends.
                 let _ending = link.give_up(Ending::GivenUp);
                 link.finish().await;
                 return Err(SendError::Unreadable(error));

@@ -1,5 +1,5 @@
-//! What an application provides: one trait per service class. Methods answer with a status, because a
-//! service class provider must always answer.
+//! What an application provides: one trait per service class. Methods answer with a status, because
+//! a service class provider must always answer.
 //!
 //! A panic in any of them aborts the association it serves, and nothing else.
 
@@ -99,7 +99,8 @@ pub trait StorageScp: Debug + Send + Sync + 'static {
     ) -> Result<Box<dyn StoreSink>, StoreStatus>;
 }
 
-/// Takes the data set of one instance. Dropping it before `end` means that the instance did not come whole.
+/// Takes the data set of one instance. Dropping it before `end` means that the instance did not
+/// come whole.
 #[async_trait]
 pub trait StoreSink: Send {
     /// Takes a piece, as the peer cut it. The peer is not read while this waits.
@@ -214,8 +215,8 @@ pub trait RetrieveScp: Debug + Send + Sync + 'static {
     /// Finds what the peer wants sent elsewhere, and where that is.
     ///
     /// # Errors
-    /// The status to answer with instead; [`RetrieveStatus::MOVE_DESTINATION_UNKNOWN`] if the destination
-    /// is not known or the peer may not use it.
+    /// The status to answer with instead; [`RetrieveStatus::MOVE_DESTINATION_UNKNOWN`] if the
+    /// destination is not known or the peer may not use it.
     async fn move_to(
         &self,
         peer: &Peer,
@@ -230,7 +231,8 @@ pub trait SubOperations: Send {
     /// How many there are in all, known beforehand.
     fn count(&self) -> usize;
 
-    /// Kinds of instances to come (SOP class and transfer syntax), for the presentation contexts of C-MOVE.
+    /// Kinds of instances to come (SOP class and transfer syntax), for the presentation contexts of
+    /// C-MOVE.
     fn kinds(&self) -> Vec<(SopClassUid, TransferSyntaxUid)>;
 
     /// The next instance; `None` after the last.
@@ -273,8 +275,8 @@ pub trait DataSetSource: Send {
     /// The next piece, in size about what is comfortable to hold twice; `None` after the last.
     ///
     /// # Errors
-    /// [`SourceError`]; if pieces have been sent, the association is aborted, because nothing may look
-    /// like the end of an instance that is not.
+    /// [`SourceError`]; if pieces have been sent, the association is aborted, because nothing may
+    /// look like the end of an instance that is not.
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError>;
 }
 

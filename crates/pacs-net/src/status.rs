@@ -59,7 +59,9 @@ pub(crate) fn error_comment(text: &str) -> Option<String> {
 }
 
 macro_rules! statuses {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $constant:ident = $code:literal,)* })*) => {$(
+    ($(
+        $(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $constant:ident = $code:literal,)* }
+    )*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name(Status);

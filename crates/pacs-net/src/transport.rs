@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 /// Silence on a connection before the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Sets what every socket needs. Without `TCP_NODELAY` each response waits for a delayed acknowledgement.
+/// Sets what every socket needs. Without `TCP_NODELAY` each response waits for a delayed
+/// acknowledgement.
 ///
 /// # Errors
 /// Those of the operating system.

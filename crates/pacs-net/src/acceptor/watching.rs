@@ -37,8 +37,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Does `work` to its end, and says whether `command` was cancelled meanwhile. An association that ends
-    /// ends the work too.
+    /// Does `work` to its end, and says whether `command` was cancelled meanwhile. An association
+    /// that ends ends the work too.
     pub(super) async fn watch<T>(
         &mut self,
         command: &CommandSet,
@@ -72,7 +72,8 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
-    /// Whether what has happened is a C-CANCEL of `command`. Anything but a C-CANCEL is a fault here.
+    /// Whether what has happened is a C-CANCEL of `command`. Anything but a C-CANCEL is a fault
+    /// here.
     fn cancels(&mut self, happening: Happening, command: &CommandSet) -> Result<bool, Ending> {
         match self.link.message(happening)? {
             Event::Command {

@@ -243,8 +243,8 @@ impl Output {
         self.indications.push_back(indication);
     }
 
-    /// What was queued stays: its front may be written in part, and cutting there would make the abort
-    /// unreadable.
+    /// What was queued stays: its front may be written in part, and cutting there would make the
+    /// abort unreadable.
     fn abort(&mut self, action: Action, source: AbortSource) {
         self.send(action, &Pdu::Abort(source));
     }

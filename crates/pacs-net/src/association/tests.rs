@@ -222,8 +222,8 @@ fn a_pdu_that_does_not_end_is_an_abort_even_if_it_drips() {
     assert_eq!(upper.next_indication(), Some(Indication::Faulted(fault)));
 }
 
-/// Runs a wire script: `>` hex is what the peer sends, `<` hex what we must send, `!` an indication that we
-/// must give (its first word of `Debug`), `=` an answer of the user, `#` a comment.
+/// Runs a wire script: `>` hex is what the peer sends, `<` hex what we must send, `!` an indication
+/// that we must give (its first word of `Debug`), `=` an answer of the user, `#` a comment.
 fn check(script: &str) {
     let now = Instant::now();
     let mut upper = UpperLayer::acceptor(Arc::new(NetLimits::default()), now);

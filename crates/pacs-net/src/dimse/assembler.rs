@@ -186,9 +186,14 @@ mod tests {
                 .receive(pdv(1, false, true, b""), &mut out)
                 .unwrap();
 
-            assert!(
-                matches!(&out[0], Event::Command { context_id: 1, command } if command.message_id == Some(7))
-            );
+            let Event::Command {
+                context_id: 1,
+                command,
+            } = &out[0]
+            else {
+                panic!("{:?}", out[0])
+            };
+            assert_eq!(command.message_id, Some(7));
             assert_eq!(out[1], Event::Data(Bytes::from_static(b"ab")));
             assert_eq!(out[2], Event::DataEnd);
             assert!(!assembler.is_within_message());

@@ -1,6 +1,7 @@
 //! Command sets (PS3.7 6.3, Annex E): group 0000, always Implicit VR Little Endian.
 //!
-//! Elements that PS3.7 does not define are skipped. Every length is held against the bytes that are there.
+//! Elements that PS3.7 does not define are skipped. Every length is held against the bytes that are
+//! there.
 
 use crate::error::Fault;
 use pacs_core::Tag;

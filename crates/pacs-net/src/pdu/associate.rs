@@ -6,7 +6,8 @@ use std::fmt;
 /// The one application context (PS3.7 Annex A).
 pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 
-/// A-ASSOCIATE-RQ. Texts are as the peer sent them, without padding, and may be no valid titles or UIDs.
+/// A-ASSOCIATE-RQ. Texts are as the peer sent them, without padding, and may be no valid titles or
+/// UIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssociateRequest {
     /// Bit 0 is version 1.

@@ -41,7 +41,8 @@ impl DataPdu {
     /// Checks the items of a PDU body.
     ///
     /// # Errors
-    /// [`PduError::Invalid`] for no item at all, an item shorter than its header or longer than the PDU.
+    /// [`PduError::Invalid`] for no item at all, an item shorter than its header or longer than the
+    /// PDU.
     pub fn parse(body: Bytes) -> Result<Self, PduError> {
         let invalid = |what| PduError::Invalid { kind: 0x04, what };
         let mut rest: &[u8] = &body;
@@ -84,8 +85,9 @@ impl Iterator for DataPdu {
     }
 }
 
-/// Frames `payload` as P-DATA-TF PDUs of at most `pdu_bytes_max`, one PDV in each, and gives `out` headers
-/// and slices of the payload in turn. An empty payload becomes one empty PDV, to carry `is_last`.
+/// Frames `payload` as P-DATA-TF PDUs of at most `pdu_bytes_max`, one PDV in each, and gives `out`
+/// headers and slices of the payload in turn. An empty payload becomes one empty PDV, to carry
+/// `is_last`.
 pub fn frame(
     context_id: u8,
     is_command: bool,
@@ -112,7 +114,8 @@ pub fn frame(
     }
 }
 
-/// Appends a small `payload` to `out` as [`frame`] would frame it, copied, so that one write sends it.
+/// Appends a small `payload` to `out` as [`frame`] would frame it, copied, so that one write sends
+/// it.
 pub fn frame_copied(
     context_id: u8,
     is_command: bool,

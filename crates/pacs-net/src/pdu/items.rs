@@ -1,7 +1,7 @@
 //! Rewrites the variable items of A-ASSOCIATE-RQ and -AC so that dicom-ul reads them.
 //!
-//! PS3.8 9.3.1 has a receiver ignore items it does not know, and 9.3.3.2 makes the transfer syntax of a
-//! refused context insignificant; dicom-ul fails on both. Every length is checked here.
+//! PS3.8 9.3.1 has a receiver ignore items it does not know, and 9.3.3.2 makes the transfer syntax
+//! of a refused context insignificant; dicom-ul fails on both. Every length is checked here.
 
 use super::PduError;
 
@@ -50,7 +50,8 @@ fn put(out: &mut Vec<u8>, item: u8, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// The PDU with only items that dicom-ul knows, each well-formed. `body` comes after the PDU header.
+/// The PDU with only items that dicom-ul knows, each well-formed. `body` comes after the PDU
+/// header.
 pub(super) fn normalise(kind: u8, body: &[u8], contexts_max: usize) -> Result<Vec<u8>, PduError> {
     let (fixed, rest) = body
         .split_at_checked(FIXED_BYTES)
@@ -153,7 +154,8 @@ fn result(value: &[u8]) -> Result<Vec<u8>, PduError> {
     Ok(out)
 }
 
-/// Sub-items of the user information (PS3.8 D.1, PS3.7 D.3.3), the last of each kind that occurs once.
+/// Sub-items of the user information (PS3.8 D.1, PS3.7 D.3.3), the last of each kind that occurs
+/// once.
 fn user_information(kind: u8, value: &[u8], out: &mut Vec<u8>) -> Result<(), PduError> {
     for item in (Items { kind, rest: value }) {
         let (item, value) = item?;

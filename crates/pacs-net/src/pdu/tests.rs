@@ -113,7 +113,8 @@ fn every_pdu_that_is_written_is_read_back() {
     }
 }
 
-/// PS3.8 9.3.3.2: its transfer syntax is not significant, and some peers leave it out (dicom-ul fails).
+/// PS3.8 9.3.3.2: its transfer syntax is not significant, and some peers leave it out (dicom-ul
+/// fails).
 #[test]
 fn a_refused_context_may_lack_its_transfer_syntax() {
     let bytes = write(&Pdu::AssociateAc(Box::new(accept()))).unwrap();
@@ -261,7 +262,10 @@ proptest! {
 
     /// A request in which any byte is changed is read or refused; it does not panic.
     #[test]
-    fn a_mutated_request_is_read_or_refused(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_mutated_request_is_read_or_refused(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut bytes = write(&Pdu::AssociateRq(Box::new(request()))).unwrap().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;

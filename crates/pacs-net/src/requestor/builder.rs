@@ -128,8 +128,8 @@ impl RequestorBuilder {
     /// Connects to `address` (`host:port`) and asks for the association.
     ///
     /// # Errors
-    /// [`RequestorError::Transport`] or [`RequestorError::TimedOut`] where no connection comes about, then as
-    /// [`Self::connect_stream`].
+    /// [`RequestorError::Transport`] or [`RequestorError::TimedOut`] where no connection comes
+    /// about, then as [`Self::connect_stream`].
     pub async fn connect(&self, address: &str) -> Result<Requestor, RequestorError> {
         let connecting = self.connector.connect(address);
         let stream = timeout(self.limits.connect_duration_max, connecting)

@@ -16,7 +16,8 @@ pub struct Find<'a, S> {
 }
 
 impl<S: ByteStream> Requestor<S> {
-    /// Asks a query. `identifier` is encoded in the transfer syntax of [`Self::context`] of `sop_class`.
+    /// Asks a query. `identifier` is encoded in the transfer syntax of [`Self::context`] of
+    /// `sop_class`.
     ///
     /// # Errors
     /// [`RequestorError`]

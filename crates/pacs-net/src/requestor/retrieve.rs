@@ -58,8 +58,9 @@ pub struct Retrieval<'a, S> {
 }
 
 impl<S: ByteStream> Requestor<S> {
-    /// Asks for instances over this association; they go to `storage`. Roles must have been negotiated for
-    /// the SOP classes. `identifier` is encoded in the transfer syntax of [`Self::context`] of `sop_class`.
+    /// Asks for instances over this association; they go to `storage`. Roles must have been
+    /// negotiated for the SOP classes. `identifier` is encoded in the transfer syntax of
+    /// [`Self::context`] of `sop_class`.
     ///
     /// # Errors
     /// [`RequestorError`]
@@ -138,7 +139,8 @@ impl<S: ByteStream> Retrieval<'_, S> {
     /// What happens next.
     ///
     /// # Errors
-    /// [`RequestorError`] of the association. A status of the peer, failure too, is [`Step::Ended`].
+    /// [`RequestorError`] of the association. A status of the peer, failure too, is
+    /// [`Step::Ended`].
     pub async fn next(&mut self) -> Result<Step, RequestorError> {
         let patience = self.requestor.link.limits().response_duration_max;
         let (context_id, command) = self.requestor.next_command(patience).await?;

@@ -29,8 +29,8 @@ impl<S: ByteStream> Requestor<S> {
     /// Sends an instance.
     ///
     /// # Errors
-    /// [`RequestorError::NoPresentationContext`], [`RequestorError::Status`] and a source that cannot be read
-    /// from its beginning leave the association standing ([`Self::is_established`]).
+    /// [`RequestorError::NoPresentationContext`], [`RequestorError::Status`] and a source that
+    /// cannot be read from its beginning leave the association standing ([`Self::is_established`]).
     pub async fn store(
         &mut self,
         instance: OutgoingInstance,
@@ -39,7 +39,8 @@ impl<S: ByteStream> Requestor<S> {
         self.store_prepared(prepared, Priority::Medium, None).await
     }
 
-    /// Sends all instances of `source`, reading the next while the peer answers. `report` is told of each.
+    /// Sends all instances of `source`, reading the next while the peer answers. `report` is told
+    /// of each.
     ///
     /// # Errors
     /// [`RequestorError`] that ended the association; what an instance came to goes to `report`.

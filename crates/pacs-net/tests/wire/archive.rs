@@ -267,7 +267,8 @@ pub(crate) async fn running(limits: NetLimits) -> Running {
     }
 }
 
-/// The data set of a Part 10 file, and its transfer syntax and SOP UIDs, from its file meta information.
+/// The data set of a Part 10 file, and its transfer syntax and SOP UIDs, from its file meta
+/// information.
 pub(crate) fn read_file(path: &std::path::Path) -> Stored {
     let bytes = Bytes::from(std::fs::read(path).unwrap());
     assert_eq!(&bytes[128..132], b"DICM", "{}", path.display());

@@ -1,5 +1,5 @@
-//! Peers that are slow, silent, wrong or hostile (security.md T8, T9). The clock is paused: waits are exact
-//! and cost nothing.
+//! Peers that are slow, silent, wrong or hostile (security.md T8, T9). The clock is paused: waits
+//! are exact and cost nothing.
 
 use crate::archive::{MemoryArchive, Told, builder};
 use crate::services::{asking, instance, title};
@@ -392,7 +392,8 @@ async fn a_maximum_length_too_small_to_use_is_rejected() {
     }
 }
 
-/// The requestor refuses PDUs over its own length, so that this shows that the acceptor keeps to it.
+/// The requestor refuses PDUs over its own length, so that this shows that the acceptor keeps to
+/// it.
 #[tokio::test]
 async fn a_small_maximum_length_is_obeyed() {
     let limits = NetLimits {

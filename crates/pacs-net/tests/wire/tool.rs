@@ -1,4 +1,5 @@
-//! Foreign programs for tests: found or skipped loudly, started with `TCP_NODELAY`, stopped when dropped.
+//! Foreign programs for tests: found or skipped loudly, started with `TCP_NODELAY`, stopped when
+//! dropped.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -31,25 +32,22 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A Python with pynetdicom: `PACS_PYTHON`, or the one that `cargo xtask setup` made.
+/// The Python with pynetdicom of the environment that `cargo xtask setup` makes.
 pub(crate) fn python() -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let candidates = [
-        std::env::var_os("PACS_PYTHON").map(PathBuf::from),
-        Some(root.join("target/peers/bin/python")),
-        Some(PathBuf::from("/tmp/venv-net/bin/python")),
-    ];
-    let has_pynetdicom = |python: &PathBuf| {
-        std::process::Command::new(python)
-            .args(["-c", "import pynetdicom"])
-            .output()
-            .is_ok_and(|output| output.status.success())
-    };
-    let found = candidates.into_iter().flatten().find(has_pynetdicom);
-    if found.is_none() {
-        skip("a Python with pynetdicom");
+    let tools = std::env::var_os("PACS_TOOLS").map_or_else(
+        || {
+            // The test itself lies in target/debug/deps.
+            let test = std::env::current_exe().unwrap();
+            test.ancestors().nth(3).unwrap().join("tools")
+        },
+        PathBuf::from,
+    );
+    let python = tools.join("venv/bin/python");
+    if python.is_file() {
+        return Some(python);
     }
-    found
+    skip("the Python environment with pynetdicom");
+    None
 }
 
 /// The shared test data, if they are here.

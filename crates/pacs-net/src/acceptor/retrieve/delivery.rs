@@ -1,7 +1,8 @@
 //! The other association of C-MOVE: delivers instances to the destination.
 //!
-//! An association carries as many kinds of instances (SOP class and transfer syntax) as it has contexts;
-//! for the others a further one is opened. A destination that cannot be reached twice in a row is given up.
+//! An association carries as many kinds of instances (SOP class and transfer syntax) as it has
+//! contexts; for the others a further one is opened. A destination that cannot be reached twice in
+//! a row is given up.
 
 use super::super::Shared;
 use super::tally::SubOutcome;
