@@ -1,7 +1,7 @@
 //! Reads the head of a CT slice: the scanner beside dicom-object, which reads the same elements.
 //!
-//! The head is like a real one: 116 root elements, 5 sequences, 20 private elements. With the shared test
-//! data in reach, real heads are read too.
+//! The head is like a real one: 116 root elements, 5 sequences, 20 private elements. With the
+//! shared test data in reach, real heads are read too.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dicom_dictionary_std::tags;

@@ -1,7 +1,7 @@
 //! The head of an instance, and every other door of the scanner, under random bytes.
 //!
-//! The first byte chooses the encoding and the size of fragments. Whole and in fragments must give the same;
-//! what passes the gate must do dicom-object no harm.
+//! The first byte chooses the encoding and the size of fragments. Whole and in fragments must give
+//! the same; what passes the gate must do dicom-object no harm.
 #![no_main]
 
 use dicom_object::InMemDicomObject;

@@ -1,7 +1,8 @@
 //! Who may do what: the AE table of the configuration, as the one policy under every protocol.
 //!
-//! A configured title is bound to its address. On a loopback listener an unknown title may echo, store, query,
-//! retrieve and move to any configured AE; on any other address only configured AEs exist.
+//! A configured title is bound to its address. On a loopback listener an unknown title may echo,
+//! store, query, retrieve and move to any configured AE; on any other address only configured AEs
+//! exist.
 
 use crate::config::{Config, RemoteAe};
 use pacs_core::{Action, AeTitle, Caller, Policy};
@@ -67,7 +68,8 @@ impl Access {
         }
     }
 
-    /// The AE that `caller` names as C-MOVE destination: `None` if there is no such AE, or not for this caller.
+    /// The AE that `caller` names as C-MOVE destination: `None` if there is no such AE, or not for
+    /// this caller.
     #[must_use]
     pub fn move_destination(&self, caller: &AeTitle, destination: &AeTitle) -> Option<&RemoteAe> {
         let known = self.remote_aes.get(destination)?;
@@ -93,7 +95,8 @@ impl Policy for Access {
     }
 }
 
-/// The policy of whoever holds the data directory of a stopped server: look after it, and nothing else.
+/// The policy of whoever holds the data directory of a stopped server: look after it, and nothing
+/// else.
 #[derive(Debug, Clone, Copy)]
 pub struct MaintenanceOnly;
 

@@ -1,5 +1,5 @@
-//! The AE table at the door: which peers get an association, and for what; and what the acceptor reports,
-//! counted and logged.
+//! The AE table at the door: which peers get an association, and for what; and what the acceptor
+//! reports, counted and logged.
 
 use crate::access::{Access, Refusal};
 use crate::metrics::Metrics;

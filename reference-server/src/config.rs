@@ -1,4 +1,5 @@
-//! The server's settings: command line, `PACS_*` variables, TOML file, defaults, in this order of strength.
+//! The server's settings: command line, `PACS_*` variables, TOML file, defaults, in this order of
+//! strength.
 //!
 //! [`Config::load`] checks the whole before anything is opened and names every fault at once.
 
@@ -10,7 +11,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What may be said on the command line of `pacs-server`; everything can stand in the environment too.
+/// What may be said on the command line of `pacs-server`; everything can stand in the environment
+/// too.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "pacs-server", version, about = "DICOM archive server")]
 pub struct Options {
@@ -215,7 +217,8 @@ fn address(key: &str, text: &str, faults: &mut Vec<String>) -> Option<SocketAddr
     addresses(key, text, faults).first().copied()
 }
 
-/// All addresses that `text` stands for, IPv4 ones in their own form; none, and a fault, if there is none.
+/// All addresses that `text` stands for, IPv4 ones in their own form; none, and a fault, if there
+/// is none.
 fn addresses(key: &str, text: &str, faults: &mut Vec<String>) -> Vec<SocketAddr> {
     let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
     let found: Vec<SocketAddr> = match text.to_socket_addrs() {

@@ -25,7 +25,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What the pages show.
 #[derive(Debug)]
 pub struct Health {
-    /// Set once every listener is open, cleared when the server begins to drain or the store failed.
+    /// Set once every listener is open, cleared when the server begins to drain or the store
+    /// failed.
     pub ready: AtomicBool,
     /// Plain DICOM is offered beyond this machine.
     pub insecure_dicom: bool,
@@ -44,7 +45,8 @@ pub fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Serves `routes` until the task is dropped. Connections, and the wait for a request's head, are bounded.
+/// Serves `routes` until the task is dropped. Connections, and the wait for a request's head, are
+/// bounded.
 pub async fn serve(listener: TcpListener, routes: Router) {
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();

@@ -1,4 +1,5 @@
-//! The assembled archive: the services of pacs-net over the archive of pacs-store, under one policy.
+//! The assembled archive: the services of pacs-net over the archive of pacs-store, under one
+//! policy.
 
 pub mod access;
 pub mod admission;

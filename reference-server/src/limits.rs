@@ -5,8 +5,8 @@ use std::time::Duration;
 /// AE titles that get a label of their own in the metrics; titles come from the wire.
 pub const AE_LABELS_MAX: usize = 200;
 
-/// Results of one query, and instances of one retrieval; more are refused with a status, never cut silently.
-/// A result takes up to about a kilobyte until it is sent.
+/// Results of one query, and instances of one retrieval; more are refused with a status, never cut
+/// silently. A result takes up to about a kilobyte until it is sent.
 pub const RESULTS_MAX: usize = 100_000;
 
 /// Connections that the HTTP side has open at once; more wait in the listener's queue.
@@ -15,7 +15,8 @@ pub const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Time in which the head of an HTTP request must be complete.
 pub const HTTP_HEAD_DURATION_MAX: Duration = Duration::from_secs(10);
 
-/// File descriptors that are kept for packs, index and HTTP when the rest is shared out to DICOM connections.
+/// File descriptors that are kept for packs, index and HTTP when the rest is shared out to DICOM
+/// connections.
 pub const DESCRIPTORS_RESERVED: usize = 512;
 
 /// DICOM connections that must be possible for a server to start.

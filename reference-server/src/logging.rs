@@ -1,5 +1,5 @@
-//! Structured logs: one JSON object a line on standard error. Patient data cannot reach them, since the types
-//! that hold it do not show it.
+//! Structured logs: one JSON object a line on standard error. Patient data cannot reach them, since
+//! the types that hold it do not show it.
 
 use tracing_subscriber::EnvFilter;
 

@@ -1,6 +1,7 @@
 //! What the server counts, in the Prometheus text format.
 //!
-//! AE titles come from the wire, so that their number is bounded: past [`AE_LABELS_MAX`] they share one label.
+//! AE titles come from the wire, so that their number is bounded: past [`AE_LABELS_MAX`] they share
+//! one label.
 
 use crate::limits::AE_LABELS_MAX;
 use prometheus::{

@@ -1,4 +1,5 @@
-//! The services of pacs-net over the archive of pacs-store: translation of requests, permits and statuses.
+//! The services of pacs-net over the archive of pacs-store: translation of requests, permits and
+//! statuses.
 
 mod query;
 mod retrieve;

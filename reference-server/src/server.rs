@@ -185,8 +185,8 @@ fn acceptor(
         .map_err(|error| StartError::Assembly(Box::new(error)))
 }
 
-/// How many DICOM connections there are descriptors for, once this process may have as many as the system lets
-/// it: each connection takes one, and a C-MOVE takes two.
+/// How many DICOM connections there are descriptors for, once this process may have as many as the
+/// system lets it: each connection takes one, and a C-MOVE takes two.
 fn connections_max() -> Result<usize, StartError> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

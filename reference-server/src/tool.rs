@@ -1,7 +1,8 @@
 //! `pacs`, the tool: the commands of someone who looks after an archive.
 //!
-//! Every failure names the layer it happened in, and the exit code tells them apart: 0 done, 1 the peer or the
-//! archive answered with a failure, 2 the command line is wrong, 3 the connection or association failed.
+//! Every failure names the layer it happened in, and the exit code tells them apart: 0 done, 1 the
+//! peer or the archive answered with a failure, 2 the command line is wrong, 3 the connection or
+//! association failed.
 
 mod connect;
 pub mod failure;

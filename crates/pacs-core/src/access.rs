@@ -1,6 +1,7 @@
 //! Who asks, and whether they may. A [`Permit`] is the only key to an archive.
 //!
-//! A permit can be made by [`permit`] alone, which asks the [`Policy`]; forgetting to ask does not compile.
+//! A permit can be made by [`permit`] alone, which asks the [`Policy`]; forgetting to ask does not
+//! compile.
 
 use crate::AeTitle;
 use std::marker::PhantomData;
@@ -130,7 +131,8 @@ pub fn permit<R: Right>(policy: &dyn Policy, caller: Caller) -> Result<Permit<R>
     }
 }
 
-/// Permits everything to everyone: for an embedded archive whose host application decides, and for tests.
+/// Permits everything to everyone: for an embedded archive whose host application decides, and for
+/// tests.
 #[derive(Debug, Clone, Copy)]
 pub struct PermitAll;
 

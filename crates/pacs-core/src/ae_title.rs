@@ -1,4 +1,5 @@
-//! Application Entity titles (PS3.5 6.2, VR AE). A title is a label, never an identity and never a path.
+//! Application Entity titles (PS3.5 6.2, VR AE). A title is a label, never an identity and never a
+//! path.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Character sets: bytes of text values become Unicode (PS3.3 C.12.1.1.2, PS3.5 6.1).
 //!
-//! Values are decoded whole and split at backslashes afterwards, because in several sets the byte of the
-//! backslash is the second half of a character. Text that does not follow its declared set is read as well
-//! as can be and marked: it never makes an instance unreadable.
+//! Values are decoded whole and split at backslashes afterwards, because in several sets the byte
+//! of the backslash is the second half of a character. Text that does not follow its declared set
+//! is read as well as can be and marked: it never makes an instance unreadable.
 
 mod guess;
 mod iso2022;
@@ -18,7 +18,8 @@ use std::borrow::Cow;
 /// ESC, which begins the switch to another set.
 const ESCAPE: u8 = 0x1B;
 
-/// A text, and whether its bytes followed the declared character set. `Debug` does not show the text.
+/// A text, and whether its bytes followed the declared character set. `Debug` does not show the
+/// text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Decoded<'a> {
     /// The text.
@@ -63,8 +64,8 @@ impl CharacterSets {
         has_unknown_term: false,
     };
 
-    /// Reads the value of Specific Character Set (0008,0005). Misspelt terms are understood where they leave
-    /// no doubt.
+    /// Reads the value of Specific Character Set (0008,0005). Misspelt terms are understood where
+    /// they leave no doubt.
     #[must_use]
     pub fn decode_term_list(value: &[u8]) -> Self {
         let mut sets = Self::DEFAULT;

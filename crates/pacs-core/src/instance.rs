@@ -22,8 +22,8 @@ pub struct Instance {
     pub transfer_syntax: TransferSyntaxUid,
     /// The attributes of [`INDEXED`] that it has, decoded.
     pub attributes: Attributes,
-    /// Bytes of the stored data set before its pixel data element: its whole length where there is no pixel
-    /// data, and 0 where it is deflated, whose stored bytes have no such place.
+    /// Bytes of the stored data set before its pixel data element: its whole length where there is
+    /// no pixel data, and 0 where it is deflated, whose stored bytes have no such place.
     pub head_bytes: u64,
 }
 
@@ -53,8 +53,8 @@ pub enum InstanceError {
 impl Instance {
     /// Reads the head of an instance from the beginning of its data set (or all of it).
     ///
-    /// `data_set` may end anywhere at or after the pixel data element's tag; if it ends before, the data set
-    /// is taken as complete without pixel data.
+    /// `data_set` may end anywhere at or after the pixel data element's tag; if it ends before, the
+    /// data set is taken as complete without pixel data.
     ///
     /// # Errors
     /// [`InstanceError`]: bytes that cannot be read within `limits`, or no identity.
@@ -82,8 +82,8 @@ pub fn level_of(tag: Tag) -> Option<Level> {
     INDEXED.get(at).map(|entry| entry.1)
 }
 
-/// What the index keeps, in tag order, with the level each attribute belongs to (PS3.4 C.6.1.1 and C.6.2.1,
-/// and what clients ask for beyond them).
+/// What the index keeps, in tag order, with the level each attribute belongs to (PS3.4 C.6.1.1 and
+/// C.6.2.1, and what clients ask for beyond them).
 pub const INDEXED: &[(Tag, Level)] = &[
     (tags::SPECIFIC_CHARACTER_SET, Level::Instance),
     (tags::IMAGE_TYPE, Level::Instance),

@@ -7,8 +7,8 @@ pub struct ScanLimits {
     pub depth_max: usize,
     /// Elements outside pixel data, nested ones included.
     pub elements_max: usize,
-    /// Bytes of values before the pixel data, those of [`Self::bulk_bytes_min`] and more left out: they are
-    /// skipped, not held.
+    /// Bytes of values before the pixel data, those of [`Self::bulk_bytes_min`] and more left out:
+    /// they are skipped, not held.
     pub head_bytes_max: usize,
     /// From how many bytes on a value is bulk data (an encapsulated document, a waveform).
     pub bulk_bytes_min: usize,
@@ -20,7 +20,8 @@ pub struct ScanLimits {
     pub inflate_ratio_from_bytes: u64,
     /// Bytes of one text value that the index keeps; what is longer is cut there.
     pub text_bytes_max: usize,
-    /// Bytes of all values that the index keeps of one instance; values beyond are left out, identifiers not.
+    /// Bytes of all values that the index keeps of one instance; values beyond are left out,
+    /// identifiers not.
     pub indexed_bytes_max: usize,
     /// Items of one sequence that the index keeps; those beyond are left out.
     pub indexed_items_max: usize,

@@ -1,9 +1,9 @@
 //! The scanner: the gate for every byte from outside.
 //!
-//! One pass over a data set, without recursion and without copying: every length is checked against the
-//! bytes that are there, nesting, elements and bytes are bounded by [`ScanLimits`], and all encodings of
-//! PS3.5 are read (implicit, explicit, big endian, deflated, UN of undefined length), with the irregular
-//! forms that devices really send.
+//! One pass over a data set, without recursion and without copying: every length is checked against
+//! the bytes that are there, nesting, elements and bytes are bounded by [`ScanLimits`], and all
+//! encodings of PS3.5 are read (implicit, explicit, big endian, deflated, UN of undefined length),
+//! with the irregular forms that devices really send.
 //!
 //! - [`Encoding`]: how a transfer syntax writes its data set.
 //! - [`Scanner`]: events with byte ranges over bytes that are all there.
@@ -46,8 +46,8 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding that `transfer_syntax` prescribes. Unknown and private ones are taken as explicit VR
-    /// little endian, which A.4 demands of every encapsulated syntax.
+    /// The encoding that `transfer_syntax` prescribes. Unknown and private ones are taken as
+    /// explicit VR little endian, which A.4 demands of every encapsulated syntax.
     #[must_use]
     pub fn of(transfer_syntax: &TransferSyntaxUid) -> Self {
         match transfer_syntax.as_str() {
@@ -113,8 +113,8 @@ impl Syntax {
     }
 }
 
-/// Why bytes are not a data set within the limits. Offsets count from the start of the scanned bytes; in a
-/// deflated data set, from the start of what it inflates to.
+/// Why bytes are not a data set within the limits. Offsets count from the start of the scanned
+/// bytes; in a deflated data set, from the start of what it inflates to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScanError {

@@ -1,12 +1,13 @@
-//! Tags and value representations, as dicom-rs defines them, so that its dictionary serves here too.
+//! Tags and value representations, as dicom-rs defines them, so that its dictionary serves here
+//! too.
 
 pub use dicom_core::{Tag, VR as Vr};
 pub use dicom_dictionary_std::tags;
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 
-/// The VR that PS3.6 gives `tag`; UN where it gives none. Where it gives a choice (OB or OW, US or SS)
-/// the wider byte form or the unsigned form is named.
+/// The VR that PS3.6 gives `tag`; UN where it gives none. Where it gives a choice (OB or OW, US or
+/// SS) the wider byte form or the unsigned form is named.
 #[must_use]
 pub fn vr_of(tag: Tag) -> Vr {
     dicom_dictionary_std::StandardDataDictionary

@@ -1,8 +1,8 @@
 //! Unique identifiers (PS3.5 9.1), one type per role so that mixing them does not compile.
 //!
 //! [`Uid::parse`] is strict. [`Uid::parse_legacy`] also takes what real devices send in its place
-//! (letters, leading zeros): such an identifier may be a key, but [`Uid::is_conformant`] is false and it
-//! must never become part of a path.
+//! (letters, leading zeros): such an identifier may be a key, but [`Uid::is_conformant`] is false
+//! and it must never become part of a path.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,8 +44,9 @@ impl Uid {
         }
     }
 
-    /// Reads a UID as devices really send it: 1 to 64 characters of `[0-9A-Za-z._-]`, beginning with a
-    /// letter or digit, without `..`. The archive keeps such instances; it cannot make the sender right.
+    /// Reads a UID as devices really send it: 1 to 64 characters of `[0-9A-Za-z._-]`, beginning
+    /// with a letter or digit, without `..`. The archive keeps such instances; it cannot make the
+    /// sender right.
     ///
     /// # Errors
     /// [`UidError`], naming the rule that is broken.

@@ -1,4 +1,5 @@
-//! The corpus of the fuzz target `head`, replayed: the first byte chooses encoding and size of fragments.
+//! The corpus of the fuzz target `head`, replayed: the first byte chooses encoding and size of
+//! fragments.
 
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::{Encoding, HeadReader, Scanner, file, gate};

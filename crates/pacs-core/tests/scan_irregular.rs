@@ -1,4 +1,5 @@
-//! What devices really send: forms that PS3.5 forbids or hardly allows, and that an archive has to read.
+//! What devices really send: forms that PS3.5 forbids or hardly allows, and that an archive has to
+//! read.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Random data sets: what the scanner reads is what was written and what dicom-object reads; random damage
-//! makes nothing panic, and fragments never change the answer.
+//! Random data sets: what the scanner reads is what was written and what dicom-object reads; random
+//! damage makes nothing panic, and fragments never change the answer.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -27,7 +27,8 @@ const FORMS: [Form; 3] = [Form::BigEndian, Form::Explicit, Form::Implicit];
 
 fn text(letters: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let letters = proptest::string::string_regex(letters).unwrap();
-    // Values of even length, without padding: what toolkits do with padding is not the question here.
+    // Values of even length, without padding: what toolkits do with padding is not the question
+    // here.
     letters.prop_map(|text| {
         let even = text.len() & !1;
         text.as_bytes()[..even].to_vec()
@@ -259,7 +260,11 @@ fn knock(bytes: &[u8], sizes: &[usize]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn the_scanner_reads_what_was_written_and_what_dicom_object_reads(nodes in data_set()) {

@@ -1,4 +1,5 @@
-//! The heads of all test files, as pydicom reads them. Each difference that may be is listed with its reason.
+//! The heads of all test files, as pydicom reads them. Each difference that may be is listed with
+//! its reason.
 #![expect(
     clippy::panic,
     clippy::print_stderr,

@@ -1,7 +1,9 @@
-//! What an archive must survive: a loss of power at any operation, and another one while it recovers.
+//! What an archive must survive: a loss of power at any operation, and another one while it
+//! recovers.
 //!
-//! An oracle outside the archive notes what was acknowledged. After the crash all of that must be there, byte
-//! for byte; what was not acknowledged may be there, but only whole; nothing else may be.
+//! An oracle outside the archive notes what was acknowledged. After the crash all of that must be
+//! there, byte for byte; what was not acknowledged may be there, but only whole; nothing else may
+//! be.
 
 use crate::crash_disk::CrashDisk;
 use bytes::Bytes;
@@ -27,7 +29,8 @@ const INSTANCES_COUNT: u32 = 4;
 pub struct Scenario {
     /// What everything that is left to chance follows from, but for the order of threads.
     pub seed: u64,
-    /// The operation of the disk at which the power goes; where there are fewer, it goes after the last.
+    /// The operation of the disk at which the power goes; where there are fewer, it goes after the
+    /// last.
     pub crash_at: u64,
     /// The operation of the recovery at which it goes again.
     pub crash_again_at: Option<u64>,
@@ -92,7 +95,8 @@ async fn open(disk: &CrashDisk, seed: u64) -> Result<Archive, String> {
     let index = RedbIndex::open(&directory, &options).map_err(|error| text(&error))?;
     let index: Arc<dyn Index> = Arc::new(index);
     let mut options = ArchiveOptions::new(directory, index);
-    // Small enough that packs are sealed, instances are streamed and the index is flushed on the way.
+    // Small enough that packs are sealed, instances are streamed and the index is flushed on the
+    // way.
     options.limits.pack_bytes = 20_000;
     options.limits.large_bytes = 6_000;
     options.limits.flush_interval = std::time::Duration::from_millis(seed % 4);

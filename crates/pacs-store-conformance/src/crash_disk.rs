@@ -1,13 +1,14 @@
 //! A disk that crashes, and keeps no more than it promised.
 //!
-//! It holds two images: what a running program sees, and what would be there after a loss of power. Bytes
-//! reach the second with a sync of their file, names with a sync of their directory. At a crash a chance
-//! that follows from the seed also lets through some of what was not synced: single sectors of 512 bytes of
-//! any write, in any combination, and the first few of the changes of names, in their order. That is as bad
-//! as a real disk can be, and worse than most are.
+//! It holds two images: what a running program sees, and what would be there after a loss of power.
+//! Bytes reach the second with a sync of their file, names with a sync of their directory. At a
+//! crash a chance that follows from the seed also lets through some of what was not synced: single
+//! sectors of 512 bytes of any write, in any combination, and the first few of the changes of
+//! names, in their order. That is as bad as a real disk can be, and worse than most are.
 //!
-//! Every change of the disk is an operation; [`CrashDisk::crash_at`] names the one at which the power goes.
-//! From then on everything fails, until [`CrashDisk::restarted`] gives the disk that the next process finds.
+//! Every change of the disk is an operation; [`CrashDisk::crash_at`] names the one at which the
+//! power goes. From then on everything fails, until [`CrashDisk::restarted`] gives the disk that
+//! the next process finds.
 
 use pacs_store::disk::{Disk, DiskFile, OpenHow};
 use std::collections::BTreeMap;
@@ -106,7 +107,8 @@ impl CrashDisk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on a sync does nothing and says it did: what a store that forgets to sync would find.
+    /// From now on a sync does nothing and says it did: what a store that forgets to sync would
+    /// find.
     pub fn ignore_syncs(&self) {
         self.state().ignores_syncs = true;
     }
@@ -133,7 +135,8 @@ impl CrashDisk {
         self.state().operations_count
     }
 
-    /// The disk as the next process finds it. This one is left as it is: who holds it finds no power.
+    /// The disk as the next process finds it. This one is left as it is: who holds it finds no
+    /// power.
     #[must_use]
     pub fn restarted(&self) -> Self {
         let mut state = self.state();
@@ -374,7 +377,8 @@ impl Disk for CrashDisk {
         })
     }
 
-    /// Directories come with their files here: a file is lost with its name, not with its directory's.
+    /// Directories come with their files here: a file is lost with its name, not with its
+    /// directory's.
     fn create_directory(&self, _directory: &str) -> io::Result<()> {
         self.operate(|_| Ok(()))
     }

@@ -1,4 +1,5 @@
-//! The cases of [`Index`](pacs_store::index::Index), one function each, and the macro that makes tests of them.
+//! The cases of [`Index`](pacs_store::index::Index), one function each, and the macro that makes
+//! tests of them.
 
 mod changing;
 mod computed;
@@ -18,8 +19,8 @@ pub use staging::*;
 
 /// Emits a module `$name` with one test for each case.
 ///
-/// `$make` is called for each test and gives a fresh, empty index and something that is kept until the test
-/// ends, such as its folder: `fn() -> (Arc<dyn Index>, impl Any)`.
+/// `$make` is called for each test and gives a fresh, empty index and something that is kept until
+/// the test ends, such as its folder: `fn() -> (Arc<dyn Index>, impl Any)`.
 #[macro_export]
 macro_rules! index_conformance {
     ($name:ident, $make:expr) => {

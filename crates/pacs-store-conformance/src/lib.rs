@@ -1,8 +1,9 @@
 //! The suite that every storage backend passes, and a disk that crashes.
 //!
-//! A backend's test file calls [`index_conformance!`] or `records_conformance!` with how to make a fresh one;
-//! the macro emits one test for each case. [`property`] holds an index against the model with random content
-//! and random queries. To be used in tests: everything here panics where a promise is broken.
+//! A backend's test file calls [`index_conformance!`] or `records_conformance!` with how to make a
+//! fresh one; the macro emits one test for each case. [`property`] holds an index against the model
+//! with random content and random queries. To be used in tests: everything here panics where a
+//! promise is broken.
 
 #![allow(
     clippy::panic,

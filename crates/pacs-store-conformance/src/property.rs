@@ -1,7 +1,8 @@
 //! An index against the model: whatever happens, and whatever is asked, both say the same.
 //!
-//! Histories are short and their values few, so that instances meet in studies, versions conflict and
-//! queries find something; the values are those at which folding, grouping and index keys can go wrong.
+//! Histories are short and their values few, so that instances meet in studies, versions conflict
+//! and queries find something; the values are those at which folding, grouping and index keys can
+//! go wrong.
 
 use crate::log::Log;
 use crate::samples::{CT_IMAGE, MR_IMAGE, Sample, instance_uid, series_uid, study_uid};

@@ -4,8 +4,8 @@ use pacs_store::limits::{RECORD_KEY_BYTES_MAX, RECORD_VALUE_BYTES_MAX};
 use pacs_store::records::{Kind, Record, Records, RecordsError, Revision};
 use std::sync::Arc;
 
-/// Emits a module `$name` with one test for each case. `$make` is as with [`crate::index_conformance!`], and
-/// gives an `Arc<dyn Records>`.
+/// Emits a module `$name` with one test for each case. `$make` is as with
+/// [`crate::index_conformance!`], and gives an `Arc<dyn Records>`.
 #[macro_export]
 macro_rules! records_conformance {
     ($name:ident, $make:expr) => {

@@ -43,8 +43,8 @@ pub struct ArchiveOptions {
     pub directory: DataDirectory,
     /// What is known of them.
     pub index: Arc<dyn Index>,
-    /// Where followers keep how far they have come. Default: in memory, so that every follower begins anew with
-    /// the process.
+    /// Where followers keep how far they have come. Default: in memory, so that every follower
+    /// begins anew with the process.
     pub records: Arc<dyn Records>,
     /// Bounds.
     pub limits: StoreLimits,
@@ -52,8 +52,8 @@ pub struct ArchiveOptions {
     pub clock: Clock,
     /// For tests that stop the world.
     pub fail_points: FailPoints,
-    /// Whether zeros are written ahead of the log once much comes in, which halves what a sync costs and
-    /// doubles what is written. Default: yes.
+    /// Whether zeros are written ahead of the log once much comes in, which halves what a sync
+    /// costs and doubles what is written. Default: yes.
     pub is_filled_ahead: bool,
     /// Whether the digest of what is read is compared before its last chunk is given. Default: yes.
     pub verifies_reads: bool,
@@ -140,8 +140,8 @@ impl sealed::Sealed for Permit<Move> {}
 impl RetrievePermit for Permit<Get> {}
 impl RetrievePermit for Permit<Move> {}
 
-/// Instances, with what is known of them. Clones are the same archive; it closes with the last of them, but
-/// only [`Archive::close`] tells when.
+/// Instances, with what is known of them. Clones are the same archive; it closes with the last of
+/// them, but only [`Archive::close`] tells when.
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub(crate) shared: Arc<Shared>,
@@ -403,8 +403,8 @@ impl Archive {
         }
     }
 
-    /// Forgets the index and makes it again from the packs. Deposits wait meanwhile; searches see what is there
-    /// already.
+    /// Forgets the index and makes it again from the packs. Deposits wait meanwhile; searches see
+    /// what is there already.
     ///
     /// # Errors
     /// [`MaintainError`].
@@ -430,8 +430,8 @@ impl Archive {
         self.shared.limits.queue_count_max.saturating_sub(places)
     }
 
-    /// Resolves when the disk or the index failed in a way that leaves unknown what is durable: the process has
-    /// to exit then, and the next one recovers. Nothing is retried.
+    /// Resolves when the disk or the index failed in a way that leaves unknown what is durable: the
+    /// process has to exit then, and the next one recovers. Nothing is retried.
     pub async fn failed(&self) {
         let mut failed = self.shared.failed.subscribe();
         if failed.wait_for(|failed| *failed).await.is_err() {
@@ -439,8 +439,8 @@ impl Archive {
         }
     }
 
-    /// Ends the archive after everything that was submitted before; returns when all of it is durable and the
-    /// files are closed. Deposits that come later are refused.
+    /// Ends the archive after everything that was submitted before; returns when all of it is
+    /// durable and the files are closed. Deposits that come later are refused.
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
         if self.shared.submit(Work::Close { reply }).await.is_ok() {

@@ -1,8 +1,9 @@
 //! A deposit: one SOP instance on its way to durable storage.
 //!
-//! It grows by [`Deposit::write`], ends by [`Deposit::seal`], and is nothing before that: dropping it leaves
-//! nothing behind. Its bytes are hashed and its head is read as they come; they are held in memory as they
-//! were received, without a copy, until there are too many: then they stream into a pack of their own.
+//! It grows by [`Deposit::write`], ends by [`Deposit::seal`], and is nothing before that: dropping
+//! it leaves nothing behind. Its bytes are hashed and its head is read as they come; they are held
+//! in memory as they were received, without a copy, until there are too many: then they stream into
+//! a pack of their own.
 //!
 //! Invariant: the data set is kept byte for byte. Nothing here decodes, coerces or transcodes.
 //!
@@ -35,7 +36,8 @@ const STREAM_BYTES: u64 = 1 << 20;
 /// What became of a deposit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Other content is known under its SOP Instance UID; this is kept as another version, and not served.
+    /// Other content is known under its SOP Instance UID; this is kept as another version, and not
+    /// served.
     Conflict {
         /// 2 for the first version that differs, and so on.
         version: u32,
@@ -120,8 +122,8 @@ impl Deposit {
         self.length_bytes
     }
 
-    /// Takes the next bytes of the data set. Waits where there is no memory for them. After an error, or when
-    /// the call was cancelled, nothing more is taken.
+    /// Takes the next bytes of the data set. Waits where there is no memory for them. After an
+    /// error, or when the call was cancelled, nothing more is taken.
     ///
     /// # Errors
     /// [`DepositError`].
@@ -245,8 +247,8 @@ impl Deposit {
         )
     }
 
-    /// Ends the data set. Returns when the instance is durable and can be found, or is known not to be kept;
-    /// where the call is cancelled, it may be kept nevertheless.
+    /// Ends the data set. Returns when the instance is durable and can be found, or is known not to
+    /// be kept; where the call is cancelled, it may be kept nevertheless.
     ///
     /// # Errors
     /// [`DepositError`].

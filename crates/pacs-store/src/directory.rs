@@ -6,7 +6,8 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
-/// Version of everything on disk; docs/on-disk-format.md describes it. It changes with any byte of the format.
+/// Version of everything on disk; docs/on-disk-format.md describes it. It changes with any byte of
+/// the format.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Name of the file that says so.
@@ -18,7 +19,8 @@ const FORMAT_NEW: &str = "FORMAT.new";
 /// Longest file of that name that is read.
 const FORMAT_BYTES_MAX: usize = 256;
 
-/// A data directory that is locked and whose format is known. The index is opened on it before the archive.
+/// A data directory that is locked and whose format is known. The index is opened on it before the
+/// archive.
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
     disk: Arc<dyn Disk>,

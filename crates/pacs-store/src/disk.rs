@@ -1,12 +1,14 @@
 //! The few file operations that packs and the embedded index need.
 //!
-//! Everything on a data directory goes through [`Disk`], so that the conformance suite can put a disk there
-//! that crashes. Calls block; callers that must not wait use a thread. Names are relative to the data
-//! directory, with `/` between the parts, and never come from outside: they are built from numbers.
+//! Everything on a data directory goes through [`Disk`], so that the conformance suite can put a
+//! disk there that crashes. Calls block; callers that must not wait use a thread. Names are
+//! relative to the data directory, with `/` between the parts, and never come from outside: they
+//! are built from numbers.
 //!
-//! What the trait promises is less than a real disk may keep: bytes that were written are lost in a crash, in
-//! any subset of sectors, unless [`DiskFile::sync_data`] returned after them; a file that was created, renamed
-//! or removed is as it was before unless [`Disk::sync_directory`] of its directory returned.
+//! What the trait promises is less than a real disk may keep: bytes that were written are lost in a
+//! crash, in any subset of sectors, unless [`DiskFile::sync_data`] returned after them; a file that
+//! was created, renamed or removed is as it was before unless [`Disk::sync_directory`] of its
+//! directory returned.
 
 mod os;
 
@@ -21,8 +23,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Opens `name`.
     ///
     /// # Errors
-    /// As the system gives them; [`io::ErrorKind::NotFound`] and [`io::ErrorKind::AlreadyExists`] are told
-    /// apart.
+    /// As the system gives them; [`io::ErrorKind::NotFound`] and [`io::ErrorKind::AlreadyExists`]
+    /// are told apart.
     fn open(&self, name: &str, how: OpenHow) -> io::Result<Arc<dyn DiskFile>>;
 
     /// The names of the files in `directory`, without the directory, in no order.
@@ -63,7 +65,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Keeps every other process (and every other lock of this one) out until the result is dropped.
+    /// Keeps every other process (and every other lock of this one) out until the result is
+    /// dropped.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] where another has it.
@@ -112,8 +115,8 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// As the system gives them; an interrupted call is repeated here.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes all `parts`, one after the other, from `offset` on. After an error any part of them may be
-    /// written.
+    /// Writes all `parts`, one after the other, from `offset` on. After an error any part of them
+    /// may be written.
     ///
     /// # Errors
     /// As the system gives them; short and interrupted writes are continued here.
@@ -125,11 +128,12 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// As the system gives them.
     fn set_length(&self, length_bytes: u64) -> io::Result<()>;
 
-    /// Makes everything written so far durable, with what is needed to read it back (the length, too).
+    /// Makes everything written so far durable, with what is needed to read it back (the length,
+    /// too).
     ///
     /// # Errors
-    /// As the system gives them. After an error nothing is known of what is durable, and a second call that
-    /// succeeds proves nothing: the caller must stop.
+    /// As the system gives them. After an error nothing is known of what is durable, and a second
+    /// call that succeeds proves nothing: the caller must stop.
     fn sync_data(&self) -> io::Result<()>;
 
     /// Writes all of `data` from `offset` on.

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Called at each named step of a commit and of recovery; does nothing unless a test gave it something to do.
+/// Called at each named step of a commit and of recovery; does nothing unless a test gave it
+/// something to do.
 ///
-/// In order: `before-append`, `after-append`, `after-sync`, `after-keep` (of large packs), `after-stage`,
-/// `after-commit`, `before-answer` for a group; `before-flush`, `after-flush` for the index;
-/// `large-begun`, `large-written`, `large-synced` for an instance in a pack of its own; and at opening
-/// `recovery-begun`, `recovery-applied`, `recovery-cut`, `recovery-swept`, `recovery-flushed`.
+/// In order: `before-append`, `after-append`, `after-sync`, `after-keep` (of large packs),
+/// `after-stage`, `after-commit`, `before-answer` for a group; `before-flush`, `after-flush` for
+/// the index; `large-begun`, `large-written`, `large-synced` for an instance in a pack of its own;
+/// and at opening `recovery-begun`, `recovery-applied`, `recovery-cut`, `recovery-swept`,
+/// `recovery-flushed`.
 #[derive(Clone, Default)]
 pub struct FailPoints(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 

@@ -1,8 +1,8 @@
 //! What is known of the content, and the contract of every backend that keeps it.
 //!
-//! The packs are the log of the index: an index applies [`LogRecord`]s in the order of the log and can be
-//! remade from them at any time. Every backend passes `pacs-store-conformance`; a query means what
-//! [`pacs_core::matching`] says, on every one.
+//! The packs are the log of the index: an index applies [`LogRecord`]s in the order of the log and
+//! can be remade from them at any time. Every backend passes `pacs-store-conformance`; a query
+//! means what [`pacs_core::matching`] says, on every one.
 
 pub mod memory;
 pub mod redb;
@@ -202,8 +202,8 @@ impl DurableContent {
 /// One result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
-    /// The keys that were asked for and that the entity has, computed ones included, and always the unique
-    /// keys of its level and the levels above.
+    /// The keys that were asked for and that the entity has, computed ones included, and always the
+    /// unique keys of its level and the levels above.
     pub attributes: Attributes,
 }
 
@@ -240,43 +240,47 @@ pub enum IndexError {
 pub trait Staged: Send {
     /// Makes the group visible, all at once.
     ///
-    /// `content` proves that the bytes came first. After return every search sees the group; a crash may
-    /// still take the group back from the index, and the log then gives it again.
+    /// `content` proves that the bytes came first. After return every search sees the group; a
+    /// crash may still take the group back from the index, and the log then gives it again.
     ///
     /// # Errors
-    /// [`IndexError::Premature`] where `content` does not reach the group's end, [`IndexError::Backend`];
-    /// nothing of the group is visible then, and after `Backend` the index takes no more groups.
+    /// [`IndexError::Premature`] where `content` does not reach the group's end,
+    /// [`IndexError::Backend`]; nothing of the group is visible then, and after `Backend` the index
+    /// takes no more groups.
     async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError>;
 }
 
 /// Finds instances by their attributes.
 ///
-/// An entity's attributes: a study has the patient and study attributes of the first instance that was ever
-/// received for it, a series the series attributes of its first; hiding does not change that, and a version
-/// that is not served counts as received too. A series is one Series UID within one study. A study or series
-/// without a visible instance does not show. A patient is what shares Patient ID and Issuer of Patient ID
-/// (where the ID is empty: name and birth date; spaces around do not count), with the attributes of its first
-/// study.
+/// An entity's attributes: a study has the patient and study attributes of the first instance that
+/// was ever received for it, a series the series attributes of its first; hiding does not change
+/// that, and a version that is not served counts as received too. A series is one Series UID within
+/// one study. A study or series without a visible instance does not show. A patient is what shares
+/// Patient ID and Issuer of Patient ID (where the ID is empty: name and birth date; spaces around
+/// do not count), with the attributes of its first study.
 ///
-/// Versions: equal digest means equal content. Of several versions of an instance the first is served; the
-/// others are kept for [`Self::entries`], belong to the study and series they name, and never show. An
-/// instance is visible if its served version is not hidden. Hiding and restoring turn served versions that
-/// are known at that moment; content that comes again for a hidden instance does not bring it back.
+/// Versions: equal digest means equal content. Of several versions of an instance the first is
+/// served; the others are kept for [`Self::entries`], belong to the study and series they name, and
+/// never show. An instance is visible if its served version is not hidden. Hiding and restoring
+/// turn served versions that are known at that moment; content that comes again for a hidden
+/// instance does not bring it back.
 ///
-/// Attributes of an entity at some level are those of that level and of all above it, and these computed
-/// ones, which count visible entities only: Modalities in Study, SOP Classes in Study (each value once, in
-/// order), Number of Patient Related Studies, Series and Instances, Number of Study Related Series and
-/// Instances, Number of Series Related Instances, and Instance Availability ONLINE (none at patient level
-/// but the patient's counts). The UIDs are the identifiers of [`Instance`], without padding.
+/// Attributes of an entity at some level are those of that level and of all above it, and these
+/// computed ones, which count visible entities only: Modalities in Study, SOP Classes in Study
+/// (each value once, in order), Number of Patient Related Studies, Series and Instances, Number of
+/// Study Related Series and Instances, Number of Series Related Instances, and Instance
+/// Availability ONLINE (none at patient level but the patient's counts). The UIDs are the
+/// identifiers of [`Instance`], without padding.
 ///
-/// A record that says what already holds changes nothing: content that is known is [`Applied::Same`], hiding
-/// what is hidden moves no instance. Replay nevertheless begins exactly at [`Self::durable_position`] of an
-/// index just opened: a hide that is applied again also hides what came after it.
+/// A record that says what already holds changes nothing: content that is known is
+/// [`Applied::Same`], hiding what is hidden moves no instance. Replay nevertheless begins exactly
+/// at [`Self::durable_position`] of an index just opened: a hide that is applied again also hides
+/// what came after it.
 #[async_trait]
 pub trait Index: std::fmt::Debug + Send + Sync + 'static {
-    /// Writes `records` in order, visible to nobody before [`Staged::commit`]. One group at a time: the
-    /// caller is the only writer, and commits or drops a group before it calls `stage`, [`Self::flush`] or
-    /// [`Self::clear`] again. `end` is the log position after the last record.
+    /// Writes `records` in order, visible to nobody before [`Staged::commit`]. One group at a time:
+    /// the caller is the only writer, and commits or drops a group before it calls `stage`,
+    /// [`Self::flush`] or [`Self::clear`] again. `end` is the log position after the last record.
     ///
     /// # Errors
     /// [`IndexError::Backend`]; dropping the result takes everything back.
@@ -292,17 +296,19 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
     /// [`IndexError::Backend`].
     async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError>;
 
-    /// What matches `query`, visible entities only, in order of study, series and arrival. Studies are in the
-    /// order of their first instances, series of one study too, patients in the order of their first study.
+    /// What matches `query`, visible entities only, in order of study, series and arrival. Studies
+    /// are in the order of their first instances, series of one study too, patients in the order of
+    /// their first study.
     ///
     /// # Errors
     /// [`IndexError::TooMany`] with more than `limit_count` results.
     async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError>;
 
-    /// The visible instances of every entity that matches `query`, in the order of [`Self::search`].
+    /// The visible instances of every entity that matches `query`, in the order of
+    /// [`Self::search`].
     ///
-    /// The attributes of each are those of the instance level and the UIDs of study, series, instance and
-    /// class; what it was sent with at the levels above is in its bytes.
+    /// The attributes of each are those of the instance level and the UIDs of study, series,
+    /// instance and class; what it was sent with at the levels above is in its bytes.
     ///
     /// # Errors
     /// [`IndexError::TooMany`] with more than `limit_count` instances.
@@ -322,8 +328,9 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
         count_max: usize,
     ) -> Result<Vec<Change>, IndexError>;
 
-    /// Every stored version, hidden or not, in order of arrival: up to `count_max` after `after` (a number of
-    /// the index's own, 0 to begin), each with its number. Attributes are as with [`Self::select`].
+    /// Every stored version, hidden or not, in order of arrival: up to `count_max` after `after` (a
+    /// number of the index's own, 0 to begin), each with its number. Attributes are as with
+    /// [`Self::select`].
     ///
     /// # Errors
     /// [`IndexError::Backend`].

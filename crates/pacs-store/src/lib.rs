@@ -1,7 +1,8 @@
 //! Where everything lives: content in packs, what is known of it in an index.
 //!
-//! [`Archive`] is the only way in. Content is durable in a pack before it is visible in the [`index`], and
-//! visible before a [`Deposit`] is answered; the packs are the log from which the index can be made again.
+//! [`Archive`] is the only way in. Content is durable in a pack before it is visible in the
+//! [`index`], and visible before a [`Deposit`] is answered; the packs are the log from which the
+//! index can be made again.
 
 mod archive;
 mod deposit;

@@ -12,24 +12,27 @@ pub const RECORD_VALUE_BYTES_MAX: usize = 1 << 20;
 /// Bounds of an archive. `Default` is right for one machine with 1 GiB to spare.
 #[derive(Debug, Clone)]
 pub struct StoreLimits {
-    /// Bytes of instances that are on their way and in memory, all together. Where it is used up, an instance
-    /// that already has [`Self::spill_bytes_min`] goes to disk early and a shorter one waits.
+    /// Bytes of instances that are on their way and in memory, all together. Where it is used up,
+    /// an instance that already has [`Self::spill_bytes_min`] goes to disk early and a shorter one
+    /// waits.
     pub budget_bytes: u32,
-    /// How long a deposit waits for memory or for its turn, before it is refused (A700H): shorter than the
-    /// patience of a modality.
+    /// How long a deposit waits for memory or for its turn, before it is refused (A700H): shorter
+    /// than the patience of a modality.
     pub busy_wait: Duration,
     /// Bytes that one read gives; two of them are in memory for each reader.
     pub chunk_bytes: usize,
-    /// How long a commit may stay in the index without being durable there; the log is replayed from the last
-    /// durable one after a crash, so that this is also about how much is replayed.
+    /// How long a commit may stay in the index without being durable there; the log is replayed
+    /// from the last durable one after a crash, so that this is also about how much is replayed.
     pub flush_interval: Duration,
     /// Bytes of one commit group. One more instance may pass it, by [`Self::large_bytes`] at most.
     pub group_bytes_max: u64,
     /// Instances of one commit group: what one sync makes durable.
     pub group_count_max: usize,
-    /// Bytes of one instance (PS3.5 knows no bound; multi-frame and whole-slide objects reach gigabytes).
+    /// Bytes of one instance (PS3.5 knows no bound; multi-frame and whole-slide objects reach
+    /// gigabytes).
     pub instance_bytes_max: u64,
-    /// An instance longer than this is streamed into a pack of its own instead of being held in memory.
+    /// An instance longer than this is streamed into a pack of its own instead of being held in
+    /// memory.
     pub large_bytes: u64,
     /// Packs held open for reading.
     pub open_packs_max: usize,
@@ -43,8 +46,8 @@ pub struct StoreLimits {
     pub reason_chars_max: usize,
     /// Records applied at once when the log is replayed.
     pub replay_count_max: usize,
-    /// Bytes of the disk that instances leave free, for the index and for hides; less on a small disk, where it
-    /// is one per cent. Beyond it deposits are refused (A700H).
+    /// Bytes of the disk that instances leave free, for the index and for hides; less on a small
+    /// disk, where it is one per cent. Beyond it deposits are refused (A700H).
     pub reserve_bytes_max: u64,
     /// Results of one search or selection.
     pub results_count_max: usize,

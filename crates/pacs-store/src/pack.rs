@@ -1,7 +1,8 @@
 //! Packs: the content, and the log of the index.
 //!
-//! A pack is a POSIX (pax) tar of DICOM Part 10 files; docs/on-disk-format.md draws every byte. Log packs are
-//! appended to by one thread and read by anyone; a large pack holds one instance that was streamed.
+//! A pack is a POSIX (pax) tar of DICOM Part 10 files; docs/on-disk-format.md draws every byte. Log
+//! packs are appended to by one thread and read by anyone; a large pack holds one instance that was
+//! streamed.
 
 pub(crate) mod entry;
 pub(crate) mod large;

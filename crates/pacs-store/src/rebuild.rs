@@ -19,8 +19,8 @@ pub struct Progress {
     pub damaged_count: u64,
 }
 
-/// Clears the index and replays the log up to `end`. Entries that are damaged are passed over and counted;
-/// `verify` tells which they are.
+/// Clears the index and replays the log up to `end`. Entries that are damaged are passed over and
+/// counted; `verify` tells which they are.
 pub(crate) fn rebuild(
     files: &PackFiles,
     index: &dyn Index,

@@ -1,8 +1,9 @@
 //! Small documents that are not content: cursors of followers now; patients, users, reports later.
 //!
-//! A document has a kind and a key and is replaced as a whole. Every change gives it a new [`Revision`], and
-//! every change names the revision it is based on, so that two writers cannot overwrite each other unseen.
-//! Unlike the index this cannot be made again from the packs: a change is durable when its call returns.
+//! A document has a kind and a key and is replaced as a whole. Every change gives it a new
+//! [`Revision`], and every change names the revision it is based on, so that two writers cannot
+//! overwrite each other unseen. Unlike the index this cannot be made again from the packs: a change
+//! is durable when its call returns.
 
 pub mod memory;
 pub mod redb;
@@ -35,7 +36,8 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
-/// A document as it was stored. `Debug` does not show the value: it may say something about a patient.
+/// A document as it was stored. `Debug` does not show the value: it may say something about a
+/// patient.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its key.
@@ -49,7 +51,8 @@ pub struct Record {
 /// Why a document was not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    /// The backend failed. Whether a change was made is not known; after a restart it is made or not, whole.
+    /// The backend failed. Whether a change was made is not known; after a restart it is made or
+    /// not, whole.
     #[error("records could not {operation}")]
     Backend {
         /// What it was doing.
@@ -69,7 +72,8 @@ pub enum RecordsError {
         /// What kind of entry.
         what: &'static str,
     },
-    /// A key with a NUL or longer than [`RECORD_KEY_BYTES_MAX`], or a value longer than [`RECORD_VALUE_BYTES_MAX`].
+    /// A key with a NUL or longer than [`RECORD_KEY_BYTES_MAX`], or a value longer than
+    /// [`RECORD_VALUE_BYTES_MAX`].
     #[error("{what} cannot be stored")]
     Unfit {
         /// The key or the value.
@@ -86,8 +90,8 @@ pub trait Records: std::fmt::Debug + Send + Sync + 'static {
     /// [`RecordsError::Backend`], [`RecordsError::Damaged`].
     async fn get(&self, kind: Kind, key: &str) -> Result<Option<Record>, RecordsError>;
 
-    /// Up to `count_max` documents whose keys begin with `prefix` and come after `after`, in order of the
-    /// bytes of their keys.
+    /// Up to `count_max` documents whose keys begin with `prefix` and come after `after`, in order
+    /// of the bytes of their keys.
     ///
     /// # Errors
     /// [`RecordsError::Backend`], [`RecordsError::Damaged`].
@@ -99,8 +103,8 @@ pub trait Records: std::fmt::Debug + Send + Sync + 'static {
         count_max: usize,
     ) -> Result<Vec<Record>, RecordsError>;
 
-    /// Stores a document, durably, if it is at `expected` (`None`: if it is not there), and gives its new
-    /// state. Changes of one document happen one after the other.
+    /// Stores a document, durably, if it is at `expected` (`None`: if it is not there), and gives
+    /// its new state. Changes of one document happen one after the other.
     ///
     /// # Errors
     /// [`RecordsError::Changed`] and [`RecordsError::Unfit`], and nothing was done; or

@@ -1,4 +1,5 @@
-//! A redb file in a data directory: how it is begun, opened and committed, and what becomes of redb's panics.
+//! A redb file in a data directory: how it is begun, opened and committed, and what becomes of
+//! redb's panics.
 
 use crate::directory::DataDirectory;
 use crate::disk::{DiskFile, OpenHow};
@@ -53,16 +54,16 @@ pub(crate) fn open(
     Ok(database(storage.map_err(StorageError::from)?)?)
 }
 
-/// A transaction whose commit is durable when it returns, and after which a crash is recovered from without
-/// reading the whole file.
+/// A transaction whose commit is durable when it returns, and after which a crash is recovered from
+/// without reading the whole file.
 pub(crate) fn begin_durable(database: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
     Ok(transaction)
 }
 
-/// Runs `work`; nothing if it panicked. redb trusts its pages, so that a damaged one can make it panic where
-/// a checksum was not looked at; to us that is damage like other damage.
+/// Runs `work`; nothing if it panicked. redb trusts its pages, so that a damaged one can make it
+/// panic where a checksum was not looked at; to us that is damage like other damage.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }

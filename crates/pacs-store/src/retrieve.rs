@@ -11,10 +11,11 @@ use std::io;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// The bytes of a data set, chunk after chunk; the next chunk is read while the caller uses the last.
+/// The bytes of a data set, chunk after chunk; the next chunk is read while the caller uses the
+/// last.
 ///
-/// With `ArchiveOptions::verifies_reads` the digest is compared before the last chunk is given, so that
-/// damaged content never looks complete. At most two chunks are in memory.
+/// With `ArchiveOptions::verifies_reads` the digest is compared before the last chunk is given, so
+/// that damaged content never looks complete. At most two chunks are in memory.
 #[derive(Debug)]
 pub struct DataSetReader {
     files: Arc<PackFiles>,

@@ -73,8 +73,8 @@ impl VerifyReport {
 }
 
 impl Archive {
-    /// Reads every data set that the index knows and compares its digest; then reads the head of every entry
-    /// of the packs and looks it up in the index. What comes in meanwhile is left out.
+    /// Reads every data set that the index knows and compares its digest; then reads the head of
+    /// every entry of the packs and looks it up in the index. What comes in meanwhile is left out.
     ///
     /// # Errors
     /// [`MaintainError`] where it could not be finished; what it found is in the report.

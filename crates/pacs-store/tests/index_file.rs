@@ -1,4 +1,5 @@
-//! The files of the embedded index and of the records: reopened, killed, damaged, of another version.
+//! The files of the embedded index and of the records: reopened, killed, damaged, of another
+//! version.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be made fails the test")]
 

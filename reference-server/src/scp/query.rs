@@ -46,7 +46,8 @@ impl QueryScp for Services {
     }
 }
 
-/// What every answer has: the level, where to retrieve from, and each key that was asked for, empty.
+/// What every answer has: the level, where to retrieve from, and each key that was asked for,
+/// empty.
 fn blank(query: &Query, our_title: &AeTitle) -> Attributes {
     let mut blank = Attributes::new();
     let unsupported: Vec<_> = query.unsupported().collect();

@@ -49,8 +49,8 @@ const COMMON_CLASSES: [&str; 18] = [
     "1.2.840.10008.5.1.4.1.1.104.1",
 ];
 
-/// Transfer syntaxes in order of how often they are met; each gets a context of its own, because a peer accepts
-/// only one of a context.
+/// Transfer syntaxes in order of how often they are met; each gets a context of its own, because a
+/// peer accepts only one of a context.
 const TRANSFER_SYNTAXES: [&str; 26] = [
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2",

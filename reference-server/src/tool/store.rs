@@ -85,8 +85,8 @@ impl Tally {
     }
 }
 
-/// All files at or below `path`, in order of their names; links are not followed. What cannot be read is told
-/// and counted.
+/// All files at or below `path`, in order of their names; links are not followed. What cannot be
+/// read is told and counted.
 fn gather(path: &Path, depth: usize, files: &mut Vec<PathBuf>, tally: &mut Tally) {
     let meta = if depth == 0 {
         path.metadata()

@@ -1,7 +1,8 @@
 //! Text whose bytes do not follow the declared set: what it most likely says.
 //!
-//! UTF-8 recognises itself. Among the sets of single bytes, the reading wins whose words look like words:
-//! no symbols inside them, no capital after a small letter, one script. A guess is always marked as one.
+//! UTF-8 recognises itself. Among the sets of single bytes, the reading wins whose words look like
+//! words: no symbols inside them, no capital after a small letter, one script. A guess is always
+//! marked as one.
 
 use super::Set;
 use crate::tag::Vr;
@@ -49,7 +50,8 @@ pub(super) fn best(
         return (text.to_owned(), is_other);
     }
     let is_name = vr == Vr::PN;
-    // A set of several bytes that breaks off keeps what it could read, unless that is next to nothing.
+    // A set of several bytes that breaks off keeps what it could read, unless that is next to
+    // nothing.
     let gaps = reading.matches(char::REPLACEMENT_CHARACTER).count();
     let letters = reading.chars().filter(|c| !c.is_ascii()).count();
     if !declared.is_single_byte() && gaps.saturating_mul(2) < letters {

@@ -21,8 +21,8 @@ enum Switch {
     Right(Set),
 }
 
-/// The sequences of PS3.3 tables C.12-3 and C.12-4. ISO-IR 14 is read as ASCII: its yen sign and overline
-/// stand where the backslash and tilde are, and DICOM uses the former as its delimiter.
+/// The sequences of PS3.3 tables C.12-3 and C.12-4. ISO-IR 14 is read as ASCII: its yen sign and
+/// overline stand where the backslash and tilde are, and DICOM uses the former as its delimiter.
 const SEQUENCES: &[(&[u8], Switch)] = &[
     (b"(B", Switch::Left(Left::Ascii, Set::Ascii)),
     (b"(J", Switch::Left(Left::Ascii, Set::Katakana)),
@@ -110,7 +110,8 @@ impl Decoder {
         tail
     }
 
-    /// A byte that ends a line, a value or a component: value 1 is in force again (PS3.5 6.1.2.5.3).
+    /// A byte that ends a line, a value or a component: value 1 is in force again (PS3.5
+    /// 6.1.2.5.3).
     fn delimiter(&mut self, byte: u8) {
         self.left = Left::Ascii;
         self.right = self.first;

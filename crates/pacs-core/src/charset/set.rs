@@ -50,8 +50,8 @@ pub(crate) enum Set {
 }
 
 impl Set {
-    /// The set that a defined term names. What devices write instead is understood too: other separators,
-    /// lower case.
+    /// The set that a defined term names. What devices write instead is understood too: other
+    /// separators, lower case.
     pub(crate) fn of_term(term: &str) -> Option<Self> {
         let letters: String = term
             .chars()
@@ -137,7 +137,8 @@ impl Set {
     }
 }
 
-/// ISO 8859-9 is ISO 8859-1 with six letters of Turkish; `encoding_rs` knows only the Windows superset.
+/// ISO 8859-9 is ISO 8859-1 with six letters of Turkish; `encoding_rs` knows only the Windows
+/// superset.
 fn turkish(byte: u8) -> char {
     match byte {
         0xD0 => 'Ğ',

@@ -1,4 +1,5 @@
-//! What the scanner yields: elements, the edges of sequences and items, fragments, with byte ranges.
+//! What the scanner yields: elements, the edges of sequences and items, fragments, with byte
+//! ranges.
 
 use crate::tag::{Tag, Vr, tags};
 use std::ops::Range;

@@ -50,8 +50,9 @@ pub enum FileError {
     Meta,
 }
 
-/// Finds the parts of a file: of all its bytes, or of its beginning as long as that holds the File Meta
-/// Information and the first element. Without preamble or File Meta Information the encoding is guessed.
+/// Finds the parts of a file: of all its bytes, or of its beginning as long as that holds the File
+/// Meta Information and the first element. Without preamble or File Meta Information the encoding
+/// is guessed.
 ///
 /// # Errors
 /// [`FileError`].
@@ -142,9 +143,9 @@ fn known(uid: &str) -> Result<TransferSyntaxUid, FileError> {
     TransferSyntaxUid::parse(uid).map_err(|_| FileError::NotDicom)
 }
 
-/// The encoding of a data set that nothing declares, by its first element: a low group in one of the byte
-/// orders, and a VR where an explicit one has it. Where `is_file` says that no more than the transfer syntax
-/// is missing, private groups may begin it too.
+/// The encoding of a data set that nothing declares, by its first element: a low group in one of
+/// the byte orders, and a VR where an explicit one has it. Where `is_file` says that no more than
+/// the transfer syntax is missing, private groups may begin it too.
 fn guess(bytes: &[u8], is_file: bool) -> Option<TransferSyntaxUid> {
     let [g0, g1, e0, e1, v0, v1, l0, l1] = *bytes.first_chunk::<8>()?;
     let explicit = Vr::from_binary([v0, v1]).is_some();

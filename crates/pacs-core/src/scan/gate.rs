@@ -19,8 +19,9 @@ pub enum GateError {
     Scan(#[from] ScanError),
 }
 
-/// Reads all of `data_set` and says whether a trusting reader is safe with it: every length fits what is
-/// there, nothing is nested too deep, all is in the one encoding, and nothing stands after its end.
+/// Reads all of `data_set` and says whether a trusting reader is safe with it: every length fits
+/// what is there, nothing is nested too deep, all is in the one encoding, and nothing stands after
+/// its end.
 ///
 /// # Errors
 /// [`GateError`]: it is not.
@@ -32,8 +33,9 @@ pub fn check(data_set: &[u8], encoding: Encoding, limits: &ScanLimits) -> Result
     let implicit = encoding == Encoding::ImplicitLittleEndian;
     for event in scanner.by_ref() {
         let is_understood = match event? {
-            // The items of an UN are in another encoding than what is around them (PS3.5 6.2.2), and an
-            // undefined length where the dictionary has no sequence is taken for that of a value.
+            // The items of an UN are in another encoding than what is around them (PS3.5 6.2.2),
+            // and an undefined length where the dictionary has no sequence is taken for that of a
+            // value.
             Event::SequenceBegin(element) => {
                 element.vr == Vr::SQ
                     && element.written_vr.is_none() == implicit

@@ -48,7 +48,8 @@ pub enum HeadState {
     NeedMore,
 }
 
-/// Reads the head of an instance from fragments of any size, holding no more than one attribute's bytes.
+/// Reads the head of an instance from fragments of any size, holding no more than one attribute's
+/// bytes.
 #[derive(Debug)]
 pub struct HeadReader {
     transfer_syntax: TransferSyntaxUid,

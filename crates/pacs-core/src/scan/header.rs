@@ -26,8 +26,8 @@ pub(crate) struct Header {
     pub(crate) irregular: bool,
 }
 
-/// Reads a header at the start of `bytes`; `None` where it needs more of them. `room` is how many bytes the
-/// container has from here, which may be more than are here yet.
+/// Reads a header at the start of `bytes`; `None` where it needs more of them. `room` is how many
+/// bytes the container has from here, which may be more than are here yet.
 pub(crate) fn read(bytes: &[u8], syntax: Syntax, room: u64) -> Option<Header> {
     let first: &[u8; 8] = bytes.first_chunk()?;
     let [g0, g1, e0, e1, v0, v1, l0, l1] = *first;
@@ -107,8 +107,9 @@ fn unknown_vr(bytes: &[u8], implicit: Header, syntax: Syntax) -> Option<Header> 
     })
 }
 
-/// Whether an element in an implicit syntax is an explicit one, because its length would spell a VR: that of
-/// the dictionary, or one that makes more sense than the length. `None` where that needs more bytes.
+/// Whether an element in an implicit syntax is an explicit one, because its length would spell a
+/// VR: that of the dictionary, or one that makes more sense than the length. `None` where that
+/// needs more bytes.
 fn is_explicit_after_all(
     implicit: Header,
     vr: Vr,
@@ -130,8 +131,8 @@ fn is_explicit_after_all(
     }
 }
 
-/// Whether the explicit reading of a short form leads to the end of the container or to another explicit
-/// element or delimiter.
+/// Whether the explicit reading of a short form leads to the end of the container or to another
+/// explicit element or delimiter.
 fn next_is_explicit(implicit: Header, syntax: Syntax, bytes: &[u8], room: u64) -> Option<bool> {
     let end = usize::try_from(implicit.length.wrapping_shr(16))
         .unwrap_or(usize::MAX)
@@ -157,8 +158,8 @@ pub(crate) struct Plain {
     pub(crate) size: u8,
 }
 
-/// Reads a header that is regular, of known length, and of no sequence. Anything else is `None` and needs
-/// [`read`].
+/// Reads a header that is regular, of known length, and of no sequence. Anything else is `None` and
+/// needs [`read`].
 #[inline]
 pub(crate) fn plain<const EXPLICIT: bool, const BIG_ENDIAN: bool>(
     bytes: &[u8; 12],

@@ -59,8 +59,8 @@ impl Inflater {
         self.bytes_out
     }
 
-    /// Inflates `input` and hands what comes out to `sink`, at most 16 KiB at a time, until that says `false`
-    /// or the input is used up.
+    /// Inflates `input` and hands what comes out to `sink`, at most 16 KiB at a time, until that
+    /// says `false` or the input is used up.
     ///
     /// # Errors
     /// [`ScanError::Deflate`], [`ScanError::Inflated`], or what `sink` returns.
@@ -150,8 +150,9 @@ impl Inflater {
     }
 }
 
-/// Whether a stream begins with a zlib header (RFC 1950), which PS3.5 does not ask for but some write.
-/// A raw stream with such a first byte would be a stored block, whose length is written twice.
+/// Whether a stream begins with a zlib header (RFC 1950), which PS3.5 does not ask for but some
+/// write. A raw stream with such a first byte would be a stored block, whose length is written
+/// twice.
 fn has_zlib_header(prefix: &[u8]) -> bool {
     let Some(&[method, flags]) = prefix.first_chunk::<2>() else {
         return false;

@@ -1,4 +1,5 @@
-//! The state of a scan: where it stands and what is open. It owns no bytes, so that it can wait for them.
+//! The state of a scan: where it stands and what is open. It owns no bytes, so that it can wait for
+//! them.
 
 mod item;
 mod value;
@@ -27,7 +28,8 @@ impl<'a> Window<'a> {
             .unwrap_or(&[])
     }
 
-    /// What is here of the bytes from `start` to `end`, from their beginning on; empty where that is not here.
+    /// What is here of the bytes from `start` to `end`, from their beginning on; empty where that
+    /// is not here.
     pub(crate) fn get(self, start: u64, end: u64) -> &'a [u8] {
         let rest = self.from(start);
         match usize::try_from(end.saturating_sub(start)) {
@@ -156,8 +158,8 @@ impl Machine {
         }
     }
 
-    /// The next plain element that is wanted, the short way: those that are not wanted are passed over.
-    /// `None` where something stands that is not plain; [`Self::step`] reads that.
+    /// The next plain element that is wanted, the short way: those that are not wanted are passed
+    /// over. `None` where something stands that is not plain; [`Self::step`] reads that.
     #[inline]
     pub(crate) fn plain_element(
         &mut self,
@@ -310,7 +312,8 @@ impl Machine {
         }
         if !self.top.defined {
             self.irregular()?;
-            // A delimiter may be missing at the end of an enclosing container, but not at the end of all.
+            // A delimiter may be missing at the end of an enclosing container, but not at the end
+            // of all.
             if bound == self.total && self.top.kind != Kind::Fragments {
                 return Err(ScanError::Truncated { offset: bound });
             }
@@ -375,7 +378,8 @@ impl Machine {
             return self.delimiter_in_item(header);
         }
         if header.vr.is_some() && !self.top.syntax.explicit {
-            // One explicit element among implicit ones: those after it are too, and others would show.
+            // One explicit element among implicit ones: those after it are too, and others would
+            // show.
             self.top.syntax.explicit = true;
         }
         if at_root && header.tag == Tag(0, 0) && self.position > 0 && bytes.starts_with(&[0; 8]) {

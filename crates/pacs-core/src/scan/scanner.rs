@@ -4,8 +4,8 @@ use super::machine::{Machine, Step, Window};
 use super::{Encoding, Event, ScanError, ScanLimits};
 use std::ops::Range;
 
-/// Reads a data set from one slice, event by event. For a deflated data set the slice is what it inflates to
-/// ([`super::inflate::inflate`]).
+/// Reads a data set from one slice, event by event. For a deflated data set the slice is what it
+/// inflates to ([`super::inflate::inflate`]).
 ///
 /// After an error or the end it yields nothing more.
 #[derive(Debug)]
@@ -59,8 +59,8 @@ impl<'a> Scanner<'a> {
         self.machine.irregularities()
     }
 
-    /// Where the pixel data begins, or the end where there is none; known once there are no more events of
-    /// [`Scanner::of_head`].
+    /// Where the pixel data begins, or the end where there is none; known once there are no more
+    /// events of [`Scanner::of_head`].
     #[must_use]
     pub fn head_end(&self) -> Option<u64> {
         self.machine.head_end()

@@ -71,8 +71,8 @@ pub fn is_text(vr: Vr) -> bool {
     )
 }
 
-/// Takes the padding off a text (PS3.5 6.2): NUL and space behind each value, and spaces before it where
-/// they are not significant.
+/// Takes the padding off a text (PS3.5 6.2): NUL and space behind each value, and spaces before it
+/// where they are not significant.
 #[must_use]
 pub fn unpadded(vr: Vr, text: &str) -> std::borrow::Cow<'_, str> {
     let keeps_leading = matches!(vr, Vr::LT | Vr::ST | Vr::UC | Vr::UR | Vr::UT);

@@ -137,7 +137,8 @@ pub async fn a_hidden_study_that_gets_more_shows_only_that(index: Arc<dyn Index>
     assert_eq!(uids, [instance_uid(1, 2, 3), instance_uid(2, 1, 1)]);
 }
 
-/// Who put it into the trash meant it; whether a new sending brings it back is not the index's to say.
+/// Who put it into the trash meant it; whether a new sending brings it back is not the index's to
+/// say.
 pub async fn the_same_content_does_not_bring_back_what_is_hidden(index: Arc<dyn Index>) {
     let log = filled(index).await;
     let sample = Sample::new(2, 1, 1);

@@ -1,7 +1,9 @@
-//! The one thread that writes: it takes what waits, makes it durable with one sync, then visible, then answers.
+//! The one thread that writes: it takes what waits, makes it durable with one sync, then visible,
+//! then answers.
 //!
-//! While the sync runs on a thread of its own the index stages the group, so that its work is hidden behind the
-//! sync. What comes in meanwhile waits and is the next group: the slower the disk, the larger the groups.
+//! While the sync runs on a thread of its own the index stages the group, so that its work is
+//! hidden behind the sync. What comes in meanwhile waits and is the next group: the slower the
+//! disk, the larger the groups.
 
 use super::group::{Group, Refusal};
 use super::room::Reserve;
@@ -87,7 +89,8 @@ pub(super) type Queue = mpsc::Receiver<(Work, Option<OwnedSemaphorePermit>)>;
 /// Nobody knows any more what is durable or what the index holds.
 struct Failed;
 
-/// Says at the end of the thread, also by a panic, that the archive has failed, unless it was closed.
+/// Says at the end of the thread, also by a panic, that the archive has failed, unless it was
+/// closed.
 struct End {
     failed: watch::Sender<bool>,
     is_orderly: bool,
@@ -127,7 +130,8 @@ impl Committer {
                 };
                 end.is_orderly = self.run(&queue, &syncer).is_ok();
                 drop(end);
-                // What still waits is dropped with the queue, and so told that the archive is closed.
+                // What still waits is dropped with the queue, and so told that the archive is
+                // closed.
             })
     }
 
@@ -172,7 +176,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Does `first` and what waits with it; whether the index has something that is not durable there.
+    /// Does `first` and what waits with it; whether the index has something that is not durable
+    /// there.
     fn take(
         &mut self,
         first: Work,
@@ -335,7 +340,8 @@ impl Committer {
     }
 }
 
-/// The log holds the group: the index gets it at the next opening, since the archive goes no further.
+/// The log holds the group: the index gets it at the next opening, since the archive goes no
+/// further.
 fn index_refusal(operation: &'static str, error: IndexError) -> Refusal {
     tracing::error!(%error, operation, "the index failed");
     Refusal::Backend {

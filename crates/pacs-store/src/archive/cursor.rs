@@ -7,10 +7,11 @@ use pacs_core::Permit;
 use pacs_core::access::Maintain;
 use std::sync::Arc;
 
-/// A position in the change sequence that outlives the process, where `ArchiveOptions::records` does.
+/// A position in the change sequence that outlives the process, where `ArchiveOptions::records`
+/// does.
 ///
-/// A follower reads changes after [`Cursor::position`], does its work, and then advances: work that was done
-/// when a crash comes before the advance is done again.
+/// A follower reads changes after [`Cursor::position`], does its work, and then advances: work that
+/// was done when a crash comes before the advance is done again.
 #[derive(Debug)]
 pub struct Cursor {
     records: Arc<dyn Records>,
@@ -58,7 +59,8 @@ impl Cursor {
     /// Moves to `position`, durably, also backwards.
     ///
     /// # Errors
-    /// [`RecordsError::Changed`] where another follower of this name has moved it: there should be one.
+    /// [`RecordsError::Changed`] where another follower of this name has moved it: there should be
+    /// one.
     pub async fn advance(&mut self, position: ChangeNumber) -> Result<(), RecordsError> {
         let value = position.0.to_string().into_bytes();
         let put = self

@@ -1,8 +1,8 @@
 //! At opening: the index is brought up to the log, and what a crash left behind is removed.
 //!
-//! A crash in the middle of this is like one before it: entries are applied in order and never twice, the
-//! tail is cut only where nothing behind it was ever durable, and files go only when the log does not name
-//! them.
+//! A crash in the middle of this is like one before it: entries are applied in order and never
+//! twice, the tail is cut only where nothing behind it was ever durable, and files go only when the
+//! log does not name them.
 
 use crate::disk::{DiskFile, OpenHow};
 use crate::error::OpenError;
@@ -156,7 +156,8 @@ impl Recovery<'_> {
                 .disk()
                 .open(&name.path(), OpenHow::ReadWrite)
                 .map_err(OpenError::disk("open a pack"))?;
-            // After a kill what is read here may be in memory alone; the index must not come to name it.
+            // After a kill what is read here may be in memory alone; the index must not come to
+            // name it.
             file.sync_data().map_err(OpenError::disk("sync a pack"))?;
             let offset = if *number == from.pack { from.offset } else { 0 };
             if !read::has_come_to(&*file, offset).map_err(OpenError::disk("read a pack"))? {
@@ -241,8 +242,9 @@ fn position(name: PackName, offset: u64) -> LogPosition {
     }
 }
 
-/// The first entry from `beyond` on, if `at` was durable once: if any entry there was written when the log was
-/// durable beyond `at`, or a later pack was begun. Otherwise a crash left what is there.
+/// The first entry from `beyond` on, if `at` was durable once: if any entry there was written when
+/// the log was durable beyond `at`, or a later pack was begun. Otherwise a crash left what is
+/// there.
 fn durable_after(
     file: &dyn DiskFile,
     at: u64,
@@ -291,7 +293,8 @@ fn open_tail(files: &PackFiles, number: u64, tail: u64) -> io::Result<Arc<LogPac
     Ok(Arc::new(LogPack::new(number, file, tail)))
 }
 
-/// Removes log packs after the last one, which are empty, and streamed instances that the log does not name.
+/// Removes log packs after the last one, which are empty, and streamed instances that the log does
+/// not name.
 fn sweep(files: &PackFiles, last: u64) -> io::Result<()> {
     let mut removed = false;
     for name in files.list()? {

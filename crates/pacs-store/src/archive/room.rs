@@ -1,15 +1,15 @@
 //! Whether there is room on the disk for more content.
 //!
-//! Some of it is kept back: the index has to be made durable, and hides have to be logged, when instances no
-//! longer fit.
+//! Some of it is kept back: the index has to be made durable, and hides have to be logged, when
+//! instances no longer fit.
 
 use crate::disk::{Disk, Room};
 use crate::limits::StoreLimits;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How old an answer of the disk may be. At 1 GB/s four times the reserve comes in meanwhile; the disk itself
-/// has the last word.
+/// How old an answer of the disk may be. At 1 GB/s four times the reserve comes in meanwhile; the
+/// disk itself has the last word.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// Asks the disk, not too often.
@@ -34,7 +34,8 @@ impl Reserve {
         self.has_room_for(0)
     }
 
-    /// Whether more than the reserve is free when `bytes` are written. A disk that does not say has room.
+    /// Whether more than the reserve is free when `bytes` are written. A disk that does not say has
+    /// room.
     pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let room = match *last {

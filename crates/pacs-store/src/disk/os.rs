@@ -14,8 +14,8 @@ const LOCK: &str = "LOCK";
 /// Slices handed to the system at once; Linux takes 1,024 (`IOV_MAX`).
 const SLICES_MAX: usize = 1_024;
 
-/// A directory of the operating system. Files are made readable by their owner and group alone: they hold
-/// patient data.
+/// A directory of the operating system. Files are made readable by their owner and group alone:
+/// they hold patient data.
 #[derive(Debug, Clone)]
 pub struct OsDisk {
     root: PathBuf,
@@ -169,8 +169,8 @@ impl DiskFile for OsFile {
     }
 
     fn read_vec(&self, offset: u64, length_bytes: usize) -> io::Result<Vec<u8>> {
-        // Reads into memory that was not zeroed first: half a megabyte is read in a tenth of a millisecond,
-        // and clearing it would cost a third of that again.
+        // Reads into memory that was not zeroed first: half a megabyte is read in a tenth of a
+        // millisecond, and clearing it would cost a third of that again.
         let mut buffer = Vec::with_capacity(length_bytes);
         while buffer.len() < length_bytes {
             let at = offset.saturating_add(buffer.len() as u64);

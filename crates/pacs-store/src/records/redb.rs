@@ -36,8 +36,8 @@ struct Inner {
 }
 
 impl RedbRecords {
-    /// Opens the records of `directory`, or begins them. One at a time: the directory is locked against
-    /// other processes, not against this one.
+    /// Opens the records of `directory`, or begins them. One at a time: the directory is locked
+    /// against other processes, not against this one.
     ///
     /// # Errors
     /// [`RecordsError::Damaged`] where the file is none of this version or cannot be read,

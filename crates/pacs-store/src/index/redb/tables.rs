@@ -3,9 +3,9 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | name | format version, counters and log position |
-//! | `entities` | study number, series number (both big endian) | a study's row where the series is 0, else a series' |
+//! | `entities` | study number, series number (both big endian) | a series' row; a study's at 0 |
 //! | `instances` | study number, series number, arrival | an instance's row |
-//! | `sops` | SOP Instance UID; for versions that are not served also NUL and version | study, series, arrival |
+//! | `sops` | SOP Instance UID; also NUL and version if not served | study, series, arrival |
 //! | `arrivals` | change number by which it arrived | study, series |
 //! | `moves` | change number of a hide or restore | kind, study, series, arrival |
 //! | `keys` | kind, text, NUL, study number (and series number) | nothing |
