@@ -2,10 +2,10 @@
 
 use crate::rig::{self, sample};
 use pacs_core::SeriesUid;
-use pacs_core::access::{Hide, Maintain};
+use pacs_core::access::{Get, Hide, Maintain};
 use pacs_store::index::{Change, ChangeKind, ChangeNumber, Target};
 use pacs_store::records::memory::MemoryRecords;
-use pacs_store::{Archive, HideError, Problem};
+use pacs_store::{Archive, HideError, Problem, ReadError};
 use std::fs;
 use std::sync::{Arc, Mutex};
 
@@ -230,4 +230,45 @@ async fn a_follower_goes_on_where_it_was() {
     assert_eq!(cursor.position(), ChangeNumber(9));
     let other = archive.cursor(&maintain, "other").await.unwrap();
     assert_eq!(other.position(), ChangeNumber(0));
+}
+
+#[tokio::test]
+async fn damaged_content_never_looks_complete_to_whoever_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open(directory.path()).await;
+    let get = rig::permit::<Get>();
+    // One chunk, and three.
+    for (number, length) in [(1, 5_000), (2, 2_500_000)] {
+        rig::deposit(&archive, &sample(number, 1, length))
+            .await
+            .unwrap();
+    }
+    let pack = directory.path().join("packs/log-0000000001.tar");
+    let whole = fs::read(&pack).unwrap();
+    for instance in rig::select(&archive).await {
+        let location = instance.location;
+        for at in [location.offset, location.offset + location.length_bytes - 1] {
+            let mut damaged = whole.clone();
+            damaged[usize::try_from(at).unwrap()] ^= 4;
+            fs::write(&pack, &damaged).unwrap();
+
+            let mut reader = archive.read(&get, &instance);
+            let mut bytes = 0;
+            let error = loop {
+                match reader.next().await {
+                    Ok(Some(chunk)) => bytes += chunk.len() as u64,
+                    Ok(None) => panic!("damage was not seen"),
+                    Err(error) => break error,
+                }
+            };
+
+            assert!(matches!(error, ReadError::Damaged), "{error:?}");
+            assert!(bytes < location.length_bytes);
+            assert!(reader.next().await.unwrap().is_none());
+        }
+        fs::write(&pack, &whole[..1_000]).unwrap();
+        let missing = archive.read(&get, &instance).next().await.unwrap_err();
+        assert!(matches!(missing, ReadError::Missing), "{missing:?}");
+        fs::write(&pack, &whole).unwrap();
+    }
 }
