@@ -302,6 +302,22 @@ fn fragments_that_are_no_pixel_data_are_for_no_other_reader() {
 }
 
 #[test]
+fn half_a_number_is_for_no_other_reader() {
+    for (vr, bytes, answer) in [
+        (Vr::FL, 4, Ok(())),
+        (Vr::FL, 6, Err(GateError::Irregular)),
+        (Vr::US, 3, Err(GateError::Irregular)),
+        (Vr::FD, 12, Err(GateError::Irregular)),
+        (Vr::OB, 3, Ok(())),
+    ] {
+        let bytes = write(EXPLICIT, &[leaf(Tag(0x0009, 0x1001), vr, &vec![0; bytes])]);
+        let limits = ScanLimits::default();
+        let given = gate::check(&bytes, Encoding::ExplicitLittleEndian, &limits);
+        assert_eq!(given, answer, "{vr}");
+    }
+}
+
+#[test]
 fn a_text_of_undefined_length_is_for_no_other_reader() {
     for (form, tag) in [
         (IMPLICIT, tags::PATIENT_NAME),

@@ -45,8 +45,9 @@ pub fn check(data_set: &[u8], encoding: Encoding, limits: &ScanLimits) -> Result
             Event::FragmentsBegin(element) => {
                 element.tag == tags::PIXEL_DATA && matches!(element.vr, Vr::OB | Vr::OW)
             }
-            Event::Element(_)
-            | Event::Fragment { .. }
+            // Others lose their place behind half a number.
+            Event::Element(element) => element.length().is_multiple_of(unit_bytes(element.vr)),
+            Event::Fragment { .. }
             | Event::FragmentsEnd { .. }
             | Event::ItemBegin { .. }
             | Event::ItemEnd { .. }
@@ -61,4 +62,33 @@ pub fn check(data_set: &[u8], encoding: Encoding, limits: &ScanLimits) -> Result
         return Err(GateError::Irregular);
     }
     Ok(())
+}
+
+/// Bytes of one number of `vr` (PS3.5 6.2).
+const fn unit_bytes(vr: Vr) -> u64 {
+    match vr {
+        Vr::FD | Vr::OD | Vr::OV | Vr::SV | Vr::UV => 8,
+        Vr::AT | Vr::FL | Vr::OF | Vr::OL | Vr::SL | Vr::UL => 4,
+        Vr::OW | Vr::SS | Vr::US => 2,
+        Vr::AE
+        | Vr::AS
+        | Vr::CS
+        | Vr::DA
+        | Vr::DS
+        | Vr::DT
+        | Vr::IS
+        | Vr::LO
+        | Vr::LT
+        | Vr::OB
+        | Vr::PN
+        | Vr::SH
+        | Vr::SQ
+        | Vr::ST
+        | Vr::TM
+        | Vr::UC
+        | Vr::UI
+        | Vr::UN
+        | Vr::UR
+        | Vr::UT => 1,
+    }
 }
