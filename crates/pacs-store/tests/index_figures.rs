@@ -291,6 +291,7 @@ fn figures() {
             println!("  insert {what:<17} {}", spread(&mut times));
             println!("  flush after 500 of them   {}", spread(&mut flushes));
         }
+        archive.select(1_000_000 + studies_count * 2 + 8);
         let mut times = Vec::new();
         for group in 0..2_000 {
             times.push(archive.add(vec![
