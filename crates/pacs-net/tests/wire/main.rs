@@ -14,6 +14,7 @@ mod checks;
 mod corpus;
 mod dcmtk;
 mod hostile;
+mod policy;
 mod pynetdicom;
 mod services;
 mod tool;
