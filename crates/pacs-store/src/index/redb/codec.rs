@@ -1,7 +1,8 @@
-//! How rows are written: numbers as varints, text with its length before it, attributes one after another.
+//! How rows are written: numbers as varints, text with its length before it, attributes one after
+//! another.
 //!
-//! A reader of damaged bytes gets [`IndexError::Damaged`]: every length is checked against what is there, and
-//! nothing is reserved on the word of a length.
+//! A reader of damaged bytes gets [`IndexError::Damaged`]: every length is checked against what is
+//! there, and nothing is reserved on the word of a length.
 
 use crate::index::IndexError;
 use pacs_core::limits::ITEM_DEPTH_MAX;
@@ -211,7 +212,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// As `Vr::from_binary`, without its way through text: this is read for every attribute of every result.
+/// As `Vr::from_binary`, without its way through text: this is read for every attribute of every
+/// result.
 fn vr_from(letters: [u8; 2]) -> Option<Vr> {
     match &letters {
         b"CS" => Some(Vr::CS),
