@@ -222,7 +222,7 @@ pub async fn date_ranges_are_inclusive_and_may_be_open(index: Arc<dyn Index>) {
     assert_eq!(found("20260501", "20260401").await, Vec::<String>::new());
 }
 
-/// Names are found by their beginning and by what is in them, in any case, Kyrgyz letters as Russian.
+/// Names are found by their beginning and by what is in them; Kyrgyz letters count as Russian ones.
 pub async fn wildcards_find_by_beginning_and_by_middle(index: Arc<dyn Index>) {
     let log = filled(index).await;
     let found = async |pattern| {
