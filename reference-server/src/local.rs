@@ -2,10 +2,18 @@
 
 use crate::limits::RESULTS_MAX;
 use pacs_store::disk::OsDisk;
+use pacs_store::index::IndexError;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
+use pacs_store::records::redb::RedbRecords;
 use pacs_store::{Archive, ArchiveOptions, DataDirectory, FailPoints, OpenError, StoreLimits};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The file of the index, as docs/on-disk-format.md has it.
+const INDEX_FILE: &str = "index.redb";
+
+/// Where a damaged one goes, in place of an earlier one.
+const INDEX_ASIDE: &str = "index.redb.damaged";
 
 /// Opens the archive in `directory`, making it if it is not there.
 ///
@@ -17,8 +25,9 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
         source,
     })?;
     let directory = DataDirectory::open(Arc::new(disk))?;
-    let index = Arc::new(RedbIndex::open(&directory, &RedbOptions::default())?);
+    let index = Arc::new(open_index(&directory)?);
     let options = ArchiveOptions {
+        records: Arc::new(RedbRecords::open(&directory)?),
         limits: StoreLimits {
             results_count_max: RESULTS_MAX,
             ..StoreLimits::default()
@@ -27,6 +36,25 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
         ..ArchiveOptions::new(directory, index)
     };
     Archive::open(options).await
+}
+
+/// Opens the index. One that cannot be read is set aside, and made again from the packs: it holds nothing that
+/// they do not.
+fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
+    let open = || RedbIndex::open(directory, &RedbOptions::default());
+    let damaged = match open() {
+        Err(error @ IndexError::Damaged { .. }) => error,
+        opened => return Ok(opened?),
+    };
+    tracing::error!(error = %damaged, aside = INDEX_ASIDE, "the index is made again from the packs");
+    let disk = directory.disk();
+    disk.rename(INDEX_FILE, INDEX_ASIDE)
+        .and_then(|()| disk.sync_directory(""))
+        .map_err(|source| OpenError::Disk {
+            operation: "set the damaged index aside",
+            source,
+        })?;
+    Ok(open()?)
 }
 
 #[cfg(not(feature = "failpoints"))]
@@ -53,4 +81,25 @@ fn fail_points() -> FailPoints {
             std::process::abort();
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pacs_core::Caller;
+    use pacs_core::access::{Maintain, PermitAll, permit};
+
+    #[tokio::test]
+    async fn a_damaged_index_is_set_aside_and_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).await.unwrap().close().await;
+        std::fs::write(folder.path().join(INDEX_FILE), b"not a database").unwrap();
+
+        let archive = open(folder.path()).await.unwrap();
+
+        let may = permit::<Maintain>(&PermitAll, Caller::System { task: "test" }).unwrap();
+        assert!(archive.verify(&may, |_| {}).await.unwrap().is_clean());
+        assert!(folder.path().join(INDEX_ASIDE).is_file());
+        archive.close().await;
+    }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller can do about it.
 
 use crate::index::{IndexError, LogPosition};
+use crate::records::RecordsError;
 use pacs_core::instance::InstanceError;
 use pacs_core::{Tag, Uid};
 use std::io;
@@ -62,6 +63,9 @@ pub enum OpenError {
     /// Another process has the directory open.
     #[error("data directory is in use by another process")]
     Locked,
+    /// The records cannot be opened; they are in no other place.
+    #[error("records could not be opened")]
+    Records(#[from] RecordsError),
 }
 
 impl OpenError {
