@@ -10,7 +10,7 @@ mod message;
 
 pub(crate) use message::Gathered;
 
-use crate::association::{Indication, UpperLayer};
+use crate::association::{Indication, State, UpperLayer};
 use crate::dimse::{self, Assembler, CommandSet};
 use crate::error::{Fault, Misuse};
 use crate::limits::NetLimits;
@@ -287,7 +287,7 @@ impl<S: ByteStream> Link<S> {
         while !self.upper.transmits().is_empty() {
             match self.step(false, until).await? {
                 Step::Read | Step::Moved => until = Instant::now().checked_add(patience),
-                Step::Late => return Err(Ending::Idle),
+                Step::Late => return Err(self.give_up(Ending::Idle)),
             }
         }
         Ok(())
@@ -343,17 +343,20 @@ impl<S: ByteStream> Link<S> {
         Ok(())
     }
 
-    /// Ends the transport side: writes what is queued, waits for the peer to close as PS3.8 says,
-    /// closes.
+    /// Ends the transport side: aborts what still stands, writes what is queued, waits for the peer
+    /// to close as PS3.8 says, closes. All that takes `artim` twice at most, whatever the peer does.
     pub(crate) async fn finish(&mut self) {
-        loop {
+        // It does nothing where there is no association any more, or none yet.
+        let _ended: Result<(), Misuse> = self.upper.abort(AbortSource::ServiceUser, std_now());
+        let until = Instant::now().checked_add(self.limits.artim.saturating_mul(2));
+        // Nobody is owed a wait who has not even asked.
+        while !matches!(self.upper.state(), State::AwaitRequest { .. }) {
             while self.upper.next_indication().is_some() {}
             self.data = None;
             self.events.clear();
             if self.upper.wants_close() && self.upper.transmits().is_empty() {
                 break;
             }
-            let until = Instant::now().checked_add(self.limits.artim);
             match self.step(!self.upper.wants_close(), until).await {
                 Ok(Step::Read | Step::Moved) => {}
                 Ok(Step::Late) | Err(_) => break,

@@ -500,9 +500,8 @@ impl DataSetSource for Endless {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_costs_few_pieces_and_its_association() {
-    let endless = Endless(Arc::default());
+/// An association on which instances without end are under way.
+async fn retrieving(endless: &Endless) -> Raw {
     let (tell, told) = mpsc::unbounded_channel();
     let acceptor = Acceptor::builder(title("PACS"))
         .retrieve(Arc::new(endless.clone()))
@@ -518,9 +517,16 @@ async fn a_peer_that_does_not_read_costs_few_pieces_and_its_association() {
     request.user.roles = vec![(CT.into(), roles)];
     raw.send_pdu(&Pdu::AssociateRq(Box::new(request))).await;
     assert!(matches!(raw.receive().await, Some(Pdu::AssociateAc(_))));
-    let began = Instant::now();
     raw.request(5, 0x0010, true).await;
     raw.send_values(5, false, b"key!").await;
+    raw
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_costs_few_pieces_and_its_association() {
+    let endless = Endless(Arc::default());
+    let began = Instant::now();
+    let mut raw = retrieving(&endless).await;
 
     let told = raw.told.recv().await.unwrap();
 
@@ -528,6 +534,37 @@ async fn a_peer_that_does_not_read_costs_few_pieces_and_its_association() {
     assert!(began.elapsed().as_secs() <= 80, "{:?}", began.elapsed());
     // Two of this instance, two of the next, and what the pipe took.
     assert!(endless.0.load(Ordering::SeqCst) <= 6);
+}
+
+/// What it sends is no sign that it reads.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_but_does_not_read_costs_its_association_too() {
+    let endless = Endless(Arc::default());
+    let began = Instant::now();
+    let Raw {
+        stream, mut told, ..
+    } = retrieving(&endless).await;
+    let (_read, mut write) = tokio::io::split(stream);
+    let sending = tokio::spawn(async move {
+        let echo = CommandSet {
+            command_field: 0x30,
+            message_id: Some(2),
+            ..CommandSet::default()
+        };
+        let mut pdu = BytesMut::new();
+        frame_copied(1, true, &echo.to_bytes(), 16_384, &mut pdu);
+        let mut every_second = tokio::time::interval(Duration::from_secs(1));
+        while write.write_all(&pdu).await.is_ok() {
+            every_second.tick().await;
+        }
+    });
+
+    let ended = tokio::time::timeout(Duration::from_secs(1000), told.recv()).await;
+
+    let ended = ended.expect("the association must end").unwrap();
+    assert_eq!(ended, "RAW ended: peer was silent for too long");
+    assert!(began.elapsed().as_secs() <= 80, "{:?}", began.elapsed());
+    sending.abort();
 }
 
 #[tokio::test(start_paused = true)]
