@@ -19,6 +19,24 @@ pub struct Progress {
     pub damaged_count: u64,
 }
 
+/// Why a rebuild stopped.
+#[derive(Debug)]
+pub(crate) enum RebuildError {
+    /// The index is as it was.
+    Unchanged(MaintainError),
+    /// The index has lost something that it does not have again: only the next opening, which
+    /// replays the log from where the index has come to, gives it back.
+    Incomplete(MaintainError),
+}
+
+impl From<RebuildError> for MaintainError {
+    fn from(error: RebuildError) -> Self {
+        match error {
+            RebuildError::Unchanged(error) | RebuildError::Incomplete(error) => error,
+        }
+    }
+}
+
 /// Clears the index and replays the log up to `end`. Entries that are damaged are passed over and
 /// counted; `verify` tells which they are.
 pub(crate) fn rebuild(
@@ -27,62 +45,91 @@ pub(crate) fn rebuild(
     runtime: &Handle,
     limits: &StoreLimits,
     end: LogPosition,
-    mut tell: Box<dyn FnMut(Progress) + Send>,
-) -> Result<Progress, MaintainError> {
-    let names = files.list().map_err(MaintainError::Disk)?;
-    runtime.block_on(index.clear())?;
-    let mut applier = Applier::new(index, runtime, limits);
-    let mut progress = Progress::default();
-    for name in names {
-        let PackName::Log(number) = name else {
-            continue;
-        };
-        if number > end.pack {
-            break;
+    tell: Box<dyn FnMut(Progress) + Send>,
+) -> Result<Progress, RebuildError> {
+    let names = files
+        .list()
+        .map_err(|error| RebuildError::Unchanged(MaintainError::Disk(error)))?;
+    let mut rebuild = Rebuild {
+        files,
+        limits,
+        end,
+        applier: Applier::new(index, runtime, limits),
+        progress: Progress::default(),
+        tell,
+    };
+    let mut run = || -> Result<Progress, MaintainError> {
+        runtime.block_on(index.clear())?;
+        for name in &names {
+            match *name {
+                PackName::Log(number) if number <= end.pack => rebuild.pack(number)?,
+                PackName::Log(_) | PackName::Large(_) | PackName::Part(_) => {}
+            }
         }
-        let before = progress.bytes;
-        let stop = if number == end.pack {
-            end.offset
+        runtime.block_on(index.flush())?;
+        Ok(rebuild.progress)
+    };
+    run().map_err(RebuildError::Incomplete)
+}
+
+struct Rebuild<'a> {
+    files: &'a PackFiles,
+    limits: &'a StoreLimits,
+    /// The log is replayed up to here.
+    end: LogPosition,
+    applier: Applier<'a>,
+    progress: Progress,
+    tell: Box<dyn FnMut(Progress) + Send>,
+}
+
+impl Rebuild<'_> {
+    /// Replays one pack.
+    fn pack(&mut self, number: u64) -> Result<(), MaintainError> {
+        let name = PackName::Log(number);
+        let before = self.progress.bytes;
+        let stop = if number == self.end.pack {
+            self.end.offset
         } else {
             u64::MAX
         };
-        let file = files.file(name).map_err(MaintainError::Disk)?;
+        let file = self.files.file(name).map_err(MaintainError::Disk)?;
         let mut at = 0;
         while at < stop {
             let head = match read::head_at(&*file, at).map_err(MaintainError::Disk)? {
                 Some(head) => head,
                 None => match read::next_head(&*file, at).map_err(MaintainError::Disk)? {
                     Some(head) if head.offset < stop => {
-                        progress.damaged_count = progress.damaged_count.saturating_add(1);
+                        self.note_damage();
                         head
                     }
                     _ => break,
                 },
             };
             at = head.end;
-            progress.entries_count = progress.entries_count.saturating_add(1);
-            progress.bytes = before.saturating_add(at);
-            let record = read::record_of(files, name, &*file, &head, &limits.scan);
+            self.progress.entries_count = self.progress.entries_count.saturating_add(1);
+            self.progress.bytes = before.saturating_add(at);
+            let limits = &self.limits.scan;
+            let record = if read::is_whole(&*file, &head) {
+                read::whole_record_of(self.files, name, &*file, &head, limits)
+            } else {
+                Err(EntryError::Damaged)
+            };
             match record {
-                Ok(record) => applier.take(
-                    record,
-                    LogPosition {
-                        pack: number,
-                        offset: at,
-                    },
-                )?,
-                Err(EntryError::Damaged) => {
-                    progress.damaged_count = progress.damaged_count.saturating_add(1);
-                }
+                Ok(record) => self.applier.take(record, position(number, at))?,
+                Err(EntryError::Damaged) => self.note_damage(),
                 Err(EntryError::Disk(error)) => return Err(MaintainError::Disk(error)),
             }
-            tell(progress);
+            (self.tell)(self.progress);
         }
-        applier.apply(LogPosition {
-            pack: number,
-            offset: at,
-        })?;
+        self.applier.apply(position(number, at))?;
+        Ok(())
     }
-    runtime.block_on(index.flush())?;
-    Ok(progress)
+
+    fn note_damage(&mut self) {
+        self.progress.damaged_count = self.progress.damaged_count.saturating_add(1);
+    }
+}
+
+const fn position(pack: u64, offset: u64) -> LogPosition {
+    LogPosition { pack, offset }
 }

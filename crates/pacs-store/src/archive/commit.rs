@@ -19,7 +19,7 @@ use crate::limits::StoreLimits;
 use crate::pack::large::LargePack;
 use crate::pack::log::{AppendError, Log};
 use crate::pack::read::PackFiles;
-use crate::rebuild::{self, Progress};
+use crate::rebuild::{self, Progress, RebuildError};
 use bytes::Bytes;
 use pacs_core::Instance;
 use std::io;
@@ -208,8 +208,12 @@ impl Committer {
         self.log.turn(self.reserve.has_room_for(zeros_bytes_max));
         if let Some((progress, reply)) = rebuild {
             let result = self.rebuild(progress);
-            let is_failed = matches!(result, Err(MaintainError::Index(_)));
-            reply.send(result).ok();
+            // Deposits that the index does not know any more would be kept again as new.
+            let is_failed = matches!(result, Err(RebuildError::Incomplete(_)));
+            if let Err(error) = &result {
+                tracing::error!(?error, "the index could not be rebuilt");
+            }
+            reply.send(result.map_err(MaintainError::from)).ok();
             if is_failed {
                 return Err(Failed);
             }
@@ -325,10 +329,7 @@ impl Committer {
         Ok(())
     }
 
-    fn rebuild(
-        &self,
-        progress: Box<dyn FnMut(Progress) + Send>,
-    ) -> Result<Progress, MaintainError> {
+    fn rebuild(&self, progress: Box<dyn FnMut(Progress) + Send>) -> Result<Progress, RebuildError> {
         rebuild::rebuild(
             &self.files,
             &*self.index,

@@ -179,7 +179,10 @@ impl Recovery<'_> {
     /// Whether one of these packs has an entry, so that everything before it was durable.
     fn any_entry(&self, numbers: &[u64]) -> io::Result<bool> {
         for number in numbers {
-            let file = self.files.file(PackName::Log(*number))?;
+            // Not through the cache of open packs: if it is empty it goes away, and another comes
+            // under its name, which readers must not miss.
+            let name = PackName::Log(*number).path();
+            let file = self.files.disk().open(&name, OpenHow::Read)?;
             if read::next_head(&*file, 0)?.is_some() {
                 return Ok(true);
             }
@@ -201,9 +204,9 @@ impl Recovery<'_> {
             let head = read::head_at(file, at).map_err(&disk)?;
             let mut beyond = at;
             if let Some(head) = head {
-                if read::is_whole(file, &head).map_err(&disk)? {
+                if read::is_whole(file, &head) {
                     at = head.end;
-                    match read::record_of(self.files, name, file, &head, &self.limits.scan) {
+                    match read::whole_record_of(self.files, name, file, &head, &self.limits.scan) {
                         Ok(record) => self.applier.take(record, position(name, at))?,
                         // Whole, and yet of no use, now: no reason to cut it off.
                         Err(EntryError::Damaged) => self.note_damage(name, head.offset),

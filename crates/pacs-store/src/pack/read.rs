@@ -81,19 +81,56 @@ pub(crate) enum EntryError {
     Disk(#[from] io::Error),
 }
 
-/// The head of the entry at `offset`; `None` where there is none, or none whole.
+/// The head of the entry at `offset`; `None` where there is none, or none whole, or none that the
+/// disk gives back.
 pub(crate) fn head_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<EntryHead>> {
     let mut window = [0; HEAD_BYTES_MAX];
-    let length = file.read_up_to(&mut window, offset)?;
+    let (length, _) = read_readable(file, &mut window, offset)?;
     Ok(window.get(..length).and_then(|w| entry::decode(w, offset)))
 }
 
-/// The first entry at or after `from` (a block's boundary) whose head is whole.
+/// Reads until `buffer` is full or the file ends, with zeros for blocks that the disk does not
+/// give back: one bad block is no reason to give up what is around it. How many bytes that were,
+/// and how many of them could not be read.
+pub(crate) fn read_readable(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<(usize, usize)> {
+    if let Ok(length) = file.read_up_to(buffer, offset) {
+        return Ok((length, 0));
+    }
+    let rest = file.length_bytes()?.saturating_sub(offset);
+    let length = buffer
+        .len()
+        .min(usize::try_from(rest).unwrap_or(usize::MAX));
+    let (mut at, mut unreadable_bytes) = (offset, 0_usize);
+    for block in buffer
+        .get_mut(..length)
+        .unwrap_or(&mut [])
+        .chunks_mut(BLOCK)
+    {
+        if let Err(error) = file.read_up_to(block, at) {
+            tracing::error!(%error, offset = at, "block of a pack cannot be read");
+            block.fill(0);
+            unreadable_bytes = unreadable_bytes.saturating_add(block.len());
+        }
+        at = at.saturating_add(BLOCK as u64);
+    }
+    Ok((length, unreadable_bytes))
+}
+
+/// The first entry at or after `from` (a block's boundary) whose head is whole. Blocks that cannot
+/// be read are passed over, but not a whole chunk of them: that is no damage, but a disk that is
+/// gone.
 pub(crate) fn next_head(file: &dyn DiskFile, from: u64) -> io::Result<Option<EntryHead>> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = from;
     loop {
-        let length = file.read_up_to(&mut chunk, offset)?;
+        let (length, unreadable_bytes) = read_readable(file, &mut chunk, offset)?;
+        if unreadable_bytes == CHUNK_BYTES {
+            return Err(io::Error::other("a long part of a pack cannot be read"));
+        }
         for (block, at) in chunk
             .get(..length)
             .unwrap_or(&[])
@@ -137,14 +174,16 @@ pub(crate) fn has_come_to(file: &dyn DiskFile, offset: u64) -> io::Result<bool> 
     if file.length_bytes()? < offset {
         return Ok(false);
     }
-    if offset == 0 || entry_ends_at(file, offset)? {
+    // Where it cannot be read backwards, it can perhaps from the beginning.
+    if offset == 0 || entry_ends_at(file, offset).unwrap_or(false) {
         return Ok(true);
     }
     let mut at = 0;
     while at < offset {
         match next_head(file, at)? {
             Some(head) if head.offset < offset => at = head.end,
-            _ => return Ok(!is_zero(file, at, offset)?),
+            // What cannot be read is damage, and no zeros.
+            _ => return Ok(!is_zero(file, at, offset).unwrap_or(false)),
         }
     }
     Ok(at == offset)
@@ -223,10 +262,37 @@ fn for_each_chunk(
     Ok(true)
 }
 
-/// The digest of an entry's own data or JSON, compared.
-pub(crate) fn is_whole(file: &dyn DiskFile, head: &EntryHead) -> io::Result<bool> {
-    let digest = digest_of(file, head.data_offset, head.data_bytes)?;
-    Ok(digest == Some(head.label.digest))
+/// The digest of an entry's own data or JSON, compared; what cannot be read is not whole.
+pub(crate) fn is_whole(file: &dyn DiskFile, head: &EntryHead) -> bool {
+    let digest = digest_of(file, head.data_offset, head.data_bytes);
+    digest.is_ok_and(|digest| digest == Some(head.label.digest))
+}
+
+/// As [`record_of`] of an entry that is whole, but nothing whose large pack is not: a damaged copy
+/// must not take the place of a good one further on.
+pub(crate) fn whole_record_of(
+    files: &PackFiles,
+    name: PackName,
+    file: &dyn DiskFile,
+    head: &EntryHead,
+    limits: &ScanLimits,
+) -> Result<LogRecord, EntryError> {
+    let record = record_of(files, name, file, head, limits)?;
+    if head.label.kind == Kind::Large
+        && let LogRecord::Instance(stored) = &record
+    {
+        let Location {
+            pack,
+            offset,
+            length_bytes,
+        } = stored.location;
+        let file = files.file(PackName::of_location(pack))?;
+        let digest = digest_of(&*file, offset, length_bytes);
+        if !digest.is_ok_and(|digest| digest == Some(stored.digest)) {
+            return Err(EntryError::Damaged);
+        }
+    }
+    Ok(record)
 }
 
 /// Makes the record of an entry. The digest of instances is not looked at.
@@ -240,7 +306,7 @@ pub(crate) fn record_of(
     match head.label.kind {
         Kind::Instance => instance_of(name, file, head, limits),
         Kind::Hide | Kind::Large | Kind::Restore => {
-            if head.data_bytes > JSON_BYTES_MAX || !is_whole(file, head)? {
+            if head.data_bytes > JSON_BYTES_MAX || !is_whole(file, head) {
                 return Err(EntryError::Damaged);
             }
             let length = usize::try_from(head.data_bytes).map_err(|_| EntryError::Damaged)?;
@@ -300,9 +366,9 @@ fn instance_of(
             result = reader.push(chunk);
             matches!(result, Ok(HeadState::NeedMore))
         },
-    )?;
+    );
     // It could be read when it was received.
-    if !whole || result.is_err() {
+    if !whole.unwrap_or(false) || result.is_err() {
         return Err(EntryError::Damaged);
     }
     let instance = reader.finish().map_err(|_| EntryError::Damaged)?;

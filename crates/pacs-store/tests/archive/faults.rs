@@ -2,8 +2,11 @@
 
 use crate::faulty::{Faults, FaultyDisk};
 use crate::rig::{self, sample};
+use pacs_core::access::Maintain;
 use pacs_store::index::memory::MemoryIndex;
-use pacs_store::{Archive, ArchiveOptions, DataDirectory, DepositError, FailPoints};
+use pacs_store::{
+    Archive, ArchiveOptions, DataDirectory, DepositError, FailPoints, MaintainError, OpenError,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,10 +20,20 @@ async fn open_with(
     faults: &Arc<Faults>,
     change: impl FnOnce(&mut ArchiveOptions),
 ) -> Archive {
+    let index = MemoryIndex::new();
+    try_open(directory, faults, &index, change).await.unwrap()
+}
+
+async fn try_open(
+    directory: &Path,
+    faults: &Arc<Faults>,
+    index: &MemoryIndex,
+    change: impl FnOnce(&mut ArchiveOptions),
+) -> Result<Archive, OpenError> {
     let directory = DataDirectory::open(FaultyDisk::new(directory, faults)).unwrap();
-    let mut options = ArchiveOptions::new(directory, Arc::new(MemoryIndex::new()));
+    let mut options = ArchiveOptions::new(directory, Arc::new(index.clone()));
     change(&mut options);
-    Archive::open(options).await.unwrap()
+    Archive::open(options).await
 }
 
 #[tokio::test]
@@ -141,4 +154,73 @@ async fn what_waits_together_is_made_durable_by_one_sync() {
 
     assert_eq!(faults.syncs_count.load(Ordering::SeqCst) - before, 2);
     assert_eq!(rig::select(&archive).await.len(), 40);
+}
+
+const FIRST: &str = "packs/log-0000000001.tar";
+
+#[tokio::test]
+async fn a_rebuild_that_the_disk_ends_ends_the_archive_and_the_next_start_has_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let index = MemoryIndex::new();
+    let open = || try_open(directory.path(), &faults, &index, |_| ());
+    let archive = open().await.unwrap();
+    let samples = [sample(1, 1, 9_000), sample(2, 1, 500)];
+    for sample in &samples {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+
+    faults.opens_fail.store(true, Ordering::SeqCst);
+    let error = archive
+        .rebuild(&rig::permit::<Maintain>(), |_| ())
+        .await
+        .unwrap_err();
+    archive.failed().await;
+    let later = rig::deposit(&archive, &samples[0]).await.unwrap_err();
+    archive.close().await;
+    drop(archive);
+    faults.opens_fail.store(false, Ordering::SeqCst);
+
+    assert!(matches!(error, MaintainError::Disk(_)), "{error:?}");
+    assert!(matches!(later, DepositError::Closed), "{later:?}");
+    rig::assert_holds(&open().await.unwrap(), &samples).await;
+}
+
+#[tokio::test]
+async fn a_bad_block_is_damage_to_one_entry_and_ends_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let archive = open(directory.path(), &faults).await;
+    let samples = [
+        sample(1, 1, 9_000),
+        sample(2, 1, 9_000),
+        sample(3, 1, 9_000),
+    ];
+    let mut starts = vec![0];
+    for sample in &samples {
+        rig::deposit(&archive, sample).await.unwrap();
+        let log = directory.path().join(FIRST);
+        starts.push(std::fs::metadata(log).unwrap().len());
+    }
+    let maintain = rig::permit::<Maintain>();
+    let rest = [samples[0].clone(), samples[2].clone()];
+
+    // Its first header, its second, its data set.
+    for at in [0, 1_536, 4_096] {
+        *faults.bad_block.lock().unwrap() = Some((FIRST.to_owned(), starts[1] + at));
+
+        let report = archive.verify(&maintain, |_| ()).await.unwrap();
+        let done = archive.rebuild(&maintain, |_| ()).await.unwrap();
+
+        assert!(!report.is_clean(), "at {at}");
+        assert_eq!(done.damaged_count, 1, "at {at}");
+        rig::assert_holds(&archive, &rest).await;
+        let copy = rig::copy_of(directory.path());
+        let reopened = open(copy.path(), &faults).await;
+        assert_eq!(reopened.opened().damaged_count, 1, "at {at}");
+        rig::assert_holds(&reopened, &rest).await;
+        *faults.bad_block.lock().unwrap() = None;
+        archive.rebuild(&maintain, |_| ()).await.unwrap();
+        rig::assert_holds(&archive, &samples).await;
+    }
 }

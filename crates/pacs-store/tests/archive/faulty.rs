@@ -4,8 +4,8 @@ use pacs_store::disk::{Disk, DiskFile, OpenHow, OsDisk};
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// What to do wrong.
 #[derive(Debug, Default)]
@@ -16,6 +16,14 @@ pub(crate) struct Faults {
     pub(crate) sync_fails: AtomicBool,
     /// Syncs of data that were asked for.
     pub(crate) syncs_count: AtomicU64,
+    /// Opening a file for reading fails.
+    pub(crate) opens_fail: AtomicBool,
+    /// A file, and the 512 bytes of it that cannot be read.
+    pub(crate) bad_block: Mutex<Option<(String, u64)>>,
+    /// Writes of data, with the file and offset.
+    pub(crate) writes: Mutex<Vec<(String, u64)>>,
+    /// Syncs of directories fail.
+    pub(crate) directory_sync_fails: AtomicBool,
 }
 
 /// An [`OsDisk`] with [`Faults`].
@@ -36,9 +44,15 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn open(&self, name: &str, how: OpenHow) -> io::Result<Arc<dyn DiskFile>> {
+        if how == OpenHow::Read && self.faults.opens_fail.load(Ordering::SeqCst) {
+            return Err(io::Error::other("open failed"));
+        }
         let file = self.disk.open(name, how)?;
-        let faults = Arc::clone(&self.faults);
-        Ok(Arc::new(FaultyFile { file, faults }))
+        Ok(Arc::new(FaultyFile {
+            name: name.to_owned(),
+            file,
+            faults: Arc::clone(&self.faults),
+        }))
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
@@ -58,6 +72,9 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
+        if self.faults.directory_sync_fails.load(Ordering::SeqCst) {
+            return Err(io::Error::other("sync failed"));
+        }
         self.disk.sync_directory(directory)
     }
 
@@ -68,6 +85,7 @@ impl Disk for FaultyDisk {
 
 #[derive(Debug)]
 struct FaultyFile {
+    name: String,
     file: Arc<dyn DiskFile>,
     faults: Arc<Faults>,
 }
@@ -78,6 +96,14 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let bad_block = self.faults.bad_block.lock().unwrap();
+        if let Some((name, at)) = &*bad_block
+            && *name == self.name
+            && offset < at + 512
+            && *at < offset + buffer.len() as u64
+        {
+            return Err(io::Error::other("bad block"));
+        }
         self.file.read_at(buffer, offset)
     }
 
@@ -87,6 +113,8 @@ impl DiskFile for FaultyFile {
             self.file.write_at(&all[..all.len() / 2], offset)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let mut writes = self.faults.writes.lock().unwrap();
+        writes.push((self.name.clone(), offset));
         self.file.write_vectored_at(parts, offset)
     }
 

@@ -272,3 +272,38 @@ async fn damaged_content_never_looks_complete_to_whoever_reads_it() {
         fs::write(&pack, &whole).unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_rebuild_takes_the_good_copy_of_what_was_damaged_and_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open_with(directory.path(), |o| o.limits.large_bytes = 100_000).await;
+    let maintain = rig::permit::<Maintain>();
+    let samples = [sample(1, 1, 5_000), sample(2, 1, 300_000)];
+    for sample in &samples {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+    for instance in rig::select(&archive).await {
+        let name = if instance.location.length_bytes > 100_000 {
+            "packs/large-0000000001.tar"
+        } else {
+            "packs/log-0000000001.tar"
+        };
+        let pack = directory.path().join(name);
+        let mut bytes = fs::read(&pack).unwrap();
+        bytes[usize::try_from(instance.location.offset).unwrap() + 2_000] ^= 1;
+        fs::write(&pack, bytes).unwrap();
+    }
+
+    let damaged = archive.rebuild(&maintain, |_| ()).await.unwrap();
+    assert_eq!(damaged.damaged_count, 2);
+    rig::assert_holds(&archive, &[]).await;
+    for sample in &samples {
+        let receipt = rig::deposit(&archive, sample).await.unwrap();
+        assert_eq!(receipt.outcome, pacs_store::Outcome::New);
+    }
+    rig::assert_holds(&archive, &samples).await;
+    archive.rebuild(&maintain, |_| ()).await.unwrap();
+    rig::assert_holds(&archive, &samples).await;
+    let archive = rig::reopen(archive, directory.path()).await;
+    rig::assert_holds(&archive, &samples).await;
+}

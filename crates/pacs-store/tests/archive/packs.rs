@@ -157,16 +157,34 @@ async fn zeros_written_ahead_change_nothing() {
     rig::assert_holds(&archive, &samples).await;
 
     // As a crash would leave it: nothing is closed, zeros are behind the tail.
-    let copy = tempfile::tempdir().unwrap();
-    std::fs::create_dir(copy.path().join("packs")).unwrap();
-    std::fs::copy(directory.path().join("FORMAT"), copy.path().join("FORMAT")).unwrap();
-    for pack in rig::pack_files(directory.path()) {
-        let name = format!("packs/{pack}");
-        std::fs::copy(directory.path().join(&name), copy.path().join(&name)).unwrap();
-    }
+    let copy = rig::copy_of(directory.path());
     rig::assert_holds(&rig::open_with(copy.path(), change).await, &samples).await;
 
     archive.close().await;
     drop(archive);
     rig::assert_holds(&rig::open_with(directory.path(), change).await, &samples).await;
+}
+
+#[tokio::test]
+async fn a_next_pack_that_was_begun_before_a_kill_is_read_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 100_000;
+    let samples: Vec<_> = (0..7).map(|number| sample(number, 1, 20_000)).collect();
+    let archive = rig::open_with(directory.path(), change).await;
+    for sample in &samples[..3] {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+    // Its name is there as soon as the thread comes to it.
+    while rig::pack_files(directory.path()).len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let copy = rig::copy_of(directory.path());
+
+    let archive = rig::open_with(copy.path(), change).await;
+    for sample in &samples[3..] {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+
+    assert_eq!(rig::pack_files(copy.path()).len(), 2, "the log turned over");
+    rig::assert_holds(&archive, &samples).await;
 }

@@ -107,6 +107,18 @@ pub(crate) async fn reopen(archive: Archive, directory: &Path) -> Archive {
     open(directory).await
 }
 
+/// A copy of the directory of an archive that is open: what a killed process leaves.
+pub(crate) fn copy_of(directory: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("packs")).unwrap();
+    std::fs::copy(directory.join("FORMAT"), copy.path().join("FORMAT")).unwrap();
+    for pack in pack_files(directory) {
+        let name = format!("packs/{pack}");
+        std::fs::copy(directory.join(&name), copy.path().join(&name)).unwrap();
+    }
+    copy
+}
+
 /// The files in `directory/packs`, in order.
 pub(crate) fn pack_files(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(directory.join("packs"))
