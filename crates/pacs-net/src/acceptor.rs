@@ -15,6 +15,7 @@ use crate::link::{ByteStream, Ending};
 use crate::negotiation::Services;
 use crate::observer::{NoObserver, Observer};
 use crate::service::{AdmitAll, AssociationPolicy, QueryScp, RetrieveScp, StorageScp};
+use crate::strangers::Strangers;
 use crate::transport::{Connector, TcpConnector, prepare};
 use admission::Admissions;
 use pacs_core::AeTitle;
@@ -74,6 +75,7 @@ struct Shared {
     connector: Arc<dyn Connector>,
     limits: Arc<NetLimits>,
     admissions: Admissions,
+    strangers: Strangers,
     phase: watch::Sender<Phase>,
 }
 
@@ -199,6 +201,7 @@ impl Acceptor {
                 connector: Arc::new(TcpConnector),
                 limits: Arc::new(NetLimits::default()),
                 admissions: Admissions::default(),
+                strangers: Strangers::default(),
                 phase,
             },
         }
@@ -233,7 +236,10 @@ impl Acceptor {
                 return;
             }
         };
-        if connections.len() >= self.shared.limits.connections_max {
+        // Whoever is sent away goes at once, so that the limit is kept but for a moment.
+        if connections.len() >= self.shared.limits.connections_max
+            && !self.shared.strangers.evict_oldest()
+        {
             self.shared.observer.connection_refused(address);
             return;
         }

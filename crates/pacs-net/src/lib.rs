@@ -29,6 +29,7 @@ mod sending;
 pub mod service;
 pub mod sop_class;
 pub mod status;
+mod strangers;
 pub mod transport;
 
 pub use acceptor::{Acceptor, AcceptorBuilder, ConfigError};

@@ -39,6 +39,12 @@ pub struct NetLimits {
     /// Transport connections, with those that have not asked for an association yet. Over it:
     /// closed.
     pub connections_max: usize,
+    /// Transport connections from one address that have not asked for an association yet. Over it:
+    /// the oldest are closed, once they have had a second.
+    pub strangers_per_address_max: usize,
+    /// Bytes of the A-ASSOCIATE-RQ PDUs over 4 KiB that are being received, of all connections. Over
+    /// it: the oldest of these connections are closed.
+    pub association_requests_bytes_max: usize,
     /// Associations in all. Over it: A-ASSOCIATE-RJ, transient, local limit exceeded.
     pub associations_max: usize,
     /// Associations with one calling AE title. Over it: as above.
@@ -74,6 +80,8 @@ impl Default for NetLimits {
             connect_duration_max: Duration::from_secs(10),
             association_duration_max: Duration::from_secs(30),
             connections_max: 16_384,
+            strangers_per_address_max: 64,
+            association_requests_bytes_max: 32 << 20,
             associations_max: 500,
             associations_per_ae_max: 20,
             associations_per_address_max: 50,

@@ -16,6 +16,7 @@ use crate::error::{Fault, Misuse};
 use crate::limits::NetLimits;
 use crate::negotiation::Negotiated;
 use crate::pdu::{AbortSource, AssociateRequest, DataPdu, Rejection};
+use crate::strangers::Stranger;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -32,6 +33,9 @@ const SLICES_MAX: usize = 64;
 
 /// Bytes read at once before there is an association: a stranger's first bytes.
 const FIRST_READ_BYTES: usize = 2 << 10;
+
+/// Bytes of a request that any connection may take without being held to account.
+const SMALL_REQUEST_BYTES: usize = 4 << 10;
 
 /// Bytes read at once between messages.
 const COMMAND_READ_BYTES: usize = 16 << 10;
@@ -101,6 +105,8 @@ pub(crate) struct Link<S> {
     limits: Arc<NetLimits>,
     sleep: Pin<Box<Sleep>>,
     negotiated: Option<Arc<Negotiated>>,
+    /// Accounts for the request of whoever is no association yet.
+    stranger: Option<Arc<Stranger>>,
     bytes_received: u64,
     bytes_sent: u64,
     /// When the last happening was handed out.
@@ -122,10 +128,13 @@ fn std_now() -> std::time::Instant {
 }
 
 impl<S: ByteStream> Link<S> {
-    /// Over a connection that was accepted.
-    pub(crate) fn acceptor(stream: S, limits: Arc<NetLimits>) -> Self {
+    /// Over a connection that was accepted from `stranger`.
+    pub(crate) fn acceptor(stream: S, stranger: Arc<Stranger>, limits: Arc<NetLimits>) -> Self {
         let upper = UpperLayer::acceptor(Arc::clone(&limits), std_now());
-        Self::new(stream, upper, limits)
+        Self {
+            stranger: Some(stranger),
+            ..Self::new(stream, upper, limits)
+        }
     }
 
     /// Over a connection that was opened, to ask `request`.
@@ -145,6 +154,7 @@ impl<S: ByteStream> Link<S> {
             sleep: Box::pin(sleep(limits.artim)),
             limits,
             negotiated: None,
+            stranger: None,
             bytes_received: 0,
             bytes_sent: 0,
             left_at: None,
@@ -168,6 +178,7 @@ impl<S: ByteStream> Link<S> {
     /// Notes what was agreed, so that fragments can be held against it.
     pub(crate) fn established(&mut self, negotiated: Arc<Negotiated>) {
         self.negotiated = Some(negotiated);
+        self.stranger = None;
     }
 
     /// Waits for what happens next, writing what is queued meanwhile. `patience` is how long the
@@ -474,6 +485,11 @@ impl<S: ByteStream> Link<S> {
         };
         let needed = self.upper.needed_bytes().saturating_sub(self.inbox.len());
         if self.inbox.capacity().saturating_sub(self.inbox.len()) < needed.max(at_once / 4) {
+            if let Some(stranger) = &self.stranger
+                && self.upper.needed_bytes() > SMALL_REQUEST_BYTES
+            {
+                stranger.hold(self.upper.needed_bytes(), &self.limits);
+            }
             self.inbox.reserve(needed.max(at_once));
         }
     }

@@ -56,14 +56,27 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
 ) -> Ending {
     let began = Instant::now();
-    let mut link = Link::acceptor(stream, Arc::clone(&shared.limits));
+    let stranger = Arc::new(shared.strangers.enter(address.ip(), &shared.limits));
+    let limits = Arc::clone(&shared.limits);
+    let mut link = Link::acceptor(stream, Arc::clone(&stranger), limits);
     let mut phase = shared.phase.subscribe();
-    let (peer, ending) = match associate(&mut link, address, &shared, &mut phase).await {
+    let associated = tokio::select! {
+        associated = associate(&mut link, address, &shared, &mut phase) => associated,
+        () = stranger.has_to_go() => {
+            // Without a word, so that nothing has to be waited for.
+            return ended(&shared, address, None, Ending::GivenUp, began);
+        }
+    };
+    let (peer, ending) = match associated {
         Err(ending) => {
-            link.finish().await;
+            tokio::select! {
+                () = link.finish() => {}
+                () = stranger.has_to_go() => {}
+            }
             (None, ending)
         }
         Ok((peer, negotiated, place)) => {
+            drop(stranger);
             shared.observer.association_accepted(&peer);
             let mut session = Session {
                 link,
@@ -78,10 +91,21 @@ pub(super) async fn serve(
             (Some(session.peer), ending)
         }
     };
+    ended(&shared, address, peer.as_ref(), ending, began)
+}
+
+/// Tells the observer.
+fn ended(
+    shared: &Shared,
+    address: SocketAddr,
+    peer: Option<&Peer>,
+    ending: Ending,
+    began: Instant,
+) -> Ending {
     let duration = began.elapsed();
     shared
         .observer
-        .association_ended(address, peer.as_ref(), ending, duration);
+        .association_ended(address, peer, ending, duration);
     ending
 }
 

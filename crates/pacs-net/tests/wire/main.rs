@@ -12,9 +12,11 @@
 mod archive;
 mod checks;
 mod corpus;
+mod crowd;
 mod dcmtk;
 mod hostile;
 mod policy;
 mod pynetdicom;
+mod raw;
 mod services;
 mod tool;
