@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 /// Why a server did not start.
@@ -103,8 +103,8 @@ impl Server {
         Ok(Self {
             archive,
             acceptor,
-            dicom: listen("DICOM", config.dicom).await?,
-            http: listen("HTTP", config.http).await?,
+            dicom: listen("DICOM", config.dicom)?,
+            http: listen("HTTP", config.http)?,
             health,
         })
     }
@@ -201,12 +201,26 @@ fn connections_max() -> Result<usize, StartError> {
     Ok(connections.min(CONNECTIONS_MAX))
 }
 
-async fn listen(protocol: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen {
-            protocol,
-            address,
-            source,
-        })
+/// Connections that the system holds until we take them: a hospital that comes back from a power
+/// cut connects at once.
+const BACKLOG: u32 = 4096;
+
+fn listen(protocol: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // As `TcpListener::bind` does: a server that starts again need not wait for old connections.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| StartError::Listen {
+        protocol,
+        address,
+        source,
+    })
 }

@@ -114,6 +114,15 @@ impl Attributes {
         }
     }
 
+    /// Adds those attributes of `other` whose tags are not there yet.
+    pub fn fill_from(&mut self, other: &Self) {
+        for attribute in other {
+            if let Err(at) = self.0.binary_search_by_key(&attribute.tag, |a| a.tag) {
+                self.0.insert(at, attribute.clone());
+            }
+        }
+    }
+
     /// Keeps only attributes for which `keep` is true.
     pub fn retain(&mut self, mut keep: impl FnMut(&Attribute) -> bool) {
         self.0.retain(|attribute| keep(attribute));
@@ -193,6 +202,20 @@ mod tests {
 
         assert_eq!(tags, [tags::STUDY_DATE, tags::PATIENT_ID]);
         assert_eq!(attributes.text(tags::PATIENT_ID), Some("P2"));
+    }
+
+    #[test]
+    fn filling_replaces_nothing() {
+        let mut attributes = Attributes::new();
+        attributes.insert_text(tags::PATIENT_ID, Vr::LO, "P1");
+        let mut blank = Attributes::new();
+        blank.insert_text(tags::STUDY_DATE, Vr::DA, "");
+        blank.insert_text(tags::PATIENT_ID, Vr::LO, "");
+
+        attributes.fill_from(&blank);
+
+        assert_eq!(attributes.text(tags::PATIENT_ID), Some("P1"));
+        assert_eq!(attributes.text(tags::STUDY_DATE), Some(""));
     }
 
     #[test]

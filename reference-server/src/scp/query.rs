@@ -94,8 +94,8 @@ impl Matches for Found {
         let Some(found) = self.matches.next() else {
             return Ok(None);
         };
-        let mut answer = self.blank.clone();
-        answer.extend(&found.attributes);
+        let mut answer = found.attributes;
+        answer.fill_from(&self.blank);
         if let Err(error) = self.write(&answer) {
             // What one instance says must not hide all the others from whoever asks.
             tracing::warn!(%error, "an attribute of a match cannot be written and is left out");
