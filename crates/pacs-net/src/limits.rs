@@ -28,8 +28,11 @@ pub struct NetLimits {
     pub pdu_duration_max: Duration,
     /// Silence of a peer whose turn it is. After it: A-ABORT.
     pub idle_duration_max: Duration,
-    /// Time in which a peer must take some of what we send. After it: the transport is closed.
+    /// Time for which a peer may take nothing of what we send. After it: A-ABORT.
     pub write_duration_max: Duration,
+    /// Least rate of a peer that sends a data set, or takes what we send: it may fall behind by
+    /// `idle_duration_max` or `write_duration_max`. After it: A-ABORT.
+    pub bytes_per_second_min: u32,
     /// Wait for a response to our request: storing may take a peer long. After it: A-ABORT.
     pub response_duration_max: Duration,
     /// Wait for a transport connection that we open.
@@ -76,6 +79,7 @@ impl Default for NetLimits {
             pdu_duration_max: Duration::from_secs(30),
             idle_duration_max: Duration::from_secs(60),
             write_duration_max: Duration::from_secs(60),
+            bytes_per_second_min: 1 << 10,
             response_duration_max: Duration::from_secs(300),
             connect_duration_max: Duration::from_secs(10),
             association_duration_max: Duration::from_secs(30),

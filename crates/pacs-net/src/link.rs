@@ -6,6 +6,7 @@
 //! before more is put in. Waiting for an event is cancel-safe: whatever has arrived stays in the
 //! link.
 
+mod allowance;
 mod message;
 
 pub(crate) use message::Gathered;
@@ -17,6 +18,7 @@ use crate::limits::NetLimits;
 use crate::negotiation::Negotiated;
 use crate::pdu::{AbortSource, AssociateRequest, DataPdu, Rejection};
 use crate::strangers::Stranger;
+use allowance::Allowance;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -109,8 +111,12 @@ pub(crate) struct Link<S> {
     stranger: Option<Arc<Stranger>>,
     bytes_received: u64,
     bytes_sent: u64,
-    /// When the last happening was handed out.
+    /// Since when nobody waits for what happens next.
     left_at: Option<Instant>,
+    /// How the association has ended, once it has and there is nothing left to say.
+    ending: Option<Ending>,
+    /// Time left to the peer for the data set that is under way.
+    data_set: Option<Allowance>,
     /// When an empty read buffer that has grown is given back.
     shrink_at: Option<Instant>,
 }
@@ -158,6 +164,8 @@ impl<S: ByteStream> Link<S> {
             bytes_received: 0,
             bytes_sent: 0,
             left_at: None,
+            ending: None,
+            data_set: None,
             shrink_at: None,
         }
     }
@@ -184,23 +192,38 @@ impl<S: ByteStream> Link<S> {
     /// Waits for what happens next, writing what is queued meanwhile. `patience` is how long the
     /// peer may be silent. Cancel-safe.
     pub(crate) async fn next(&mut self, patience: Duration) -> Result<Happening, Ending> {
-        let next = self.wait(patience).await;
-        if next.is_err() && self.upper.wants_close() {
-            self.close().await;
-        }
-        next
+        let ending = match self.ending {
+            Some(ending) => ending,
+            None => {
+                let next = Waiting(self).0.wait(patience).await;
+                match next {
+                    Err(ending) if self.upper.wants_close() => ending,
+                    next => return next,
+                }
+            }
+        };
+        // It is kept, because the close may be given up when it is not waited for.
+        self.ending = Some(ending);
+        self.close().await;
+        Err(ending)
     }
 
     async fn wait(&mut self, patience: Duration) -> Result<Happening, Ending> {
         let now = Instant::now();
         if let Some(left_at) = self.left_at.take() {
-            // A PDU is not slow for the time in which we did not read.
-            self.upper.suspended(now.saturating_duration_since(left_at));
+            // Nothing is slow for the time in which we did not read.
+            let away = now.saturating_duration_since(left_at);
+            self.upper.suspended(away);
+            if let Some(allowance) = &mut self.data_set {
+                allowance.suspended(away);
+            }
         }
         let mut until = now.checked_add(patience);
         loop {
             if let Some(happening) = self.next_ready()? {
-                self.left_at = Some(Instant::now());
+                if let Happening::Message(dimse::Event::Command { .. }) = happening {
+                    self.data_set = None;
+                }
                 return Ok(happening);
             }
             if self.upper.wants_close() {
@@ -214,11 +237,18 @@ impl<S: ByteStream> Link<S> {
             self.shrink_at = is_idle
                 .then(|| Instant::now().checked_add(SHRINK_AFTER))
                 .flatten();
+            let received_before = self.bytes_received;
+            let deadline = [until, self.data_set_until(), self.shrink_at];
             match self
-                .step(true, [until, self.shrink_at].into_iter().flatten().min())
+                .step(true, deadline.into_iter().flatten().min())
                 .await?
             {
-                Step::Read => until = Instant::now().checked_add(patience),
+                Step::Read => {
+                    until = Instant::now().checked_add(patience);
+                    if let Some(allowance) = &mut self.data_set {
+                        allowance.earn(self.bytes_received.saturating_sub(received_before));
+                    }
+                }
                 Step::Moved => {}
                 Step::Late if self.shrink_at.is_some_and(|at| at <= Instant::now()) => {
                     self.inbox = BytesMut::new();
@@ -227,6 +257,19 @@ impl<S: ByteStream> Link<S> {
                 Step::Late => return Err(self.give_up(Ending::Idle)),
             }
         }
+    }
+
+    /// When the data set that is under way must have come further.
+    fn data_set_until(&mut self) -> Option<Instant> {
+        if !self.assembler.expects_data() {
+            return None;
+        }
+        let limits = &self.limits;
+        self.data_set
+            .get_or_insert_with(|| {
+                Allowance::new(limits.idle_duration_max, limits.bytes_per_second_min)
+            })
+            .until()
     }
 
     /// What has happened already.
@@ -293,11 +336,14 @@ impl<S: ByteStream> Link<S> {
 
     /// Writes out all that is queued.
     pub(crate) async fn flush(&mut self) -> Result<(), Ending> {
-        let patience = self.limits.write_duration_max;
-        let mut until = Instant::now().checked_add(patience);
+        let limits = &self.limits;
+        let mut allowance = Allowance::new(limits.write_duration_max, limits.bytes_per_second_min);
         while !self.upper.transmits().is_empty() {
-            match self.step(false, until).await? {
-                Step::Read | Step::Moved => until = Instant::now().checked_add(patience),
+            let sent_before = self.bytes_sent;
+            match self.step(false, allowance.until()).await? {
+                Step::Read | Step::Moved => {
+                    allowance.earn(self.bytes_sent.saturating_sub(sent_before));
+                }
                 Step::Late => return Err(self.give_up(Ending::Idle)),
             }
         }
@@ -404,7 +450,10 @@ impl<S: ByteStream> Link<S> {
                 Err(error) => Err(self.transport_failed(&error)),
             });
         }
-        let machine = self.upper.deadline().map(Instant::from_std);
+        // A PDU is not slow for as long as it is not read.
+        let machine = (reads || !self.is_established())
+            .then(|| self.upper.deadline().map(Instant::from_std))
+            .flatten();
         let Some(deadline) = [machine, until].into_iter().flatten().min() else {
             return Poll::Pending;
         };
@@ -495,8 +544,20 @@ impl<S: ByteStream> Link<S> {
     }
 }
 
+/// Notes when a wait has ended, dropped or not.
+struct Waiting<'a, S>(&'a mut Link<S>);
+
+impl<S> Drop for Waiting<'_, S> {
+    fn drop(&mut self) {
+        self.0.left_at = Some(Instant::now());
+    }
+}
+
 enum Step {
     Read,
     Moved,
     Late,
 }
+
+#[cfg(test)]
+mod tests;

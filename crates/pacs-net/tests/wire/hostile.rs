@@ -21,7 +21,7 @@ use pacs_net::{Acceptor, NetLimits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -370,6 +370,85 @@ async fn a_peer_that_does_not_read_costs_few_pieces_and_its_association() {
     assert!(began.elapsed().as_secs() <= 80, "{:?}", began.elapsed());
     // Two of this instance, two of the next, and what the pipe took.
     assert!(endless.0.load(Ordering::SeqCst) <= 6);
+}
+
+/// Silence for less than the idle time, again and again, with hardly anything between.
+#[tokio::test(start_paused = true)]
+async fn a_data_set_that_drips_costs_its_association() {
+    let mut raw = raw();
+    raw.associate().await;
+    raw.request(1, 1, true).await;
+    let began = Instant::now();
+    let dripping = async {
+        loop {
+            let mut pdu = BytesMut::new();
+            pdu::data::frame(
+                1,
+                false,
+                false,
+                Bytes::from_static(b"ab"),
+                16_384,
+                |bytes| {
+                    pdu.extend_from_slice(&bytes);
+                },
+            );
+            if raw.stream.write_all(&pdu).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(50)).await;
+        }
+    };
+
+    tokio::time::timeout(Duration::from_secs(1000), dripping)
+        .await
+        .expect("the association must end");
+
+    assert_eq!(
+        raw.told.recv().await.unwrap(),
+        "RAW ended: peer was silent for too long"
+    );
+    assert!(began.elapsed().as_secs() <= 150, "{:?}", began.elapsed());
+}
+
+/// At a slow but steady rate, anything can be sent.
+#[tokio::test(start_paused = true)]
+async fn a_data_set_over_a_slow_line_arrives() {
+    let mut raw = raw();
+    raw.associate().await;
+    raw.request(1, 1, true).await;
+    let mut pdus = BytesMut::new();
+    frame_copied(1, false, &[7; 500_000], 16_384, &mut pdus);
+    for piece in pdus.chunks(2000) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        raw.send(piece).await;
+    }
+
+    assert_eq!(raw.status().await, 0);
+    assert_eq!(raw.archive.stored.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_a_byte_now_and_then_costs_its_association() {
+    let endless = Endless(Arc::default());
+    let began = Instant::now();
+    let Raw {
+        mut stream,
+        mut told,
+        ..
+    } = retrieving(&endless).await;
+    let reading = tokio::spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_secs(50));
+        while stream.read_u8().await.is_ok() {
+            every.tick().await;
+        }
+    });
+
+    let ended = tokio::time::timeout(Duration::from_secs(1000), told.recv()).await;
+
+    let ended = ended.expect("the association must end").unwrap();
+    assert_eq!(ended, "RAW ended: peer was silent for too long");
+    assert!(began.elapsed().as_secs() <= 150, "{:?}", began.elapsed());
+    reading.abort();
 }
 
 /// What it sends is no sign that it reads.
