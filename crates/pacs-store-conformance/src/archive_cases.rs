@@ -304,6 +304,7 @@ fn leftovers(disk: &CrashDisk) -> Result<(), String> {
     let is_expected = |name: &&String| {
         ["FORMAT", "index.redb"].contains(&name.as_str())
             || (name.starts_with("packs/") && name.ends_with(".tar"))
+            || name.starts_with("packs/cut-")
     };
     match names.iter().find(|name| !is_expected(name)) {
         Some(name) => Err(format!("{name} is left over")),

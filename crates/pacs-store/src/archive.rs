@@ -124,8 +124,11 @@ pub struct Announced {
 pub struct Opened {
     /// Entries of the log that the index did not have.
     pub replayed_count: u64,
-    /// Entries among them that are damaged, though they were durable once.
+    /// Entries that are damaged, though they were durable once, and packs that are missing.
     pub damaged_count: u64,
+    /// Whether the end of the log was cut with something that a crash tore: 1, else 0. A copy of
+    /// that is in `packs`, in a file whose name begins with `cut`.
+    pub set_aside_count: u64,
 }
 
 /// The right to retrieve, in one way or another.
@@ -250,6 +253,7 @@ impl Archive {
                 opened: Opened {
                     replayed_count: found.replayed_count,
                     damaged_count: found.damaged_count,
+                    set_aside_count: found.set_aside_count,
                 },
             }),
         })

@@ -60,9 +60,15 @@ pub(crate) fn rebuild(
     };
     let mut run = || -> Result<Progress, MaintainError> {
         runtime.block_on(index.clear())?;
+        let mut expected = 1;
         for name in &names {
             match *name {
-                PackName::Log(number) if number <= end.pack => rebuild.pack(number)?,
+                PackName::Log(number) if number <= end.pack => {
+                    // A pack that is missing.
+                    (expected..number).for_each(|_| rebuild.note_damage());
+                    expected = number.saturating_add(1);
+                    rebuild.pack(number)?;
+                }
                 PackName::Log(_) | PackName::Large(_) | PackName::Part(_) => {}
             }
         }
@@ -122,6 +128,7 @@ impl Rebuild<'_> {
             (self.tell)(self.progress);
         }
         self.applier.apply(position(number, at))?;
+        self.applier.flush_if_long()?;
         Ok(())
     }
 

@@ -39,7 +39,7 @@ pub enum Problem {
     EntryDamaged { pack: u64, offset: u64 },
     /// A large pack that the log does not name.
     LargeUnnamed { pack: u64 },
-    /// A number between the first and the last log pack has no file.
+    /// A number before that of the last log pack has no file.
     PackMissing { pack: u64 },
     /// The packs hold a version that the index does not know.
     Unindexed {
@@ -180,7 +180,7 @@ impl Verification {
     fn content_to_index(&mut self) -> Result<(), MaintainError> {
         let files = Arc::clone(&self.shared.files);
         let names = files.list().map_err(MaintainError::Disk)?;
-        let mut expected = None;
+        let mut expected = 1;
         for name in &names {
             let PackName::Log(number) = *name else {
                 continue;
@@ -188,10 +188,10 @@ impl Verification {
             if number > self.end.pack {
                 continue;
             }
-            for pack in expected.unwrap_or(number)..number {
+            for pack in expected..number {
                 self.note(Problem::PackMissing { pack });
             }
-            expected = Some(number.saturating_add(1));
+            expected = number.saturating_add(1);
             let stop = if number == self.end.pack {
                 self.end.offset
             } else {

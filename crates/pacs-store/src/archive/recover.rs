@@ -1,19 +1,26 @@
 //! At opening: the index is brought up to the log, and what a crash left behind is removed.
 //!
 //! A crash in the middle of this is like one before it: entries are applied in order and never
-//! twice, the tail is cut only where nothing behind it was ever durable, and files go only when the
-//! log does not name them.
+//! twice, the tail is cut only where nothing proves that what is behind it was ever durable, and not
+//! without a copy, and files go only when neither the log nor the index names them.
+
+mod tail;
 
 use crate::disk::{DiskFile, OpenHow};
 use crate::error::OpenError;
 use crate::fail_point::FailPoints;
-use crate::index::{DurableContent, Index, IndexError, LogPosition, LogRecord};
+use crate::index::{DurableContent, Index, IndexError, LogPosition, LogRecord, StoredInstance};
 use crate::limits::StoreLimits;
+use crate::pack::large;
 use crate::pack::name::{DIRECTORY, PackName};
 use crate::pack::prepare::{self, LogPack};
 use crate::pack::read::{self, EntryError, PackFiles};
+use pacs_core::query::Matching;
+use pacs_core::tag::tags;
+use pacs_core::{Key, Level, Query, Vr};
 use std::io;
 use std::sync::Arc;
+use tail::Behind;
 use tokio::runtime::Handle;
 
 /// Records after which a long replay is made durable in the index.
@@ -28,6 +35,16 @@ pub(crate) struct Recovered {
     pub(crate) large_next: u64,
     pub(crate) replayed_count: u64,
     pub(crate) damaged_count: u64,
+    pub(crate) set_aside_count: u64,
+}
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy)]
+struct LogEnd {
+    pack: u64,
+    tail: u64,
+    /// What stands before this in the pack was synced by whoever wrote it.
+    proven: u64,
 }
 
 /// Applies records to an index, group by group.
@@ -37,6 +54,7 @@ pub(crate) struct Applier<'a> {
     group: Vec<LogRecord>,
     group_count_max: usize,
     pub(crate) applied_count: u64,
+    flushed_count: u64,
 }
 
 impl<'a> Applier<'a> {
@@ -47,6 +65,7 @@ impl<'a> Applier<'a> {
             group: Vec::new(),
             group_count_max: limits.replay_count_max,
             applied_count: 0,
+            flushed_count: 0,
         }
     }
 
@@ -65,16 +84,45 @@ impl<'a> Applier<'a> {
             return Ok(());
         }
         let group = std::mem::take(&mut self.group);
-        let flushed = self.applied_count / FLUSH_COUNT;
         self.applied_count = self.applied_count.saturating_add(group.len() as u64);
         self.runtime.block_on(async {
             let staged = self.index.stage(group, end).await?;
             staged.commit(DurableContent::synced_up_to(end)).await?;
-            if self.applied_count / FLUSH_COUNT > flushed {
-                self.index.flush().await?;
-            }
             Ok(())
         })
+    }
+
+    /// Whether the index has `stored`, and not in another place. It does not tell the place of what
+    /// is hidden, or of a version that is not served: then the answer is yes.
+    fn has(&self, stored: &StoredInstance) -> Result<bool, IndexError> {
+        let uid = &stored.instance.instance;
+        let query = Query {
+            level: Level::Instance,
+            keys: vec![Key {
+                tag: tags::SOP_INSTANCE_UID,
+                vr: Vr::UI,
+                matching: Matching::SingleValue(uid.as_str().to_owned()),
+            }],
+        };
+        self.runtime.block_on(async {
+            if !self.index.knows(uid, &stored.digest).await? {
+                return Ok(false);
+            }
+            let shown = self.index.select(&query, 1).await?;
+            Ok(!shown.iter().any(|shown| {
+                shown.digest == stored.digest && shown.location.pack != stored.location.pack
+            }))
+        })
+    }
+
+    /// Makes the index durable, if much was applied since it was last. To be called where all that
+    /// was applied is known to be durable in the packs.
+    pub(crate) fn flush_if_long(&mut self) -> Result<(), IndexError> {
+        if self.applied_count.saturating_sub(self.flushed_count) < FLUSH_COUNT {
+            return Ok(());
+        }
+        self.flushed_count = self.applied_count;
+        self.runtime.block_on(self.index.flush())
     }
 }
 
@@ -83,6 +131,7 @@ struct Recovery<'a> {
     limits: &'a StoreLimits,
     applier: Applier<'a>,
     damaged_count: u64,
+    set_aside_count: u64,
 }
 
 /// Recovers. Blocks; to be called on a thread that may.
@@ -106,16 +155,13 @@ pub(crate) fn recover(
         limits,
         applier: Applier::new(index, runtime, limits),
         damaged_count: 0,
+        set_aside_count: 0,
     };
-    let (mut number, mut tail) = recovery.replay(&names, from)?;
+    let end = recovery.replay(&names, from)?;
     fail_points.reach("recovery-applied");
-    if tail >= limits.pack_bytes {
-        seal(files, number, tail).map_err(OpenError::disk("seal a pack"))?;
-        (number, tail) = (number.saturating_add(1), 0);
-    }
-    let pack = open_tail(files, number, tail).map_err(OpenError::disk("cut the log"))?;
+    let (pack, tail) = recovery.end_log(end)?;
     fail_points.reach("recovery-cut");
-    sweep(files, number).map_err(OpenError::disk("remove what a crash left"))?;
+    recovery.sweep(pack.number)?;
     fail_points.reach("recovery-swept");
     let replayed_count = recovery.applier.applied_count;
     if replayed_count > 0 {
@@ -132,12 +178,13 @@ pub(crate) fn recover(
         large_next: large_next.max().unwrap_or(1),
         replayed_count,
         damaged_count: recovery.damaged_count,
+        set_aside_count: recovery.set_aside_count,
     })
 }
 
 impl Recovery<'_> {
     /// Replays the log from `from` on; gives its last pack and where that ends.
-    fn replay(&mut self, names: &[PackName], from: LogPosition) -> Result<(u64, u64), OpenError> {
+    fn replay(&mut self, names: &[PackName], from: LogPosition) -> Result<LogEnd, OpenError> {
         let logs: Vec<u64> = names
             .iter()
             .filter_map(|name| match name {
@@ -148,8 +195,18 @@ impl Recovery<'_> {
         if from.pack > 0 && logs.first() != Some(&from.pack) {
             return Err(OpenError::IndexAhead { index: from });
         }
-        let mut end = (from.pack.max(1), 0);
+        let mut end = LogEnd {
+            pack: from.pack.max(1),
+            tail: 0,
+            proven: 0,
+        };
+        let mut expected = end.pack;
         for (at, number) in logs.iter().enumerate() {
+            for missing in expected..*number {
+                tracing::error!(pack = missing, "a pack of the log is missing");
+                self.damaged_count = self.damaged_count.saturating_add(1);
+            }
+            expected = number.saturating_add(1);
             let name = PackName::Log(*number);
             let file = self
                 .files
@@ -167,11 +224,11 @@ impl Recovery<'_> {
             let has_later = self
                 .any_entry(later)
                 .map_err(OpenError::disk("read a pack"))?;
-            let tail = self.replay_pack(name, &*file, offset, has_later)?;
-            end = (*number, tail);
+            end = self.replay_pack(name, &*file, offset, has_later)?;
             if !has_later {
                 break;
             }
+            self.applier.flush_if_long()?;
         }
         Ok(end)
     }
@@ -190,6 +247,94 @@ impl Recovery<'_> {
         Ok(false)
     }
 
+    /// Makes what the log ends with durable, and ends it there: gives the pack to append to.
+    fn end_log(&mut self, end: LogEnd) -> Result<(Arc<LogPack>, u64), OpenError> {
+        let LogEnd {
+            pack: number,
+            tail,
+            proven,
+        } = end;
+        let disk = self.files.disk();
+        let name = PackName::Log(number);
+        let next = number.saturating_add(1);
+        let cut = OpenError::disk("cut the log");
+        let open = |number, tail| tail::open(self.files, number, tail).map_err(&cut);
+        let file = match disk.open(&name.path(), OpenHow::ReadWrite) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((open(number, tail)?, tail));
+            }
+            other => other.map_err(&cut)?,
+        };
+        tail::write_again(&*file, proven, tail)
+            .map_err(OpenError::disk("write the end of the log again"))?;
+        match tail::behind(&*file, tail).map_err(OpenError::disk("read a pack"))? {
+            Behind::Nothing => {}
+            Behind::Torn(end) => {
+                tracing::warn!(
+                    pack = number,
+                    offset = tail,
+                    "what a crash tore is cut off the log and set aside"
+                );
+                self.set_aside_count = self.set_aside_count.saturating_add(1);
+                tail::set_aside(disk, number, &*file, tail, end)
+                    .map_err(OpenError::disk("set aside the end of the log"))?;
+            }
+            Behind::Unreadable => {
+                // It may be readable another time: nothing is cut, and the log goes on elsewhere.
+                self.note_damage(name, tail);
+                return Ok((open(next, 0)?, 0));
+            }
+        }
+        if tail < self.limits.pack_bytes {
+            return Ok((open(number, tail)?, tail));
+        }
+        seal(&*file, tail).map_err(OpenError::disk("seal a pack"))?;
+        Ok((open(next, 0)?, 0))
+    }
+
+    /// Removes log packs after the last one, which are empty, and streamed instances that neither
+    /// the log nor the index names.
+    fn sweep(&self, last: u64) -> Result<(), OpenError> {
+        let failed = OpenError::disk("remove what a crash left");
+        let disk = self.files.disk();
+        let mut removed = false;
+        for name in self.files.list().map_err(&failed)? {
+            match name {
+                PackName::Large(_) => continue,
+                PackName::Log(number) if number <= last => continue,
+                PackName::Log(_) => {}
+                PackName::Part(number) => {
+                    if self.is_known(name)? {
+                        // It had its name, and the disk lost that again.
+                        large::keep(disk, number).map_err(&failed)?;
+                        continue;
+                    }
+                }
+            }
+            disk.remove(&name.path()).map_err(&failed)?;
+            removed = true;
+        }
+        if removed {
+            disk.sync_directory(DIRECTORY).map_err(&failed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the index names a large pack, and what it holds is whole.
+    fn is_known(&self, name: PackName) -> Result<bool, OpenError> {
+        let failed = OpenError::disk("read a large pack");
+        let file = self.files.disk().open(&name.path(), OpenHow::Read);
+        let file = file.map_err(&failed)?;
+        let Some(head) = read::head_at(&*file, 0).map_err(&failed)? else {
+            return Ok(false);
+        };
+        let record = read::record_of(self.files, name, &*file, &head, &self.limits.scan);
+        let Ok(LogRecord::Instance(stored)) = record else {
+            return Ok(false);
+        };
+        Ok(self.applier.has(&stored)? && read::is_whole(&*file, &head))
+    }
+
     /// Applies the entries of a pack from `offset` on; gives where they end.
     fn replay_pack(
         &mut self,
@@ -197,15 +342,17 @@ impl Recovery<'_> {
         file: &dyn DiskFile,
         offset: u64,
         has_later: bool,
-    ) -> Result<u64, OpenError> {
+    ) -> Result<LogEnd, OpenError> {
         let disk = OpenError::disk("read a pack");
         let mut at = offset;
+        let mut proven = offset;
         loop {
             let head = read::head_at(file, at).map_err(&disk)?;
             let mut beyond = at;
             if let Some(head) = head {
                 if read::is_whole(file, &head) {
                     at = head.end;
+                    proven = proven.max(head.label.durable_offset);
                     match read::whole_record_of(self.files, name, file, &head, &self.limits.scan) {
                         Ok(record) => self.applier.take(record, position(name, at))?,
                         // Whole, and yet of no use, now: no reason to cut it off.
@@ -225,7 +372,11 @@ impl Recovery<'_> {
             }
         }
         self.applier.apply(position(name, at))?;
-        Ok(at)
+        Ok(LogEnd {
+            pack: name.location(),
+            tail: at,
+            proven,
+        })
     }
 
     fn note_damage(&mut self, name: PackName, offset: u64) {
@@ -269,50 +420,11 @@ fn durable_after(
 }
 
 /// Ends a pack that is full, unless it is ended.
-fn seal(files: &PackFiles, number: u64, tail: u64) -> io::Result<()> {
-    let name = PackName::Log(number).path();
-    let file = files.disk().open(&name, OpenHow::ReadWrite)?;
+fn seal(file: &dyn DiskFile, tail: u64) -> io::Result<()> {
     if file.length_bytes()? == tail.saturating_add(prepare::END_BYTES)
-        && read::is_zero_from(&*file, tail)?
+        && read::is_zero_from(file, tail)?
     {
         return Ok(());
     }
-    prepare::seal(&*file, tail)
-}
-
-/// The last pack, with nothing behind its last entry.
-fn open_tail(files: &PackFiles, number: u64, tail: u64) -> io::Result<Arc<LogPack>> {
-    let disk = files.disk();
-    let file = match disk.open(&PackName::Log(number).path(), OpenHow::ReadWrite) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return prepare::create(disk, number);
-        }
-        other => other?,
-    };
-    if file.length_bytes()? != tail {
-        file.set_length(tail)?;
-        file.sync_data()?;
-    }
-    Ok(Arc::new(LogPack::new(number, file, tail)))
-}
-
-/// Removes log packs after the last one, which are empty, and streamed instances that the log does
-/// not name.
-fn sweep(files: &PackFiles, last: u64) -> io::Result<()> {
-    let mut removed = false;
-    for name in files.list()? {
-        let is_left_over = match name {
-            PackName::Large(_) => false,
-            PackName::Log(number) => number > last,
-            PackName::Part(_) => true,
-        };
-        if is_left_over {
-            files.disk().remove(&name.path())?;
-            removed = true;
-        }
-    }
-    if removed {
-        files.disk().sync_directory(DIRECTORY)?;
-    }
-    Ok(())
+    prepare::seal(file, tail)
 }

@@ -60,6 +60,12 @@ impl PackName {
     }
 }
 
+/// Where the bytes go that are cut off log pack `number` at `offset`, for the `count`th time. It is
+/// no pack: nothing reads it.
+pub(crate) fn cut_path(number: u64, offset: u64, count: u32) -> String {
+    format!("{DIRECTORY}/cut-{number:010}-{offset:012}-{count}.bin")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +101,7 @@ mod tests {
             "log-0000000001.tar.gz",
             "x",
             "log-.tar",
+            "cut-0000000001-000000000512-1.bin",
         ] {
             assert_eq!(PackName::parse(file), None, "{file}");
         }

@@ -224,3 +224,58 @@ async fn a_bad_block_is_damage_to_one_entry_and_ends_nothing() {
         rig::assert_holds(&archive, &samples).await;
     }
 }
+
+#[tokio::test]
+async fn a_tail_that_cannot_be_read_is_left_alone_and_the_log_goes_on_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let samples = [sample(1, 1, 9_000), sample(2, 1, 9_000)];
+    let archive = open(directory.path(), &faults).await;
+    rig::deposit(&archive, &samples[0]).await.unwrap();
+    let log = directory.path().join(FIRST);
+    let start = std::fs::metadata(&log).unwrap().len();
+    rig::deposit(&archive, &samples[1]).await.unwrap();
+    let copy = rig::copy_of(directory.path());
+    let before = std::fs::read(copy.path().join(FIRST)).unwrap();
+
+    *faults.bad_block.lock().unwrap() = Some((FIRST.to_owned(), start + 4_096));
+    let archive = open(copy.path(), &faults).await;
+    assert_eq!(archive.opened().damaged_count, 1);
+    rig::assert_holds(&archive, &samples[..1]).await;
+    let third = sample(3, 1, 9_000);
+    rig::deposit(&archive, &third).await.unwrap();
+    archive.close().await;
+    drop(archive);
+    *faults.bad_block.lock().unwrap() = None;
+
+    assert!(std::fs::read(copy.path().join(FIRST)).unwrap() == before);
+    let archive = open(copy.path(), &faults).await;
+    rig::assert_holds(&archive, &[&samples[..], &[third]].concat()).await;
+}
+
+#[tokio::test]
+async fn what_may_be_in_memory_alone_after_a_failed_sync_is_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let archive = open(directory.path(), &faults).await;
+    rig::deposit(&archive, &sample(1, 1, 9_000)).await.unwrap();
+    let start = std::fs::metadata(directory.path().join(FIRST))
+        .unwrap()
+        .len();
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    rig::deposit(&archive, &sample(2, 1, 500))
+        .await
+        .unwrap_err();
+    archive.close().await;
+    drop(archive);
+    faults.sync_fails.store(false, Ordering::SeqCst);
+    faults.writes.lock().unwrap().clear();
+    let syncs_count = faults.syncs_count.load(Ordering::SeqCst);
+
+    let archive = open(directory.path(), &faults).await;
+
+    rig::assert_holds(&archive, &[sample(1, 1, 9_000), sample(2, 1, 500)]).await;
+    let writes = faults.writes.lock().unwrap().clone();
+    assert_eq!(writes, [(FIRST.to_owned(), start)]);
+    assert_eq!(faults.syncs_count.load(Ordering::SeqCst) - syncs_count, 2);
+}

@@ -1,10 +1,11 @@
 //! Opening after a crash, and of directories that are not as they should be.
 
 use crate::rig::{self, Sample, sample};
+use pacs_core::access::Maintain;
 use pacs_store::disk::OsDisk;
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord};
-use pacs_store::{Archive, DataDirectory, OpenError};
+use pacs_store::{Archive, DataDirectory, OpenError, Problem};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +46,101 @@ async fn assert_recovers(directory: &Path, samples: &[Sample], what: &str) {
     let archive = rig::reopen(archive, directory).await;
     rig::assert_holds(&archive, &all).await;
     archive.close().await;
+    remove_cuts(directory);
     assert_eq!(rig::pack_files(directory), ["log-0000000001.tar"], "{what}");
+}
+
+/// Removes what was cut off the log and set aside; how many files.
+fn remove_cuts(directory: &Path) -> usize {
+    let mut cuts = rig::pack_files(directory);
+    cuts.retain(|name| name.starts_with("cut-"));
+    for cut in &cuts {
+        fs::remove_file(directory.join("packs").join(cut)).unwrap();
+    }
+    cuts.len()
+}
+
+#[tokio::test]
+async fn what_is_cut_with_the_head_of_an_entry_is_set_aside() {
+    let samples = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
+    let (directory, starts) = filled(&samples).await;
+    let mut torn = fs::read(log(directory.path())).unwrap();
+    // In the data set of the last.
+    torn[starts[1] + 3_000] ^= 1;
+    fs::write(log(directory.path()), &torn).unwrap();
+
+    let archive = rig::open(directory.path()).await;
+
+    assert_eq!(archive.opened().set_aside_count, 1);
+    rig::assert_holds(&archive, &samples[..1]).await;
+    let name = format!("packs/cut-0000000001-{:012}-1.bin", starts[1]);
+    let aside = fs::read(directory.path().join(name)).unwrap();
+    let mut expected = torn[starts[1]..].to_vec();
+    expected.truncate(expected.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    assert!(aside == expected);
+    let archive = rig::reopen(archive, directory.path()).await;
+    assert_eq!(archive.opened().set_aside_count, 0);
+    assert_eq!(remove_cuts(directory.path()), 1);
+}
+
+#[tokio::test]
+async fn a_pack_that_is_missing_is_counted_and_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 20_000;
+    let samples: Vec<_> = (0..5).map(|number| sample(number, 1, 20_000)).collect();
+    let maintain = rig::permit::<Maintain>();
+    for gone in [1, 3] {
+        let archive = rig::open_with(directory.path(), change).await;
+        for sample in &samples {
+            rig::deposit(&archive, sample).await.unwrap();
+        }
+        archive.close().await;
+        drop(archive);
+        let name = format!("packs/log-000000000{gone}.tar");
+        fs::remove_file(directory.path().join(name)).unwrap();
+
+        let archive = rig::open_with(directory.path(), change).await;
+
+        assert_eq!(archive.opened().damaged_count, 1, "{gone}");
+        let report = archive.verify(&maintain, |_| ()).await.unwrap();
+        assert_eq!(report.problems, [Problem::PackMissing { pack: gone }]);
+        let done = archive.rebuild(&maintain, |_| ()).await.unwrap();
+        assert_eq!(done.damaged_count, 1, "{gone}");
+        let mut rest = samples.clone();
+        rest.remove(usize::try_from(gone).unwrap() - 1);
+        rig::assert_holds(&archive, &rest).await;
+        archive.close().await;
+        drop(archive);
+        fs::remove_dir_all(directory.path().join("packs")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_large_pack_whose_name_the_disk_lost_gets_it_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = Arc::new(MemoryIndex::new());
+    let open = || {
+        let index: Arc<dyn Index> = Arc::clone(&index) as Arc<dyn Index>;
+        let mut options = rig::options(directory.path(), index).unwrap();
+        options.limits.large_bytes = 10_000;
+        Archive::open(options)
+    };
+    let samples = [sample(1, 1, 30_000)];
+    let archive = open().await.unwrap();
+    rig::deposit(&archive, &samples[0]).await.unwrap();
+    archive.close().await;
+    drop(archive);
+    let packs = directory.path().join("packs");
+    fs::rename(
+        packs.join("large-0000000001.tar"),
+        packs.join("large-0000000001.part"),
+    )
+    .unwrap();
+
+    let archive = open().await.unwrap();
+
+    assert_eq!(archive.opened().replayed_count, 0, "the index has it");
+    rig::assert_holds(&archive, &samples).await;
 }
 
 #[tokio::test]
