@@ -185,6 +185,10 @@ impl Committer {
         syncer: &Syncer,
         closing: &mut Vec<oneshot::Sender<()>>,
     ) -> Result<bool, Failed> {
+        if *self.failed.borrow() {
+            // Somewhere else: a large pack could not be synced.
+            return Err(Failed);
+        }
         let mut works = Vec::new();
         let mut bytes = 0_u64;
         let mut next = Some(first);
@@ -205,7 +209,11 @@ impl Committer {
         }
         let is_dirty = self.commit(works, syncer)?;
         let zeros_bytes_max = self.limits.pack_bytes.saturating_mul(2);
-        self.log.turn(self.reserve.has_room_for(zeros_bytes_max));
+        let turned = self.log.turn(self.reserve.has_room_for(zeros_bytes_max));
+        if let Err(error) = turned {
+            tracing::error!(%error, "it is not known whether the next pack has a durable name");
+            return Err(Failed);
+        }
         if let Some((progress, reply)) = rebuild {
             let result = self.rebuild(progress);
             // Deposits that the index does not know any more would be kept again as new.
@@ -311,6 +319,9 @@ impl Committer {
         self.fail_points.reach("after-keep");
         let staged = staged.map_err(|error| (index_refusal("stage", error), true))?;
         self.fail_points.reach("after-stage");
+        if *self.failed.borrow() {
+            return Err((Refusal::Closed, true));
+        }
         let content = DurableContent::synced_up_to(end);
         let applied = self.runtime.block_on(staged.commit(content));
         let applied =

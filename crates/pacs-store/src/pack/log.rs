@@ -1,12 +1,12 @@
 //! The end of the log, where one thread appends.
 
 use super::name::PackName;
-use super::prepare::{LogPack, Preparer, Remover, seal};
+use super::prepare::{CreateError, LogPack, Next, Preparer, Remover, seal};
 use crate::disk::{Disk, DiskFile};
 use crate::index::LogPosition;
 use bytes::Bytes;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 /// Zeros are not written ahead before that much came in: a short-lived archive does not need them.
 const FILL_FROM_BYTES: u64 = 4 << 20;
@@ -50,7 +50,7 @@ pub(crate) struct Log {
     preparer: Preparer,
     pack: Arc<LogPack>,
     tail: u64,
-    next: Option<mpsc::Receiver<io::Result<Arc<LogPack>>>>,
+    next: Option<Next>,
     /// Bytes appended since the archive was opened.
     appended: u64,
     /// Bytes of a batch, on average of the last few.
@@ -126,7 +126,10 @@ impl Log {
 
     /// Does what no reply waits for: asks for the next pack, for zeros, and changes over to the
     /// next pack when this one is full. With `has_room`, there is room for zeros.
-    pub(crate) fn turn(&mut self, has_room: bool) {
+    ///
+    /// An error means that the name of the next pack may not be durable though a later sync says
+    /// so: nothing may be appended any more.
+    pub(crate) fn turn(&mut self, has_room: bool) -> io::Result<()> {
         let is_worth_it = has_room
             && self.appended >= FILL_FROM_BYTES
             && self.batch_bytes <= FILL_BATCH_BYTES_MAX;
@@ -138,7 +141,7 @@ impl Log {
             0
         };
         if self.tail < self.pack_bytes / 2 {
-            return;
+            return Ok(());
         }
         let number = self.pack.number.saturating_add(1);
         let preparer = &self.preparer;
@@ -146,21 +149,26 @@ impl Log {
             .next
             .get_or_insert_with(|| preparer.create(number, fill_to));
         if self.tail < self.pack_bytes {
-            return;
+            return Ok(());
         }
         // The thread may be busy with zeros that nobody wants any more.
         self.pack.stop_filling();
-        match next.recv() {
+        let next = next.recv();
+        self.next = None;
+        match next {
             Ok(Ok(pack)) => {
                 let full = std::mem::replace(&mut self.pack, pack);
                 self.preparer.seal(full, self.tail);
                 self.tail = 0;
             }
             // The pack grows longer than it should; the next turn tries again.
-            Ok(Err(error)) => tracing::warn!(%error, "no new pack could be made"),
+            Ok(Err(CreateError::Refused(error))) => {
+                tracing::warn!(%error, "no new pack could be made");
+            }
+            Ok(Err(CreateError::Unknown(error))) => return Err(error),
             Err(_) => tracing::warn!("no new pack could be made"),
         }
-        self.next = None;
+        Ok(())
     }
 
     /// Ends the pack, so that it is a well-formed tar without zeros ahead.

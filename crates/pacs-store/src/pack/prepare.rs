@@ -6,6 +6,7 @@
 //! nothing: zeros end a tar.
 
 use super::name::{DIRECTORY, PackName};
+use super::read;
 use crate::disk::{Disk, DiskFile, OpenHow};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -135,11 +136,33 @@ impl LogPack {
     }
 }
 
+/// Why there is no new pack.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CreateError {
+    /// It could not be made; another attempt may succeed.
+    #[error("pack could not be made")]
+    Refused(#[source] io::Error),
+    /// Nobody knows whether its name is durable.
+    #[error("name of a pack could not be made durable")]
+    Unknown(#[source] io::Error),
+}
+
+impl From<CreateError> for io::Error {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Refused(error) | CreateError::Unknown(error) => error,
+        }
+    }
+}
+
+/// A pack that is being made.
+pub(crate) type Next = mpsc::Receiver<Result<Arc<LogPack>, CreateError>>;
+
 enum Job {
     Create {
         number: u64,
         fill_to: u64,
-        reply: mpsc::Sender<io::Result<Arc<LogPack>>>,
+        reply: mpsc::Sender<Result<Arc<LogPack>, CreateError>>,
     },
     Fill(Arc<LogPack>),
     Remove(PackName),
@@ -194,11 +217,7 @@ impl Preparer {
 
     /// Asks for a new log pack; the result comes when its name is durable, zeros up to `fill_to`
     /// after that.
-    pub(crate) fn create(
-        &self,
-        number: u64,
-        fill_to: u64,
-    ) -> mpsc::Receiver<io::Result<Arc<LogPack>>> {
+    pub(crate) fn create(&self, number: u64, fill_to: u64) -> Next {
         let (reply, result) = mpsc::channel();
         self.jobs
             .send(Job::Create {
@@ -261,11 +280,29 @@ fn run(disk: &dyn Disk, job: Job) {
     }
 }
 
-/// A new log pack with a durable name.
-pub(crate) fn create(disk: &dyn Disk, number: u64) -> io::Result<Arc<LogPack>> {
-    let file = disk.open(&PackName::Log(number).path(), OpenHow::CreateNew)?;
-    disk.sync_directory(DIRECTORY)?;
+/// A new log pack with a durable name. An empty one that an attempt before this left is taken.
+pub(crate) fn create(disk: &dyn Disk, number: u64) -> Result<Arc<LogPack>, CreateError> {
+    let name = PackName::Log(number).path();
+    let file = match disk.open(&name, OpenHow::CreateNew) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            reuse(disk, &name).map_err(CreateError::Refused)?
+        }
+        other => other.map_err(CreateError::Refused)?,
+    };
+    disk.sync_directory(DIRECTORY)
+        .map_err(CreateError::Unknown)?;
     Ok(Arc::new(LogPack::new(number, file, 0)))
+}
+
+/// A pack that is there and has nothing in it but zeros, cut to nothing.
+fn reuse(disk: &dyn Disk, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+    let file = disk.open(name, OpenHow::ReadWrite)?;
+    if !read::is_zero_from(&*file, 0)? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    file.set_length(0)?;
+    file.sync_data()?;
+    Ok(file)
 }
 
 /// Two blocks of zeros end a tar (POSIX.1-2017, pax).
@@ -313,6 +350,23 @@ mod tests {
         let (written, zeros) = bytes.split_at(10 * piece.len());
         assert!(written.iter().all(|byte| *byte == 7));
         assert!(zeros.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_pack_that_is_there_is_taken_only_where_it_has_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(directory.path()).unwrap();
+        disk.create_directory(DIRECTORY).unwrap();
+        let first = create(&disk, 2).unwrap();
+        first.file.write_at(&[0; 5_000], 0).unwrap();
+
+        let again = create(&disk, 2).unwrap();
+        assert_eq!(again.file.length_bytes().unwrap(), 0);
+        again.file.write_at(&[7; 5], 2_000).unwrap();
+        let error = create(&disk, 2).unwrap_err();
+
+        assert!(matches!(error, CreateError::Refused(_)), "{error:?}");
+        assert_eq!(again.file.length_bytes().unwrap(), 2_005);
     }
 
     #[test]

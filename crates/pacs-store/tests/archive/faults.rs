@@ -279,3 +279,118 @@ async fn what_may_be_in_memory_alone_after_a_failed_sync_is_written_again() {
     assert_eq!(writes, [(FIRST.to_owned(), start)]);
     assert_eq!(faults.syncs_count.load(Ordering::SeqCst) - syncs_count, 2);
 }
+
+/// Calls `hook` at the first time a step is reached.
+fn at_step(
+    step: &'static str,
+    hook: impl FnOnce() + Send + 'static,
+) -> impl FnOnce(&mut ArchiveOptions) {
+    let hook = std::sync::Mutex::new(Some(hook));
+    move |options: &mut ArchiveOptions| {
+        options.fail_points = FailPoints::new(move |reached| {
+            if reached == step
+                && let Some(hook) = hook.lock().unwrap().take()
+            {
+                hook();
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_failed_sync_of_a_large_pack_ends_the_group_that_is_under_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let (reached, is_held) = std::sync::mpsc::channel();
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let hold = at_step("after-stage", move || {
+        reached.send(()).unwrap();
+        held.recv().unwrap();
+    });
+    let archive = open_with(directory.path(), &faults, |o| {
+        hold(o);
+        o.limits.large_bytes = 50_000;
+    })
+    .await;
+    let other = archive.clone();
+    let first = tokio::spawn(async move { rig::deposit(&other, &sample(1, 1, 500)).await });
+    is_held.recv().unwrap();
+    let other = archive.clone();
+    let second = tokio::spawn(async move { rig::deposit(&other, &sample(2, 1, 500)).await });
+    while archive.waiting_count() < 1 {
+        tokio::task::yield_now().await;
+    }
+
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    let large = rig::deposit(&archive, &sample(3, 1, 90_000)).await;
+    archive.failed().await;
+    faults.sync_fails.store(false, Ordering::SeqCst);
+    let syncs_count = faults.syncs_count.load(Ordering::SeqCst);
+    go.send(()).unwrap();
+
+    large.unwrap_err();
+    for refused in [first.await.unwrap(), second.await.unwrap()] {
+        assert!(matches!(refused, Err(DepositError::Closed)), "{refused:?}");
+    }
+    assert_eq!(rig::select(&archive).await, []);
+    assert_eq!(faults.syncs_count.load(Ordering::SeqCst), syncs_count);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_thread_that_commits_is_a_failure_of_the_archive() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let panics = at_step("after-sync", || panic!("as the test wants it"));
+    let archive = open_with(directory.path(), &faults, panics).await;
+
+    let refused = rig::deposit(&archive, &sample(1, 1, 500)).await;
+    archive.failed().await;
+
+    assert!(matches!(refused, Err(DepositError::Closed)), "{refused:?}");
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_could_not_be_synced_for_the_next_pack_ends_the_archive() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let change = |o: &mut ArchiveOptions| o.limits.pack_bytes = 20_000;
+    let archive = open_with(directory.path(), &faults, change).await;
+    let samples = [sample(1, 1, 5_000), sample(2, 1, 30_000)];
+
+    rig::deposit(&archive, &samples[0]).await.unwrap();
+    faults.directory_sync_fails.store(true, Ordering::SeqCst);
+    rig::deposit(&archive, &samples[1]).await.unwrap();
+    archive.failed().await;
+    archive.close().await;
+    drop(archive);
+
+    faults.directory_sync_fails.store(false, Ordering::SeqCst);
+    let archive = open_with(directory.path(), &faults, change).await;
+    rig::assert_holds(&archive, &samples).await;
+}
+
+#[tokio::test]
+async fn a_next_pack_that_could_not_be_made_once_is_made_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let change = |o: &mut ArchiveOptions| o.limits.pack_bytes = 20_000;
+    let archive = open_with(directory.path(), &faults, change).await;
+    // Somebody's file, which is not to be taken for a pack, and goes away later.
+    let second = directory.path().join("packs/log-0000000002.tar");
+    std::fs::write(&second, "no pack").unwrap();
+    let samples: Vec<_> = (0..4).map(|number| sample(number, 1, 30_000)).collect();
+    rig::deposit(&archive, &samples[0]).await.unwrap();
+    rig::deposit(&archive, &samples[1]).await.unwrap();
+    assert_eq!(rig::pack_files(directory.path()).len(), 2);
+
+    std::fs::write(&second, "").unwrap();
+    rig::deposit(&archive, &samples[2]).await.unwrap();
+    rig::deposit(&archive, &samples[3]).await.unwrap();
+
+    rig::assert_holds(&archive, &samples).await;
+    archive.close().await;
+    drop(archive);
+    assert!(rig::pack_files(directory.path()).len() >= 3);
+    rig::assert_holds(&open(directory.path(), &faults).await, &samples).await;
+}

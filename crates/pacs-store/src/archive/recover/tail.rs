@@ -104,7 +104,7 @@ pub(super) fn open(files: &PackFiles, number: u64, tail: u64) -> io::Result<Arc<
     let disk = files.disk();
     let file = match disk.open(&PackName::Log(number).path(), OpenHow::ReadWrite) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return prepare::create(disk, number);
+            return Ok(prepare::create(disk, number)?);
         }
         other => other?,
     };
