@@ -70,8 +70,8 @@ pub struct Context {
     pub relational: bool,
 }
 
-/// An agreed association.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An agreed association. `Debug` shows no answer to an identity: it may be a ticket.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Negotiated {
     contexts: Vec<Context>,
     refused: Vec<(u8, ContextReason)>,
@@ -83,6 +83,17 @@ pub struct Negotiated {
     pub implementation_version_name: String,
     /// The acceptor's answer to our user identity.
     pub identity_response: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Negotiated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Negotiated")
+            .field("contexts", &self.contexts)
+            .field("refused", &self.refused)
+            .field("sent_pdu_bytes_max", &self.sent_pdu_bytes_max)
+            .field("implementation_class_uid", &self.implementation_class_uid)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Negotiated {
@@ -109,7 +120,8 @@ impl Negotiated {
 }
 
 /// Answers a request as an acceptor that offers `services`. `identity_response` is the policy's
-/// answer to a user identity; it is sent only if one was asked for.
+/// answer to a user identity; it is sent only if one was asked for. Where there is none, nothing was
+/// verified, and nothing is said.
 ///
 /// # Errors
 /// The [`Rejection`] that PS3.8 has for a request that cannot become an association.
@@ -151,7 +163,7 @@ pub fn negotiate(
     }
     let asked = request.user.identity.as_ref();
     if asked.is_some_and(|identity| identity.positive_response_requested) {
-        user.identity_response = Some(identity_response.unwrap_or_default());
+        user.identity_response = identity_response;
     }
     let accept = AssociateAccept {
         calling_ae_title: request.calling_ae_title.clone(),

@@ -10,8 +10,7 @@ use crate::service::{OutgoingInstance, SourceError, SubOperations};
 use bytes::Bytes;
 use pacs_core::AeTitle;
 
-/// An instance whose first pieces are at hand.
-#[derive(Debug)]
+/// An instance whose first pieces are at hand. It has no `Debug`: there are patients in them.
 pub(crate) struct Prepared {
     pub(crate) instance: OutgoingInstance,
     pieces: Result<(Bytes, Option<Bytes>), SourceError>,

@@ -31,13 +31,21 @@ pub struct Peer {
     pub user_identity: Option<UserIdentity>,
 }
 
-/// What a peer that is let in may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a peer that is let in may use. `Debug` shows no answer to an identity: it may be a ticket.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Admission {
     /// Services offered to it, as far as the acceptor has them.
     pub services: Services,
     /// The answer to its user identity, where it asked for one (PS3.7 D.3.3.7.2).
     pub identity_response: Option<Vec<u8>>,
+}
+
+impl Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission")
+            .field("services", &self.services)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Admission {

@@ -205,7 +205,7 @@ impl<S: ByteStream> Session<S> {
             }
             self.link.drain_data_set(&answer).await?;
             return Ok(Answered {
-                outcome: SubOutcome::of(answer.status.unwrap_or(0xc000), answer.error_comment),
+                outcome: SubOutcome::of(answer.status.unwrap_or(0xc000)),
                 is_cancelled,
             });
         }

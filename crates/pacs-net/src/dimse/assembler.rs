@@ -8,8 +8,8 @@ use crate::pdu::Pdv;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// What messages are made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What messages are made of. `Debug` shows of data their length alone.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Event {
     /// A command. If it has a data set, `Data` and `DataEnd` follow.
     Command {
@@ -22,6 +22,23 @@ pub enum Event {
     Data(Bytes),
     /// The data set is complete.
     DataEnd,
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Command {
+                context_id,
+                command,
+            } => f
+                .debug_struct("Command")
+                .field("context_id", context_id)
+                .field("command", command)
+                .finish(),
+            Self::Data(data) => f.debug_struct("Data").field("bytes", &data.len()).finish(),
+            Self::DataEnd => f.write_str("DataEnd"),
+        }
+    }
 }
 
 /// What is expected next.
@@ -198,6 +215,27 @@ mod tests {
             assert_eq!(out[2], Event::DataEnd);
             assert!(!assembler.is_within_message());
         }
+    }
+
+    #[test]
+    fn debug_shows_no_data() {
+        let name = Bytes::from_static(b"DOE^JANE");
+        let mut command = CommandSet {
+            error_comment: Some("DOE^JANE".into()),
+            ..CommandSet::default()
+        };
+        command.command_field = 0x8001;
+        let command = Event::Command {
+            context_id: 1,
+            command: Box::new(command),
+        };
+        let pdu =
+            crate::pdu::data::DataPdu::parse(Bytes::from_static(b"\0\0\0\x0a\x01\x03DOE^JANE"));
+
+        let shown = format!("{:?} {command:?} {pdu:?}", Event::Data(name));
+
+        assert!(!shown.contains("DOE"), "{shown}");
+        assert!(shown.contains("bytes: 8"), "{shown}");
     }
 
     #[test]

@@ -12,8 +12,9 @@ pub const NO_DATA_SET: u16 = 0x0101;
 /// What we write where there is a data set: anything but [`NO_DATA_SET`].
 const DATA_SET: u16 = 0x0001;
 
-/// A command set. Texts are without padding and may be no valid UIDs or titles.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A command set. Texts are without padding and may be no valid UIDs or titles. `Debug` shows none
+/// of them: an error comment may name a patient.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct CommandSet {
     /// (0000,0002)
     pub affected_sop_class: Option<String>,
@@ -77,6 +78,18 @@ fn tags(value: &[u8]) -> Vec<Tag> {
     tags.iter()
         .map(|[a, b, c, d]| Tag(u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d])))
         .collect()
+}
+
+impl std::fmt::Debug for CommandSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommandSet")
+            .field("command_field", &self.command_field)
+            .field("message_id", &self.message_id)
+            .field("message_id_responded", &self.message_id_responded)
+            .field("has_data_set", &self.has_data_set)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CommandSet {

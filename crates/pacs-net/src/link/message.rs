@@ -6,8 +6,7 @@ use crate::error::Fault;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
-/// What an identifier came to.
-#[derive(Debug)]
+/// What an identifier came to. It has no `Debug`: there are patients in it.
 pub(crate) enum Gathered {
     /// Over the limit: it was read and thrown away.
     TooLong,

@@ -183,7 +183,7 @@ fn what_we_do_not_do_is_refused_politely() {
 }
 
 #[test]
-fn an_identity_is_answered_if_and_only_if_it_asks() {
+fn an_identity_is_answered_if_and_only_if_it_asks_and_was_verified() {
     for asks in [true, false] {
         let mut request = request(&[(VERIFICATION, &[IMPLICIT_VR_LITTLE_ENDIAN])]);
         request.user.identity = Some(UserIdentity {
@@ -196,6 +196,9 @@ fn an_identity_is_answered_if_and_only_if_it_asks() {
         let (accept, _) = negotiate(&request, Services::ALL, &limits, Some(vec![1])).unwrap();
 
         assert_eq!(accept.user.identity_response, asks.then(|| vec![1]));
+        // Where nobody has verified it, nobody says that it is right.
+        let (accept, _) = negotiate(&request, Services::ALL, &limits, None).unwrap();
+        assert_eq!(accept.user.identity_response, None);
     }
 }
 

@@ -86,8 +86,9 @@ impl fmt::Display for ContextReason {
     }
 }
 
-/// The user information item (PS3.7 D.3.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The user information item (PS3.7 D.3.3). `Debug` shows no answer to an identity: it may be a
+/// ticket.
+#[derive(Clone, PartialEq, Eq)]
 pub struct UserInformation {
     /// Largest P-DATA-TF PDU that the sender takes; 0 is no limit.
     pub pdu_bytes_max: u32,
@@ -105,6 +106,21 @@ pub struct UserInformation {
     pub identity: Option<UserIdentity>,
     /// The acceptor's answer to an identity.
     pub identity_response: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for UserInformation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserInformation")
+            .field("pdu_bytes_max", &self.pdu_bytes_max)
+            .field("implementation_class_uid", &self.implementation_class_uid)
+            .field(
+                "implementation_version_name",
+                &self.implementation_version_name,
+            )
+            .field("roles", &self.roles)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
 }
 
 impl UserInformation {

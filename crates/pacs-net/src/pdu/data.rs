@@ -9,9 +9,18 @@ pub const PDV_HEADER_BYTES: usize = 6;
 /// PDU header and PDV header, as we send them: one PDV in each PDU.
 pub const FRAME_HEADER_BYTES: usize = super::HEADER_BYTES + PDV_HEADER_BYTES;
 
-/// The body of a P-DATA-TF PDU whose items have been checked to fill it exactly.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The body of a P-DATA-TF PDU whose items have been checked to fill it exactly. `Debug` shows its
+/// length: there are patients in it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct DataPdu(Bytes);
+
+impl std::fmt::Debug for DataPdu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataPdu")
+            .field("bytes", &self.0.len())
+            .finish()
+    }
+}
 
 /// A presentation data value: a fragment of a command or of a data set.
 #[derive(Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ async fn identity_window_and_extended_negotiation_are_answered() {
         return;
     };
 
-    let wanted = "identity b''\nwindow (1, 1)\nrelational b'\\x01\\x00\\x00'\necho 0x0\n";
+    let wanted = "identity None\nwindow (1, 1)\nrelational b'\\x01\\x00\\x00'\necho 0x0\n";
     assert_eq!(printed, wanted);
 }
 

@@ -369,6 +369,31 @@ async fn a_destination_that_is_unknown_or_not_there_is_told_apart() {
     assert_eq!(response.comment.unwrap(), "GONE: connection failed");
 }
 
+/// A comment is free text: it may name a patient.
+#[tokio::test]
+async fn what_a_destination_says_of_an_instance_is_not_told_to_others() {
+    let server = running(NetLimits::default()).await;
+    let target = running(NetLimits::default()).await;
+    let mut refused = instance(1, JPEG, 50);
+    refused.sop_instance = SopInstanceUid::parse("1.2.999.9").unwrap();
+    server.archive.stored.lock().unwrap().push(refused);
+    *server.archive.destination.lock().unwrap() = Some(Destination {
+        ae_title: title("PACS"),
+        address: target.address.to_string(),
+    });
+
+    let mut requestor = asking().connect(&server.address.to_string()).await.unwrap();
+    let identifier = Bytes::from_static(b"key!");
+    let retrieval = requestor
+        .move_to(STUDY_ROOT_MOVE, identifier, &title("PACS"))
+        .await
+        .unwrap();
+    let response = retrieval.finish().await.unwrap();
+
+    assert_eq!(response.status, 0xa702);
+    assert_eq!(response.comment.unwrap(), "peer answered A700H");
+}
+
 /// More kinds of instances than one association has contexts.
 #[tokio::test]
 async fn a_move_of_many_kinds_takes_several_associations() {

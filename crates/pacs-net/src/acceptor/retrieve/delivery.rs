@@ -67,8 +67,8 @@ impl<'a> Delivery<'a> {
             .0
             .store_prepared(prepared, priority, Some((title, message_id)));
         match storing.await {
-            Ok(response) => SubOutcome::of(response.status, response.comment),
-            Err(RequestorError::Status { code, comment }) => SubOutcome::of(code, comment),
+            Ok(response) => SubOutcome::of(response.status),
+            Err(RequestorError::Status { code, .. }) => SubOutcome::of(code),
             Err(RequestorError::NoPresentationContext { .. }) => {
                 SubOutcome::no_context(&transfer_syntax)
             }

@@ -14,16 +14,14 @@ pub(super) enum SubOutcome {
 }
 
 impl SubOutcome {
-    /// From the status of its response.
-    pub(super) fn of(status: u16, comment: Option<String>) -> Self {
+    /// From the status of its response. Its comment is no business of the peer that asked: it is
+    /// free text, and may name a patient.
+    pub(super) fn of(status: u16) -> Self {
         match is_done(status) {
             Some(true) => Self::Completed,
             Some(false) => Self::Warning,
             None => Self::Failed {
-                reason: comment.map_or_else(
-                    || format!("peer answered {status:04X}H"),
-                    |comment| format!("peer answered {status:04X}H: {comment}"),
-                ),
+                reason: format!("peer answered {status:04X}H"),
             },
         }
     }
@@ -148,13 +146,13 @@ mod tests {
         let mut tally = Tally::new(10, 2);
         let uid = SopInstanceUid::parse("1.2.3").unwrap();
         for _ in 0..completed {
-            tally.count(&uid, SubOutcome::of(0, None));
+            tally.count(&uid, SubOutcome::of(0));
         }
         for _ in 0..failed {
-            tally.count(&uid, SubOutcome::of(0xa700, Some("full".into())));
+            tally.count(&uid, SubOutcome::of(0xa700));
         }
         for _ in 0..warning {
-            tally.count(&uid, SubOutcome::of(0xb000, None));
+            tally.count(&uid, SubOutcome::of(0xb000));
         }
         tally
     }
@@ -166,10 +164,7 @@ mod tests {
         assert_eq!(tally(3, 1, 0).status().code(), 0xb000);
         assert_eq!(tally(3, 0, 1).status().code(), 0xb000);
         assert_eq!(tally(0, 3, 0).status().code(), 0xa702);
-        assert_eq!(
-            tally(0, 3, 0).status().comment(),
-            "peer answered A700H: full"
-        );
+        assert_eq!(tally(0, 3, 0).status().comment(), "peer answered A700H");
     }
 
     #[test]
