@@ -384,15 +384,14 @@ impl<S: ByteStream> Link<S> {
         self.flush().await
     }
 
-    /// Queues a command with a small data set; flushes once `batch_bytes` have gathered.
+    /// Queues an encoded command with a small data set; flushes once `batch_bytes` have gathered.
     pub(crate) async fn queue_message(
         &mut self,
         context_id: u8,
-        command: &CommandSet,
+        command: &[u8],
         data_set: &[u8],
     ) -> Result<(), Ending> {
-        self.upper
-            .send_message(context_id, &command.to_bytes(), data_set)?;
+        self.upper.send_message(context_id, command, data_set)?;
         let queued = self.upper.transmits().iter().map(Bytes::len).sum::<usize>();
         if queued >= self.limits.batch_bytes {
             self.flush().await?;

@@ -70,6 +70,16 @@ pub struct Context {
     pub relational: bool,
 }
 
+impl Context {
+    /// Whether `affected_sop_class`, as a command names it, is that of this context. Some peers
+    /// name none.
+    pub(crate) fn is_of(&self, affected_sop_class: Option<&str>) -> bool {
+        affected_sop_class.is_none_or(|text| {
+            SopClassUid::parse_legacy(text).is_ok_and(|named| named == self.abstract_syntax)
+        })
+    }
+}
+
 /// An agreed association. `Debug` shows no answer to an identity: it may be a ticket.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Negotiated {

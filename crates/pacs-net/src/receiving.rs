@@ -6,16 +6,15 @@ use crate::link::{ByteStream, Ending, Link};
 use crate::negotiation::Context;
 use crate::service::{Peer, StorageScp, StoreRequest, StoreSink};
 use crate::status::StoreStatus;
-use pacs_core::{AeTitle, SopClassUid, SopInstanceUid, Tag};
+use pacs_core::{AeTitle, SopInstanceUid, Tag};
 
 /// Reads the request out of its command.
 fn store_request(context: &Context, command: &CommandSet) -> Result<StoreRequest, StoreStatus> {
-    let sop_class = match &command.affected_sop_class {
-        None => context.abstract_syntax.clone(),
-        Some(text) => SopClassUid::parse_legacy(text).map_err(|_not_a_uid| {
-            StoreStatus::SOP_CLASS_NOT_SUPPORTED.with_comment("Affected SOP Class UID is no UID")
-        })?,
-    };
+    if !context.is_of(command.affected_sop_class.as_deref()) {
+        // What was agreed for one class was not agreed for another.
+        return Err(StoreStatus::SOP_CLASS_NOT_SUPPORTED
+            .with_comment("Affected SOP Class UID is not that of the context"));
+    }
     let sop_instance = command
         .affected_sop_instance
         .as_deref()
@@ -27,7 +26,7 @@ fn store_request(context: &Context, command: &CommandSet) -> Result<StoreRequest
         })?;
     let originator = command.move_originator.as_deref();
     Ok(StoreRequest {
-        sop_class,
+        sop_class: context.abstract_syntax.clone(),
         sop_instance,
         transfer_syntax: context.transfer_syntax.clone(),
         priority: Priority::from_code(command.priority.unwrap_or_default()),

@@ -56,8 +56,11 @@ impl<S: ByteStream> Session<S> {
         command: &CommandSet,
         gathered: Gathered,
     ) -> Result<(Arc<dyn QueryScp>, FindRequest), FindStatus> {
-        let ServiceClass::Find(model) = context.service else {
-            return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
+        let model = match context.service {
+            ServiceClass::Find(model) if context.is_of(command.affected_sop_class.as_deref()) => {
+                model
+            }
+            _ => return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED),
         };
         let Some(query) = self.shared.query.as_ref().map(Arc::clone) else {
             return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
@@ -90,6 +93,7 @@ impl<S: ByteStream> Session<S> {
         };
         let mut response = command.response(pending);
         response.has_data_set = true;
+        let response = response.to_bytes();
         loop {
             let next = {
                 let mut next = matches.next();

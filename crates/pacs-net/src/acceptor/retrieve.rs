@@ -87,6 +87,9 @@ impl<S: ByteStream> Session<S> {
         command: &CommandSet,
         gathered: Gathered,
     ) -> Result<(Arc<dyn RetrieveScp>, RetrieveRequest), RetrieveStatus> {
+        if !context.is_of(command.affected_sop_class.as_deref()) {
+            return Err(RetrieveStatus::SOP_CLASS_NOT_SUPPORTED);
+        }
         let model = match (context.service, command.command_field) {
             (ServiceClass::Get(model), command_field::C_GET_RQ)
             | (ServiceClass::Move(model), command_field::C_MOVE_RQ) => model,
@@ -267,7 +270,7 @@ impl<S: ByteStream> Session<S> {
         if response.has_data_set {
             let list = failed_list::encode(tally.failed_uids(), &context.transfer_syntax);
             self.link
-                .queue_message(context.id, &response, &list)
+                .queue_message(context.id, &response.to_bytes(), &list)
                 .await?;
             self.link.flush().await?;
         } else {

@@ -9,6 +9,9 @@ use pacs_core::Tag;
 /// Command Data Set Type (0000,0800) of a message without a data set.
 pub const NO_DATA_SET: u16 = 0x0101;
 
+/// Length of a UID (PS3.5 9.1).
+const UID_BYTES_MAX: usize = 64;
+
 /// What we write where there is a data set: anything but [`NO_DATA_SET`].
 const DATA_SET: u16 = 0x0001;
 
@@ -155,20 +158,22 @@ impl CommandSet {
         self.command_field & super::command_field::RESPONSE != 0
     }
 
-    /// The beginning of a response to this request: command, message id, SOP class and instance.
+    /// The beginning of a response to this request: command, message id, SOP class and instance,
+    /// where they can be such.
     #[must_use]
     pub fn response(&self, status: u16) -> Self {
+        let echoed = |affected: &Option<String>, requested: &Option<String>| {
+            let named = affected.as_ref().or(requested.as_ref());
+            named.filter(|uid| uid.len() <= UID_BYTES_MAX).cloned()
+        };
         Self {
             command_field: self.command_field | super::command_field::RESPONSE,
             message_id_responded: self.message_id,
-            affected_sop_class: self
-                .affected_sop_class
-                .clone()
-                .or_else(|| self.requested_sop_class.clone()),
-            affected_sop_instance: self
-                .affected_sop_instance
-                .clone()
-                .or_else(|| self.requested_sop_instance.clone()),
+            affected_sop_class: echoed(&self.affected_sop_class, &self.requested_sop_class),
+            affected_sop_instance: echoed(
+                &self.affected_sop_instance,
+                &self.requested_sop_instance,
+            ),
             status: Some(status),
             ..Self::default()
         }

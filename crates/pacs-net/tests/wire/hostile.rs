@@ -201,6 +201,26 @@ async fn commands_that_are_not_served_are_answered_and_their_data_sets_drained()
     assert_eq!(raw.status().await, 0x0122);
 }
 
+/// A context is agreed for its class, and for no other.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_names_another_class_than_its_context_is_refused() {
+    let mut raw = raw();
+    raw.associate().await;
+    let long = "1.2".repeat(10_000);
+    for class in ["1.2.840.10008.5.1.4.1.1.4", "no UID", &long] {
+        for (context_id, command_field) in [(1, 0x0001), (3, 0x0020), (5, 0x0010)] {
+            raw.request_of(class, context_id, command_field, true).await;
+            raw.send_values(context_id, false, &[7; 40]).await;
+            let response = raw.response().await;
+
+            assert_eq!(response.status, Some(0x0122), "{command_field:04X}H");
+            let echoed = response.affected_sop_class;
+            assert!(echoed.is_none_or(|class| class.len() <= 64));
+        }
+    }
+    assert!(raw.archive.stored.lock().unwrap().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_identifier_over_the_limit_is_refused_and_the_association_lives() {
     let mut raw = raw();

@@ -158,19 +158,36 @@ impl Raw {
 
     /// The status of the next response.
     pub(crate) async fn status(&mut self) -> u16 {
+        self.response().await.status.unwrap()
+    }
+
+    /// The next response.
+    pub(crate) async fn response(&mut self) -> CommandSet {
         let Some(Pdu::Data(mut data)) = self.receive().await else {
             panic!("no response");
         };
         let pdv = data.next().unwrap();
-        CommandSet::parse(&pdv.fragment).unwrap().status.unwrap()
+        CommandSet::parse(&pdv.fragment).unwrap()
     }
 
+    /// A request that names the SOP class of its context.
     pub(crate) async fn request(&mut self, context_id: u8, command_field: u16, has_data_set: bool) {
         let class = match context_id {
             3 => STUDY_ROOT_FIND,
             5 => STUDY_ROOT_GET,
             _ => CT,
         };
+        self.request_of(class, context_id, command_field, has_data_set)
+            .await;
+    }
+
+    pub(crate) async fn request_of(
+        &mut self,
+        class: &str,
+        context_id: u8,
+        command_field: u16,
+        has_data_set: bool,
+    ) {
         let command = CommandSet {
             command_field,
             message_id: Some(1),
