@@ -25,7 +25,7 @@ use crate::retrieve::DataSetReader;
 use pacs_core::access::{Find, Get, Hide, Maintain, Move, Store};
 use pacs_core::{Caller, Permit, Query, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -172,6 +172,9 @@ pub(crate) struct Shared {
     /// Goes up with every group that becomes visible, with the position in the log it ends at.
     pub(crate) visible: watch::Receiver<crate::index::LogPosition>,
     pub(crate) failed: watch::Sender<bool>,
+    is_closing: AtomicBool,
+    /// Held by a verification and by a rebuild: one would not find what the other forgot.
+    pub(crate) maintenance: Arc<tokio::sync::Mutex<()>>,
     committer: Mutex<Option<JoinHandle<()>>>,
     opened: Opened,
 }
@@ -249,6 +252,8 @@ impl Archive {
                 large_next: AtomicU64::new(found.large_next),
                 visible,
                 failed,
+                is_closing: AtomicBool::new(false),
+                maintenance: Arc::default(),
                 committer: Mutex::new(Some(committer)),
                 opened: Opened {
                     replayed_count: found.replayed_count,
@@ -290,7 +295,7 @@ impl Archive {
         announced: Announced,
         provenance: Provenance,
     ) -> Result<Deposit, DepositError> {
-        if *self.shared.failed.borrow() {
+        if *self.shared.failed.borrow() || self.shared.is_closing() {
             return Err(DepositError::Closed);
         }
         Ok(Deposit::new(
@@ -408,15 +413,21 @@ impl Archive {
     }
 
     /// Forgets the index and makes it again from the packs. Deposits wait meanwhile; searches see
-    /// what is there already.
+    /// what is there already. Waits for a verification that is under way.
     ///
     /// # Errors
-    /// [`MaintainError`].
+    /// [`MaintainError`]; where the index was cleared already, the archive has failed.
     pub async fn rebuild(
         &self,
         _permit: &Permit<Maintain>,
-        progress: impl FnMut(Progress) + Send + 'static,
+        mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<Progress, MaintainError> {
+        let held = Arc::clone(&self.shared.maintenance).lock_owned().await;
+        let progress = move |told| {
+            // Until the work is done, whether or not anybody still waits for it.
+            let _ = &held;
+            progress(told);
+        };
         let (reply, result) = oneshot::channel();
         let work = Work::Rebuild {
             progress: Box::new(progress),
@@ -446,8 +457,16 @@ impl Archive {
     /// Ends the archive after everything that was submitted before; returns when all of it is
     /// durable and the files are closed. Deposits that come later are refused.
     pub async fn close(&self) {
+        self.shared.is_closing.store(true, Ordering::Release);
+        // After what waits for a place now, if that does not take too long.
+        let place = self.shared.place().await.ok();
         let (reply, closed) = oneshot::channel();
-        if self.shared.submit(Work::Close { reply }).await.is_ok() {
+        if self
+            .shared
+            .queue
+            .send((Work::Close { reply }, place))
+            .is_ok()
+        {
             // Where the archive has failed there is nothing to wait for.
             closed.await.ok();
         }
@@ -464,15 +483,24 @@ impl Archive {
 impl Shared {
     /// Puts work into the queue of the commits.
     pub(crate) async fn submit(&self, work: Work) -> Result<(), DepositError> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        let place = match tokio::time::timeout(self.limits.busy_wait, place).await {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(DepositError::Closed),
-            Err(_) => return Err(DepositError::Busy),
-        };
+        let place = self.place().await?;
         self.queue
             .send((work, Some(place)))
             .map_err(|_| DepositError::Closed)
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, DepositError> {
+        let place = Arc::clone(&self.places).acquire_owned();
+        match tokio::time::timeout(self.limits.busy_wait, place).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(DepositError::Closed),
+            Err(_) => Err(DepositError::Busy),
+        }
+    }
+
+    /// Whether [`Archive::close`] was called.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
     }
 
     /// Says that nobody knows any more what is durable.

@@ -213,6 +213,10 @@ impl Deposit {
 
     /// Writes what is held to a pack of its own, and frees the memory.
     async fn spill(&mut self, place: Place) -> Result<Place, DepositError> {
+        if self.shared.is_closing() {
+            // What would remove its file again may be gone.
+            return Err(DepositError::Closed);
+        }
         let fragments = self.take_held();
         let permit = self.permit.take();
         let begin = match place {

@@ -75,6 +75,7 @@ impl VerifyReport {
 impl Archive {
     /// Reads every data set that the index knows and compares its digest; then reads the head of
     /// every entry of the packs and looks it up in the index. What comes in meanwhile is left out.
+    /// Waits for a rebuild that is under way.
     ///
     /// # Errors
     /// [`MaintainError`] where it could not be finished; what it found is in the report.
@@ -84,14 +85,17 @@ impl Archive {
         progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<VerifyReport, MaintainError> {
         let mut verification = Verification {
-            end: *self.shared.visible.borrow(),
+            end: LogPosition::default(),
             shared: Arc::clone(&self.shared),
             runtime: Handle::current(),
             report: VerifyReport::default(),
             named: BTreeSet::new(),
             tell: Box::new(progress),
         };
+        let held = Arc::clone(&self.shared.maintenance).lock_owned().await;
+        verification.end = *self.shared.visible.borrow();
         let task = tokio::task::spawn_blocking(move || {
+            let _held = held;
             verification.index_to_content()?;
             verification.content_to_index()?;
             Ok(verification.report)
@@ -155,7 +159,8 @@ impl Verification {
         let digest = match self.shared.files.file(name) {
             Ok(file) => read::digest_of(&*file, location.offset, location.length_bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            // That says nothing of the content: too many open files, for example.
+            Err(error) => return Err(MaintainError::Disk(error)),
         };
         let instance = version.instance.instance.clone();
         let (pack, offset) = (location.pack, location.offset);
@@ -269,7 +274,8 @@ impl Verification {
         let files = Arc::clone(&self.shared.files);
         let record = match read::record_of(&files, name, file, head, &limits.scan) {
             Ok(record) => record,
-            Err(EntryError::Damaged | EntryError::Disk(_)) => {
+            Err(EntryError::Disk(error)) => return Err(MaintainError::Disk(error)),
+            Err(EntryError::Damaged) => {
                 self.note(Problem::EntryDamaged {
                     pack: name.location(),
                     offset: head.offset,

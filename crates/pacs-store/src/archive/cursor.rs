@@ -7,6 +7,9 @@ use pacs_core::Permit;
 use pacs_core::access::Maintain;
 use std::sync::Arc;
 
+/// Cancelled calls that are remembered.
+const PENDING_COUNT_MAX: usize = 16;
+
 /// A position in the change sequence that outlives the process, where `ArchiveOptions::records`
 /// does.
 ///
@@ -18,6 +21,8 @@ pub struct Cursor {
     name: String,
     revision: Option<Revision>,
     position: ChangeNumber,
+    /// What calls that did not return, or not well, may have written.
+    pending: Vec<ChangeNumber>,
 }
 
 impl Archive {
@@ -34,19 +39,21 @@ impl Archive {
         let record = records.get(Kind::CURSOR, name).await?;
         let position = match &record {
             None => ChangeNumber(0),
-            Some(record) => std::str::from_utf8(&record.value)
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .map(ChangeNumber)
-                .ok_or(RecordsError::Damaged { what: "cursor" })?,
+            Some(record) => parse(&record.value).ok_or(RecordsError::Damaged { what: "cursor" })?,
         };
         Ok(Cursor {
             records,
             name: name.to_owned(),
             revision: record.map(|record| record.revision),
             position,
+            pending: Vec::new(),
         })
     }
+}
+
+fn parse(value: &[u8]) -> Option<ChangeNumber> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.parse().ok().map(ChangeNumber)
 }
 
 impl Cursor {
@@ -56,18 +63,49 @@ impl Cursor {
         self.position
     }
 
-    /// Moves to `position`, durably, also backwards.
+    /// Moves to `position`, durably, also backwards. Where the call is cancelled, it may have moved
+    /// or not; it can be called again.
     ///
     /// # Errors
     /// [`RecordsError::Changed`] where another follower of this name has moved it: there should be
     /// one.
     pub async fn advance(&mut self, position: ChangeNumber) -> Result<(), RecordsError> {
-        let value = position.0.to_string().into_bytes();
-        let put = self
-            .records
-            .put(Kind::CURSOR, &self.name, value, self.revision);
-        self.revision = Some(put.await?);
+        if self.pending.len() >= PENDING_COUNT_MAX {
+            self.pending.remove(0);
+        }
+        self.pending.push(position);
+        let mut put = self.put(position).await;
+        if matches!(put, Err(RecordsError::Changed { .. })) && self.was_own().await? {
+            put = self.put(position).await;
+        }
+        self.revision = Some(put?);
         self.position = position;
+        self.pending.clear();
         Ok(())
+    }
+
+    async fn put(&self, position: ChangeNumber) -> Result<Revision, RecordsError> {
+        let value = position.0.to_string().into_bytes();
+        self.records
+            .put(Kind::CURSOR, &self.name, value, self.revision)
+            .await
+    }
+
+    /// Whether a call that did not return has written what is there now.
+    async fn was_own(&mut self) -> Result<bool, RecordsError> {
+        // All but the one of the call that asks.
+        let earlier = self.pending.split_last().map_or(&[][..], |(_, rest)| rest);
+        if earlier.is_empty() {
+            return Ok(false);
+        }
+        let record = self.records.get(Kind::CURSOR, &self.name).await?;
+        let Some(record) = record else {
+            return Ok(false);
+        };
+        let is_own = parse(&record.value).is_some_and(|position| earlier.contains(&position));
+        if is_own {
+            self.revision = Some(record.revision);
+        }
+        Ok(is_own)
     }
 }

@@ -28,10 +28,7 @@ impl OsDisk {
     /// As the system gives them.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
-        fs::create_dir_all(&root)?;
-        if let Some(parent) = root.parent().filter(|p| !p.as_os_str().is_empty()) {
-            File::open(parent)?.sync_all()?;
-        }
+        make_durably(&root)?;
         Ok(Self { root })
     }
 
@@ -48,6 +45,37 @@ impl OsDisk {
             self.root.join(name)
         }
     }
+}
+
+/// Makes `directory` and what is missing above it, each durable in what holds it.
+fn make_durably(directory: &Path) -> io::Result<()> {
+    let parent = parent_of(directory);
+    if !directory.is_dir() {
+        if let Some(parent) = parent {
+            make_durably(parent)?;
+        }
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    // Also where it was there: whoever made it may have been killed before this.
+    match parent.map(|parent| File::open(parent)?.sync_all()) {
+        // Who may not look into it has not made anything there.
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Some(result) => result,
+        None => Ok(()),
+    }
+}
+
+/// The directory that holds `path`; none for `/` and the working directory.
+fn parent_of(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    if parent.as_os_str().is_empty() {
+        let is_here = path.as_os_str().is_empty() || path == Path::new(".");
+        return (!is_here).then_some(Path::new("."));
+    }
+    Some(parent)
 }
 
 impl Disk for OsDisk {
@@ -207,6 +235,25 @@ mod tests {
         assert_eq!(length, expected.len() + 7);
         assert_eq!(file.read_vec(7, length - 7).unwrap(), expected.as_bytes());
         assert!(file.read_vec(8, length - 7).is_err());
+    }
+
+    #[test]
+    fn a_directory_is_made_with_what_is_missing_above_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("a/b/c");
+
+        for _ in 0..2 {
+            assert!(OsDisk::open(&root).unwrap().root().is_dir());
+        }
+        fs::write(root.join("f"), "").unwrap();
+        assert!(OsDisk::open(root.join("f/d")).is_err());
+
+        let here = Some(Path::new("."));
+        assert_eq!(parent_of(Path::new("data")), here, "what is synced");
+        assert_eq!(parent_of(Path::new("./data")), here);
+        assert_eq!(parent_of(Path::new("a/b")), Some(Path::new("a")));
+        assert_eq!(parent_of(Path::new(".")), None);
+        assert_eq!(parent_of(Path::new("/")), None);
     }
 
     #[test]

@@ -223,10 +223,19 @@ async fn memory_is_bounded_whatever_comes_in() {
 async fn a_closed_archive_takes_nothing_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let archive = rig::open(directory.path()).await;
+    let store = rig::permit::<Store>();
+    let begin = || {
+        let provenance = archive.provenance(store.caller());
+        archive.deposit(&store, sample(1, 1, 10).announced, provenance)
+    };
+    let mut begun = begin().unwrap();
+    begun.write(sample(1, 1, 10).data_set).await.unwrap();
     archive.close().await;
 
-    let refused = rig::deposit(&archive, &sample(1, 1, 10)).await.unwrap_err();
+    let late = begin().unwrap_err();
+    let refused = begun.seal().await.unwrap_err();
 
+    assert!(matches!(late, DepositError::Closed), "{late:?}");
     assert!(matches!(refused, DepositError::Closed), "{refused:?}");
     archive.close().await;
 }

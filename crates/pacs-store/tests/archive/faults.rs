@@ -2,7 +2,8 @@
 
 use crate::faulty::{Faults, FaultyDisk};
 use crate::rig::{self, sample};
-use pacs_core::access::Maintain;
+use pacs_core::access::{Hide, Maintain};
+use pacs_store::index::Target;
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::{
     Archive, ArchiveOptions, DataDirectory, DepositError, FailPoints, MaintainError, OpenError,
@@ -10,6 +11,7 @@ use pacs_store::{
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 async fn open(directory: &Path, faults: &Arc<Faults>) -> Archive {
     open_with(directory, faults, |_| ()).await
@@ -393,4 +395,65 @@ async fn a_next_pack_that_could_not_be_made_once_is_made_later() {
     drop(archive);
     assert!(rig::pack_files(directory.path()).len() >= 3);
     rig::assert_holds(&open(directory.path(), &faults).await, &samples).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_archive_whose_queue_is_full_can_be_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let (reached, is_held) = std::sync::mpsc::channel();
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let hold = at_step("before-append", move || {
+        reached.send(()).unwrap();
+        held.recv().unwrap();
+    });
+    let archive = open_with(directory.path(), &faults, |o| {
+        hold(o);
+        o.limits.queue_count_max = 1;
+        o.limits.busy_wait = Duration::from_millis(10);
+    })
+    .await;
+    let mut tasks = Vec::new();
+    for number in 0..2 {
+        let archive = archive.clone();
+        tasks.push(tokio::spawn(async move {
+            rig::deposit(&archive, &sample(number, 1, 500)).await
+        }));
+        if number == 0 {
+            is_held.recv().unwrap();
+        }
+    }
+    while archive.waiting_count() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let closing = archive.clone();
+    let closed = tokio::spawn(async move { closing.close().await });
+    // No place becomes free before these have given up waiting for one, and so has closing.
+    let target = || Target::Instance(sample(1, 1, 1).announced.sop_instance);
+    for _ in 0..3 {
+        let hidden = archive.hide(&rig::permit::<Hide>(), target(), "").await;
+        assert!(hidden.is_err());
+    }
+    go.send(()).unwrap();
+
+    closed.await.unwrap();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_pack_that_cannot_be_opened_ends_a_verification_and_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let archive = open(directory.path(), &faults).await;
+    rig::deposit(&archive, &sample(1, 1, 500)).await.unwrap();
+    let maintain = rig::permit::<Maintain>();
+
+    faults.opens_fail.store(true, Ordering::SeqCst);
+    let error = archive.verify(&maintain, |_| ()).await.unwrap_err();
+    faults.opens_fail.store(false, Ordering::SeqCst);
+
+    assert!(matches!(error, MaintainError::Disk(_)), "{error:?}");
+    assert!(archive.verify(&maintain, |_| ()).await.unwrap().is_clean());
 }

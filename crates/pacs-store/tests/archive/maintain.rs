@@ -4,7 +4,6 @@ use crate::rig::{self, sample};
 use pacs_core::SeriesUid;
 use pacs_core::access::{Get, Hide, Maintain};
 use pacs_store::index::{Change, ChangeKind, ChangeNumber, Target};
-use pacs_store::records::memory::MemoryRecords;
 use pacs_store::{Archive, HideError, Problem, ReadError};
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -200,36 +199,6 @@ async fn content_without_index_and_index_without_content_are_told_apart() {
         "{report:?}"
     );
     assert_eq!(rig::select(&archive).await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_follower_goes_on_where_it_was() {
-    let directory = tempfile::tempdir().unwrap();
-    let records = Arc::new(MemoryRecords::new());
-    let open = || {
-        let records = Arc::clone(&records);
-        rig::open_with(directory.path(), |o| o.records = records)
-    };
-    let maintain = rig::permit::<Maintain>();
-    let archive = open().await;
-    let mut cursor = archive.cursor(&maintain, "forward").await.unwrap();
-    assert_eq!(cursor.position(), ChangeNumber(0));
-    let mut stale = archive.cursor(&maintain, "forward").await.unwrap();
-
-    cursor.advance(ChangeNumber(7)).await.unwrap();
-    cursor.advance(ChangeNumber(9)).await.unwrap();
-
-    assert!(
-        stale.advance(ChangeNumber(1)).await.is_err(),
-        "two followers of one name"
-    );
-    archive.close().await;
-    drop((archive, cursor));
-    let archive = open().await;
-    let cursor = archive.cursor(&maintain, "forward").await.unwrap();
-    assert_eq!(cursor.position(), ChangeNumber(9));
-    let other = archive.cursor(&maintain, "other").await.unwrap();
-    assert_eq!(other.position(), ChangeNumber(0));
 }
 
 #[tokio::test]
