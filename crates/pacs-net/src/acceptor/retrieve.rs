@@ -5,22 +5,24 @@
 mod delivery;
 mod failed_list;
 mod tally;
+mod upcoming;
 
 use super::session::{Outcome, Session};
 use crate::dimse::{self, CommandSet, Priority, command_field};
 use crate::error::Fault;
 use crate::link::{ByteStream, Ending, Gathered, Happening};
-use crate::negotiation::Context;
-use crate::sending::{Prepared, SendError, prepare_next, send, store_command};
-use crate::service::{Destination, RetrieveRequest, RetrieveScp, SubOperations};
+use crate::negotiation::{Context, Negotiated};
+use crate::sending::{Prepared, SendError, send, store_command};
+use crate::service::{Destination, OutgoingInstance, RetrieveRequest, RetrieveScp, SubOperations};
 use crate::sop_class::ServiceClass;
 use crate::status::{RetrieveStatus, StatusClass};
 use delivery::Delivery;
-use pacs_core::{AeTitle, SopInstanceUid};
+use pacs_core::AeTitle;
 use std::sync::Arc;
 use std::time::Duration;
 use tally::{SubOutcome, Tally};
 use tokio::time::Instant;
+use upcoming::{Upcoming, next_upcoming};
 
 /// What came of the sub-operations, and how they ended.
 type Ran = (RetrieveStatus, Tally);
@@ -122,14 +124,31 @@ impl<S: ByteStream> Session<S> {
     ) -> Result<Ran, Ending> {
         let mut tally = Tally::new(found.count(), self.link.limits().failed_uids_max);
         let mut pace = Pace::new(self.link.limits().pending_interval);
-        let mut upcoming = prepare_next(found).await;
-        while let Some(prepared) = upcoming {
-            let uid = prepared.instance.sop_instance.clone();
+        let negotiated = Arc::clone(&self.negotiated);
+        let refusal = |instance: &OutgoingInstance| match sub_context(&negotiated, instance) {
+            Some(_) => None,
+            None => Some(SubOutcome::no_context(&instance.transfer_syntax)),
+        };
+        let first = next_upcoming(found, refusal);
+        let Some(mut upcoming) = self.unless_cancelled(command, first).await? else {
+            return Ok((RetrieveStatus::CANCEL, tally));
+        };
+        while let Some(current) = upcoming {
             if self.is_cancelled(command).await? {
                 return Ok((RetrieveStatus::CANCEL, tally));
             }
-            let (answered, next) =
-                tokio::join!(self.sub_store(command, prepared), prepare_next(found));
+            let (uid, prepared) = match current {
+                Upcoming::Ready(uid, prepared) => (uid, prepared),
+                Upcoming::Failed(uid, outcome) => {
+                    tally.count(&uid, outcome);
+                    upcoming = next_upcoming(found, refusal).await;
+                    continue;
+                }
+            };
+            let (answered, next) = tokio::join!(
+                self.sub_store(command, prepared),
+                next_upcoming(found, refusal)
+            );
             let answered = answered?;
             upcoming = next;
             tally.count(&uid, answered.outcome);
@@ -152,15 +171,7 @@ impl<S: ByteStream> Session<S> {
         prepared: Prepared,
     ) -> Result<Answered, Ending> {
         let instance = &prepared.instance;
-        let mut contexts = self.negotiated.contexts().iter();
-        let Some(context_id) = contexts
-            .find(|context| {
-                context.abstract_syntax == instance.sop_class
-                    && context.transfer_syntax == instance.transfer_syntax
-                    && context.requestor_roles.scp
-            })
-            .map(|context| context.id)
-        else {
+        let Some(context_id) = sub_context(&self.negotiated, instance) else {
             return Ok(Answered {
                 outcome: SubOutcome::no_context(&instance.transfer_syntax),
                 is_cancelled: false,
@@ -186,9 +197,12 @@ impl<S: ByteStream> Session<S> {
         command: &CommandSet,
         store: &CommandSet,
     ) -> Result<Answered, Ending> {
-        let patience = self.link.limits().response_duration_max;
+        let until = Instant::now().checked_add(self.link.limits().response_duration_max);
         let mut is_cancelled = false;
         loop {
+            let patience = until.map_or(Duration::MAX, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
             let happening = self.link.next(patience).await?;
             let Happening::Message(dimse::Event::Command {
                 command: answer, ..
@@ -197,7 +211,7 @@ impl<S: ByteStream> Session<S> {
                 return Err(self.link.fault(Fault::UnexpectedPdu { state: 6 }));
             };
             if answer.command_field == command_field::C_CANCEL_RQ {
-                is_cancelled |= answer.message_id_responded == command.message_id;
+                is_cancelled |= self.cancel_names(&answer, command)?;
                 continue;
             }
             let is_answer = answer.command_field
@@ -222,9 +236,6 @@ impl<S: ByteStream> Session<S> {
         destination: Destination,
         found: &mut dyn SubOperations,
     ) -> Result<Ran, Ending> {
-        let limits = Arc::clone(self.link.limits());
-        let mut tally = Tally::new(found.count(), limits.failed_uids_max);
-        let mut pace = Pace::new(limits.pending_interval);
         let originator = (
             self.peer.calling_ae_title.clone(),
             command.message_id.unwrap_or_default(),
@@ -232,30 +243,65 @@ impl<S: ByteStream> Session<S> {
         let shared = Arc::clone(&self.shared);
         let priority = Priority::from_code(command.priority.unwrap_or_default());
         let mut delivery = Delivery::new(&shared, destination, found.kinds(), originator, priority);
-        let mut upcoming = prepare_next(found).await;
-        let status = loop {
-            let Some(prepared) = upcoming.take() else {
-                break tally.status();
-            };
-            let uid: SopInstanceUid = prepared.instance.sop_instance.clone();
-            let watched = {
-                let both = async { tokio::join!(delivery.deliver(prepared), prepare_next(found)) };
-                self.watch(command, both).await?
+        let moved = self
+            .run_sub_operations(context, command, &mut delivery, found)
+            .await;
+        match moved {
+            Ok(ran) => {
+                delivery.end().await;
+                Ok(ran)
+            }
+            Err(ending) => {
+                delivery.abort().await;
+                Err(ending)
+            }
+        }
+    }
+
+    async fn run_sub_operations(
+        &mut self,
+        context: &Context,
+        command: &CommandSet,
+        delivery: &mut Delivery<'_>,
+        found: &mut dyn SubOperations,
+    ) -> Result<Ran, Ending> {
+        let limits = Arc::clone(self.link.limits());
+        let mut tally = Tally::new(found.count(), limits.failed_uids_max);
+        let mut pace = Pace::new(limits.pending_interval);
+        let first = next_upcoming(found, |_| None);
+        let Some(mut upcoming) = self.unless_cancelled(command, first).await? else {
+            return Ok((RetrieveStatus::CANCEL, tally));
+        };
+        while let Some(current) = upcoming {
+            // Nothing is read for a destination that does not take it.
+            let refusal = delivery.refusal();
+            let next = next_upcoming(found, |_| refusal);
+            let is_cancelled = match current {
+                Upcoming::Ready(uid, prepared) => {
+                    let both = async { tokio::join!(delivery.deliver(prepared), next) };
+                    let watched = self.watch(command, both).await?;
+                    let (outcome, next) = watched.output;
+                    tally.count(&uid, outcome);
+                    upcoming = next;
+                    watched.is_cancelled
+                }
+                Upcoming::Failed(uid, outcome) => {
+                    tally.count(&uid, outcome);
+                    let watched = self.watch(command, next).await?;
+                    upcoming = watched.output;
+                    watched.is_cancelled
+                }
             };
             // The answer of a sub-operation that was cancelled is awaited: it may have been kept.
-            let (outcome, next) = watched.output;
-            tally.count(&uid, outcome);
-            upcoming = next;
-            if watched.is_cancelled {
-                break RetrieveStatus::CANCEL;
+            if is_cancelled {
+                return Ok((RetrieveStatus::CANCEL, tally));
             }
             if upcoming.is_some() && pace.is_due() {
                 let pending = tally.pending(command);
                 self.link.send_command(context.id, &pending).await?;
             }
-        };
-        delivery.end().await;
-        Ok((status, tally))
+        }
+        Ok((tally.status(), tally))
     }
 
     /// Sends the final response, with the counters and what has failed.
@@ -282,6 +328,18 @@ impl<S: ByteStream> Session<S> {
             failed_count: tally.failed(),
         })
     }
+}
+
+/// The context over which the requestor takes `instance`.
+fn sub_context(negotiated: &Negotiated, instance: &OutgoingInstance) -> Option<u8> {
+    let mut contexts = negotiated.contexts().iter();
+    contexts
+        .find(|context| {
+            context.abstract_syntax == instance.sop_class
+                && context.transfer_syntax == instance.transfer_syntax
+                && context.requestor_roles.scp
+        })
+        .map(|context| context.id)
 }
 
 /// Says when the next pending response is due.

@@ -30,6 +30,8 @@ pub(super) struct Session<S> {
     pub(super) shared: Arc<Shared>,
     /// Message id of the last C-STORE sub-operation of C-GET.
     pub(super) sub_message_id: u16,
+    /// C-CANCELs since the operation began.
+    pub(super) cancels_count: u32,
 }
 
 /// What an operation came to, for the observer.
@@ -84,6 +86,7 @@ pub(super) async fn serve(
                 negotiated,
                 shared: Arc::clone(&shared),
                 sub_message_id: 0,
+                cancels_count: 0,
             };
             let ending = session.run(&mut phase).await;
             session.link.finish().await;
@@ -239,13 +242,18 @@ impl<S: ByteStream> Session<S> {
     fn released(&mut self) -> Ending {
         match self.link.upper().respond_release(Instant::now().into_std()) {
             Ok(()) => Ending::Released,
-            Err(misuse) => misuse.into(),
+            // It may have aborted, or gone, right after it asked.
+            Err(misuse) => match self.link.next_ready() {
+                Err(ending) => ending,
+                Ok(_) => misuse.into(),
+            },
         }
     }
 
     async fn operate(&mut self, context_id: u8, command: &CommandSet) -> Result<(), Ending> {
         let began = Instant::now();
         let before = self.link.bytes();
+        self.cancels_count = 0;
         let agreed = Arc::clone(&self.negotiated);
         let Some(context) = agreed.context(context_id) else {
             return Err(self.link.fault(Fault::UnknownContext { id: context_id }));

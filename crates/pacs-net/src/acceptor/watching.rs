@@ -9,6 +9,9 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+/// C-CANCELs that may come during one operation: one would do.
+const CANCELS_MAX: u32 = 100;
+
 /// What came of work that was not given up when it was cancelled.
 pub(super) struct Watched<T> {
     pub(super) output: T,
@@ -72,6 +75,19 @@ impl<S: ByteStream> Session<S> {
         }
     }
 
+    /// Whether `cancel` is meant for `command`. Too many of them are a fault.
+    pub(super) fn cancel_names(
+        &mut self,
+        cancel: &CommandSet,
+        command: &CommandSet,
+    ) -> Result<bool, Ending> {
+        self.cancels_count = self.cancels_count.saturating_add(1);
+        if self.cancels_count > CANCELS_MAX {
+            return Err(self.link.unexpected(cancel));
+        }
+        Ok(cancel.message_id_responded == command.message_id)
+    }
+
     /// Whether what has happened is a C-CANCEL of `command`. Anything but a C-CANCEL is a fault
     /// here.
     fn cancels(&mut self, happening: Happening, command: &CommandSet) -> Result<bool, Ending> {
@@ -79,7 +95,7 @@ impl<S: ByteStream> Session<S> {
             Event::Command {
                 command: cancel, ..
             } if cancel.command_field == command_field::C_CANCEL_RQ => {
-                Ok(cancel.message_id_responded == command.message_id)
+                self.cancel_names(&cancel, command)
             }
             Event::Command { command: other, .. } => Err(self.link.unexpected(&other)),
             Event::Data(_) | Event::DataEnd => {

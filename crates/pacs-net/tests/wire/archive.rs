@@ -131,7 +131,11 @@ impl Matches for Found {
 #[derive(Debug)]
 pub(crate) struct Retrieve(pub(crate) Arc<MemoryArchive>);
 
-struct Outgoing(std::vec::IntoIter<Stored>, usize);
+struct Outgoing {
+    left: std::vec::IntoIter<Stored>,
+    count: usize,
+    endless: bool,
+}
 
 #[async_trait]
 impl RetrieveScp for Retrieve {
@@ -141,7 +145,11 @@ impl RetrieveScp for Retrieve {
         _request: RetrieveRequest,
     ) -> Result<Box<dyn SubOperations>, RetrieveStatus> {
         let stored = self.0.stored.lock().unwrap().clone();
-        Ok(Box::new(Outgoing(stored.clone().into_iter(), stored.len())))
+        Ok(Box::new(Outgoing {
+            count: stored.len(),
+            left: stored.into_iter(),
+            endless: self.0.endless.load(std::sync::atomic::Ordering::SeqCst),
+        }))
     }
 
     async fn move_to(
@@ -161,12 +169,12 @@ impl RetrieveScp for Retrieve {
 #[async_trait]
 impl SubOperations for Outgoing {
     fn count(&self) -> usize {
-        self.1
+        self.count
     }
 
     fn kinds(&self) -> Vec<(SopClassUid, TransferSyntaxUid)> {
         let mut kinds: Vec<_> = self
-            .0
+            .left
             .as_slice()
             .iter()
             .map(|stored| (stored.sop_class.clone(), stored.transfer_syntax.clone()))
@@ -177,7 +185,10 @@ impl SubOperations for Outgoing {
     }
 
     async fn next(&mut self) -> Option<OutgoingInstance> {
-        Iterator::next(&mut self.0).map(outgoing)
+        match Iterator::next(&mut self.left) {
+            None if self.endless => std::future::pending().await,
+            next => next.map(outgoing),
+        }
     }
 }
 

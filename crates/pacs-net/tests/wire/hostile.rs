@@ -365,14 +365,7 @@ async fn retrieving(endless: &Endless) -> Raw {
         .build()
         .unwrap();
     let mut raw = raw_to(acceptor, Arc::default(), told);
-    let mut request = request();
-    let roles = pdu::Roles {
-        scu: true,
-        scp: true,
-    };
-    request.user.roles = vec![(CT.into(), roles)];
-    raw.send_pdu(&Pdu::AssociateRq(Box::new(request))).await;
-    assert!(matches!(raw.receive().await, Some(Pdu::AssociateAc(_))));
+    raw.associate_to_retrieve().await;
     raw.request(5, 0x0010, true).await;
     raw.send_values(5, false, b"key!").await;
     raw
@@ -390,6 +383,52 @@ async fn a_peer_that_does_not_read_costs_few_pieces_and_its_association() {
     assert!(began.elapsed().as_secs() <= 80, "{:?}", began.elapsed());
     // Two of this instance, two of the next, and what the pipe took.
     assert!(endless.0.load(Ordering::SeqCst) <= 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_right_after_a_release_request_is_told_as_an_abort() {
+    let mut raw = raw();
+    raw.associate().await;
+    let abort = Pdu::Abort(AbortSource::ServiceUser);
+    let both = [Pdu::ReleaseRq, abort].map(|pdu| pdu::write(&pdu).unwrap());
+    raw.send(&both.concat()).await;
+
+    let told = raw.told.recv().await.unwrap();
+    assert_eq!(told, "RAW ended: peer: aborted by the service user");
+}
+
+/// C-CANCELs of nothing do not make the answer to a sub-operation come later.
+#[tokio::test(start_paused = true)]
+async fn a_requestor_that_cancels_again_and_again_is_aborted() {
+    let began = Instant::now();
+    let mut raw = raw();
+    let stored = instance(1, EXPLICIT_VR_LITTLE_ENDIAN, 100);
+    raw.archive.stored.lock().unwrap().push(stored);
+    raw.associate_to_retrieve().await;
+    raw.request(5, 0x0010, true).await;
+    raw.send_values(5, false, b"key!").await;
+    let cancel = CommandSet {
+        command_field: 0x0fff,
+        message_id_responded: Some(77),
+        ..CommandSet::default()
+    };
+    let mut pdu = BytesMut::new();
+    frame_copied(5, true, &cancel.to_bytes(), 16_384, &mut pdu);
+    let cancelling = async {
+        while raw.stream.write_all(&pdu).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(200)).await;
+        }
+    };
+
+    tokio::time::timeout(Duration::from_secs(10_000), cancelling)
+        .await
+        .expect("the association must end");
+
+    assert_eq!(
+        raw.told.recv().await.unwrap(),
+        "RAW ended: peer was silent for too long"
+    );
+    assert!(began.elapsed().as_secs() <= 600, "{:?}", began.elapsed());
 }
 
 /// Silence for less than the idle time, again and again, with hardly anything between.

@@ -15,6 +15,7 @@ mod corpus;
 mod crowd;
 mod dcmtk;
 mod hostile;
+mod moves;
 mod policy;
 mod pynetdicom;
 mod raw;

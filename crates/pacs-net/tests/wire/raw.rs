@@ -149,6 +149,18 @@ impl Raw {
         ));
     }
 
+    /// As above, with the roles that C-GET needs.
+    pub(crate) async fn associate_to_retrieve(&mut self) {
+        let mut request = request();
+        let roles = pdu::Roles {
+            scu: true,
+            scp: true,
+        };
+        request.user.roles = vec![(CT.into(), roles)];
+        self.send_pdu(&Pdu::AssociateRq(Box::new(request))).await;
+        assert!(matches!(self.receive().await, Some(Pdu::AssociateAc(_))));
+    }
+
     pub(crate) async fn aborted(&mut self) -> AbortSource {
         match self.receive().await {
             Some(Pdu::Abort(source)) => source,

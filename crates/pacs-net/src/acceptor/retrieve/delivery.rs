@@ -1,20 +1,20 @@
 //! The other association of C-MOVE: delivers instances to the destination.
 //!
 //! An association carries as many kinds of instances (SOP class and transfer syntax) as it has
-//! contexts; for the others a further one is opened. A destination that cannot be reached twice in
-//! a row is given up.
+//! contexts; for the others a further one is opened. A destination that cannot be reached, or does
+//! not answer, twice in a row is given up.
 
 use super::super::Shared;
 use super::tally::SubOutcome;
 use crate::dimse::Priority;
-use crate::requestor::{Requestor, RequestorError};
+use crate::requestor::{Requestor, RequestorError, StoreResponse};
 use crate::sending::Prepared;
 use crate::service::Destination;
 use pacs_core::{AeTitle, SopClassUid, TransferSyntaxUid};
 use std::sync::Arc;
 
-/// Failures to associate after which nothing more is tried.
-const ATTEMPTS_MAX: u32 = 2;
+/// Failures of the destination in a row after which nothing more is tried.
+const FAILURES_MAX: u32 = 2;
 
 type Kind = (SopClassUid, TransferSyntaxUid);
 
@@ -26,7 +26,7 @@ pub(super) struct Delivery<'a> {
     originator: (AeTitle, u16),
     priority: Priority,
     open: Option<(Requestor, Vec<Kind>)>,
-    failed_attempts: u32,
+    failures_count: u32,
     last_error: String,
 }
 
@@ -47,9 +47,25 @@ impl<'a> Delivery<'a> {
             originator,
             priority,
             open: None,
-            failed_attempts: 0,
+            failures_count: 0,
             last_error: String::new(),
         }
+    }
+
+    const fn is_given_up(&self) -> bool {
+        self.failures_count >= FAILURES_MAX
+    }
+
+    /// Why nothing more is delivered, if so.
+    pub(super) fn refusal(&self) -> Option<SubOutcome> {
+        self.is_given_up().then(|| SubOutcome::Failed {
+            reason: self.last_error.clone(),
+        })
+    }
+
+    fn failed(&mut self, error: &RequestorError) {
+        self.failures_count = self.failures_count.saturating_add(1);
+        self.last_error = format!("{}: {error}", self.destination.ae_title);
     }
 
     /// Delivers an instance. Failing is an outcome, not an error.
@@ -67,14 +83,20 @@ impl<'a> Delivery<'a> {
             .0
             .store_prepared(prepared, priority, Some((title, message_id)));
         match storing.await {
-            Ok(response) => SubOutcome::of(response.status),
-            Err(RequestorError::Status { code, .. }) => SubOutcome::of(code),
+            Ok(StoreResponse { status: code, .. }) | Err(RequestorError::Status { code, .. }) => {
+                self.failures_count = 0;
+                SubOutcome::of(code)
+            }
             Err(RequestorError::NoPresentationContext { .. }) => {
                 SubOutcome::no_context(&transfer_syntax)
             }
             Err(error) => {
                 if !requestor.0.is_established() {
                     self.open = None;
+                }
+                // That we cannot read an instance is no fault of the destination.
+                if !matches!(error, RequestorError::Source(_)) {
+                    self.failed(&error);
                 }
                 SubOutcome::Failed {
                     reason: error.to_string(),
@@ -91,18 +113,14 @@ impl<'a> Delivery<'a> {
         let fits = |open: &(Requestor, Vec<Kind>)| open.1.contains(kind);
         if !self.open.as_ref().is_some_and(fits) {
             self.end().await;
-            if self.failed_attempts >= ATTEMPTS_MAX {
+            if self.is_given_up() {
                 return Err(self.last_error.clone());
             }
             let group = self.group(kind);
             match connect(self.shared, &self.destination, &group).await {
-                Ok(requestor) => {
-                    self.failed_attempts = 0;
-                    self.open = Some((requestor, group));
-                }
+                Ok(requestor) => self.open = Some((requestor, group)),
                 Err(error) => {
-                    self.failed_attempts = self.failed_attempts.saturating_add(1);
-                    self.last_error = format!("{}: {error}", self.destination.ae_title);
+                    self.failed(&error);
                     return Err(self.last_error.clone());
                 }
             }
@@ -123,6 +141,13 @@ impl<'a> Delivery<'a> {
             .take(contexts_max)
             .cloned()
             .collect()
+    }
+
+    /// Aborts the association that is open, if one is: its last instance may not be whole.
+    pub(super) async fn abort(&mut self) {
+        if let Some((requestor, _)) = self.open.take() {
+            requestor.abort().await;
+        }
     }
 
     /// Releases the association that is open, if one is.
