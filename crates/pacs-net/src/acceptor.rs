@@ -160,6 +160,14 @@ impl AcceptorBuilder {
             ("sent_pdu_bytes_max", limits.sent_pdu_bytes_max >= 4096),
             ("peer_pdu_bytes_min", limits.peer_pdu_bytes_min >= 8),
             ("read_bytes", limits.read_bytes >= 4096),
+            ("artim", !limits.artim.is_zero()),
+            ("pdu_duration_max", !limits.pdu_duration_max.is_zero()),
+            ("idle_duration_max", !limits.idle_duration_max.is_zero()),
+            ("write_duration_max", !limits.write_duration_max.is_zero()),
+            (
+                "response_duration_max",
+                !limits.response_duration_max.is_zero(),
+            ),
             ("associations_max", limits.associations_max > 0),
             ("connections_max", limits.connections_max > 0),
             (

@@ -45,6 +45,10 @@ const COMMAND_READ_BYTES: usize = 16 << 10;
 /// Silence after which an association gives its read buffer back.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
+/// Wait for an abort after a write has failed, and bytes that may come before it.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
+const LAST_WORDS_BYTES: u64 = 64 << 10;
+
 /// A stream that an association can run over: a TCP or TLS connection, or a pipe in memory.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -429,7 +433,29 @@ impl<S: ByteStream> Link<S> {
 
     /// One turn: writes, reads if `reads`, looks at the clock.
     async fn step(&mut self, reads: bool, until: Option<Instant>) -> Result<Step, Ending> {
-        poll_fn(|cx| self.poll_step(cx, reads, until)).await
+        match poll_fn(|cx| self.poll_step(cx, reads, until)).await {
+            Ok(step) => Ok(step),
+            Err(Failure::Read(error)) => Err(self.transport_failed(&error)),
+            Err(Failure::Write(error)) => {
+                self.read_last_words().await;
+                Err(self.transport_failed(&error))
+            }
+        }
+    }
+
+    /// A write that fails is often the echo of an abort that waits to be read, and that says more.
+    async fn read_last_words(&mut self) {
+        self.upper.transmits().clear();
+        let bytes_max = self.bytes_received.saturating_add(LAST_WORDS_BYTES);
+        let reading = async {
+            while !self.upper.wants_close() && self.bytes_received < bytes_max {
+                if poll_fn(|cx| self.poll_read(cx)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        // What has not come by then will not come.
+        let _late = timeout(LAST_WORDS_WAIT, reading).await;
     }
 
     fn poll_step(
@@ -437,16 +463,16 @@ impl<S: ByteStream> Link<S> {
         cx: &mut Context<'_>,
         reads: bool,
         until: Option<Instant>,
-    ) -> Poll<Result<Step, Ending>> {
+    ) -> Poll<Result<Step, Failure>> {
         match self.poll_write(cx) {
             Poll::Ready(Ok(0)) | Poll::Pending => {}
             Poll::Ready(Ok(_)) => return Poll::Ready(Ok(Step::Moved)),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.transport_failed(&error))),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Write(error))),
         }
         if reads && let Poll::Ready(result) = self.poll_read(cx) {
             return Poll::Ready(match result {
                 Ok(()) => Ok(Step::Read),
-                Err(error) => Err(self.transport_failed(&error)),
+                Err(error) => Err(Failure::Read(error)),
             });
         }
         // A PDU is not slow for as long as it is not read.
@@ -475,8 +501,13 @@ impl<S: ByteStream> Link<S> {
     fn transport_failed(&mut self, error: &io::Error) -> Ending {
         self.upper.transmits().clear();
         self.upper.transport_closed(std_now());
-        while self.upper.next_indication().is_some() {}
-        Ending::Transport(error.kind())
+        let mut ending = Ending::Transport(error.kind());
+        while let Some(indication) = self.upper.next_indication() {
+            if let Indication::Aborted(source) = indication {
+                ending = Ending::Aborted(source);
+            }
+        }
+        ending
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -550,6 +581,12 @@ impl<S> Drop for Waiting<'_, S> {
     fn drop(&mut self) {
         self.0.left_at = Some(Instant::now());
     }
+}
+
+/// Which way the transport failed.
+enum Failure {
+    Read(io::Error),
+    Write(io::Error),
 }
 
 enum Step {

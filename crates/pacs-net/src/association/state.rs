@@ -150,6 +150,9 @@ impl Event {
     }
 }
 
+/// Thirty years: longer than an association lives.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// Actions of PS3.8 Tables 9-6 to 9-9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -195,8 +198,11 @@ pub(crate) struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
+    /// Later than a clock can say is late enough.
     fn after(&self, duration: Duration) -> Instant {
-        self.now.checked_add(duration).unwrap_or(self.now)
+        let never = || self.now.checked_add(NEVER);
+        let until = self.now.checked_add(duration).or_else(never);
+        until.unwrap_or(self.now)
     }
 
     fn artim(&self) -> Instant {

@@ -7,10 +7,10 @@ use crate::pdu::{APPLICATION_CONTEXT, ProposedContext, UserInformation};
 use crate::strangers::Strangers;
 use tokio::io::{DuplexStream, ReadBuf, duplex};
 
-/// A stream whose end takes for ever.
-struct NeverShut(DuplexStream);
+/// A stream whose end takes for ever, and that takes bytes or breaks.
+struct Stubborn(DuplexStream, bool);
 
-impl AsyncRead for NeverShut {
+impl AsyncRead for Stubborn {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -20,12 +20,15 @@ impl AsyncRead for NeverShut {
     }
 }
 
-impl AsyncWrite for NeverShut {
+impl AsyncWrite for Stubborn {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if !self.1 {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
@@ -39,11 +42,15 @@ impl AsyncWrite for NeverShut {
 }
 
 /// A link with an association, and the other end of its stream.
-async fn associated() -> (Link<NeverShut>, DuplexStream) {
+async fn associated() -> (Link<Stubborn>, DuplexStream) {
     let limits = Arc::new(NetLimits::default());
     let (ours, mut theirs) = duplex(1 << 16);
     let stranger = Strangers::default().enter([10, 0, 0, 1].into(), &limits);
-    let mut link = Link::acceptor(NeverShut(ours), Arc::new(stranger), Arc::clone(&limits));
+    let mut link = Link::acceptor(
+        Stubborn(ours, true),
+        Arc::new(stranger),
+        Arc::clone(&limits),
+    );
     let request = AssociateRequest {
         protocol_version: 1,
         calling_ae_title: "SCU".into(),
@@ -70,7 +77,7 @@ async fn associated() -> (Link<NeverShut>, DuplexStream) {
 }
 
 /// Waits for what happens next for as long as nothing else happens.
-async fn glance(link: &mut Link<NeverShut>) -> Option<Result<Happening, Ending>> {
+async fn glance(link: &mut Link<Stubborn>) -> Option<Result<Happening, Ending>> {
     timeout(Duration::ZERO, link.next(Duration::MAX)).await.ok()
 }
 
@@ -100,4 +107,22 @@ async fn a_pdu_is_not_slow_while_nobody_waits_for_it() {
 
     let next = link.next(Duration::MAX).await;
     assert!(matches!(next, Ok(Happening::ReleaseRequested)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_behind_a_write_that_fails_is_told() {
+    let source = AbortSource::ServiceProvider(pdu::AbortReason::UnexpectedPdu);
+    let abort = pdu::write(&Pdu::Abort(source)).unwrap();
+    for (sent, wanted) in [
+        (&abort[..], Ending::Aborted(source)),
+        (&[], Ending::Transport(io::ErrorKind::BrokenPipe)),
+    ] {
+        let (mut link, mut theirs) = associated().await;
+        theirs.write_all(sent).await.unwrap();
+        link.stream.1 = false;
+
+        let sent = link.send_command(1, &CommandSet::default()).await;
+
+        assert_eq!(sent.unwrap_err(), wanted);
+    }
 }

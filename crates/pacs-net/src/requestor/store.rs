@@ -89,7 +89,7 @@ impl<S: ByteStream> Requestor<S> {
         let command = store_command(&prepared.instance, message_id, priority, move_originator);
         match send(&mut self.link, context_id, &command, prepared).await {
             Ok(()) => {}
-            Err(SendError::Ended(ending)) => return Err(self.why_ended(ending.into())),
+            Err(SendError::Ended(ending)) => return Err(ending.into()),
             Err(SendError::Unreadable(error)) => return Err(error.into()),
         }
         let response = self.response_to(&command).await?;
@@ -99,13 +99,5 @@ impl<S: ByteStream> Requestor<S> {
             status: response.status.unwrap_or(0),
             comment: response.error_comment,
         })
-    }
-
-    /// A write that failed is often the echo of an abort that waits to be read: that says more.
-    fn why_ended(&mut self, error: RequestorError) -> RequestorError {
-        match self.link.next_ready() {
-            Err(ending) => ending.into(),
-            Ok(_) => error,
-        }
     }
 }

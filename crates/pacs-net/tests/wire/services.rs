@@ -13,6 +13,7 @@ use pacs_net::sop_class::{
 use pacs_net::{NetLimits, Requestor, RequestorBuilder, RequestorError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::io::DuplexStream;
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -551,4 +552,34 @@ fn limits_that_cannot_work_are_refused() {
     let error = builder(&Arc::default()).limits(limits).build().unwrap_err();
 
     assert_eq!(error.to_string(), "limit associations_max is out of range");
+
+    let limits = NetLimits {
+        artim: Duration::ZERO,
+        ..NetLimits::default()
+    };
+    let error = builder(&Arc::default()).limits(limits).build().unwrap_err();
+
+    assert_eq!(error.to_string(), "limit artim is out of range");
+}
+
+#[tokio::test]
+async fn waits_without_end_do_not_end_at_once() {
+    let limits = NetLimits {
+        artim: Duration::MAX,
+        pdu_duration_max: Duration::MAX,
+        idle_duration_max: Duration::MAX,
+        write_duration_max: Duration::MAX,
+        response_duration_max: Duration::MAX,
+        association_duration_max: Duration::MAX,
+        ..NetLimits::default()
+    };
+    let server = running(limits.clone()).await;
+    let asking = asking().limits(limits);
+
+    let mut requestor = asking.connect(&server.address.to_string()).await.unwrap();
+    requestor.echo().await.unwrap();
+    let sent = instance(1, EXPLICIT_VR_LITTLE_ENDIAN, 300_000);
+    requestor.store(outgoing(sent)).await.unwrap();
+
+    requestor.release().await.unwrap();
 }
