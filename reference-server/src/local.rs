@@ -38,8 +38,8 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
     Archive::open(options).await
 }
 
-/// Opens the index. One that cannot be read is set aside, and made again from the packs: it holds nothing that
-/// they do not.
+/// Opens the index. One that cannot be read is set aside, and made again from the packs: it holds
+/// nothing that they do not.
 fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
     let open = || RedbIndex::open(directory, &RedbOptions::default());
     let damaged = match open() {

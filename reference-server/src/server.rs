@@ -212,7 +212,8 @@ fn listen(protocol: &'static str, address: SocketAddr) -> Result<TcpListener, St
         } else {
             TcpSocket::new_v6()?
         };
-        // As `TcpListener::bind` does: a server that starts again need not wait for old connections.
+        // As `TcpListener::bind` does: a server that starts again need not wait for old
+        // connections.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;

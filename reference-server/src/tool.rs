@@ -71,7 +71,7 @@ pub enum Command {
 /// A peer and how to call it.
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
-    /// The peer, as [AE@]HOST:PORT; without AE its title is ANY-SCP
+    /// The peer, as `[AE@]HOST:PORT`; without AE its title is ANY-SCP
     #[arg(value_name = "PEER", value_parser = peer::Peer::parse)]
     pub peer: peer::Peer,
     /// Our own AE title

@@ -72,7 +72,8 @@ pub(crate) fn command(workspace: &Workspace, target: &str, seconds: u64) -> Comm
         .arg("--")
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-rss_limit_mb={MEMORY_MEGABYTES_MAX}"))
-        .arg(format!("-timeout={INPUT_SECONDS_MAX}"));
+        .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
+        .arg("-verbosity=0");
     command
 }
 

@@ -45,8 +45,8 @@ pub struct NetLimits {
     /// Transport connections from one address that have not asked for an association yet. Over it:
     /// the oldest are closed, once they have had a second.
     pub strangers_per_address_max: usize,
-    /// Bytes of the A-ASSOCIATE-RQ PDUs over 4 KiB that are being received, of all connections. Over
-    /// it: the oldest of these connections are closed.
+    /// Bytes of the A-ASSOCIATE-RQ PDUs over 4 KiB that are being received, of all connections.
+    /// Over it: the oldest of these connections are closed.
     pub association_requests_bytes_max: usize,
     /// Associations in all. Over it: A-ASSOCIATE-RJ, transient, local limit exceeded.
     pub associations_max: usize,

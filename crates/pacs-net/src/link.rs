@@ -404,7 +404,8 @@ impl<S: ByteStream> Link<S> {
     }
 
     /// Ends the transport side: aborts what still stands, writes what is queued, waits for the peer
-    /// to close as PS3.8 says, closes. All that takes `artim` twice at most, whatever the peer does.
+    /// to close as PS3.8 says, closes. All that takes `artim` twice at most, whatever the peer
+    /// does.
     pub(crate) async fn finish(&mut self) {
         // It does nothing where there is no association any more, or none yet.
         let _ended: Result<(), Misuse> = self.upper.abort(AbortSource::ServiceUser, std_now());

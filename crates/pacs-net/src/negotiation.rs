@@ -130,8 +130,8 @@ impl Negotiated {
 }
 
 /// Answers a request as an acceptor that offers `services`. `identity_response` is the policy's
-/// answer to a user identity; it is sent only if one was asked for. Where there is none, nothing was
-/// verified, and nothing is said.
+/// answer to a user identity; it is sent only if one was asked for. Where there is none, nothing
+/// was verified, and nothing is said.
 ///
 /// # Errors
 /// The [`Rejection`] that PS3.8 has for a request that cannot become an association.

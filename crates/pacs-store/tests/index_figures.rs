@@ -43,8 +43,8 @@ const GIVEN: [&str; 8] = [
     "Эркин",
 ];
 
-/// A study among many: names repeat little, one in a thousand has the part that is looked for, dates
-/// are spread over 12 years.
+/// A study among many: names repeat little, one in a thousand has the part that is looked for,
+/// dates are spread over 12 years.
 fn study(study: u32, instance: u32) -> Sample {
     let at = study as usize;
     let surname = if study % 1_000 == 7 {
