@@ -101,9 +101,9 @@ impl Rebuild<'_> {
         let file = self.files.file(name).map_err(MaintainError::Disk)?;
         let mut at = 0;
         while at < stop {
-            let head = match read::head_at(&*file, at).map_err(MaintainError::Disk)? {
+            let head = match read::head_at(&*file, name, at).map_err(MaintainError::Disk)? {
                 Some(head) => head,
-                None => match read::next_head(&*file, at).map_err(MaintainError::Disk)? {
+                None => match read::next_head(&*file, name, at).map_err(MaintainError::Disk)? {
                     Some(head) if head.offset < stop => {
                         self.note_damage();
                         head

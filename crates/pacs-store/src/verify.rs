@@ -219,7 +219,7 @@ impl Verification {
         let files = Arc::clone(&self.shared.files);
         let limits = Arc::clone(&self.shared.limits);
         let file = files.file(name).map_err(MaintainError::Disk)?;
-        let head = read::head_at(&*file, 0).map_err(MaintainError::Disk)?;
+        let head = read::head_at(&*file, name, 0).map_err(MaintainError::Disk)?;
         let record =
             head.and_then(|head| read::record_of(&files, name, &*file, &head, &limits.scan).ok());
         let is_known = match record {
@@ -238,10 +238,10 @@ impl Verification {
         let file = self.shared.files.file(name).map_err(MaintainError::Disk)?;
         let mut at = 0;
         while at < stop {
-            let head = match read::head_at(&*file, at).map_err(MaintainError::Disk)? {
+            let head = match read::head_at(&*file, name, at).map_err(MaintainError::Disk)? {
                 Some(head) => head,
                 None => {
-                    let next = read::next_head(&*file, at).map_err(MaintainError::Disk)?;
+                    let next = read::next_head(&*file, name, at).map_err(MaintainError::Disk)?;
                     let next = next.filter(|head| head.offset < stop);
                     // Zeros to the end of a sealed pack are its end and no damage.
                     if next.is_some() || stop < u64::MAX || !is_zero(&*file, at)? {

@@ -180,7 +180,7 @@ impl Group {
         };
         let data_bytes: u64 = fragments.iter().map(|f| f.len() as u64).sum();
         let name = EntryName::of_instance(instance, &digest);
-        let head = entry::encode(&name, &label, &lead, data_bytes, None);
+        let head = entry::encode(self.end(), &name, &label, &lead, data_bytes, None);
         self.batch.push(Bytes::from(head));
         let location = Location {
             pack: self.start.pack,
@@ -229,7 +229,7 @@ impl Group {
         };
         let name = EntryName::of_position(kind, self.start.pack, self.offset());
         let length = json.len() as u64;
-        let head = entry::encode(&name, &label, &[], length, None);
+        let head = entry::encode(self.end(), &name, &label, &[], length, None);
         self.batch.push(Bytes::from(head));
         self.batch.push(Bytes::from(json));
         self.pad(length);

@@ -1,8 +1,8 @@
 //! At opening: the index is brought up to the log, and what a crash left behind is removed.
 //!
 //! A crash in the middle of this is like one before it: entries are applied in order and never
-//! twice, the tail is cut only where nothing proves that what is behind it was ever durable, and not
-//! without a copy, and files go only when neither the log nor the index names them.
+//! twice, the tail is cut only where nothing proves that what is behind it was ever durable, and
+//! not without a copy, and files go only when neither the log nor the index names them.
 
 mod tail;
 
@@ -217,7 +217,7 @@ impl Recovery<'_> {
             // name it.
             file.sync_data().map_err(OpenError::disk("sync a pack"))?;
             let offset = if *number == from.pack { from.offset } else { 0 };
-            if !read::has_come_to(&*file, offset).map_err(OpenError::disk("read a pack"))? {
+            if !read::has_come_to(&*file, name, offset).map_err(OpenError::disk("read a pack"))? {
                 return Err(OpenError::IndexAhead { index: from });
             }
             let later = logs.get(at.saturating_add(1)..).unwrap_or(&[]);
@@ -238,9 +238,9 @@ impl Recovery<'_> {
         for number in numbers {
             // Not through the cache of open packs: if it is empty it goes away, and another comes
             // under its name, which readers must not miss.
-            let name = PackName::Log(*number).path();
-            let file = self.files.disk().open(&name, OpenHow::Read)?;
-            if read::next_head(&*file, 0)?.is_some() {
+            let name = PackName::Log(*number);
+            let file = self.files.disk().open(&name.path(), OpenHow::Read)?;
+            if read::next_head(&*file, name, 0)?.is_some() {
                 return Ok(true);
             }
         }
@@ -267,7 +267,7 @@ impl Recovery<'_> {
         };
         tail::write_again(&*file, proven, tail)
             .map_err(OpenError::disk("write the end of the log again"))?;
-        match tail::behind(&*file, tail).map_err(OpenError::disk("read a pack"))? {
+        match tail::behind(&*file, name, tail).map_err(OpenError::disk("read a pack"))? {
             Behind::Nothing => {}
             Behind::Torn(end) => {
                 tracing::warn!(
@@ -325,7 +325,7 @@ impl Recovery<'_> {
         let failed = OpenError::disk("read a large pack");
         let file = self.files.disk().open(&name.path(), OpenHow::Read);
         let file = file.map_err(&failed)?;
-        let Some(head) = read::head_at(&*file, 0).map_err(&failed)? else {
+        let Some(head) = read::head_at(&*file, name, 0).map_err(&failed)? else {
             return Ok(false);
         };
         let record = read::record_of(self.files, name, &*file, &head, &self.limits.scan);
@@ -347,7 +347,7 @@ impl Recovery<'_> {
         let mut at = offset;
         let mut proven = offset;
         loop {
-            let head = read::head_at(file, at).map_err(&disk)?;
+            let head = read::head_at(file, name, at).map_err(&disk)?;
             let mut beyond = at;
             if let Some(head) = head {
                 if read::is_whole(file, &head) {
@@ -363,7 +363,7 @@ impl Recovery<'_> {
                 }
                 beyond = head.end;
             }
-            match durable_after(file, at, beyond, has_later).map_err(&disk)? {
+            match durable_after(file, name, at, beyond, has_later).map_err(&disk)? {
                 Some(next) => {
                     self.note_damage(name, at);
                     at = next;
@@ -401,11 +401,12 @@ fn position(name: PackName, offset: u64) -> LogPosition {
 /// there.
 fn durable_after(
     file: &dyn DiskFile,
+    name: PackName,
     at: u64,
     beyond: u64,
     has_later: bool,
 ) -> io::Result<Option<u64>> {
-    let Some(first) = read::next_head(file, beyond)? else {
+    let Some(first) = read::next_head(file, name, beyond)? else {
         return Ok(None);
     };
     let offset = first.offset;
@@ -414,7 +415,7 @@ fn durable_after(
         if has_later || head.label.durable_offset > at {
             return Ok(Some(offset));
         }
-        entry = read::next_head(file, head.end.max(head.offset.saturating_add(1)))?;
+        entry = read::next_head(file, name, head.end.max(head.offset.saturating_add(1)))?;
     }
     Ok(None)
 }

@@ -1,7 +1,7 @@
 //! One entry of a pack: its pax records, its ustar header, and what stands before the data set.
 
 use super::tar::{self, BLOCK};
-use crate::index::{Digest, Provenance};
+use crate::index::{Digest, LogPosition, Provenance};
 use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
 use sha2::{Digest as _, Sha256};
 
@@ -114,10 +114,12 @@ impl EntryName {
     }
 }
 
-/// Everything of an entry that stands before its data set: `lead` is what the file has there.
+/// Everything of an entry that stands before its data set, for the place `at`: `lead` is what the
+/// file has there.
 ///
 /// With `records_bytes` the records take that many bytes, whatever they say.
 pub(crate) fn encode(
+    at: LogPosition,
     name: &EntryName,
     label: &Label,
     lead: &[u8],
@@ -128,7 +130,7 @@ pub(crate) fn encode(
     let mtime_s = label.provenance.received_unix_ms / 1_000;
     let header = tar::header(&name.prefix, &name.name, tar::REGULAR, size, mtime_s);
     let mut records = records_of(label, size);
-    let check = check(&records, &header, lead);
+    let check = check(at, &records, &header, lead);
     tar::push_record(&mut records, &format!("{KEYS}check"), &check);
     if let Some(bytes) = records_bytes {
         fill(&mut records, bytes);
@@ -177,9 +179,13 @@ fn records_of(label: &Label, size: u64) -> Vec<u8> {
     records
 }
 
-/// The first half of the SHA-256 of all that stands before the data set and says something.
-fn check(records: &[u8], header: &[u8], lead: &[u8]) -> String {
+/// The first half of the SHA-256 of where the entry stands and of all that stands before the data
+/// set and says something. With the place under it, what looks like an entry inside a data set is
+/// none, unless whoever sent that knew where it would come to stand.
+fn check(at: LogPosition, records: &[u8], header: &[u8], lead: &[u8]) -> String {
     let mut hasher = Sha256::new();
+    hasher.update(at.pack.to_be_bytes());
+    hasher.update(at.offset.to_be_bytes());
     hasher.update(records);
     hasher.update(header);
     hasher.update(lead);
@@ -210,11 +216,11 @@ pub(crate) struct EntryHead {
     pub(crate) end: u64,
 }
 
-/// Reads the head of the entry that begins at `offset` of its pack and at the start of `window`.
+/// Reads the head of the entry that begins at `at` and at the start of `window`.
 ///
 /// `window` is long enough with [`HEAD_BYTES_MAX`] bytes, or where the pack ends. `None`: no entry
 /// of ours, or not all of its head.
-pub(crate) fn decode(window: &[u8], offset: u64) -> Option<EntryHead> {
+pub(crate) fn decode(window: &[u8], at: LogPosition) -> Option<EntryHead> {
     let first = tar::parse_header(window)?;
     let records_bytes = usize::try_from(first.size).ok()?;
     if first.flag != tar::RECORDS || records_bytes > RECORDS_BYTES_MAX {
@@ -234,14 +240,14 @@ pub(crate) fn decode(window: &[u8], offset: u64) -> Option<EntryHead> {
         }
         Kind::Hide | Kind::Large | Kind::Restore => &[],
     };
-    if check(records.get(..parsed.checked_bytes)?, header, lead) != parsed.check {
+    if check(at, records.get(..parsed.checked_bytes)?, header, lead) != parsed.check {
         return None;
     }
-    let body_offset = offset.checked_add(body_at as u64)?;
+    let body_offset = at.offset.checked_add(body_at as u64)?;
     let data_bytes = size.checked_sub(lead.len() as u64)?;
     Some(EntryHead {
         label: parsed.label,
-        offset,
+        offset: at.offset,
         data_offset: body_offset.checked_add(lead.len() as u64)?,
         data_bytes,
         end: body_offset
@@ -337,6 +343,11 @@ mod tests {
         }
     }
 
+    const AT: LogPosition = LogPosition {
+        pack: 3,
+        offset: 512,
+    };
+
     fn name() -> EntryName {
         EntryName {
             prefix: "1.2.3/4.5.6".to_owned(),
@@ -357,6 +368,7 @@ mod tests {
         for (records_bytes, data_bytes) in [(None, 1_001), (Some(LARGE_RECORDS_BYTES), 1_u64 << 34)]
         {
             let bytes = encode(
+                AT,
                 &name(),
                 &label(Kind::Instance),
                 &lead(),
@@ -364,7 +376,7 @@ mod tests {
                 records_bytes,
             );
 
-            let head = decode(&bytes, 512).unwrap();
+            let head = decode(&bytes, AT).unwrap();
 
             assert_eq!(head.label, label(Kind::Instance));
             assert_eq!(head.data_bytes, data_bytes);
@@ -375,16 +387,24 @@ mod tests {
 
     #[test]
     fn a_head_cut_or_changed_anywhere_is_no_head() {
-        let bytes = encode(&name(), &label(Kind::Instance), &lead(), 1_001, None);
+        let bytes = encode(AT, &name(), &label(Kind::Instance), &lead(), 1_001, None);
         for length in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..length], 0), None, "cut at {length}");
+            assert_eq!(decode(&bytes[..length], AT), None, "cut at {length}");
         }
         let records_bytes = usize::try_from(tar::parse_header(&bytes).unwrap().size).unwrap();
         let header_at = BLOCK + records_bytes.next_multiple_of(BLOCK);
         for at in (512..bytes.len()).filter(|at| bytes[*at] != 0 || *at >= header_at) {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            assert_eq!(decode(&changed, 0), None, "changed at {at}");
+            assert_eq!(decode(&changed, AT), None, "changed at {at}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_none_in_another_place() {
+        let bytes = encode(AT, &name(), &label(Kind::Instance), &lead(), 1_001, None);
+        for (pack, offset) in [(3, 0), (2, 512), (512, 3)] {
+            assert_eq!(decode(&bytes, LogPosition { pack, offset }), None);
         }
     }
 
@@ -393,7 +413,14 @@ mod tests {
         let mut long = label(Kind::Instance);
         long.provenance.calling = "\u{41f}".repeat(100);
         for label in [label(Kind::Instance), long] {
-            let bytes = encode(&name(), &label, &lead(), 1 << 40, Some(LARGE_RECORDS_BYTES));
+            let bytes = encode(
+                AT,
+                &name(),
+                &label,
+                &lead(),
+                1 << 40,
+                Some(LARGE_RECORDS_BYTES),
+            );
             assert_eq!(bytes.len(), 2 * BLOCK + LARGE_RECORDS_BYTES + lead().len());
         }
     }

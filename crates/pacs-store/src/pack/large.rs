@@ -9,6 +9,7 @@ use super::name::{DIRECTORY, PackName};
 use super::prepare::{END_BYTES, Remover};
 use super::tar::{self, BLOCK};
 use crate::disk::{Disk, DiskFile, OpenHow};
+use crate::index::LogPosition;
 use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -69,7 +70,12 @@ impl LargePack {
 
     /// Writes what stands before the data set, and ends the tar.
     pub(crate) fn write_head(&self, name: &EntryName, label: &Label) -> io::Result<()> {
+        let at = LogPosition {
+            pack: PackName::Large(self.number).location(),
+            offset: 0,
+        };
         let head = entry::encode(
+            at,
             name,
             label,
             &self.lead,

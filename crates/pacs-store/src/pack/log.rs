@@ -11,9 +11,9 @@ use std::sync::Arc;
 /// Zeros are not written ahead before that much came in: a short-lived archive does not need them.
 const FILL_FROM_BYTES: u64 = 4 << 20;
 
-/// Zeros are written ahead only where commits are shorter than this on average: there the journal of
-/// the file system is most of what a sync costs. Of longer ones it is little, and writing everything
-/// twice is much.
+/// Zeros are written ahead only where commits are shorter than this on average: there the journal
+/// of the file system is most of what a sync costs. Of longer ones it is little, and writing
+/// everything twice is much.
 const FILL_BATCH_BYTES_MAX: u64 = 128 << 10;
 
 /// Why a batch is not in the log.

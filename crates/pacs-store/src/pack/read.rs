@@ -4,7 +4,7 @@ use super::entry::{self, EntryHead, HEAD_BYTES_MAX, Kind};
 use super::name::PackName;
 use super::tar::BLOCK;
 use crate::disk::{Disk, DiskFile, OpenHow};
-use crate::index::{Digest, Location, LogRecord, StoredInstance, Target};
+use crate::index::{Digest, Location, LogPosition, LogRecord, StoredInstance, Target};
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::{HeadReader, HeadState};
 use sha2::{Digest as _, Sha256};
@@ -81,12 +81,30 @@ pub(crate) enum EntryError {
     Disk(#[from] io::Error),
 }
 
-/// The head of the entry at `offset`; `None` where there is none, or none whole, or none that the
-/// disk gives back.
-pub(crate) fn head_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<EntryHead>> {
+/// The head of the entry at `offset` of the pack `name`; `None` where there is none, or none whole,
+/// or none that the disk gives back, or one of a data set that would not end in the file: whatever
+/// made that, it must not hide what is behind it.
+pub(crate) fn head_at(
+    file: &dyn DiskFile,
+    name: PackName,
+    offset: u64,
+) -> io::Result<Option<EntryHead>> {
+    let Some(head) = any_head_at(file, name, offset)? else {
+        return Ok(None);
+    };
+    let end = head.data_offset.saturating_add(head.data_bytes);
+    Ok((end <= file.length_bytes()?).then_some(head))
+}
+
+/// As [`head_at`], wherever its data set ends.
+fn any_head_at(file: &dyn DiskFile, name: PackName, offset: u64) -> io::Result<Option<EntryHead>> {
     let mut window = [0; HEAD_BYTES_MAX];
     let (length, _) = read_readable(file, &mut window, offset)?;
-    Ok(window.get(..length).and_then(|w| entry::decode(w, offset)))
+    let at = LogPosition {
+        pack: name.location(),
+        offset,
+    };
+    Ok(window.get(..length).and_then(|w| entry::decode(w, at)))
 }
 
 /// Reads until `buffer` is full or the file ends, with zeros for blocks that the disk does not
@@ -123,7 +141,25 @@ pub(crate) fn read_readable(
 /// The first entry at or after `from` (a block's boundary) whose head is whole. Blocks that cannot
 /// be read are passed over, but not a whole chunk of them: that is no damage, but a disk that is
 /// gone.
-pub(crate) fn next_head(file: &dyn DiskFile, from: u64) -> io::Result<Option<EntryHead>> {
+pub(crate) fn next_head(
+    file: &dyn DiskFile,
+    name: PackName,
+    from: u64,
+) -> io::Result<Option<EntryHead>> {
+    find_head(file, from, |at| head_at(file, name, at))
+}
+
+/// Whether there is the head of an entry at or after `from`, wherever its data set would end.
+pub(crate) fn has_head(file: &dyn DiskFile, name: PackName, from: u64) -> io::Result<bool> {
+    let head = find_head(file, from, |at| any_head_at(file, name, at))?;
+    Ok(head.is_some())
+}
+
+fn find_head(
+    file: &dyn DiskFile,
+    from: u64,
+    head_at: impl Fn(u64) -> io::Result<Option<EntryHead>>,
+) -> io::Result<Option<EntryHead>> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = from;
     loop {
@@ -141,7 +177,7 @@ pub(crate) fn next_head(file: &dyn DiskFile, from: u64) -> io::Result<Option<Ent
                 continue;
             }
             let at = offset.saturating_add(at.saturating_mul(BLOCK as u64));
-            if let Some(head) = head_at(file, at)? {
+            if let Some(head) = head_at(at)? {
                 return Ok(Some(head));
             }
         }
@@ -170,17 +206,17 @@ fn is_zero(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<bool> {
 
 /// Whether the log of this pack has come to `offset`: an entry ends there, or did before it was
 /// damaged. Zeros before it mean that it has not, or not in this copy of the pack.
-pub(crate) fn has_come_to(file: &dyn DiskFile, offset: u64) -> io::Result<bool> {
+pub(crate) fn has_come_to(file: &dyn DiskFile, name: PackName, offset: u64) -> io::Result<bool> {
     if file.length_bytes()? < offset {
         return Ok(false);
     }
     // Where it cannot be read backwards, it can perhaps from the beginning.
-    if offset == 0 || entry_ends_at(file, offset).unwrap_or(false) {
+    if offset == 0 || entry_ends_at(file, name, offset).unwrap_or(false) {
         return Ok(true);
     }
     let mut at = 0;
     while at < offset {
-        match next_head(file, at)? {
+        match next_head(file, name, at)? {
             Some(head) if head.offset < offset => at = head.end,
             // What cannot be read is damage, and no zeros.
             _ => return Ok(!is_zero(file, at, offset).unwrap_or(false)),
@@ -191,7 +227,7 @@ pub(crate) fn has_come_to(file: &dyn DiskFile, offset: u64) -> io::Result<bool> 
 
 /// Looks for the entry that ends at `offset`, backwards, as far as entries of instances in memory
 /// reach.
-fn entry_ends_at(file: &dyn DiskFile, offset: u64) -> io::Result<bool> {
+fn entry_ends_at(file: &dyn DiskFile, name: PackName, offset: u64) -> io::Result<bool> {
     const BACK_BYTES: u64 = 16 << 20;
     let mut to = offset;
     while to > offset.saturating_sub(BACK_BYTES) {
@@ -208,6 +244,7 @@ fn entry_ends_at(file: &dyn DiskFile, offset: u64) -> io::Result<bool> {
             }
             let head = head_at(
                 file,
+                name,
                 from.saturating_add(number.saturating_mul(BLOCK as u64)),
             )?;
             if head.is_some_and(|head| head.end == offset) {
@@ -341,7 +378,7 @@ fn large_of(
         }
         other => other?,
     };
-    let head = head_at(&*file, 0)?.ok_or(EntryError::Damaged)?;
+    let head = head_at(&*file, name, 0)?.ok_or(EntryError::Damaged)?;
     if head.label.kind != Kind::Instance || entry::parse_digest(sha256) != Some(head.label.digest) {
         return Err(EntryError::Damaged);
     }

@@ -64,23 +64,27 @@ fn remove_cuts(directory: &Path) -> usize {
 async fn what_is_cut_with_the_head_of_an_entry_is_set_aside() {
     let samples = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
     let (directory, starts) = filled(&samples).await;
-    let mut torn = fs::read(log(directory.path())).unwrap();
-    // In the data set of the last.
-    torn[starts[1] + 3_000] ^= 1;
-    fs::write(log(directory.path()), &torn).unwrap();
+    let whole = fs::read(log(directory.path())).unwrap();
+    // In the data set of the last; and no end of it.
+    let mut changed = whole.clone();
+    changed[starts[1] + 3_000] ^= 1;
+    for torn in [&changed[..], &whole[..starts[1] + 3_001]] {
+        fs::write(log(directory.path()), torn).unwrap();
 
-    let archive = rig::open(directory.path()).await;
+        let archive = rig::open(directory.path()).await;
 
-    assert_eq!(archive.opened().set_aside_count, 1);
-    rig::assert_holds(&archive, &samples[..1]).await;
-    let name = format!("packs/cut-0000000001-{:012}-1.bin", starts[1]);
-    let aside = fs::read(directory.path().join(name)).unwrap();
-    let mut expected = torn[starts[1]..].to_vec();
-    expected.truncate(expected.iter().rposition(|byte| *byte != 0).unwrap() + 1);
-    assert!(aside == expected);
-    let archive = rig::reopen(archive, directory.path()).await;
-    assert_eq!(archive.opened().set_aside_count, 0);
-    assert_eq!(remove_cuts(directory.path()), 1);
+        assert_eq!(archive.opened().set_aside_count, 1);
+        rig::assert_holds(&archive, &samples[..1]).await;
+        let name = format!("packs/cut-0000000001-{:012}-1.bin", starts[1]);
+        let aside = fs::read(directory.path().join(name)).unwrap();
+        let mut expected = torn[starts[1]..].to_vec();
+        expected.truncate(expected.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+        assert!(aside == expected);
+        let archive = rig::reopen(archive, directory.path()).await;
+        assert_eq!(archive.opened().set_aside_count, 0);
+        archive.close().await;
+        assert_eq!(remove_cuts(directory.path()), 1);
+    }
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub(super) enum Behind {
 }
 
 /// Looks at what stands behind `tail`.
-pub(super) fn behind(file: &dyn DiskFile, tail: u64) -> io::Result<Behind> {
+pub(super) fn behind(file: &dyn DiskFile, name: PackName, tail: u64) -> io::Result<Behind> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let (mut at, mut end) = (tail, tail);
     loop {
@@ -43,7 +43,7 @@ pub(super) fn behind(file: &dyn DiskFile, tail: u64) -> io::Result<Behind> {
             break;
         }
     }
-    if end > tail && read::next_head(file, tail)?.is_some() {
+    if end > tail && read::has_head(file, name, tail)? {
         return Ok(Behind::Torn(end));
     }
     Ok(Behind::Nothing)
