@@ -46,7 +46,11 @@ fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
         Err(error @ IndexError::Damaged { .. }) => error,
         opened => return Ok(opened?),
     };
-    tracing::error!(error = %damaged, aside = INDEX_ASIDE, "the index is made again from the packs");
+    tracing::error!(
+        error = %damaged,
+        aside = INDEX_ASIDE,
+        "the index is made again from the packs"
+    );
     let disk = directory.disk();
     disk.rename(INDEX_FILE, INDEX_ASIDE)
         .and_then(|()| disk.sync_directory(""))
