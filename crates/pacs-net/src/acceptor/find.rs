@@ -56,12 +56,12 @@ impl<S: ByteStream> Session<S> {
         command: &CommandSet,
         gathered: Gathered,
     ) -> Result<(Arc<dyn QueryScp>, FindRequest), FindStatus> {
-        let model = match context.service {
-            ServiceClass::Find(model) if context.is_of(command.affected_sop_class.as_deref()) => {
-                model
-            }
-            _ => return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED),
+        let ServiceClass::Find(model) = context.service else {
+            return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
         };
+        if !context.is_of(command.affected_sop_class.as_deref()) {
+            return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
+        }
         let Some(query) = self.shared.query.as_ref().map(Arc::clone) else {
             return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
         };
