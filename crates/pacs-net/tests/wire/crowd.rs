@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 fn acceptor(limits: NetLimits) -> Acceptor {
@@ -99,7 +100,30 @@ async fn connections_that_were_rejected_make_room_too() {
     assert_eq!(began.elapsed().as_secs(), 1);
 }
 
-/// Over TCP, and with as many as there are places.
+/// A hospital that comes back from a power cut: all modalities behind one address connect at once.
+#[tokio::test]
+async fn a_burst_of_proper_associations_from_one_address_gets_in() {
+    let limits = NetLimits {
+        associations_max: 1000,
+        associations_per_ae_max: 1000,
+        associations_per_address_max: 1000,
+        ..NetLimits::default()
+    };
+    let server = running(limits).await;
+    let address = server.address.to_string();
+    let mut burst = JoinSet::new();
+    for _ in 0..200 {
+        let address = address.clone();
+        burst.spawn(async move {
+            let mut requestor = asking().connect(&address).await.unwrap();
+            requestor.echo().await.unwrap();
+            requestor
+        });
+    }
+
+    assert_eq!(burst.join_all().await.len(), 200);
+}
+
 #[tokio::test]
 async fn stopping_does_not_wait_for_connections_that_have_not_asked() {
     let limits = NetLimits {
