@@ -2,6 +2,7 @@
 
 mod commit;
 mod cursor;
+mod damage;
 mod group;
 pub(crate) mod recover;
 mod room;
@@ -34,6 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub(crate) use commit::{Content, Sealed, Work};
 pub use cursor::Cursor;
+use damage::FoundDamage;
 use room::Reserve;
 
 /// What an archive is opened with.
@@ -161,6 +163,7 @@ pub(crate) struct Shared {
     pub(crate) fail_points: FailPoints,
     pub(crate) verifies_reads: bool,
     pub(crate) reserve: Arc<Reserve>,
+    pub(crate) damage: FoundDamage,
     records: Arc<dyn Records>,
     /// Bytes of instances in memory.
     pub(crate) budget: Arc<Semaphore>,
@@ -219,6 +222,7 @@ impl Archive {
         let (queue, work) = mpsc::channel();
         let (seen, visible) = watch::channel(log.position());
         let (failed, _) = watch::channel(false);
+        let damage = FoundDamage::default();
         let committer = commit::Committer {
             log,
             files: Arc::clone(&files),
@@ -226,6 +230,7 @@ impl Archive {
             limits: Arc::clone(&limits),
             fail_points: options.fail_points.clone(),
             reserve: Arc::clone(&reserve),
+            damage: damage.clone(),
             runtime,
             visible: seen,
             failed: failed.clone(),
@@ -246,6 +251,7 @@ impl Archive {
                 fail_points: options.fail_points,
                 verifies_reads: options.verifies_reads,
                 reserve,
+                damage,
                 records: options.records,
                 queue,
                 remover,

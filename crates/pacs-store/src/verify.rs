@@ -75,7 +75,8 @@ impl VerifyReport {
 impl Archive {
     /// Reads every data set that the index knows and compares its digest; then reads the head of
     /// every entry of the packs and looks it up in the index. What comes in meanwhile is left out.
-    /// Waits for a rebuild that is under way.
+    /// Waits for a rebuild that is under way. Content that is found damaged or missing is kept
+    /// again when it is sent again; [`Archive::rebuild`] then puts it in its place.
     ///
     /// # Errors
     /// [`MaintainError`] where it could not be finished; what it found is in the report.
@@ -164,6 +165,12 @@ impl Verification {
         };
         let instance = version.instance.instance.clone();
         let (pack, offset) = (location.pack, location.offset);
+        if !matches!(digest, Ok(Some(digest)) if digest == version.digest) {
+            // Sent again, it is kept again.
+            let count_max = self.shared.limits.problems_listed_max;
+            let damage = &self.shared.damage;
+            damage.note(&instance, version.digest, count_max);
+        }
         match digest {
             Ok(Some(digest)) if digest == version.digest => {}
             Ok(None) => self.note(Problem::ContentMissing {

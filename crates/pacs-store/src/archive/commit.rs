@@ -5,6 +5,7 @@
 //! hidden behind the sync. What comes in meanwhile waits and is the next group: the slower the
 //! disk, the larger the groups.
 
+use super::damage::FoundDamage;
 use super::group::{Group, Refusal};
 use super::room::Reserve;
 use super::sync::Syncer;
@@ -111,6 +112,7 @@ pub(super) struct Committer {
     pub(super) limits: Arc<StoreLimits>,
     pub(super) fail_points: FailPoints,
     pub(super) reserve: Arc<Reserve>,
+    pub(super) damage: FoundDamage,
     pub(super) runtime: Handle,
     pub(super) visible: watch::Sender<LogPosition>,
     pub(super) failed: watch::Sender<bool>,
@@ -235,8 +237,11 @@ impl Committer {
         for work in works {
             match work {
                 Work::Deposit(sealed) => {
-                    let known = self.index.knows(&sealed.instance.instance, &sealed.digest);
-                    match self.runtime.block_on(known) {
+                    let (instance, digest) = (&sealed.instance.instance, &sealed.digest);
+                    let known = self.runtime.block_on(self.index.knows(instance, digest));
+                    let is_damaged =
+                        matches!(known, Ok(true) if self.damage.take(instance, digest));
+                    match known.map(|is_known| is_known && !is_damaged) {
                         Ok(false) if !self.reserve.has_room() => {
                             sealed.reply.send(Err(DepositError::Full)).ok();
                         }

@@ -4,7 +4,7 @@ use crate::rig::{self, sample};
 use pacs_core::SeriesUid;
 use pacs_core::access::{Get, Hide, Maintain};
 use pacs_store::index::{Change, ChangeKind, ChangeNumber, Target};
-use pacs_store::{Archive, HideError, Problem, ReadError};
+use pacs_store::{Archive, HideError, Outcome, Problem, ReadError};
 use std::fs;
 use std::sync::{Arc, Mutex};
 
@@ -251,28 +251,61 @@ async fn a_rebuild_takes_the_good_copy_of_what_was_damaged_and_sent_again() {
     for sample in &samples {
         rig::deposit(&archive, sample).await.unwrap();
     }
-    for instance in rig::select(&archive).await {
-        let name = if instance.location.length_bytes > 100_000 {
-            "packs/large-0000000001.tar"
-        } else {
-            "packs/log-0000000001.tar"
-        };
-        let pack = directory.path().join(name);
-        let mut bytes = fs::read(&pack).unwrap();
-        bytes[usize::try_from(instance.location.offset).unwrap() + 2_000] ^= 1;
-        fs::write(&pack, bytes).unwrap();
-    }
+    damage_all(&archive, directory.path()).await;
 
     let damaged = archive.rebuild(&maintain, |_| ()).await.unwrap();
     assert_eq!(damaged.damaged_count, 2);
     rig::assert_holds(&archive, &[]).await;
     for sample in &samples {
         let receipt = rig::deposit(&archive, sample).await.unwrap();
-        assert_eq!(receipt.outcome, pacs_store::Outcome::New);
+        assert_eq!(receipt.outcome, Outcome::New);
     }
     rig::assert_holds(&archive, &samples).await;
     archive.rebuild(&maintain, |_| ()).await.unwrap();
     rig::assert_holds(&archive, &samples).await;
     let archive = rig::reopen(archive, directory.path()).await;
     rig::assert_holds(&archive, &samples).await;
+}
+
+#[tokio::test]
+async fn what_a_verification_found_damaged_is_kept_again_when_it_is_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open_with(directory.path(), |o| o.limits.large_bytes = 100_000).await;
+    let maintain = rig::permit::<Maintain>();
+    let samples = [sample(1, 1, 5_000), sample(2, 1, 300_000)];
+    for sample in &samples {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+    damage_all(&archive, directory.path()).await;
+    let report = archive.verify(&maintain, |_| ()).await.unwrap();
+    assert_eq!(report.problems_count, 2, "{report:?}");
+
+    for _ in 0..2 {
+        for sample in &samples {
+            let receipt = rig::deposit(&archive, sample).await.unwrap();
+            assert_eq!(receipt.outcome, Outcome::Same);
+        }
+    }
+    archive.rebuild(&maintain, |_| ()).await.unwrap();
+
+    rig::assert_holds(&archive, &samples).await;
+    let report = archive.verify(&maintain, |_| ()).await.unwrap();
+    assert_eq!(report.versions_count, 2);
+    // The damaged copies: the entry of the one, the pack of the other.
+    assert_eq!(report.entries_count, 4, "sent again once is enough");
+}
+
+/// Changes a bit of everything that shows.
+async fn damage_all(archive: &Archive, directory: &std::path::Path) {
+    for instance in rig::select(archive).await {
+        let name = if instance.location.length_bytes > 100_000 {
+            "packs/large-0000000001.tar"
+        } else {
+            "packs/log-0000000001.tar"
+        };
+        let pack = directory.join(name);
+        let mut bytes = fs::read(&pack).unwrap();
+        bytes[usize::try_from(instance.location.offset).unwrap() + 2_000] ^= 1;
+        fs::write(&pack, bytes).unwrap();
+    }
 }
