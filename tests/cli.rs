@@ -251,7 +251,9 @@ fn on_sigterm_the_running_association_ends_and_new_ones_are_not_taken() {
 #[test]
 fn on_sigterm_a_store_in_progress_is_finished_and_kept() {
     let mut server = Server::start(Options::default());
-    let slice = Slice::new(1, 1);
+    let mut slice = Slice::new(1, 1);
+    // More than the buffers of a connection hold: when most is sent, the server has begun to read.
+    slice.side = 3500;
     let data_set = slice.data_set();
     let context = Context::new(uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
     let mut association = server.associate(vec![context]).expect("an association");
@@ -263,8 +265,10 @@ fn on_sigterm_a_store_in_progress_is_finished_and_kept() {
     association
         .send(1, &request, None)
         .expect("the server reads");
-    let (first, rest) = data_set.split_at(4000);
-    pdu::send(association.stream(), &pdu::p_data(1, 0, first)).expect("the server reads");
+    let (first, rest) = data_set.split_at(data_set.len() - 4000);
+    for fragment in first.chunks(100_000) {
+        pdu::send(association.stream(), &pdu::p_data(1, 0, fragment)).expect("the server reads");
+    }
 
     server.terminate();
     server.wait_for_log("draining");
