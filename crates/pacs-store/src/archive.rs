@@ -231,6 +231,7 @@ impl Archive {
             fail_points: options.fail_points.clone(),
             reserve: Arc::clone(&reserve),
             damage: damage.clone(),
+            clock: options.clock.clone(),
             runtime,
             visible: seen,
             failed: failed.clone(),

@@ -4,6 +4,7 @@ use crate::archive::recover::Applier;
 use crate::error::MaintainError;
 use crate::index::{Index, LogPosition};
 use crate::limits::StoreLimits;
+use crate::pack::entry::Kind;
 use crate::pack::name::PackName;
 use crate::pack::read::{self, EntryError, PackFiles};
 use tokio::runtime::Handle;
@@ -112,6 +113,9 @@ impl Rebuild<'_> {
                 },
             };
             at = head.end;
+            if head.label.kind == Kind::Mark {
+                continue;
+            }
             self.progress.entries_count = self.progress.entries_count.saturating_add(1);
             self.progress.bytes = before.saturating_add(at);
             let limits = &self.limits.scan;
@@ -121,7 +125,8 @@ impl Rebuild<'_> {
                 Err(EntryError::Damaged)
             };
             match record {
-                Ok(record) => self.applier.take(record, position(number, at))?,
+                Ok(Some(record)) => self.applier.take(record, position(number, at))?,
+                Ok(None) => {}
                 Err(EntryError::Damaged) => self.note_damage(),
                 Err(EntryError::Disk(error)) => return Err(MaintainError::Disk(error)),
             }

@@ -230,8 +230,8 @@ impl Verification {
         let record =
             head.and_then(|head| read::record_of(&files, name, &*file, &head, &limits.scan).ok());
         let is_known = match record {
-            Some(LogRecord::Instance(stored)) => self.knows(&stored)?,
-            Some(LogRecord::Hide { .. } | LogRecord::Restore { .. }) | None => false,
+            Some(Some(LogRecord::Instance(stored))) => self.knows(&stored)?,
+            Some(_) | None => false,
         };
         if !is_known {
             self.note(Problem::LargeUnnamed {
@@ -276,7 +276,9 @@ impl Verification {
         file: &dyn DiskFile,
         head: &EntryHead,
     ) -> Result<(), MaintainError> {
-        self.report.entries_count = self.report.entries_count.saturating_add(1);
+        if head.label.kind != Kind::Mark {
+            self.report.entries_count = self.report.entries_count.saturating_add(1);
+        }
         let limits = Arc::clone(&self.shared.limits);
         let files = Arc::clone(&self.shared.files);
         let record = match read::record_of(&files, name, file, head, &limits.scan) {
@@ -290,7 +292,7 @@ impl Verification {
                 return Ok(());
             }
         };
-        let LogRecord::Instance(stored) = record else {
+        let Some(LogRecord::Instance(stored)) = record else {
             return Ok(());
         };
         if head.label.kind == Kind::Large

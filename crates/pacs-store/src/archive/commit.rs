@@ -5,6 +5,7 @@
 //! hidden behind the sync. What comes in meanwhile waits and is the next group: the slower the
 //! disk, the larger the groups.
 
+use super::Clock;
 use super::damage::FoundDamage;
 use super::group::{Group, Refusal};
 use super::room::Reserve;
@@ -113,6 +114,7 @@ pub(super) struct Committer {
     pub(super) fail_points: FailPoints,
     pub(super) reserve: Arc<Reserve>,
     pub(super) damage: FoundDamage,
+    pub(super) clock: Clock,
     pub(super) runtime: Handle,
     pub(super) visible: watch::Sender<LogPosition>,
     pub(super) failed: watch::Sender<bool>,
@@ -166,6 +168,9 @@ impl Committer {
             }
         }
         self.flush()?;
+        if self.log.is_appended() {
+            self.mark();
+        }
         let result = self.log.close();
         drop(self.directory);
         if let Err(error) = result {
@@ -333,6 +338,18 @@ impl Committer {
             applied.map_err(|error| (index_refusal("commit to the index", error), true))?;
         self.fail_points.reach("after-commit");
         Ok(applied)
+    }
+
+    /// Ends the log with the proof that all before it is durable: what is damaged of the last group
+    /// later is then known to be damage. The sync comes with the end of the pack; nobody waits for
+    /// this, and nothing depends on it.
+    fn mark(&mut self) {
+        let mut group = Group::new(self.log.position());
+        group.push_mark(self.clock.now_unix_ms());
+        match self.log.write(&group.batch) {
+            Ok(()) => self.log.advance(&group.batch),
+            Err(error) => tracing::warn!(?error, "the log could not be marked at its end"),
+        }
     }
 
     fn flush(&self) -> Result<(), Failed> {

@@ -215,6 +215,16 @@ impl Group {
         self.replies.push(Reply::Turn(reply));
     }
 
+    /// Adds what says only that the log was durable up to the start of this group.
+    pub(super) fn push_mark(&mut self, received_unix_ms: u64) {
+        let provenance = Provenance {
+            received_unix_ms,
+            calling: String::new(),
+            address: None,
+        };
+        self.push_json(Kind::Mark, &Body::Mark {}, &provenance);
+    }
+
     fn push_json(&mut self, kind: Kind, body: &Body, provenance: &Provenance) {
         // Strings and numbers in an enum: there is nothing that could not be written.
         let mut json = serde_json::to_vec(body).unwrap_or_default();

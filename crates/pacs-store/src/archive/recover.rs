@@ -329,7 +329,7 @@ impl Recovery<'_> {
             return Ok(false);
         };
         let record = read::record_of(self.files, name, &*file, &head, &self.limits.scan);
-        let Ok(LogRecord::Instance(stored)) = record else {
+        let Ok(Some(LogRecord::Instance(stored))) = record else {
             return Ok(false);
         };
         Ok(self.applier.has(&stored)? && read::is_whole(&*file, &head))
@@ -354,7 +354,8 @@ impl Recovery<'_> {
                     at = head.end;
                     proven = proven.max(head.label.durable_offset);
                     match read::whole_record_of(self.files, name, file, &head, &self.limits.scan) {
-                        Ok(record) => self.applier.take(record, position(name, at))?,
+                        Ok(Some(record)) => self.applier.take(record, position(name, at))?,
+                        Ok(None) => {}
                         // Whole, and yet of no use, now: no reason to cut it off.
                         Err(EntryError::Damaged) => self.note_damage(name, head.offset),
                         Err(EntryError::Disk(error)) => return Err(disk(error)),

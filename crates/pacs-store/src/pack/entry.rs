@@ -30,15 +30,18 @@ pub(crate) enum Kind {
     Instance,
     /// Names a large pack, whose instance takes this place in the log; JSON.
     Large,
+    /// Says only that what is before it is durable; JSON.
+    Mark,
     /// A target that comes back into sight; JSON.
     Restore,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Hide, "hide"),
         (Self::Instance, "instance"),
         (Self::Large, "large"),
+        (Self::Mark, "mark"),
         (Self::Restore, "restore"),
     ];
 
@@ -238,7 +241,7 @@ pub(crate) fn decode(window: &[u8], at: LogPosition) -> Option<EntryHead> {
             let body = window.get(body_at..)?;
             body.get(..super::part10::lead_bytes(body)?)?
         }
-        Kind::Hide | Kind::Large | Kind::Restore => &[],
+        Kind::Hide | Kind::Large | Kind::Mark | Kind::Restore => &[],
     };
     if check(at, records.get(..parsed.checked_bytes)?, header, lead) != parsed.check {
         return None;

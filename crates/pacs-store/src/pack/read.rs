@@ -313,10 +313,10 @@ pub(crate) fn whole_record_of(
     file: &dyn DiskFile,
     head: &EntryHead,
     limits: &ScanLimits,
-) -> Result<LogRecord, EntryError> {
+) -> Result<Option<LogRecord>, EntryError> {
     let record = record_of(files, name, file, head, limits)?;
     if head.label.kind == Kind::Large
-        && let LogRecord::Instance(stored) = &record
+        && let Some(LogRecord::Instance(stored)) = &record
     {
         let Location {
             pack,
@@ -332,17 +332,17 @@ pub(crate) fn whole_record_of(
     Ok(record)
 }
 
-/// Makes the record of an entry. The digest of instances is not looked at.
+/// Makes the record of an entry, if it gives one. The digest of instances is not looked at.
 pub(crate) fn record_of(
     files: &PackFiles,
     name: PackName,
     file: &dyn DiskFile,
     head: &EntryHead,
     limits: &ScanLimits,
-) -> Result<LogRecord, EntryError> {
+) -> Result<Option<LogRecord>, EntryError> {
     match head.label.kind {
-        Kind::Instance => instance_of(name, file, head, limits),
-        Kind::Hide | Kind::Large | Kind::Restore => {
+        Kind::Instance => instance_of(name, file, head, limits).map(Some),
+        Kind::Hide | Kind::Large | Kind::Mark | Kind::Restore => {
             if head.data_bytes > JSON_BYTES_MAX || !is_whole(file, head) {
                 return Err(EntryError::Damaged);
             }
@@ -350,9 +350,12 @@ pub(crate) fn record_of(
             let json = file.read_vec(head.data_offset, length)?;
             let body: Body = serde_json::from_slice(&json).map_err(|_| EntryError::Damaged)?;
             match body {
-                Body::Hide { target, reason } => Ok(LogRecord::Hide { target, reason }),
-                Body::Restore { target } => Ok(LogRecord::Restore { target }),
-                Body::Large { number, sha256 } => large_of(files, number, &sha256, limits),
+                Body::Hide { target, reason } => Ok(Some(LogRecord::Hide { target, reason })),
+                Body::Restore { target } => Ok(Some(LogRecord::Restore { target })),
+                Body::Large { number, sha256 } => {
+                    large_of(files, number, &sha256, limits).map(Some)
+                }
+                Body::Mark {} => Ok(None),
             }
         }
     }
@@ -427,5 +430,6 @@ fn instance_of(
 pub(crate) enum Body {
     Hide { target: Target, reason: String },
     Large { number: u64, sha256: String },
+    Mark {},
     Restore { target: Target },
 }

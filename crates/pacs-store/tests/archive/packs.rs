@@ -104,7 +104,7 @@ async fn tar_lists_and_extracts_a_pack_and_dcmdump_reads_the_files() {
         );
     }
     let (logs, _) = run("find", &["log", "-type", "f"], out.path());
-    assert_eq!(logs.lines().count(), 2, "{logs}");
+    assert_eq!(logs.lines().count(), 3, "large, hide, mark: {logs}");
 }
 
 #[tokio::test]

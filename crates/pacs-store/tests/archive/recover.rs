@@ -88,6 +88,34 @@ async fn what_is_cut_with_the_head_of_an_entry_is_set_aside() {
 }
 
 #[tokio::test]
+async fn damage_to_the_last_group_of_an_archive_that_was_closed_is_known_to_be_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open(directory.path()).await;
+    let samples = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
+    for sample in &samples {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+    let end = fs::metadata(log(directory.path())).unwrap().len();
+    archive.close().await;
+    drop(archive);
+    let mut damaged = fs::read(log(directory.path())).unwrap();
+    damaged[usize::try_from(end).unwrap() - 1_500] ^= 1;
+    fs::write(log(directory.path()), &damaged).unwrap();
+
+    for _ in 0..2 {
+        let archive = rig::open(directory.path()).await;
+
+        assert_eq!(archive.opened().damaged_count, 1);
+        assert_eq!(archive.opened().set_aside_count, 0);
+        rig::assert_holds(&archive, &samples[..1]).await;
+        archive.close().await;
+        drop(archive);
+        // Nothing was appended, so there is no other mark.
+        assert!(fs::read(log(directory.path())).unwrap() == damaged);
+    }
+}
+
+#[tokio::test]
 async fn a_pack_that_is_missing_is_counted_and_found() {
     let directory = tempfile::tempdir().unwrap();
     let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 20_000;
