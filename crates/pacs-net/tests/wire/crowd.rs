@@ -100,6 +100,30 @@ async fn connections_that_were_rejected_make_room_too() {
     assert_eq!(began.elapsed().as_secs(), 1);
 }
 
+/// Every place is taken by somebody who says nothing.
+#[tokio::test]
+async fn a_healthy_peer_gets_in_where_all_places_are_taken_by_silent_ones() {
+    let limits = NetLimits {
+        connections_max: 100,
+        artim: Duration::from_secs(3600),
+        ..NetLimits::default()
+    };
+    let server = running(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..150 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+
+    let address = server.address.to_string();
+    let mut requestor = asking().connect(&address).await.unwrap();
+    requestor.echo().await.unwrap();
+
+    // 99 silent ones and the healthy one were left.
+    for stream in silent.iter_mut().take(51) {
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }
+}
+
 /// A hospital that comes back from a power cut: all modalities behind one address connect at once.
 #[tokio::test]
 async fn a_burst_of_proper_associations_from_one_address_gets_in() {
