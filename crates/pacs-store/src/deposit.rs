@@ -323,6 +323,7 @@ async fn finish_large(
         syntax: Some(instance.transfer_syntax.clone()),
         class: Some(instance.sop_class.clone()),
         durable_offset: 0,
+        previous_end: None,
     };
     let shared = Arc::clone(shared);
     blocking("write an instance", move || {

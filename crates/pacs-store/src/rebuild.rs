@@ -132,6 +132,9 @@ impl Rebuild<'_> {
             }
             (self.tell)(self.progress);
         }
+        if read::is_short(self.files.disk(), number).map_err(MaintainError::Disk)? {
+            self.note_damage();
+        }
         self.applier.apply(position(number, at))?;
         self.applier.flush_if_long()?;
         Ok(())

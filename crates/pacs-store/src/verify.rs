@@ -41,6 +41,8 @@ pub enum Problem {
     LargeUnnamed { pack: u64 },
     /// A number before that of the last log pack has no file.
     PackMissing { pack: u64 },
+    /// A log pack ends before the place where it ended when the next one was begun.
+    PackShort { pack: u64 },
     /// The packs hold a version that the index does not know.
     Unindexed {
         instance: SopInstanceUid,
@@ -210,6 +212,9 @@ impl Verification {
                 u64::MAX
             };
             self.check_pack(*name, stop)?;
+            if read::is_short(files.disk(), number).map_err(MaintainError::Disk)? {
+                self.note(Problem::PackShort { pack: number });
+            }
         }
         for name in names {
             if let PackName::Large(number) = name

@@ -238,7 +238,7 @@ impl Committer {
 
     /// Commits one group; whether there was anything to commit.
     fn commit(&mut self, works: Vec<Work>, syncer: &Syncer) -> Result<bool, Failed> {
-        let mut group = Group::new(self.log.position());
+        let mut group = Group::new(self.log.position(), self.log.previous_end());
         for work in works {
             match work {
                 Work::Deposit(sealed) => {
@@ -344,7 +344,7 @@ impl Committer {
     /// later is then known to be damage. The sync comes with the end of the pack; nobody waits for
     /// this, and nothing depends on it.
     fn mark(&mut self) {
-        let mut group = Group::new(self.log.position());
+        let mut group = Group::new(self.log.position(), self.log.previous_end());
         group.push_mark(self.clock.now_unix_ms());
         match self.log.write(&group.batch) {
             Ok(()) => self.log.advance(&group.batch),

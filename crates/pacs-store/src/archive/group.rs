@@ -80,6 +80,8 @@ enum Reply {
 #[derive(Debug)]
 pub(super) struct Group {
     start: LogPosition,
+    /// Where the pack before ended, if that is known.
+    previous_end: Option<u64>,
     pub(super) batch: Batch,
     pub(super) records: Vec<LogRecord>,
     /// One for each record.
@@ -93,9 +95,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(start: LogPosition) -> Self {
+    pub(super) fn new(start: LogPosition, previous_end: Option<u64>) -> Self {
         Self {
             start,
+            previous_end,
             batch: Batch::default(),
             records: Vec::new(),
             replies: Vec::new(),
@@ -116,6 +119,11 @@ impl Group {
 
     fn offset(&self) -> u64 {
         self.start.offset.saturating_add(self.batch.length())
+    }
+
+    /// For the label of the next entry: the first of a pack says where the pack before ended.
+    fn previous_end(&self) -> Option<u64> {
+        self.previous_end.filter(|_| self.offset() == 0)
     }
 
     /// Adds a deposit that the index does not know.
@@ -177,6 +185,7 @@ impl Group {
             syntax: Some(instance.transfer_syntax.clone()),
             class: Some(instance.sop_class.clone()),
             durable_offset: self.start.offset,
+            previous_end: self.previous_end(),
         };
         let data_bytes: u64 = fragments.iter().map(|f| f.len() as u64).sum();
         let name = EntryName::of_instance(instance, &digest);
@@ -236,6 +245,7 @@ impl Group {
             syntax: None,
             class: None,
             durable_offset: self.start.offset,
+            previous_end: self.previous_end(),
         };
         let name = EntryName::of_position(kind, self.start.pack, self.offset());
         let length = json.len() as u64;

@@ -228,6 +228,10 @@ impl Recovery<'_> {
             if !has_later {
                 break;
             }
+            let is_short = read::is_short(self.files.disk(), *number);
+            if is_short.map_err(OpenError::disk("read a pack"))? {
+                self.note_damage(name, end.tail);
+            }
             self.applier.flush_if_long()?;
         }
         Ok(end)

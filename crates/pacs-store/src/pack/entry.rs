@@ -73,6 +73,8 @@ pub(crate) struct Label {
     pub(crate) class: Option<SopClassUid>,
     /// The log of this pack was durable up to this offset before the entry was written.
     pub(crate) durable_offset: u64,
+    /// Of the first entry of a log pack: where the log of the pack before ended.
+    pub(crate) previous_end: Option<u64>,
 }
 
 /// The name of an entry, as ustar divides it.
@@ -176,6 +178,9 @@ fn records_of(label: &Label, size: u64) -> Vec<u8> {
         push("sop-class", class.as_str());
     }
     push("durable", &label.durable_offset.to_string());
+    if let Some(end) = label.previous_end {
+        push("previous", &end.to_string());
+    }
     if size > tar::USTAR_SIZE_MAX {
         tar::push_record(&mut records, "size", &size.to_string());
     }
@@ -302,6 +307,10 @@ fn parse_label(records: &[u8]) -> Option<Parsed<'_>> {
                 None => None,
             },
             durable_offset: value("durable")?.parse().ok()?,
+            previous_end: match value("previous") {
+                Some(end) => Some(end.parse().ok()?),
+                None => None,
+            },
         },
         size: match size {
             Some(record) => Some(record.value.parse().ok()?),
@@ -343,6 +352,7 @@ mod tests {
             syntax: Some(TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap()),
             class: Some(SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap()),
             durable_offset: 4_096,
+            previous_end: Some(1 << 28),
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Log {
     preparer: Preparer,
     pack: Arc<LogPack>,
     tail: u64,
+    /// Where the pack before ended, if it was turned over from that since the archive was opened.
+    previous_end: Option<u64>,
     next: Option<Next>,
     /// Bytes appended since the archive was opened.
     appended: u64,
@@ -72,6 +74,7 @@ impl Log {
             disk,
             pack,
             tail,
+            previous_end: None,
             next: None,
             appended: 0,
             batch_bytes: 0,
@@ -90,6 +93,11 @@ impl Log {
             pack: self.pack.number,
             offset: self.tail,
         }
+    }
+
+    /// Where the pack before ended, as far as that is known.
+    pub(crate) const fn previous_end(&self) -> Option<u64> {
+        self.previous_end
     }
 
     /// Whether anything was appended since the archive was opened.
@@ -164,6 +172,7 @@ impl Log {
             Ok(Ok(pack)) => {
                 let full = std::mem::replace(&mut self.pack, pack);
                 self.preparer.seal(full, self.tail);
+                self.previous_end = Some(self.tail);
                 self.tail = 0;
             }
             // The pack grows longer than it should; the next turn tries again.

@@ -188,6 +188,21 @@ fn find_head(
     }
 }
 
+/// Whether the log pack `number` is shorter than the pack after it says.
+pub(crate) fn is_short(disk: &dyn Disk, number: u64) -> io::Result<bool> {
+    let next = PackName::Log(number.saturating_add(1));
+    let next_file = match disk.open(&next.path(), OpenHow::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let said = head_at(&*next_file, next, 0)?.and_then(|head| head.label.previous_end);
+    let Some(said) = said else {
+        return Ok(false);
+    };
+    let file = disk.open(&PackName::Log(number).path(), OpenHow::Read)?;
+    Ok(file.length_bytes()? < said)
+}
+
 /// Whether there is nothing but zeros from `from` on.
 pub(crate) fn is_zero_from(file: &dyn DiskFile, from: u64) -> io::Result<bool> {
     is_zero(file, from, file.length_bytes()?)

@@ -148,6 +148,35 @@ async fn a_pack_that_is_missing_is_counted_and_found() {
 }
 
 #[tokio::test]
+async fn a_pack_that_lost_its_last_entries_is_counted_and_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 30_000;
+    let samples: Vec<_> = (0..4).map(|number| sample(number, 1, 9_000)).collect();
+    let maintain = rig::permit::<Maintain>();
+    let archive = rig::open_with(directory.path(), change).await;
+    let mut ends = Vec::new();
+    for sample in &samples {
+        rig::deposit(&archive, sample).await.unwrap();
+        ends.push(fs::metadata(log(directory.path())).unwrap().len());
+    }
+    archive.close().await;
+    drop(archive);
+    // Three are in the first pack; the last of them goes, exactly.
+    let file = fs::File::options().write(true).open(log(directory.path()));
+    file.unwrap().set_len(ends[1]).unwrap();
+
+    let archive = rig::open_with(directory.path(), change).await;
+
+    assert_eq!(archive.opened().damaged_count, 1);
+    let rest = [&samples[..2], &samples[3..]].concat();
+    rig::assert_holds(&archive, &rest).await;
+    let report = archive.verify(&maintain, |_| ()).await.unwrap();
+    assert_eq!(report.problems, [Problem::PackShort { pack: 1 }]);
+    let done = archive.rebuild(&maintain, |_| ()).await.unwrap();
+    assert_eq!(done.damaged_count, 1);
+}
+
+#[tokio::test]
 async fn a_large_pack_whose_name_the_disk_lost_gets_it_again() {
     let directory = tempfile::tempdir().unwrap();
     let index = Arc::new(MemoryIndex::new());
