@@ -56,6 +56,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
 pub(crate) fn tests(workspace: &Workspace) -> anyhow::Result<()> {
     debian_packages()?;
     python_environment(workspace)?;
+    // Where a nightly compiler is at hand, CI fuzzes too; a developer asks for it with --fuzz.
+    if std::env::var_os("CI").is_some() && crate::fuzz::has_nightly() {
+        fuzzing(workspace)?;
+    }
     if workspace.test_data().is_none() {
         println!(
             "setup: the DICOM test files are not here (PACS_TESTDATA, or ../shared/testdata); \
