@@ -83,10 +83,10 @@ impl Plan {
     }
 
     pub(super) fn candidates(&self, view: &View, budget: &Budget) -> Result<Candidates, Fault> {
-        if let Some(places) = self.instances(view)? {
+        if let Some(places) = self.instances(view, budget)? {
             return Ok(Candidates::Instances(places));
         }
-        if let Some(series) = self.series(view)? {
+        if let Some(series) = self.series(view, budget)? {
             return Ok(Candidates::Series(series));
         }
         if let Some(studies) = self.studies(view, budget)? {
@@ -102,7 +102,7 @@ impl Plan {
         Ok(Candidates::All)
     }
 
-    fn instances(&self, view: &View) -> Result<Option<Vec<Place>>, Fault> {
+    fn instances(&self, view: &View, budget: &Budget) -> Result<Option<Vec<Place>>, Fault> {
         for key in self.instance.keys() {
             if key.tag() != tags::SOP_INSTANCE_UID {
                 continue;
@@ -110,6 +110,7 @@ impl Plan {
             if let Lookup::OneOf(uids) = useful(key) {
                 let mut places = Vec::new();
                 for uid in uids {
+                    budget.spend(1)?;
                     places.extend(view.sop(uid)?);
                 }
                 places.sort_unstable();
@@ -119,7 +120,7 @@ impl Plan {
         Ok(None)
     }
 
-    fn series(&self, view: &View) -> Result<Option<Vec<(u64, u32)>>, Fault> {
+    fn series(&self, view: &View, budget: &Budget) -> Result<Option<Vec<(u64, u32)>>, Fault> {
         for key in self.series.keys() {
             if key.tag() != tags::SERIES_INSTANCE_UID {
                 continue;
@@ -127,6 +128,7 @@ impl Plan {
             if let Some(ranges) = ranges(Kind::SERIES_UID, useful(key)) {
                 let mut found = Vec::new();
                 for range in ranges {
+                    budget.spend(1)?;
                     each_key(&view.keys, &range, |key| {
                         found.push(series_of(key)?);
                         Ok(())
