@@ -6,7 +6,7 @@ mod damage;
 mod group;
 pub(crate) mod recover;
 mod room;
-mod sync;
+mod stage;
 
 use crate::deposit::Deposit;
 use crate::directory::DataDirectory;

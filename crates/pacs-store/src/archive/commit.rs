@@ -9,7 +9,7 @@ use super::Clock;
 use super::damage::FoundDamage;
 use super::group::{Group, Refusal};
 use super::room::Reserve;
-use super::sync::Syncer;
+use super::stage::Stager;
 use crate::deposit::Receipt;
 use crate::directory::DataDirectory;
 use crate::error::{DepositError, HideError, MaintainError};
@@ -124,7 +124,7 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn start(self, queue: Queue) -> io::Result<JoinHandle<()>> {
-        let syncer = Syncer::start()?;
+        let stager = Stager::start(Arc::clone(&self.index), self.runtime.clone())?;
         std::thread::Builder::new()
             .name("pacs-commit".to_owned())
             .spawn(move || {
@@ -132,14 +132,14 @@ impl Committer {
                     failed: self.failed.clone(),
                     is_orderly: false,
                 };
-                end.is_orderly = self.run(&queue, &syncer).is_ok();
+                end.is_orderly = self.run(&queue, &stager).is_ok();
                 drop(end);
                 // What still waits is dropped with the queue, and so told that the archive is
                 // closed.
             })
     }
 
-    fn run(mut self, queue: &Queue, syncer: &Syncer) -> Result<(), Failed> {
+    fn run(mut self, queue: &Queue, stager: &Stager) -> Result<(), Failed> {
         // When the index was last as durable as it is visible, if it is not now.
         let mut dirty_since: Option<Instant> = None;
         let mut closing = Vec::new();
@@ -154,7 +154,7 @@ impl Committer {
             match first {
                 Ok((work, place)) => {
                     drop(place);
-                    let is_dirty = self.take(work, queue, syncer, &mut closing)?;
+                    let is_dirty = self.take(work, queue, stager, &mut closing)?;
                     if is_dirty {
                         dirty_since.get_or_insert_with(Instant::now);
                     }
@@ -189,7 +189,7 @@ impl Committer {
         &mut self,
         first: Work,
         queue: &Queue,
-        syncer: &Syncer,
+        stager: &Stager,
         closing: &mut Vec<oneshot::Sender<()>>,
     ) -> Result<bool, Failed> {
         if *self.failed.borrow() {
@@ -214,7 +214,7 @@ impl Committer {
             }
             next = queue.try_recv().ok().map(|(work, _place)| work);
         }
-        let is_dirty = self.commit(works, syncer)?;
+        let is_dirty = self.commit(works, stager)?;
         let zeros_bytes_max = self.limits.pack_bytes.saturating_mul(2);
         let turned = self.log.turn(self.reserve.has_room_for(zeros_bytes_max));
         if let Err(error) = turned {
@@ -237,7 +237,7 @@ impl Committer {
     }
 
     /// Commits one group; whether there was anything to commit.
-    fn commit(&mut self, works: Vec<Work>, syncer: &Syncer) -> Result<bool, Failed> {
+    fn commit(&mut self, works: Vec<Work>, stager: &Stager) -> Result<bool, Failed> {
         let mut group = Group::new(self.log.position(), self.log.previous_end());
         for work in works {
             match work {
@@ -275,7 +275,7 @@ impl Committer {
         if group.records.is_empty() {
             return Ok(false);
         }
-        match self.write(&mut group, syncer) {
+        match self.write(&mut group, stager) {
             Ok(applied) => {
                 self.log.advance(&group.batch);
                 self.fail_points.reach("before-answer");
@@ -294,7 +294,7 @@ impl Committer {
     fn write(
         &mut self,
         group: &mut Group,
-        syncer: &Syncer,
+        stager: &Stager,
     ) -> Result<Vec<Applied>, (Refusal, bool)> {
         let end = group.end();
         let records = std::mem::take(&mut group.records);
@@ -312,9 +312,9 @@ impl Committer {
             }
         }
         self.fail_points.reach("after-append");
-        syncer.begin(self.log.file());
-        let staged = self.runtime.block_on(self.index.stage(records, end));
-        let synced = syncer.wait();
+        stager.begin(records, end);
+        let synced = self.log.file().sync_data();
+        let staged = stager.wait();
         if let Err(error) = synced {
             tracing::error!(%error, "a sync of the log failed; it is not known what is durable");
             return Err((Refusal::Closed, true));

@@ -1,0 +1,55 @@
+//! The thread that stages a group in the index, while the one that asked syncs the log.
+//!
+//! The sync is what everybody waits for; so it stays on the thread that commits, and the waking of another
+//! thread, which takes as long as a tenth of a sync, happens beside it.
+
+use crate::index::{Index, IndexError, LogPosition, LogRecord, Staged};
+use std::io;
+use std::sync::{Arc, mpsc};
+use tokio::runtime::Handle;
+
+/// What an index makes of a group.
+type Result = std::result::Result<Box<dyn Staged>, IndexError>;
+
+/// Stages one group at a time.
+#[derive(Debug)]
+pub(super) struct Stager {
+    groups: mpsc::Sender<(Vec<LogRecord>, LogPosition)>,
+    results: mpsc::Receiver<Result>,
+}
+
+impl Stager {
+    pub(super) fn start(index: Arc<dyn Index>, runtime: Handle) -> io::Result<Self> {
+        let (groups, queue) = mpsc::channel::<(Vec<LogRecord>, LogPosition)>();
+        let (reply, results) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("pacs-stage".to_owned())
+            .spawn(move || {
+                while let Ok((records, end)) = queue.recv() {
+                    if reply
+                        .send(runtime.block_on(index.stage(records, end)))
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+            })?;
+        Ok(Self { groups, results })
+    }
+
+    /// Begins to stage `records`, which end at `end`. [`Self::wait`] is to be called before the next.
+    pub(super) fn begin(&self, records: Vec<LogRecord>, end: LogPosition) {
+        // If the thread is gone, `wait` says so.
+        self.groups.send((records, end)).ok();
+    }
+
+    /// What became of what was begun.
+    pub(super) fn wait(&self) -> Result {
+        self.results.recv().unwrap_or_else(|_| {
+            Err(IndexError::Backend {
+                operation: "stage",
+                source: Box::new(io::Error::other("the thread that stages is gone")),
+            })
+        })
+    }
+}
