@@ -1,7 +1,7 @@
 //! The thread that stages a group in the index, while the one that asked syncs the log.
 //!
-//! The sync is what everybody waits for; so it stays on the thread that commits, and the waking of another
-//! thread, which takes as long as a tenth of a sync, happens beside it.
+//! The sync is what everybody waits for; so it stays on the thread that commits, and the waking of
+//! another thread, which takes as long as a tenth of a sync, happens beside it.
 
 use crate::index::{Index, IndexError, LogPosition, LogRecord, Staged};
 use std::io;
@@ -37,7 +37,8 @@ impl Stager {
         Ok(Self { groups, results })
     }
 
-    /// Begins to stage `records`, which end at `end`. [`Self::wait`] is to be called before the next.
+    /// Begins to stage `records`, which end at `end`. [`Self::wait`] is to be called before the
+    /// next.
     pub(super) fn begin(&self, records: Vec<LogRecord>, end: LogPosition) {
         // If the thread is gone, `wait` says so.
         self.groups.send((records, end)).ok();
