@@ -6,6 +6,7 @@
 use crate::index::{Index, IndexError, LogPosition, LogRecord, Staged};
 use std::io;
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 
 /// What an index makes of a group.
@@ -14,15 +15,29 @@ type Result = std::result::Result<Box<dyn Staged>, IndexError>;
 /// Stages one group at a time.
 #[derive(Debug)]
 pub(super) struct Stager {
-    groups: mpsc::Sender<(Vec<LogRecord>, LogPosition)>,
+    /// Taken away to end the thread.
+    groups: Option<mpsc::Sender<(Vec<LogRecord>, LogPosition)>>,
     results: mpsc::Receiver<Result>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Stager {
+    /// Waits for the thread: it holds the index, and with it the lock of the data directory, which
+    /// has to be free when the archive is closed.
+    fn drop(&mut self) {
+        self.groups = None;
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, `wait` has told so.
+            thread.join().ok();
+        }
+    }
 }
 
 impl Stager {
     pub(super) fn start(index: Arc<dyn Index>, runtime: Handle) -> io::Result<Self> {
         let (groups, queue) = mpsc::channel::<(Vec<LogRecord>, LogPosition)>();
         let (reply, results) = mpsc::channel();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("pacs-stage".to_owned())
             .spawn(move || {
                 while let Ok((records, end)) = queue.recv() {
@@ -34,14 +49,20 @@ impl Stager {
                     }
                 }
             })?;
-        Ok(Self { groups, results })
+        Ok(Self {
+            groups: Some(groups),
+            results,
+            thread: Some(thread),
+        })
     }
 
     /// Begins to stage `records`, which end at `end`. [`Self::wait`] is to be called before the
     /// next.
     pub(super) fn begin(&self, records: Vec<LogRecord>, end: LogPosition) {
         // If the thread is gone, `wait` says so.
-        self.groups.send((records, end)).ok();
+        if let Some(groups) = &self.groups {
+            groups.send((records, end)).ok();
+        }
     }
 
     /// What became of what was begun.
