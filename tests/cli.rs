@@ -382,6 +382,81 @@ fn the_tool_names_the_layer_that_failed() {
 }
 
 #[test]
+fn every_line_of_json_tells_its_kind_and_the_last_one_why_a_command_failed() {
+    let server = Server::start(Options::default());
+    let sent = server.home().join("sent");
+    assert_eq!(write_study(&sent, 1, 2).len(), 2);
+    let address = format!("PACS@{}", server.dicom());
+    let sent = sent.to_str().expect("UTF-8");
+
+    let stored = json_lines(&["store", &address, sent]);
+    let found = json_lines(&["find", &address, "-k", "PatientID", "--json"]);
+    let echoed = json_lines(&["echo", &address]);
+    let refused = json_lines(&["echo", &format!("PACS@127.0.0.1:{}", free_port())]);
+
+    let summary = stored.last().expect("a line");
+    assert_eq!(
+        (&summary["kind"], &summary["stored"]),
+        (&"summary".into(), &2.into())
+    );
+    assert_eq!(found[0]["kind"], "result");
+    assert_eq!(found[0]["attributes"]["PatientID"], "TEST00001");
+    assert_eq!(found[1]["count"], 1);
+    assert_eq!(echoed[0]["ae_title"], "PACS");
+    assert_eq!(refused[0]["kind"], "error");
+    assert_eq!(
+        (&refused[0]["exit_code"], &refused[0]["layer"]),
+        (&3.into(), &"TCP".into())
+    );
+}
+
+/// What the tool prints with `--json`, line by line.
+fn json_lines(arguments: &[&str]) -> Vec<serde_json::Value> {
+    let mut command = Command::new(workspace::binary("pacs"));
+    command.arg("--json");
+    command.args(arguments.iter().filter(|argument| **argument != "--json"));
+    let output = command.stdin(Stdio::null()).output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect()
+}
+
+#[test]
+fn shells_get_their_completions_and_man_its_pages() {
+    let home = workspace::temporary_folder();
+    let folder = home.path().join("man1");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = pacs(&["completions", shell]).succeeded().text;
+        assert!(
+            script.contains("store") && script.contains("json"),
+            "{shell}"
+        );
+    }
+    let bash = pacs(&["completions", "bash"]).succeeded().text;
+    let script = home.path().join("pacs.bash");
+    std::fs::write(&script, bash).expect("a file");
+    let ask = format!(
+        "source {}; COMP_WORDS=(pacs sto); COMP_CWORD=1; _pacs pacs sto pacs; \
+         echo \"${{COMPREPLY[@]}}\"",
+        script.display()
+    );
+    let completed = run(Command::new("bash").args(["-c", &ask])).succeeded();
+
+    let _ = pacs(&["man", folder.to_str().expect("UTF-8")]).succeeded();
+
+    assert_eq!(completed.text.trim(), "store");
+    let page = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a page");
+    assert!(page("pacs.1").contains("Exit codes"), "{}", page("pacs.1"));
+    assert!(
+        page("pacs-store.1").contains(".TH"),
+        "{}",
+        page("pacs-store.1")
+    );
+    assert!(page("pacs-server.1").contains("PACS_DATA"));
+}
+
+#[test]
 fn the_tool_names_a_refused_presentation_context_and_a_peer_that_speaks_no_dicom() {
     let home = workspace::temporary_folder();
     let files = write_study(home.path(), 1, 1);

@@ -1,28 +1,35 @@
 //! `pacs`, the tool: the commands of someone who looks after an archive.
 //!
-//! Every failure names the layer it happened in, and the exit code tells them apart: 0 done, 1 the
-//! peer or the archive answered with a failure, 2 the command line is wrong, 3 the connection or
-//! association failed.
+//! A command is a module with one `async fn` that takes what was typed and an [`output::Output`],
+//! and fails with a [`failure::Failure`], which names the layer and decides the exit code
+//! ([`exit::Exit`]).
 
 mod connect;
+pub mod exit;
 pub mod failure;
 mod find;
 mod maintain;
+mod manual;
+pub mod output;
 pub mod peer;
 mod retrieve;
 mod store;
 
 use clap::{Args, Parser, Subcommand};
+use exit::Exit;
 use failure::Failure;
+use output::Output;
 use pacs_core::AeTitle;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The command line of `pacs`.
 #[derive(Debug, Parser)]
-#[command(name = "pacs", version, about = "Tool for DICOM archives")]
+#[command(name = "pacs", version, about = "Tool for DICOM archives", after_help = Exit::table())]
 pub struct Cli {
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub json: bool,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -31,6 +38,11 @@ pub struct Cli {
 /// What the tool can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print what a shell needs to complete command lines
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// Verify the connection to a peer (C-ECHO)
     Echo(Connection),
     /// Search a peer (C-FIND); prints one line for each result
@@ -43,6 +55,12 @@ pub enum Command {
         /// Directory for the files, made if absent
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
+    },
+    /// Write manual pages
+    Man {
+        /// Directory for the pages, made if absent
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
     /// Have a peer send instances to another AE (C-MOVE)
     Move {
@@ -112,28 +130,32 @@ pub struct Local {
     pub data: PathBuf,
 }
 
-/// Does what the command line says. Results go to standard output, warnings to standard error.
-///
-/// # Errors
-/// [`Failure`], which names the layer.
-pub async fn run(cli: &Cli) -> Result<(), Failure> {
-    match &cli.command {
-        Command::Echo(connection) => find::echo(connection).await,
-        Command::Find(search) => find::find(search).await,
-        Command::Get { search, out } => retrieve::get(search, out).await,
-        Command::Move { search, to } => retrieve::send_to(search, to).await,
-        Command::Rebuild(local) => maintain::rebuild(local).await,
-        Command::Store { connection, paths } => store::store(connection, paths).await,
-        Command::Verify(local) => maintain::verify(local).await,
+/// Does what the command line says. Results go to standard output, problems and the failure to
+/// standard error.
+pub async fn run(cli: &Cli) -> Exit {
+    let output = Output::new(cli.json);
+    match command(&cli.command, &output).await {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit()
+        }
     }
 }
 
-/// A line of result. A reader that went away is no failure of ours.
-fn out(line: &str) {
-    writeln!(std::io::stdout(), "{line}").ok();
-}
-
-/// A line for the operator.
-fn warn(line: &str) {
-    writeln!(std::io::stderr(), "pacs: {line}").ok();
+async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Completions { shell } => {
+            manual::completions(*shell);
+            Ok(())
+        }
+        Command::Echo(connection) => find::echo(connection, output).await,
+        Command::Find(search) => find::find(search, output).await,
+        Command::Get { search, out } => retrieve::get(search, out, output).await,
+        Command::Man { directory } => manual::man(directory, output),
+        Command::Move { search, to } => retrieve::send_to(search, to, output).await,
+        Command::Rebuild(local) => maintain::rebuild(local, output).await,
+        Command::Store { connection, paths } => store::store(connection, paths, output).await,
+        Command::Verify(local) => maintain::verify(local, output).await,
+    }
 }

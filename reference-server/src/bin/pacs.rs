@@ -1,6 +1,7 @@
 //! The tool for DICOM archives. `pacs --help` tells its commands; docs/operations.md explains them.
 
 use clap::Parser as _;
+use reference_server::tool::exit::Exit;
 use reference_server::tool::{self, Cli};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -14,14 +15,8 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             writeln!(std::io::stderr(), "pacs: no runtime: {error}").ok();
-            return ExitCode::FAILURE;
+            return Exit::Failed.into();
         }
     };
-    match runtime.block_on(tool::run(&cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            writeln!(std::io::stderr(), "pacs: {failure}").ok();
-            failure.exit_code()
-        }
-    }
+    runtime.block_on(tool::run(&cli)).into()
 }

@@ -9,6 +9,7 @@ use pacs_net::sop_class::{
     EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, PATIENT_ROOT_FIND, PATIENT_ROOT_GET,
     PATIENT_ROOT_MOVE, STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE,
 };
+use std::net::SocketAddr;
 
 /// What is proposed for commands and identifiers.
 pub(super) const UNCOMPRESSED: [&str; 2] = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
@@ -31,6 +32,27 @@ impl Connection {
             ..NetLimits::default()
         };
         Requestor::builder(self.ae_title.clone(), self.peer.title.clone()).limits(limits)
+    }
+
+    /// The association of `builder` with the peer.
+    pub(super) async fn connect(&self, builder: &RequestorBuilder) -> Result<Requestor, Failure> {
+        self.resolve().await?;
+        Ok(builder.connect(&self.peer.address).await?)
+    }
+
+    /// Where the peer's name points: at one address or more.
+    pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let address = &self.peer.address;
+        let looking = tokio::net::lookup_host(address);
+        let found = match tokio::time::timeout(self.timeout, looking).await {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(error)) => return Err(Failure::Name(format!("{address}: {error}"))),
+            Err(_) => return Err(Failure::Name(format!("{address}: no answer in time"))),
+        };
+        if Vec::is_empty(&found) {
+            return Err(Failure::Name(format!("{address} has no address")));
+        }
+        Ok(found)
     }
 }
 

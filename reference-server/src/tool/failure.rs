@@ -1,7 +1,8 @@
 //! How a command of the tool ends when it does not succeed: what failed, in which layer.
 
+use super::exit::Exit;
 use pacs_net::requestor::RequestorError;
-use std::process::ExitCode;
+use std::error::Error;
 
 /// Why a command did not do what was asked. `Display` names the layer.
 #[derive(Debug, thiserror::Error)]
@@ -10,9 +11,12 @@ pub enum Failure {
     /// An archive of this machine.
     #[error("archive: {0}")]
     Archive(String),
-    /// What was typed cannot be done.
+    /// What was typed, or is configured, cannot be done.
     #[error("command line: {0}")]
     CommandLine(String),
+    /// An archive of this machine is damaged; what is, is told above.
+    #[error("archive: {0}")]
+    Damaged(String),
     /// A file or folder of this machine.
     #[error("file {path}: {why}")]
     File {
@@ -21,12 +25,15 @@ pub enum Failure {
         /// Why.
         why: String,
     },
-    /// The peer, or the way to it.
-    #[error("{}", layer(.0))]
-    Peer(#[from] RequestorError),
+    /// The name of a peer stands for no address.
+    #[error("name: {0}")]
+    Name(String),
     /// The work was done in part; what was not is told above.
     #[error("{0}")]
     Partly(String),
+    /// The peer, or the way to it.
+    #[error("{}: {}", layer(.0), told(.0))]
+    Peer(#[from] RequestorError),
 }
 
 impl Failure {
@@ -38,46 +45,107 @@ impl Failure {
         }
     }
 
-    /// The exit code of docs/operations.md.
+    /// For an archive of this machine, with all that stands behind `error`.
+    pub fn archive(error: &dyn Error) -> Self {
+        Self::Archive(chain(error))
+    }
+
+    /// The layer it happened in, as `--json` names it.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub const fn layer(&self) -> &'static str {
         match self {
-            Self::CommandLine(_) => ExitCode::from(2),
+            Self::Archive(_) | Self::Damaged(_) => "archive",
+            Self::CommandLine(_) => "command line",
+            Self::File { .. } => "file",
+            Self::Name(_) => "name",
+            Self::Partly(_) => "partly",
+            Self::Peer(error) => layer(error),
+        }
+    }
+
+    /// How the process ends.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::CommandLine(_) => Exit::CommandLine,
+            Self::Damaged(_) => Exit::Damaged,
+            Self::Partly(_) => Exit::Partly,
+            Self::Archive(_) | Self::File { .. } => Exit::Failed,
             Self::Peer(
-                RequestorError::Status { .. } | RequestorError::NoPresentationContext { .. },
-            )
-            | Self::Peer(RequestorError::Source(_))
-            | Self::Archive(_)
-            | Self::File { .. }
-            | Self::Partly(_) => ExitCode::from(1),
-            Self::Peer(_) => ExitCode::from(3),
+                RequestorError::Status { .. }
+                | RequestorError::NoPresentationContext { .. }
+                | RequestorError::Source(_),
+            ) => Exit::Failed,
+            Self::Name(_) | Self::Peer(_) => Exit::Connection,
         }
     }
 }
 
-/// The layer a request failed in, then why.
-fn layer(error: &RequestorError) -> String {
+/// The layer that a request failed in.
+const fn layer(error: &RequestorError) -> &'static str {
     match error {
-        RequestorError::Transport(why) => format!("TCP: {why}"),
-        RequestorError::TimedOut {
-            waiting_for: waiting_for @ "a connection",
-        } => {
-            format!("TCP: time-out waiting for {waiting_for}")
-        }
-        RequestorError::TimedOut { waiting_for } if waiting_for.contains("association") => {
-            format!("association: {error}")
-        }
-        RequestorError::Source(_) => error.to_string(),
-        RequestorError::Rejected(rejection) => format!("association: {rejection}"),
-        RequestorError::Aborted(_) | RequestorError::Closed | RequestorError::Fault(_) => {
-            format!("association: {error}")
-        }
+        RequestorError::Transport(_) => "TCP",
+        RequestorError::TimedOut { waiting_for } => match waiting_for.as_bytes() {
+            b"a connection" => "TCP",
+            b"a response" => "DIMSE",
+            _ => "association",
+        },
+        RequestorError::Source(_) => "file",
+        RequestorError::Rejected(_)
+        | RequestorError::Aborted(_)
+        | RequestorError::Closed
+        | RequestorError::Fault(_) => "association",
         RequestorError::NoPresentationContext { .. } | RequestorError::TooManyContexts { .. } => {
-            format!("presentation context: {error}")
+            "presentation context"
         }
-        RequestorError::Status { .. } => error.to_string(),
-        RequestorError::Misuse(_) | RequestorError::TimedOut { .. } | _ => {
-            format!("DIMSE: {error}")
-        }
+        RequestorError::Misuse(_) | RequestorError::Status { .. } | _ => "DIMSE",
+    }
+}
+
+/// What it says beyond the layer.
+fn told(error: &RequestorError) -> String {
+    if let RequestorError::Transport(why) = error {
+        why.to_string()
+    } else if let RequestorError::Rejected(rejection) = error {
+        rejection.to_string()
+    } else if let RequestorError::Source(source) = error {
+        chain(source)
+    } else {
+        error.to_string()
+    }
+}
+
+/// An error and everything that stands behind it.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_layer_and_has_its_exit_code() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let tcp = Failure::from(RequestorError::Transport(refused));
+        let status = Failure::from(RequestorError::Status {
+            code: 0xA700,
+            comment: None,
+        });
+        let waiting_for = "the answer to an association request or release";
+        let silent = Failure::from(RequestorError::TimedOut { waiting_for });
+
+        assert_eq!((tcp.layer(), tcp.exit()), ("TCP", Exit::Connection));
+        assert!(tcp.to_string().starts_with("TCP: "), "{tcp}");
+        assert_eq!((status.layer(), status.exit()), ("DIMSE", Exit::Failed));
+        assert!(status.to_string().contains("A700H"), "{status}");
+        assert_eq!(silent.layer(), "association");
     }
 }

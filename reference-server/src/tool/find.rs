@@ -1,9 +1,10 @@
 //! `pacs echo` and `pacs find`.
 
+use super::Connection;
 use super::Search;
 use super::connect::UNCOMPRESSED;
 use super::failure::Failure;
-use super::{Connection, out};
+use super::output::Output;
 use bytes::Bytes;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
@@ -16,23 +17,31 @@ use pacs_net::ByteStream;
 use pacs_net::requestor::Requestor;
 use pacs_net::sop_class::VERIFICATION;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Attributes of a result, as text.
 pub(super) type Answer = BTreeMap<Tag, String>;
 
-pub(super) async fn echo(connection: &Connection) -> Result<(), Failure> {
+pub(super) async fn echo(connection: &Connection, output: &Output) -> Result<(), Failure> {
+    let begun = Instant::now();
     let builder = connection.builder().context(VERIFICATION, &UNCOMPRESSED);
-    let mut association = builder.connect(&connection.peer.address).await?;
+    let mut association = connection.connect(&builder).await?;
     association.echo().await?;
     association.release().await?;
-    out(&format!(
-        "{} at {} answers",
-        connection.peer.title, connection.peer.address
-    ));
+    let peer = &connection.peer;
+    let value = serde_json::json!({
+        "ae_title": peer.title.as_str(),
+        "address": peer.address,
+        "seconds": begun.elapsed().as_secs_f64(),
+    });
+    output.summary(
+        &format!("{} at {} answers", peer.title, peer.address),
+        &value,
+    );
     Ok(())
 }
 
-pub(super) async fn find(search: &Search) -> Result<(), Failure> {
+pub(super) async fn find(search: &Search, output: &Output) -> Result<(), Failure> {
     let mut query = search.query()?;
     if search.keys.is_empty() {
         for tag in customary(query.level) {
@@ -47,21 +56,26 @@ pub(super) async fn find(search: &Search) -> Result<(), Failure> {
         .builder()
         .context(class, &UNCOMPRESSED)
         .relational(class);
-    let mut association = builder.connect(&search.connection.peer.address).await?;
+    let mut association = search.connection.connect(&builder).await?;
     let columns: Vec<Tag> = query.keys.iter().map(|key| key.tag).collect();
     let answers = ask(&mut association, class, &query).await?;
     association.release().await?;
-    out(&columns
-        .iter()
-        .map(|tag| keyword(*tag))
-        .collect::<Vec<_>>()
-        .join("\t"));
+    let head: Vec<String> = columns.iter().map(|tag| keyword(*tag)).collect();
+    output.note(&head.join("\t"));
     for answer in &answers {
         let values = columns
             .iter()
             .map(|tag| answer.get(tag).map_or("", String::as_str));
-        out(&values.collect::<Vec<_>>().join("\t"));
+        let named: BTreeMap<String, &String> = answer
+            .iter()
+            .map(|(tag, text)| (keyword(*tag), text))
+            .collect();
+        output.result(
+            &values.collect::<Vec<_>>().join("\t"),
+            &serde_json::json!({ "attributes": named }),
+        );
     }
+    output.summary("", &serde_json::json!({ "count": answers.len() }));
     Ok(())
 }
 

@@ -1,16 +1,17 @@
 //! `pacs get` and `pacs move`.
 
+use super::Search;
 use super::connect::UNCOMPRESSED;
 use super::failure::Failure;
 use super::find::ask;
-use super::{Search, out, warn};
+use super::output::{Output, Unit, Work};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::scan::file::file_meta;
 use pacs_core::tag::tags;
 use pacs_core::{AeTitle, Level, Query};
 use pacs_net::pdu::Roles;
-use pacs_net::requestor::{Requestor, RetrieveResponse, Step};
+use pacs_net::requestor::{Progress, Requestor, RetrieveResponse, Step};
 use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
 use pacs_net::status::{StatusClass, StoreStatus};
 use pacs_net::{ByteStream, requestor::Retrieval};
@@ -80,7 +81,7 @@ const TRANSFER_SYNTAXES: [&str; 26] = [
     "1.2.840.10008.1.2.4.93",
 ];
 
-pub(super) async fn get(search: &Search, directory: &Path) -> Result<(), Failure> {
+pub(super) async fn get(search: &Search, directory: &Path, output: &Output) -> Result<(), Failure> {
     fs::create_dir_all(directory).map_err(|error| Failure::file(directory, error))?;
     let query = search.query()?;
     let classes = classes_of(search, &query).await?;
@@ -99,42 +100,61 @@ pub(super) async fn get(search: &Search, directory: &Path) -> Result<(), Failure
             },
         );
     }
-    let mut association = builder.connect(&search.connection.peer.address).await?;
+    let mut association = search.connection.connect(&builder).await?;
     let identifier = identifier(&association, class, &query)?;
     let folder = Arc::new(Folder {
         path: directory.to_owned(),
         next: AtomicU64::new(1),
+        output: output.clone(),
     });
     let retrieval = association.get(class, identifier, folder).await?;
-    let response = finish(retrieval).await?;
+    let response = finish(retrieval, output).await?;
     association.release().await?;
-    report(&response)
+    report(&response, output)
 }
 
-pub(super) async fn send_to(search: &Search, destination: &AeTitle) -> Result<(), Failure> {
+pub(super) async fn send_to(
+    search: &Search,
+    destination: &AeTitle,
+    output: &Output,
+) -> Result<(), Failure> {
     let query = search.query()?;
     let class = search.classes().move_to;
     let builder = search.connection.builder().context(class, &UNCOMPRESSED);
-    let mut association = builder.connect(&search.connection.peer.address).await?;
+    let mut association = search.connection.connect(&builder).await?;
     let identifier = identifier(&association, class, &query)?;
     let retrieval = association.move_to(class, identifier, destination).await?;
-    let response = finish(retrieval).await?;
+    let response = finish(retrieval, output).await?;
     association.release().await?;
-    report(&response)
+    report(&response, output)
 }
 
 async fn finish<S: ByteStream>(
     mut retrieval: Retrieval<'_, S>,
+    output: &Output,
 ) -> Result<RetrieveResponse, Failure> {
+    let work = output.work("retrieving", Unit::Instances, None);
     loop {
         match retrieval.next().await? {
             Step::Ended(response) => return Ok(response),
             Step::Received(status) if StatusClass::of(status) != StatusClass::Success => {
-                warn(&format!("an instance was answered with {status:04X}H"));
+                let text = format!("an instance was answered with {status:04X}H");
+                let value = serde_json::json!({ "status": format!("{status:04X}") });
+                output.problem(&text, &value);
             }
-            Step::Pending(_) | Step::Received(_) => {}
+            Step::Pending(progress) => show(&work, &progress),
+            Step::Received(_) => {}
         }
     }
+}
+
+fn show(work: &Work, progress: &Progress) {
+    let known = [progress.completed, progress.failed, progress.warning];
+    let done = known.into_iter().flatten().map(u64::from).sum();
+    if let Some(remaining) = progress.remaining {
+        work.set_total(done + u64::from(remaining));
+    }
+    work.set(done);
 }
 
 fn identifier<S: ByteStream>(
@@ -171,7 +191,7 @@ async fn classes_of(search: &Search, query: &Query) -> Result<Vec<String>, Failu
         .builder()
         .context(class, &UNCOMPRESSED)
         .relational(class);
-    let mut association = builder.connect(&search.connection.peer.address).await?;
+    let mut association = search.connection.connect(&builder).await?;
     let mut classes = BTreeSet::new();
     // A peer that cannot tell is asked with the common classes; its refusal is not ours to report.
     if let Ok(answers) = ask(&mut association, class, &question).await {
@@ -188,10 +208,15 @@ async fn classes_of(search: &Search, query: &Query) -> Result<Vec<String>, Failu
     Ok(classes.into_iter().collect())
 }
 
-fn report(response: &RetrieveResponse) -> Result<(), Failure> {
+fn report(response: &RetrieveResponse, output: &Output) -> Result<(), Failure> {
     let completed = response.progress.completed.unwrap_or(0);
     let failed = response.progress.failed.unwrap_or(0);
-    out(&format!("{completed} completed, {failed} failed"));
+    let value = serde_json::json!({
+        "completed": completed,
+        "failed": failed,
+        "status": format!("{:04X}", response.status),
+    });
+    output.summary(&format!("{completed} completed, {failed} failed"), &value);
     let comment = response
         .comment
         .as_deref()
@@ -213,6 +238,7 @@ fn report(response: &RetrieveResponse) -> Result<(), Failure> {
 struct Folder {
     path: PathBuf,
     next: AtomicU64,
+    output: Output,
 }
 
 #[async_trait]
@@ -237,8 +263,9 @@ impl StorageScp for Folder {
                 file,
                 path: self.name(request, number),
                 part,
+                output: self.output.clone(),
             })),
-            Err(error) => Err(cannot_write(&part, &error)),
+            Err(error) => Err(cannot_write(&part, &error, &self.output)),
         }
     }
 }
@@ -260,6 +287,7 @@ struct Part {
     file: File,
     path: PathBuf,
     part: PathBuf,
+    output: Output,
 }
 
 #[async_trait]
@@ -267,13 +295,13 @@ impl StoreSink for Part {
     async fn write(&mut self, fragment: Bytes) -> Result<(), StoreStatus> {
         self.file
             .write_all(&fragment)
-            .map_err(|error| cannot_write(&self.part, &error))
+            .map_err(|error| cannot_write(&self.part, &error, &self.output))
     }
 
     async fn end(self: Box<Self>) -> StoreStatus {
         match self.file.sync_data().and_then(|()| self.give_name()) {
             Ok(()) => StoreStatus::SUCCESS,
-            Err(error) => cannot_write(&self.path, &error),
+            Err(error) => cannot_write(&self.path, &error, &self.output),
         }
     }
 }
@@ -305,7 +333,8 @@ impl Drop for Part {
     }
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> StoreStatus {
-    warn(&Failure::file(path, error).to_string());
+fn cannot_write(path: &Path, error: &std::io::Error, output: &Output) -> StoreStatus {
+    let value = serde_json::json!({ "path": path, "why": error.to_string() });
+    output.problem(&Failure::file(path, error).to_string(), &value);
     StoreStatus::OUT_OF_RESOURCES
 }

@@ -1,7 +1,8 @@
 //! `pacs store`: files, or all files below folders, to a peer.
 
+use super::Connection;
 use super::failure::Failure;
-use super::{Connection, out, warn};
+use super::output::Output;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::instance::InstanceError;
@@ -35,14 +36,23 @@ struct Sendable {
 }
 
 /// What became of the files.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 struct Tally {
     stored_count: usize,
     failed_count: usize,
+    output: Output,
 }
 
-pub(super) async fn store(connection: &Connection, paths: &[PathBuf]) -> Result<(), Failure> {
-    let mut tally = Tally::default();
+pub(super) async fn store(
+    connection: &Connection,
+    paths: &[PathBuf],
+    output: &Output,
+) -> Result<(), Failure> {
+    let mut tally = Tally {
+        stored_count: 0,
+        failed_count: 0,
+        output: output.clone(),
+    };
     let mut files = Vec::new();
     for path in paths {
         gather(path, 0, &mut files, &mut tally);
@@ -64,10 +74,9 @@ pub(super) async fn store(connection: &Connection, paths: &[PathBuf]) -> Result<
     }
     // What an association that was lost did not come to.
     tally.failed_count = all_count - tally.stored_count;
-    out(&format!(
-        "{} stored, {} failed",
-        tally.stored_count, tally.failed_count
-    ));
+    let (stored, failed) = (tally.stored_count, tally.failed_count);
+    let value = serde_json::json!({ "stored": stored, "failed": failed });
+    output.summary(&format!("{stored} stored, {failed} failed"), &value);
     sent?;
     if tally.failed_count == 0 {
         return Ok(());
@@ -81,7 +90,9 @@ pub(super) async fn store(connection: &Connection, paths: &[PathBuf]) -> Result<
 impl Tally {
     fn fail(&mut self, failure: &Failure) {
         self.failed_count += 1;
-        warn(&failure.to_string());
+        let text = failure.to_string();
+        self.output
+            .problem(&text, &serde_json::json!({ "why": text }));
     }
 }
 
@@ -191,7 +202,7 @@ async fn send(
     for (class, transfer_syntax) in kinds {
         builder = builder.context(class.as_str(), &[transfer_syntax.as_str()]);
     }
-    let mut association = builder.connect(&connection.peer.address).await?;
+    let mut association = connection.connect(&builder).await?;
     let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     let mut paths = paths.iter();
     let mut source = Files {
@@ -204,14 +215,17 @@ async fn send(
             Ok(response) => {
                 tally.stored_count += 1;
                 if response.is_warning() {
-                    warn(&format!(
-                        "file {}: warning {:04X}H",
-                        path.display(),
-                        response.status
-                    ));
+                    let status = format!("{:04X}", response.status);
+                    let text = format!("file {}: warning {status}H", path.display());
+                    let value = serde_json::json!({ "path": path, "status": status });
+                    tally.output.problem(&text, &value);
                 }
             }
-            Err(error) => warn(&format!("file {}: {error}", path.display())),
+            Err(error) => {
+                let text = format!("file {}: {error}", path.display());
+                let value = serde_json::json!({ "path": path, "why": error.to_string() });
+                tally.output.problem(&text, &value);
+            }
         }
     };
     association.store_all(&mut source, report).await?;
