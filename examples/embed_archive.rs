@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let mut deposit = archive.deposit(&may_store, announced, archive.provenance(&me))?;
     deposit.write(data_set(1)?).await?;
     let receipt = deposit.seal().await?; // durable from here on
-    println!("kept: {:?}, SHA-256 {:?}", receipt.outcome, receipt.digest);
+    println!("kept: {:?}, BLAKE3 {:?}", receipt.outcome, receipt.digest);
 
     let query = Query::new(Level::Study)
         .key(tags::PATIENT_NAME, "example^*")?

@@ -10,9 +10,10 @@
 //! PS3.4 Annex B (Storage); docs/decisions/0001 for the order of commits.
 
 use crate::archive::{Announced, Content, Sealed, Shared, Work};
+use crate::digest::{Digest, Digester};
 use crate::disk::is_full;
 use crate::error::DepositError;
-use crate::index::{ChangeNumber, Digest, Provenance};
+use crate::index::{ChangeNumber, Provenance};
 use crate::pack::entry::{EntryName, Kind, Label};
 use crate::pack::large::LargePack;
 use crate::pack::part10;
@@ -21,7 +22,6 @@ use pacs_core::instance::InstanceError;
 use pacs_core::scan::{HeadReader, HeadState};
 use pacs_core::tag::tags;
 use pacs_core::{Instance, Tag, Uid};
-use sha2::{Digest as _, Sha256};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,7 +55,7 @@ pub struct Receipt {
     pub outcome: Outcome,
     /// The change that tells of it, where anything changed.
     pub change: Option<ChangeNumber>,
-    /// SHA-256 of the data set.
+    /// Digest of the data set.
     pub digest: Digest,
 }
 
@@ -75,7 +75,7 @@ pub struct Deposit {
     shared: Arc<Shared>,
     announced: Announced,
     provenance: Provenance,
-    hasher: Sha256,
+    digester: Digester,
     head: HeadReader,
     head_state: HeadState,
     length_bytes: u64,
@@ -104,7 +104,7 @@ impl Deposit {
             shared,
             announced,
             provenance,
-            hasher: Sha256::new(),
+            digester: Digester::new(),
             head,
             head_state: HeadState::NeedMore,
             length_bytes: 0,
@@ -146,7 +146,7 @@ impl Deposit {
             let state = self.head.push(&fragment);
             self.head_state = state.map_err(InstanceError::from)?;
         }
-        self.hasher.update(&fragment);
+        self.digester.update(&fragment);
         let place = self.reserve(fragment.len(), place).await?;
         self.hold(fragment);
         let is_large = match &place {
@@ -267,12 +267,12 @@ impl Deposit {
             shared,
             announced,
             provenance,
-            hasher,
+            digester,
             head,
             permit,
             ..
         } = self;
-        let digest = Digest(hasher.finalize().into());
+        let digest = digester.finish();
         let instance = head.finish()?;
         check(&announced, &instance)?;
         let content = match place {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Version of everything on disk; docs/on-disk-format.md describes it. It changes with any byte of
 /// the format.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Name of the file that says so.
 const FORMAT: &str = "FORMAT";

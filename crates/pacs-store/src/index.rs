@@ -9,6 +9,7 @@ pub mod redb;
 
 mod answer;
 
+pub use crate::digest::Digest;
 use async_trait::async_trait;
 use pacs_core::{Attributes, Instance, Query, SeriesUid, SopInstanceUid, StudyUid};
 
@@ -42,10 +43,6 @@ pub struct Location {
     /// Bytes of the data set.
     pub length_bytes: u64,
 }
-
-/// SHA-256 of a data set.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Digest(pub [u8; 32]);
 
 /// Where an instance came from, and when.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -358,10 +355,4 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`IndexError::Backend`].
     async fn clear(&self) -> Result<(), IndexError>;
-}
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }

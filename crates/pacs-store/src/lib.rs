@@ -6,6 +6,7 @@
 
 mod archive;
 mod deposit;
+mod digest;
 mod directory;
 pub mod disk;
 pub mod error;
@@ -21,6 +22,7 @@ mod verify;
 
 pub use archive::{Announced, Archive, ArchiveOptions, Clock, Cursor, Opened, RetrievePermit};
 pub use deposit::{Deposit, Outcome, Receipt};
+pub use digest::{Digest, Digester};
 pub use directory::{DataDirectory, FORMAT_VERSION};
 pub use error::{DepositError, HideError, MaintainError, OpenError, ReadError};
 pub use fail_point::FailPoints;

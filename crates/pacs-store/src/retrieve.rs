@@ -1,12 +1,12 @@
 //! Reading an instance back, as it came.
 
 use crate::archive::Shared;
+use crate::digest::{Digest, Digester};
 use crate::error::ReadError;
-use crate::index::{Digest, Location};
+use crate::index::Location;
 use crate::pack::name::PackName;
 use crate::pack::read::PackFiles;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use std::io;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ pub struct DataSetReader {
     digest: Digest,
     chunk_bytes: usize,
     /// Taken along by the read that is under way.
-    hasher: Option<Sha256>,
+    hasher: Option<Digester>,
     /// Bytes that have been asked of the disk.
     asked_bytes: u64,
     next: Option<JoinHandle<Result<Read, ReadError>>>,
@@ -32,7 +32,7 @@ pub struct DataSetReader {
 #[derive(Debug)]
 struct Read {
     chunk: Bytes,
-    hasher: Option<Sha256>,
+    hasher: Option<Digester>,
 }
 
 impl DataSetReader {
@@ -42,7 +42,7 @@ impl DataSetReader {
             location,
             digest,
             chunk_bytes: shared.limits.chunk_bytes,
-            hasher: shared.verifies_reads.then(Sha256::new),
+            hasher: shared.verifies_reads.then(Digester::new),
             asked_bytes: 0,
             next: None,
         }
@@ -76,7 +76,7 @@ impl DataSetReader {
                 hasher.update(&chunk);
             }
             if let Some(hasher) = hasher.take_if(|_| is_last)
-                && Digest(hasher.finalize().into()) != expected
+                && hasher.finish() != expected
             {
                 tracing::error!(?pack, offset, "stored instance is damaged");
                 return Err(ReadError::Damaged);

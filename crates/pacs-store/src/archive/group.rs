@@ -14,7 +14,6 @@ use crate::pack::read::Body;
 use crate::pack::{part10, tar};
 use bytes::Bytes;
 use pacs_core::SopInstanceUid;
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -149,7 +148,7 @@ impl Group {
                 };
                 let body = Body::Large {
                     number: pack.number(),
-                    sha256: format!("{digest:?}"),
+                    blake3: format!("{digest:?}"),
                 };
                 self.push_json(Kind::Large, &body, &sealed.provenance);
                 self.larges.push(pack);
@@ -240,7 +239,7 @@ impl Group {
         json.push(b'\n');
         let label = Label {
             kind,
-            digest: Digest(Sha256::digest(&json).into()),
+            digest: Digest::of(&json),
             provenance: provenance.clone(),
             syntax: None,
             class: None,

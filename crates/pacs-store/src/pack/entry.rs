@@ -1,9 +1,9 @@
 //! One entry of a pack: its pax records, its ustar header, and what stands before the data set.
 
 use super::tar::{self, BLOCK};
-use crate::index::{Digest, LogPosition, Provenance};
+use crate::digest::{Digest, Digester};
+use crate::index::{LogPosition, Provenance};
 use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
-use sha2::{Digest as _, Sha256};
 
 /// Records have this name before their key: `tar --xattrs -x` makes them extended attributes of the
 /// file, and a tar that knows nothing of them passes over them in silence.
@@ -161,7 +161,7 @@ fn records_of(label: &Label, size: u64) -> Vec<u8> {
         tar::push_record(&mut records, &format!("{KEYS}{key}"), value);
     };
     push("kind", label.kind.as_str());
-    push("sha256", &format!("{:?}", label.digest));
+    push("blake3", &format!("{:?}", label.digest));
     push("received", &label.provenance.received_unix_ms.to_string());
     let calling = &label.provenance.calling;
     push(
@@ -187,17 +187,17 @@ fn records_of(label: &Label, size: u64) -> Vec<u8> {
     records
 }
 
-/// The first half of the SHA-256 of where the entry stands and of all that stands before the data
+/// The first half of the digest of where the entry stands and of all that stands before the data
 /// set and says something. With the place under it, what looks like an entry inside a data set is
 /// none, unless whoever sent that knew where it would come to stand.
 fn check(at: LogPosition, records: &[u8], header: &[u8], lead: &[u8]) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(at.pack.to_be_bytes());
-    hasher.update(at.offset.to_be_bytes());
+    let mut hasher = Digester::new();
+    hasher.update(&at.pack.to_be_bytes());
+    hasher.update(&at.offset.to_be_bytes());
     hasher.update(records);
     hasher.update(header);
     hasher.update(lead);
-    let hex = format!("{:?}", Digest(hasher.finalize().into()));
+    let hex = format!("{:?}", hasher.finish());
     hex.get(..32).unwrap_or_default().to_owned()
 }
 
@@ -289,7 +289,7 @@ fn parse_label(records: &[u8]) -> Option<Parsed<'_>> {
     Some(Parsed {
         label: Label {
             kind: Kind::parse(value("kind")?)?,
-            digest: parse_digest(value("sha256")?)?,
+            digest: Digest::parse_hex(value("blake3")?)?,
             provenance: Provenance {
                 received_unix_ms: value("received")?.parse().ok()?,
                 calling: value("calling")?.to_owned(),
@@ -319,19 +319,6 @@ fn parse_label(records: &[u8]) -> Option<Parsed<'_>> {
         check: check.value,
         checked_bytes: check.at,
     })
-}
-
-/// Reads a digest in hexadecimal.
-pub(crate) fn parse_digest(hex: &str) -> Option<Digest> {
-    let hex = hex.as_bytes();
-    if hex.len() != 64 {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(hex.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(Digest(digest))
 }
 
 #[cfg(test)]
@@ -441,8 +428,8 @@ mod tests {
     #[test]
     fn a_digest_is_read_as_it_is_shown() {
         let digest = Digest([7; 32]);
-        assert_eq!(parse_digest(&format!("{digest:?}")), Some(digest));
-        assert_eq!(parse_digest("07"), None);
-        assert_eq!(parse_digest(&"x".repeat(64)), None);
+        assert_eq!(Digest::parse_hex(&format!("{digest:?}")), Some(digest));
+        assert_eq!(Digest::parse_hex("07"), None);
+        assert_eq!(Digest::parse_hex(&"x".repeat(64)), None);
     }
 }

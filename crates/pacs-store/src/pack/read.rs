@@ -3,11 +3,11 @@
 use super::entry::{self, EntryHead, HEAD_BYTES_MAX, Kind};
 use super::name::PackName;
 use super::tar::BLOCK;
+use crate::digest::{Digest, Digester};
 use crate::disk::{Disk, DiskFile, OpenHow};
-use crate::index::{Digest, Location, LogPosition, LogRecord, StoredInstance, Target};
+use crate::index::{Location, LogPosition, LogRecord, StoredInstance, Target};
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::{HeadReader, HeadState};
-use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -271,18 +271,18 @@ fn entry_ends_at(file: &dyn DiskFile, name: PackName, offset: u64) -> io::Result
     Ok(false)
 }
 
-/// The SHA-256 of `length_bytes` bytes from `offset` on; `None` where the file ends before.
+/// The digest of `length_bytes` bytes from `offset` on; `None` where the file ends before.
 pub(crate) fn digest_of(
     file: &dyn DiskFile,
     offset: u64,
     length_bytes: u64,
 ) -> io::Result<Option<Digest>> {
-    let mut hasher = Sha256::new();
+    let mut digester = Digester::new();
     let whole = for_each_chunk(file, offset, length_bytes, CHUNK_BYTES, |chunk| {
-        hasher.update(chunk);
+        digester.update(chunk);
         true
     })?;
-    Ok(whole.then(|| Digest(hasher.finalize().into())))
+    Ok(whole.then(|| digester.finish()))
 }
 
 /// Reads on until `take` says no; `false` where the file ends before that and before
@@ -367,8 +367,8 @@ pub(crate) fn record_of(
             match body {
                 Body::Hide { target, reason } => Ok(Some(LogRecord::Hide { target, reason })),
                 Body::Restore { target } => Ok(Some(LogRecord::Restore { target })),
-                Body::Large { number, sha256 } => {
-                    large_of(files, number, &sha256, limits).map(Some)
+                Body::Large { number, blake3 } => {
+                    large_of(files, number, &blake3, limits).map(Some)
                 }
                 Body::Mark {} => Ok(None),
             }
@@ -379,7 +379,7 @@ pub(crate) fn record_of(
 fn large_of(
     files: &PackFiles,
     number: u64,
-    sha256: &str,
+    blake3: &str,
     limits: &ScanLimits,
 ) -> Result<LogRecord, EntryError> {
     let name = PackName::Large(number);
@@ -397,7 +397,7 @@ fn large_of(
         other => other?,
     };
     let head = head_at(&*file, name, 0)?.ok_or(EntryError::Damaged)?;
-    if head.label.kind != Kind::Instance || entry::parse_digest(sha256) != Some(head.label.digest) {
+    if head.label.kind != Kind::Instance || Digest::parse_hex(blake3) != Some(head.label.digest) {
         return Err(EntryError::Damaged);
     }
     instance_of(name, &*file, &head, limits)
@@ -444,7 +444,7 @@ fn instance_of(
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Body {
     Hide { target: Target, reason: String },
-    Large { number: u64, sha256: String },
+    Large { number: u64, blake3: String },
     Mark {},
     Restore { target: Target },
 }

@@ -405,7 +405,7 @@ async fn another_format_is_refused() {
     drop(open().unwrap());
     fs::write(
         directory.path().join("FORMAT"),
-        "pacs data directory, format 2\n",
+        "pacs data directory, format 1\n",
     )
     .unwrap();
     assert!(matches!(open(), Err(OpenError::Format)));

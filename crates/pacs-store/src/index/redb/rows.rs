@@ -7,7 +7,6 @@ use pacs_core::{
     Attributes, Instance, Level, SeriesUid, SopClassUid, SopInstanceUid, StudyUid, Tag,
     TransferSyntaxUid, Vr,
 };
-use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -88,7 +87,7 @@ pub(super) fn patient_hash(attributes: &Attributes) -> PatientHash {
             writer.text(&birth_date);
         }
     }
-    let digest: [u8; 32] = Sha256::digest(writer.into_bytes()).into();
+    let digest = Digest::of(&writer.into_bytes()).0;
     let mut hash = [0; 16];
     hash.copy_from_slice(digest.split_at(16).0);
     hash
