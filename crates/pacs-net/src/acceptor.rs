@@ -5,6 +5,7 @@
 
 mod admission;
 mod find;
+mod handshake;
 mod retrieve;
 mod session;
 mod store;
@@ -14,18 +15,21 @@ use crate::limits::NetLimits;
 use crate::link::{ByteStream, Ending};
 use crate::negotiation::Services;
 use crate::observer::{NoObserver, Observer};
+use crate::security::{Channel, Security};
 use crate::service::{AdmitAll, AssociationPolicy, QueryScp, RetrieveScp, StorageScp};
 use crate::strangers::Strangers;
 use crate::transport::{Connector, TcpConnector, prepare};
 use admission::Admissions;
 use pacs_core::AeTitle;
+use session::Origin;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -76,6 +80,8 @@ struct Shared {
     limits: Arc<NetLimits>,
     admissions: Admissions,
     strangers: Strangers,
+    /// Of all listeners together.
+    connections_count: AtomicUsize,
     phase: watch::Sender<Phase>,
 }
 
@@ -160,6 +166,10 @@ impl AcceptorBuilder {
             ("sent_pdu_bytes_max", limits.sent_pdu_bytes_max >= 4096),
             ("peer_pdu_bytes_min", limits.peer_pdu_bytes_min >= 8),
             ("read_bytes", limits.read_bytes >= 4096),
+            (
+                "handshake_duration_max",
+                !limits.handshake_duration_max.is_zero(),
+            ),
             ("artim", !limits.artim.is_zero()),
             ("pdu_duration_max", !limits.pdu_duration_max.is_zero()),
             ("idle_duration_max", !limits.idle_duration_max.is_zero()),
@@ -210,6 +220,7 @@ impl Acceptor {
                 limits: Arc::new(NetLimits::default()),
                 admissions: Admissions::default(),
                 strangers: Strangers::default(),
+                connections_count: AtomicUsize::new(0),
                 phase,
             },
         }
@@ -217,13 +228,36 @@ impl Acceptor {
 
     /// Serves connections of `listener` until `shutdown` resolves, then drains: running operations
     /// end, idle associations are aborted, and after `drain_duration_max` all others are too.
+    ///
+    /// Several listeners may be served at once; the limits hold for all of them together.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        self.listen(listener, None, shutdown).await;
+    }
+
+    /// As [`Self::serve`], with connections that `security` secures first.
+    pub async fn serve_secured(
+        &self,
+        listener: TcpListener,
+        security: Arc<dyn Security>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        self.listen(listener, Some(security), shutdown).await;
+    }
+
+    async fn listen(
+        &self,
+        listener: TcpListener,
+        security: Option<Arc<dyn Security>>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let mut shutdown = pin!(shutdown);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                accepted = listener.accept() => self.take(accepted, &mut connections).await,
+                accepted = listener.accept() => {
+                    self.take(accepted, security.as_ref(), &mut connections).await;
+                }
                 Some(_ended) = connections.join_next() => {}
             }
         }
@@ -233,7 +267,8 @@ impl Acceptor {
 
     async fn take(
         &self,
-        accepted: io::Result<(tokio::net::TcpStream, SocketAddr)>,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        security: Option<&Arc<dyn Security>>,
         connections: &mut JoinSet<()>,
     ) {
         let (stream, address) = match accepted {
@@ -245,7 +280,8 @@ impl Acceptor {
             }
         };
         // Whoever is sent away goes at once, so that the limit is kept but for a moment.
-        if connections.len() >= self.shared.limits.connections_max
+        let place = Connection::count(&self.shared);
+        if place.number > self.shared.limits.connections_max
             && !self.shared.strangers.evict_oldest()
         {
             self.shared.observer.connection_refused(address);
@@ -255,13 +291,21 @@ impl Acceptor {
             tracing::debug!(%address, kind = ?error.kind(), "socket options were refused");
         }
         let acceptor = self.clone();
+        let security = security.map(Arc::clone);
         connections.spawn(async move {
-            let _ending = acceptor.serve_stream(stream, address).await;
+            let _place = place;
+            let _ending = match security {
+                None => acceptor.serve_stream(stream, address).await,
+                Some(security) => {
+                    let shared = Arc::clone(&acceptor.shared);
+                    Box::pin(handshake::serve(stream, address, security, shared)).await
+                }
+            };
         });
     }
 
     async fn drain(&self, mut connections: JoinSet<()>) {
-        self.shared.phase.send_replace(Phase::Draining);
+        self.advance(Phase::Draining);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if timeout(self.shared.limits.drain_duration_max, all_ended)
             .await
@@ -269,16 +313,59 @@ impl Acceptor {
         {
             return;
         }
-        self.shared.phase.send_replace(Phase::Aborting);
+        self.advance(Phase::Aborting);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if timeout(ABORT_GRACE, all_ended).await.is_err() {
             connections.shutdown().await;
         }
     }
 
-    /// Serves one connection that the application has accepted itself, TLS for example, to its end.
+    /// Never back, whichever listener is the last.
+    fn advance(&self, phase: Phase) {
+        self.shared.phase.send_if_modified(|now| {
+            let is_further = *now < phase;
+            if is_further {
+                *now = phase;
+            }
+            is_further
+        });
+    }
+
+    /// Serves one connection that the application has accepted itself to its end.
     pub async fn serve_stream(&self, stream: impl ByteStream, address: SocketAddr) -> Ending {
+        let stranger = self
+            .shared
+            .strangers
+            .enter(address.ip(), &self.shared.limits);
+        let origin = Origin {
+            address,
+            channel: Channel::Plain,
+        };
+        let shared = Arc::clone(&self.shared);
         // One allocation for each connection keeps the futures of callers small.
-        Box::pin(session::serve(stream, address, Arc::clone(&self.shared))).await
+        Box::pin(session::serve(stream, origin, stranger, shared)).await
+    }
+}
+
+/// One connection of a listener, counted until it is dropped.
+struct Connection {
+    shared: Arc<Shared>,
+    /// How many there are with it.
+    number: usize,
+}
+
+impl Connection {
+    fn count(shared: &Arc<Shared>) -> Self {
+        let before = shared.connections_count.fetch_add(1, Ordering::AcqRel);
+        Self {
+            shared: Arc::clone(shared),
+            number: before.saturating_add(1),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.connections_count.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! From the wire upward: [`pdu`] (what bytes say), [`association`] (PS3.8, sans-IO), [`dimse`]
 //! (PS3.7, sans-IO), [`service`] (what an application provides), [`acceptor`] and [`requestor`]
-//! (the two sides of an association, over any byte stream of tokio). Every bound stands in
-//! [`limits`].
+//! (the two sides of an association, over any byte stream of tokio), [`security`] (what is known of
+//! whoever is at the other end). Every bound stands in [`limits`]. The feature `tls` adds `tls`.
 //!
 //! The machines have no I/O, no clock and no tasks: bytes and times are arguments.
 
@@ -25,11 +25,14 @@ pub mod observer;
 pub mod pdu;
 mod receiving;
 pub mod requestor;
+pub mod security;
 mod sending;
 pub mod service;
 pub mod sop_class;
 pub mod status;
 mod strangers;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 
 pub use acceptor::{Acceptor, AcceptorBuilder, ConfigError};

@@ -22,6 +22,9 @@ pub struct NetLimits {
     pub presentation_contexts_max: usize,
     /// UIDs in a Failed SOP Instance UID List; the count of failures stays right beyond it.
     pub failed_uids_max: usize,
+    /// Wait for the end of the TLS hand-shake, from the first moment of a connection. After it:
+    /// closed.
+    pub handshake_duration_max: Duration,
     /// Wait for the first PDU, and for the peer to close after the last one (PS3.8 9.1.5).
     pub artim: Duration,
     /// Time in which a PDU that has begun must be complete. After it: A-ABORT.
@@ -75,6 +78,7 @@ impl Default for NetLimits {
             identifier_bytes_max: 1 << 20,
             presentation_contexts_max: 128,
             failed_uids_max: 10_000,
+            handshake_duration_max: Duration::from_secs(10),
             artim: Duration::from_secs(10),
             pdu_duration_max: Duration::from_secs(30),
             idle_duration_max: Duration::from_secs(60),

@@ -17,6 +17,7 @@ use crate::error::{Fault, Misuse};
 use crate::limits::NetLimits;
 use crate::negotiation::Negotiated;
 use crate::pdu::{AbortSource, AssociateRequest, DataPdu, Rejection};
+use crate::security::TlsError;
 use crate::strangers::Stranger;
 use allowance::Allowance;
 use bytes::{Buf, Bytes, BytesMut};
@@ -79,6 +80,9 @@ pub enum Ending {
     /// Both sides agreed.
     #[error("released")]
     Released,
+    /// TLS failed.
+    #[error("TLS: {0}")]
+    Tls(TlsError),
     /// The transport failed.
     #[error("connection failed: {0}")]
     Transport(io::ErrorKind),
@@ -115,6 +119,8 @@ pub(crate) struct Link<S> {
     stranger: Option<Arc<Stranger>>,
     bytes_received: u64,
     bytes_sent: u64,
+    /// Whether the stream may hold back some of what was written, as TLS does.
+    unflushed: bool,
     /// Since when nobody waits for what happens next.
     left_at: Option<Instant>,
     /// How the association has ended, once it has and there is nothing left to say.
@@ -167,6 +173,7 @@ impl<S: ByteStream> Link<S> {
             stranger: None,
             bytes_received: 0,
             bytes_sent: 0,
+            unflushed: false,
             left_at: None,
             ending: None,
             data_set: None,
@@ -342,7 +349,7 @@ impl<S: ByteStream> Link<S> {
     pub(crate) async fn flush(&mut self) -> Result<(), Ending> {
         let limits = &self.limits;
         let mut allowance = Allowance::new(limits.write_duration_max, limits.bytes_per_second_min);
-        while !self.upper.transmits().is_empty() {
+        while self.has_to_write() {
             let sent_before = self.bytes_sent;
             match self.step(false, allowance.until()).await? {
                 Step::Read | Step::Moved => {
@@ -352,6 +359,10 @@ impl<S: ByteStream> Link<S> {
             }
         }
         Ok(())
+    }
+
+    fn has_to_write(&mut self) -> bool {
+        self.unflushed || !self.upper.transmits().is_empty()
     }
 
     /// Queues a command, to go out with what follows.
@@ -415,7 +426,7 @@ impl<S: ByteStream> Link<S> {
             while self.upper.next_indication().is_some() {}
             self.data = None;
             self.events.clear();
-            if self.upper.wants_close() && self.upper.transmits().is_empty() {
+            if self.upper.wants_close() && !self.has_to_write() {
                 break;
             }
             match self.step(!self.upper.wants_close(), until).await {
@@ -466,8 +477,8 @@ impl<S: ByteStream> Link<S> {
         until: Option<Instant>,
     ) -> Poll<Result<Step, Failure>> {
         match self.poll_write(cx) {
-            Poll::Ready(Ok(0)) | Poll::Pending => {}
-            Poll::Ready(Ok(_)) => return Poll::Ready(Ok(Step::Moved)),
+            Poll::Ready(Ok(false)) | Poll::Pending => {}
+            Poll::Ready(Ok(true)) => return Poll::Ready(Ok(Step::Moved)),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Write(error))),
         }
         if reads && let Poll::Ready(result) = self.poll_read(cx) {
@@ -501,8 +512,12 @@ impl<S: ByteStream> Link<S> {
 
     fn transport_failed(&mut self, error: &io::Error) -> Ending {
         self.upper.transmits().clear();
+        self.unflushed = false;
         self.upper.transport_closed(std_now());
-        let mut ending = Ending::Transport(error.kind());
+        let mut ending = match TlsError::within(error) {
+            Some(error) => Ending::Tls(error),
+            None => Ending::Transport(error.kind()),
+        };
         while let Some(indication) = self.upper.next_indication() {
             if let Indication::Aborted(source) = indication {
                 ending = Ending::Aborted(source);
@@ -511,10 +526,16 @@ impl<S: ByteStream> Link<S> {
         ending
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Whether something went out.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let transmits = self.upper.transmits();
         if transmits.is_empty() {
-            return Poll::Ready(Ok(0));
+            if self.unflushed {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                self.unflushed = false;
+                return Poll::Ready(Ok(true));
+            }
+            return Poll::Ready(Ok(false));
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut used = 0_usize;
@@ -538,8 +559,9 @@ impl<S: ByteStream> Link<S> {
                 transmits.pop_front();
             }
         }
+        self.unflushed = true;
         self.bytes_sent = self.bytes_sent.saturating_add(total as u64);
-        Poll::Ready(Ok(total))
+        Poll::Ready(Ok(true))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,6 +2,7 @@
 
 use crate::link::Ending;
 use crate::pdu::Rejection;
+use crate::security::TlsError;
 use crate::service::Peer;
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -62,6 +63,8 @@ pub struct OperationReport {
 pub trait Observer: Debug + Send + Sync + 'static {
     /// A connection was closed at once, because there are too many.
     fn connection_refused(&self, _address: SocketAddr) {}
+    /// A connection could not be secured, and was closed.
+    fn handshake_failed(&self, _address: SocketAddr, _error: TlsError) {}
     /// An association was accepted.
     fn association_accepted(&self, _peer: &Peer) {}
     /// An association was rejected. `calling_ae_title` is as sent.

@@ -16,6 +16,7 @@ use crate::error::{Fault, Misuse};
 use crate::link::{ByteStream, Ending, Gathered, Happening, Link};
 use crate::negotiation::{Context, Negotiated};
 use crate::pdu::{AbortSource, AssociateRequest, ContextReason, Rejection};
+use crate::security::TlsError;
 use crate::service::SourceError;
 use crate::sop_class::VERIFICATION;
 use crate::status::StatusClass;
@@ -75,6 +76,9 @@ pub enum RequestorError {
         /// What we waited for.
         waiting_for: &'static str,
     },
+    /// The connection could not be secured, or was refused by TLS later on.
+    #[error("connection not secured: {0}")]
+    Tls(#[from] TlsError),
     /// More presentation contexts are needed than an association has.
     #[error("more than {limit} presentation contexts")]
     TooManyContexts {
@@ -84,6 +88,15 @@ pub enum RequestorError {
     /// The transport failed, or was not opened.
     #[error("connection failed")]
     Transport(#[source] io::Error),
+}
+
+impl RequestorError {
+    fn of_connection(error: io::Error) -> Self {
+        match TlsError::within(&error) {
+            Some(error) => Self::Tls(error),
+            None => Self::Transport(error),
+        }
+    }
 }
 
 impl From<Ending> for RequestorError {
@@ -100,6 +113,7 @@ impl From<Ending> for RequestorError {
                 waiting_for: "a response",
             },
             Ending::Misused(misuse) => Self::Misuse(misuse),
+            Ending::Tls(error) => Self::Tls(error),
             Ending::Transport(kind) => Self::Transport(kind.into()),
         }
     }

@@ -6,6 +6,7 @@
 use crate::dimse::Priority;
 use crate::negotiation::Services;
 use crate::pdu::{AssociateRequest, Rejection, UserIdentity};
+use crate::security::Channel;
 use crate::status::{FindStatus, RetrieveStatus, StoreStatus};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,11 +24,13 @@ pub struct Peer {
     pub called_ae_title: AeTitle,
     /// Where its connection comes from.
     pub address: SocketAddr,
+    /// What its association runs over, and the certificate it has shown there.
+    pub channel: Channel,
     /// Its Implementation Class UID, as sent.
     pub implementation_class_uid: String,
     /// Its Implementation Version Name, as sent.
     pub implementation_version_name: String,
-    /// The user it names.
+    /// The user it names: claimed, and for the policy to verify.
     pub user_identity: Option<UserIdentity>,
 }
 
@@ -61,7 +64,8 @@ impl Admission {
 
 /// Decides who may associate, and for what.
 pub trait AssociationPolicy: Debug + Send + Sync + 'static {
-    /// Looks at titles, address and identity. Titles have been checked to be AE titles.
+    /// Looks at titles, address, certificate and user identity. Titles have been checked to be AE
+    /// titles; a certificate has been accepted by TLS, and is proved to be the peer's.
     ///
     /// # Errors
     /// The rejection that the peer is to see.

@@ -2,6 +2,7 @@
 
 use crate::link::ByteStream;
 use async_trait::async_trait;
+use pacs_core::AeTitle;
 use std::fmt::Debug;
 use std::io;
 use std::time::Duration;
@@ -24,11 +25,16 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
 /// Opens connections to peers, so that an application can put TLS or a proxy between.
 #[async_trait]
 pub trait Connector: Debug + Send + Sync + 'static {
-    /// Connects to `address` (`host:port`). The caller bounds the wait.
+    /// Connects to `address` (`host:port`) for an association with `called_ae_title`. The caller
+    /// bounds the wait.
     ///
     /// # Errors
-    /// Why no connection came about.
-    async fn connect(&self, address: &str) -> io::Result<Box<dyn ByteStream>>;
+    /// Why no connection came about; a [`crate::security::TlsError`] inside shows as such.
+    async fn connect(
+        &self,
+        address: &str,
+        called_ae_title: &AeTitle,
+    ) -> io::Result<Box<dyn ByteStream>>;
 }
 
 /// Plain TCP.
@@ -37,7 +43,11 @@ pub struct TcpConnector;
 
 #[async_trait]
 impl Connector for TcpConnector {
-    async fn connect(&self, address: &str) -> io::Result<Box<dyn ByteStream>> {
+    async fn connect(
+        &self,
+        address: &str,
+        _called_ae_title: &AeTitle,
+    ) -> io::Result<Box<dyn ByteStream>> {
         let stream = TcpStream::connect(address).await?;
         prepare(&stream)?;
         Ok(Box::new(stream))

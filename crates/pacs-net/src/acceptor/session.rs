@@ -8,9 +8,11 @@ use crate::link::{ByteStream, Ending, Happening, Link};
 use crate::negotiation::{Context, Negotiated, negotiate};
 use crate::observer::{Operation, OperationReport};
 use crate::pdu::{AssociateAccept, AssociateRequest, RejectReason, Rejection};
+use crate::security::Channel;
 use crate::service::Peer;
 use crate::sop_class::ServiceClass;
 use crate::status::{EchoStatus, UNRECOGNIZED_OPERATION};
+use crate::strangers::Stranger;
 use pacs_core::AeTitle;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -51,19 +53,28 @@ impl Outcome {
     }
 }
 
-/// Serves a connection to its end.
+/// Where a connection comes from, and what it runs over.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) address: SocketAddr,
+    pub(super) channel: Channel,
+}
+
+/// Serves a connection to its end. Whoever it is from is `stranger` until there is an association.
 pub(super) async fn serve(
     stream: impl ByteStream,
-    address: SocketAddr,
+    origin: Origin,
+    stranger: Stranger,
     shared: Arc<Shared>,
 ) -> Ending {
     let began = Instant::now();
-    let stranger = Arc::new(shared.strangers.enter(address.ip(), &shared.limits));
+    let address = origin.address;
+    let stranger = Arc::new(stranger);
     let limits = Arc::clone(&shared.limits);
     let mut link = Link::acceptor(stream, Arc::clone(&stranger), limits);
     let mut phase = shared.phase.subscribe();
     let associated = tokio::select! {
-        associated = associate(&mut link, address, &shared, &mut phase) => associated,
+        associated = associate(&mut link, origin, &shared, &mut phase) => associated,
         () = stranger.has_to_go() => {
             // Without a word, so that nothing has to be waited for.
             return ended(&shared, address, None, Ending::GivenUp, began);
@@ -115,7 +126,7 @@ fn ended(
 /// Waits for a request and answers it.
 async fn associate(
     link: &mut Link<impl ByteStream>,
-    address: SocketAddr,
+    origin: Origin,
     shared: &Shared,
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<(Peer, Arc<Negotiated>, Place), Ending> {
@@ -127,7 +138,8 @@ async fn associate(
         return Err(link.fault(Fault::UnexpectedPdu { state: 2 }));
     };
     let now = Instant::now().into_std();
-    match decide(&request, address, shared) {
+    let address = origin.address;
+    match decide(&request, origin, shared) {
         Ok((peer, accept, negotiated, place)) => {
             let negotiated = Arc::new(negotiated);
             link.established(Arc::clone(&negotiated));
@@ -150,7 +162,7 @@ type Decision = (Peer, AssociateAccept, Negotiated, Place);
 
 fn decide(
     request: &AssociateRequest,
-    address: SocketAddr,
+    origin: Origin,
     shared: &Shared,
 ) -> Result<Decision, Rejection> {
     let calling_ae_title = AeTitle::parse(&request.calling_ae_title)
@@ -164,7 +176,8 @@ fn decide(
     let peer = Peer {
         calling_ae_title,
         called_ae_title,
-        address,
+        address: origin.address,
+        channel: origin.channel,
         implementation_class_uid: request.user.implementation_class_uid.clone(),
         implementation_version_name: request.user.implementation_version_name.clone(),
         user_identity: request.user.identity.clone(),
@@ -178,7 +191,7 @@ fn decide(
     )?;
     let place = shared
         .admissions
-        .enter(&peer.calling_ae_title, address.ip(), &shared.limits)
+        .enter(&peer.calling_ae_title, peer.address.ip(), &shared.limits)
         .ok_or(Rejection::transient(RejectReason::LocalLimitExceeded))?;
     Ok((peer, accept, negotiated, place))
 }

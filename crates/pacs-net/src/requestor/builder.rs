@@ -128,16 +128,16 @@ impl RequestorBuilder {
     /// Connects to `address` (`host:port`) and asks for the association.
     ///
     /// # Errors
-    /// [`RequestorError::Transport`] or [`RequestorError::TimedOut`] where no connection comes
-    /// about, then as [`Self::connect_stream`].
+    /// [`RequestorError::Transport`], [`RequestorError::Tls`] or [`RequestorError::TimedOut`] where
+    /// no connection comes about, then as [`Self::connect_stream`].
     pub async fn connect(&self, address: &str) -> Result<Requestor, RequestorError> {
-        let connecting = self.connector.connect(address);
+        let connecting = self.connector.connect(address, &self.called);
         let stream = timeout(self.limits.connect_duration_max, connecting)
             .await
             .map_err(|_elapsed| RequestorError::TimedOut {
                 waiting_for: "a connection",
             })?
-            .map_err(RequestorError::Transport)?;
+            .map_err(RequestorError::of_connection)?;
         self.connect_stream(stream).await
     }
 

@@ -105,7 +105,11 @@ impl StorageScp for Mute {
 /// Connects to an acceptor that is mute, over a pipe.
 #[async_trait]
 impl Connector for Mute {
-    async fn connect(&self, _address: &str) -> std::io::Result<Box<dyn ByteStream>> {
+    async fn connect(
+        &self,
+        _address: &str,
+        _called_ae_title: &AeTitle,
+    ) -> std::io::Result<Box<dyn ByteStream>> {
         let acceptor = Acceptor::builder(title("MUTE")).storage(Arc::new(Self));
         let acceptor = acceptor.build().unwrap();
         let (ours, theirs) = duplex(64 << 10);
