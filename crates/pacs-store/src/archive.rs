@@ -133,6 +133,10 @@ pub struct Opened {
     pub set_aside_count: u64,
 }
 
+/// The part of the budget that must be free for one more sender to be welcome: with the default
+/// budget as much as one instance may hold.
+const MEMORY_KEPT_BACK: u32 = 32;
+
 /// The right to retrieve, in one way or another.
 pub trait RetrievePermit: sealed::Sealed + Sync {}
 
@@ -217,7 +221,7 @@ impl Archive {
             options.is_filled_ahead,
         )
         .map_err(OpenError::disk("start a thread"))?;
-        let reserve = Arc::new(Reserve::new(Arc::clone(options.directory.disk()), &limits));
+        let reserve = Arc::new(Reserve::new(&options.directory, &options.index, &limits));
         let remover = log.remover();
         let (queue, work) = mpsc::channel();
         let (seen, visible) = watch::channel(log.position());
@@ -450,6 +454,21 @@ impl Archive {
     pub fn waiting_count(&self) -> usize {
         let places = self.shared.places.available_permits();
         self.shared.limits.queue_count_max.saturating_sub(places)
+    }
+
+    /// Whether there is memory for the instances of one more sender. Those who send already go on
+    /// where there is none; their instances go to disk early then.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        let kept_back = self.shared.limits.budget_bytes / MEMORY_KEPT_BACK;
+        self.shared.budget.available_permits() >= kept_back as usize
+    }
+
+    /// Whether the disk has room for more instances. Where it has not, deposits are refused as long
+    /// as that is so, and all else goes on.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.reserve.has_room()
     }
 
     /// Resolves when the disk or the index failed in a way that leaves unknown what is durable: the

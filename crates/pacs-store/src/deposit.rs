@@ -33,6 +33,10 @@ const COPY_BYTES_MAX: usize = 4 << 10;
 /// Bytes gathered before they are written to a pack of their own.
 const STREAM_BYTES: u64 = 1 << 20;
 
+/// How many parts what is left of the budget has; a deposit gets one at most. Fifty that hold what
+/// they get leave a CT slice its part of the default budget.
+const BUDGET_PARTS: usize = 16;
+
 /// What became of a deposit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -83,7 +87,10 @@ pub struct Deposit {
     held: Vec<Bytes>,
     small: BytesMut,
     held_bytes: u64,
+    /// For what is held of the budget of all.
     permit: Option<OwnedSemaphorePermit>,
+    /// What is held beyond that.
+    own_bytes: u64,
     place: Place,
 }
 
@@ -112,6 +119,7 @@ impl Deposit {
             small: BytesMut::new(),
             held_bytes: 0,
             permit: None,
+            own_bytes: 0,
             place: Place::Memory,
         }
     }
@@ -122,8 +130,8 @@ impl Deposit {
         self.length_bytes
     }
 
-    /// Takes the next bytes of the data set. Waits where there is no memory for them. After an
-    /// error, or when the call was cancelled, nothing more is taken.
+    /// Takes the next bytes of the data set; where there is no memory for them, what came before is
+    /// written out first. After an error, or when the call was cancelled, nothing more is taken.
     ///
     /// # Errors
     /// [`DepositError`].
@@ -161,29 +169,30 @@ impl Deposit {
         }
     }
 
-    /// Gets memory for `length` more bytes, by writing out what is held where there is none.
+    /// Gets memory for `length` more bytes: from the budget of all, as long as this deposit has no
+    /// more than its part of what is left there; else from what is its own, by writing out what it
+    /// holds. So nobody waits for what others hold, and who holds much leaves others their part.
     async fn reserve(&mut self, length: usize, mut place: Place) -> Result<Place, DepositError> {
-        let limits = Arc::clone(&self.shared.limits);
-        let count = u32::try_from(length)
-            .unwrap_or(u32::MAX)
-            .min(limits.budget_bytes);
-        let budget = Arc::clone(&self.shared.budget);
-        let mut permit = Arc::clone(&budget).try_acquire_many_owned(count).ok();
-        if permit.is_none() {
-            let is_worth_it = self.held_bytes >= limits.spill_bytes_min;
-            if is_worth_it || (matches!(place, Place::Pack(_)) && self.held_bytes > 0) {
-                place = self.spill(place).await?;
+        let budget = &self.shared.budget;
+        let held = self.permit.as_ref().map_or(0, |held| held.num_permits());
+        let part = budget.available_permits() / BUDGET_PARTS;
+        if held.saturating_add(length) <= part
+            && let Ok(count) = u32::try_from(length)
+            && let Ok(more) = Arc::clone(budget).try_acquire_many_owned(count)
+        {
+            match &mut self.permit {
+                Some(all) => all.merge(more),
+                none => *none = Some(more),
             }
-            let wait = budget.acquire_many_owned(count);
-            permit = match tokio::time::timeout(limits.busy_wait, wait).await {
-                Ok(permit) => permit.ok(),
-                Err(_) => return Err(DepositError::Busy),
-            };
+            return Ok(place);
         }
-        match (&mut self.permit, permit) {
-            (Some(all), Some(more)) => all.merge(more),
-            (all, more) => *all = more,
+        let length_bytes = length as u64;
+        let is_too_much =
+            self.own_bytes.saturating_add(length_bytes) > self.shared.limits.own_bytes;
+        if is_too_much && self.held_bytes > 0 {
+            place = self.spill(place).await?;
         }
+        self.own_bytes = self.own_bytes.saturating_add(length_bytes);
         Ok(place)
     }
 
@@ -219,6 +228,7 @@ impl Deposit {
         }
         let fragments = self.take_held();
         let permit = self.permit.take();
+        self.own_bytes = 0;
         let begin = match place {
             Place::Pack(pack) => Begin::Old(pack),
             Place::Memory => Begin::New(self.lead()),

@@ -128,6 +128,24 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// As the system gives them.
     fn set_length(&self, length_bytes: u64) -> io::Result<()>;
 
+    /// Takes blocks of the disk for the first `length_bytes` of the file, which may lie behind its
+    /// end and stay empty: a later write there does not find the disk full. A disk that cannot do
+    /// that says nothing.
+    ///
+    /// # Errors
+    /// As the system gives them; [`io::ErrorKind::StorageFull`] where there are not as many.
+    fn allocate(&self, _length_bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// How many bytes of the disk the file has taken, as far as the disk says so.
+    ///
+    /// # Errors
+    /// As the system gives them.
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        self.length_bytes()
+    }
+
     /// Makes everything written so far durable, with what is needed to read it back (the length,
     /// too).
     ///

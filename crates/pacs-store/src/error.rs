@@ -16,8 +16,8 @@ pub enum DepositError {
         operation: &'static str,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No memory or no turn within `StoreLimits::busy_wait`. The peer may send the instance again.
-    #[error("archive has no room for another instance now")]
+    /// No turn within `StoreLimits::busy_wait`. The peer may send the instance again.
+    #[error("archive has no turn for another instance now")]
     Busy,
     /// The archive has failed or is closed and takes nothing more.
     #[error("archive is closed")]

@@ -287,6 +287,12 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
         end: LogPosition,
     ) -> Result<Box<dyn Staged>, IndexError>;
 
+    /// Whether it can grow by what instances need; where not, the caller takes no more of them as
+    /// long as that is so. Asked often.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Whether a version of `instance` with this content is known, hidden or not.
     ///
     /// # Errors

@@ -12,12 +12,12 @@ pub const RECORD_VALUE_BYTES_MAX: usize = 1 << 20;
 /// Bounds of an archive. `Default` is right for one machine with 1 GiB to spare.
 #[derive(Debug, Clone)]
 pub struct StoreLimits {
-    /// Bytes of instances that are on their way and in memory, all together. Where it is used up,
-    /// an instance that already has [`Self::spill_bytes_min`] goes to disk early and a shorter one
-    /// waits.
+    /// Bytes of instances that are on their way and in memory, all together, beyond the
+    /// [`Self::own_bytes`] that each of them may have. One deposit gets a sixteenth of what is left
+    /// at most; what does not fit goes to disk early, and nobody waits for what others hold.
     pub budget_bytes: u32,
-    /// How long a deposit waits for memory or for its turn, before it is refused (A700H): shorter
-    /// than the patience of a modality.
+    /// How long a deposit waits for its turn, before it is refused (A700H): shorter than the
+    /// patience of a modality.
     pub busy_wait: Duration,
     /// Bytes that one read gives; two of them are in memory for each reader.
     pub chunk_bytes: usize,
@@ -36,6 +36,9 @@ pub struct StoreLimits {
     pub large_bytes: u64,
     /// Packs held open for reading.
     pub open_packs_max: usize,
+    /// Bytes of an instance on its way that are in memory whatever others hold; one fragment may
+    /// pass it.
+    pub own_bytes: u64,
     /// A pack is sealed once it is this long; one group more may be in it.
     pub pack_bytes: u64,
     /// Damaged or missing entries that a report lists; all are counted.
@@ -53,8 +56,6 @@ pub struct StoreLimits {
     pub results_count_max: usize,
     /// Bounds of reading an instance's head.
     pub scan: ScanLimits,
-    /// An instance shorter than this is not streamed to disk for want of memory; it waits.
-    pub spill_bytes_min: u64,
 }
 
 impl Default for StoreLimits {
@@ -69,6 +70,7 @@ impl Default for StoreLimits {
             instance_bytes_max: 16 << 30,
             large_bytes: 8 << 20,
             open_packs_max: 64,
+            own_bytes: 64 << 10,
             pack_bytes: 256 << 20,
             problems_listed_max: 1_000,
             queue_count_max: 1_024,
@@ -77,7 +79,6 @@ impl Default for StoreLimits {
             reserve_bytes_max: 256 << 20,
             results_count_max: 1_000_000,
             scan: ScanLimits::default(),
-            spill_bytes_min: 64 << 10,
         }
     }
 }

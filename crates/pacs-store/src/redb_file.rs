@@ -1,14 +1,26 @@
 //! A redb file in a data directory: how it is begun, opened and committed, and what becomes of
 //! redb's panics.
 
+mod space;
+
+pub(crate) use space::Space;
+
 use crate::directory::DataDirectory;
-use crate::disk::{DiskFile, OpenHow};
+use crate::disk::{DiskFile, OpenHow, Room};
 use redb::{Database, StorageBackend, StorageError, WriteTransaction};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Opens the database in the file `name`; where there is none, one that `fill` has filled.
+/// The part of a disk that a database has ahead at most, and caches at most.
+const DISK_PARTS: u64 = 64;
+
+/// The least cache that redb works well with.
+const CACHE_BYTES_MIN: u64 = 256 << 10;
+
+/// Opens the database in the file `name`; where there is none, one that `fill` has filled. It gets
+/// as much space ahead of it as it may keep in memory before it is written: `cache_bytes`, less on
+/// a small disk.
 ///
 /// A new file gets its name when it is whole: redb does not open what a crash left half begun.
 pub(crate) fn open(
@@ -16,13 +28,24 @@ pub(crate) fn open(
     name: &str,
     cache_bytes: usize,
     fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
-) -> Result<Database, redb::Error> {
+) -> Result<(Database, Arc<Space>), redb::Error> {
     let disk = directory.disk();
+    let bytes = match disk.room() {
+        Ok(Some(Room { bytes, .. })) => bytes / DISK_PARTS,
+        Ok(None) | Err(_) => u64::MAX,
+    };
+    let cache_bytes = bytes.max(CACHE_BYTES_MIN).min(cache_bytes as u64);
     let open = |name: &str, how| -> io::Result<_> {
         let file = disk.open(name, how)?;
         let directory = directory.clone();
-        Ok(Storage { file, directory })
+        let space = Arc::new(Space::new(Arc::clone(&file), cache_bytes)?);
+        Ok(Storage {
+            file,
+            space,
+            directory,
+        })
     };
+    let cache_bytes = usize::try_from(cache_bytes).unwrap_or(usize::MAX);
     let database = |storage| {
         Database::builder()
             .set_cache_size(cache_bytes)
@@ -51,7 +74,9 @@ pub(crate) fn open(
         }
         other => other,
     };
-    Ok(database(storage.map_err(StorageError::from)?)?)
+    let storage = storage.map_err(StorageError::from)?;
+    let space = Arc::clone(&storage.space);
+    Ok((database(storage)?, space))
 }
 
 /// A transaction whose commit is durable when it returns, and after which a crash is recovered from
@@ -86,6 +111,7 @@ pub(crate) fn is_damage(error: &redb::Error) -> bool {
 #[derive(Debug)]
 struct Storage {
     file: Arc<dyn DiskFile>,
+    space: Arc<Space>,
     /// Kept locked as long as the database is open.
     #[expect(dead_code, reason = "held for its lock")]
     directory: DataDirectory,
@@ -104,7 +130,9 @@ impl StorageBackend for Storage {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_length(len)
+        self.file.set_length(len)?;
+        self.space.was_cut(len);
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -112,6 +140,8 @@ impl StorageBackend for Storage {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.space
+            .is_written(offset.saturating_add(data.len() as u64));
         self.file.write_at(data, offset)
     }
 }

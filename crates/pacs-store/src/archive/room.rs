@@ -1,9 +1,12 @@
 //! Whether there is room on the disk for more content.
 //!
 //! Some of it is kept back: the index has to be made durable, and hides have to be logged, when
-//! instances no longer fit.
+//! instances no longer fit. What others on the disk take all the same, the index does not miss: it
+//! has space of its own ahead, and says when that runs short.
 
+use crate::directory::DataDirectory;
 use crate::disk::{Disk, Room};
+use crate::index::Index;
 use crate::limits::StoreLimits;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,14 +19,20 @@ const ASKED_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Reserve {
     disk: Arc<dyn Disk>,
+    index: Arc<dyn Index>,
     reserve_bytes_max: u64,
     last: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Reserve {
-    pub(crate) fn new(disk: Arc<dyn Disk>, limits: &StoreLimits) -> Self {
+    pub(crate) fn new(
+        directory: &DataDirectory,
+        index: &Arc<dyn Index>,
+        limits: &StoreLimits,
+    ) -> Self {
         Self {
-            disk,
+            disk: Arc::clone(directory.disk()),
+            index: Arc::clone(index),
             reserve_bytes_max: limits.reserve_bytes_max,
             last: Mutex::new(None),
         }
@@ -49,8 +58,11 @@ impl Reserve {
         room > bytes
     }
 
-    /// Bytes that are free beyond the reserve.
+    /// Bytes that are free beyond the reserve; none where the index has no room.
     fn ask(&self) -> u64 {
+        if !self.index.has_room() {
+            return 0;
+        }
         match self.disk.room() {
             Ok(Some(Room { free_bytes, bytes })) => {
                 free_bytes.saturating_sub(self.reserve_bytes_max.min(bytes / 100))

@@ -1,10 +1,11 @@
 //! A data directory of the operating system.
 
 use super::{Disk, DiskFile, OpenHow, Room};
+use rustix::fs::FallocateFlags;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -190,6 +191,23 @@ impl DiskFile for OsFile {
 
     fn set_length(&self, length_bytes: u64) -> io::Result<()> {
         self.file.set_len(length_bytes)
+    }
+
+    fn allocate(&self, length_bytes: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+        loop {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, length_bytes) {
+                // Not every file system can, and there is nothing else to be done then.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+                Err(Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        // In units of 512 bytes, whatever the blocks are.
+        Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
     fn sync_data(&self) -> io::Result<()> {

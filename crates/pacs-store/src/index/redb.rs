@@ -24,7 +24,7 @@ use super::{
     LogRecord, Match, Staged, StoredInstance,
 };
 use crate::directory::DataDirectory;
-use crate::redb_file::{self, begin_durable};
+use crate::redb_file::{self, Space, begin_durable};
 use async_trait::async_trait;
 use fault::{Fault, attempt};
 use group::Group;
@@ -75,6 +75,7 @@ pub struct RedbIndex {
 #[derive(Debug)]
 struct Inner {
     database: Database,
+    space: Arc<Space>,
     /// What is committed, and up to where that is durable.
     progress: Mutex<Progress>,
     /// Set after a failed commit: what the file then holds is known only to whoever opens it anew.
@@ -99,7 +100,7 @@ impl RedbIndex {
     pub fn open(directory: &DataDirectory, options: &RedbOptions) -> Result<Self, IndexError> {
         attempt("open", || {
             let fill = |transaction: &WriteTransaction| create_tables(transaction);
-            let database = redb_file::open(directory, FILE, options.cache_bytes, fill)?;
+            let (database, space) = redb_file::open(directory, FILE, options.cache_bytes, fill)?;
             let committed = read_state(&database)?;
             let progress = Progress {
                 committed,
@@ -108,6 +109,7 @@ impl RedbIndex {
             };
             let inner = Inner {
                 database,
+                space,
                 progress: Mutex::new(progress),
                 has_failed: AtomicBool::new(false),
             };
@@ -335,6 +337,10 @@ impl Index for RedbIndex {
             applied,
             _turn: turn,
         }))
+    }
+
+    fn has_room(&self) -> bool {
+        self.inner.space.is_ample()
     }
 
     async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError> {

@@ -2,7 +2,7 @@
 
 use super::{Kind, Record, Records, RecordsError, Revision, check};
 use crate::directory::DataDirectory;
-use crate::redb_file::{self, begin_durable, caught, is_damage};
+use crate::redb_file::{self, Space, begin_durable, caught, is_damage};
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub struct RedbRecords {
 #[derive(Debug)]
 struct Inner {
     database: Database,
+    space: Arc<Space>,
     /// Set after a failed commit: what the file then holds is known only to whoever opens it anew.
     has_failed: AtomicBool,
 }
@@ -51,7 +52,7 @@ impl RedbRecords {
                 transaction.open_table(RECORDS)?;
                 Ok(())
             };
-            let database = redb_file::open(directory, FILE, CACHE_BYTES, fill)?;
+            let (database, space) = redb_file::open(directory, FILE, CACHE_BYTES, fill)?;
             let version = database.begin_read()?.open_table(META)?.get("format")?;
             if version.map(|version| version.value()) != Some(FORMAT_VERSION) {
                 return Err(damaged("format version"));
@@ -59,6 +60,7 @@ impl RedbRecords {
             Ok(Self {
                 inner: Arc::new(Inner {
                     database,
+                    space,
                     has_failed: AtomicBool::new(false),
                 }),
             })
@@ -88,6 +90,12 @@ impl Inner {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        if !self.space.is_ample() {
+            return Err(Fault::Told(RecordsError::Backend {
+                operation: "grow",
+                source: "the disk is full".into(),
+            }));
+        }
         let transaction = begin_durable(&self.database)?;
         if self.has_failed.load(Ordering::Acquire) {
             return Err(Fault::Told(RecordsError::Backend {

@@ -4,8 +4,7 @@ use crate::rig::{self, sample, sample_with_uid};
 use bytes::Bytes;
 use pacs_core::access::Store;
 use pacs_store::index::ChangeNumber;
-use pacs_store::{Archive, DepositError, Outcome};
-use std::time::Duration;
+use pacs_store::{Archive, Deposit, DepositError, Outcome};
 
 #[tokio::test]
 async fn what_was_deposited_is_found_and_read_back_also_after_reopening() {
@@ -177,46 +176,65 @@ async fn what_is_not_the_announced_instance_is_refused() {
     assert!(!debug.contains("CANARY"));
 }
 
+/// Begins a deposit and sends `sent` bytes of it, in short fragments.
+async fn begun(archive: &Archive, number: u32, sent: usize) -> Deposit {
+    let store = rig::permit::<Store>();
+    let sample = sample(number, 1, 60_000);
+    let provenance = archive.provenance(store.caller());
+    let mut deposit = archive
+        .deposit(&store, sample.announced, provenance)
+        .unwrap();
+    for at in (0..sent).step_by(500) {
+        let fragment = sample.data_set.slice(at..at + 500);
+        deposit.write(fragment).await.unwrap();
+    }
+    deposit
+}
+
 #[tokio::test]
-async fn memory_is_bounded_whatever_comes_in() {
+async fn who_holds_memory_and_stands_still_keeps_nobody_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let archive = rig::open_with(directory.path(), |o| {
-        o.limits.budget_bytes = 40_000;
-        o.limits.spill_bytes_min = 30_000;
-        o.limits.busy_wait = Duration::from_millis(50);
+        o.limits.budget_bytes = 640_000;
+        o.limits.own_bytes = 20_000;
     })
     .await;
-    let store = rig::permit::<Store>();
-    let begin = |number| {
-        let sample = sample(number, 1, 60_000);
-        let provenance = archive.provenance(store.caller());
-        let deposit = archive
-            .deposit(&store, sample.announced.clone(), provenance)
-            .unwrap();
-        (deposit, sample)
-    };
-    let (mut first, sample_1) = begin(1);
-    let (mut second, sample_2) = begin(2);
-    first
-        .write(sample_1.data_set.slice(..32_000))
-        .await
-        .unwrap();
+    assert!(archive.has_memory());
+    let mut held = Vec::new();
+    for number in 100..200 {
+        held.push(begun(&archive, number, 20_000).await);
+    }
+    assert!(!archive.has_memory(), "the next sender is not welcome");
 
-    // The second has nothing to write out, and the first does not move.
-    let busy = second
-        .write(sample_2.data_set.slice(..20_000))
-        .await
-        .unwrap_err();
-    // The first writes out what it has.
-    first
-        .write(sample_1.data_set.slice(32_000..))
-        .await
-        .unwrap();
-    first.seal().await.unwrap();
-    rig::deposit(&archive, &sample_2).await.unwrap();
+    // Whoever is there goes on: what is short is in memory, what is not goes to disk early.
+    let samples = [
+        sample(1, 1, 10_000),
+        sample(2, 1, 60_000),
+        sample(3, 1, 300_000),
+    ];
+    for sample in &samples {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+    drop(held);
 
-    assert!(matches!(busy, DepositError::Busy), "{busy:?}");
-    rig::assert_holds(&archive, &[sample_1, sample_2]).await;
+    assert!(archive.has_memory());
+    rig::assert_holds(&archive, &samples).await;
+    archive.close().await;
+    let large = rig::pack_files(directory.path());
+    assert!(large.iter().any(|name| name.starts_with("large")));
+}
+
+#[tokio::test]
+async fn what_is_short_and_comes_alone_stays_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open(directory.path()).await;
+    let sample = sample(1, 1, 7_000_000);
+
+    rig::deposit(&archive, &sample).await.unwrap();
+
+    rig::assert_holds(&archive, &[sample]).await;
+    archive.close().await;
+    assert_eq!(rig::pack_files(directory.path()), ["log-0000000001.tar"]);
 }
 
 #[tokio::test]

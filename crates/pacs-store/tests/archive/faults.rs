@@ -5,8 +5,10 @@ use crate::rig::{self, sample};
 use pacs_core::access::{Hide, Maintain};
 use pacs_store::index::Target;
 use pacs_store::index::memory::MemoryIndex;
+use pacs_store::index::redb::{RedbIndex, RedbOptions};
 use pacs_store::{
     Archive, ArchiveOptions, DataDirectory, DepositError, FailPoints, MaintainError, OpenError,
+    Outcome,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +65,38 @@ async fn a_full_disk_refuses_and_the_archive_goes_on_when_there_is_room() {
     let archive = rig::reopen(archive, directory.path()).await;
     rig::assert_holds(&archive, &samples).await;
     assert_eq!(rig::pack_files(directory.path()).len(), 2);
+}
+
+#[tokio::test]
+async fn where_the_index_cannot_grow_deposits_are_refused_and_all_else_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    faults.nothing_ahead.store(true, Ordering::SeqCst);
+    let disk = FaultyDisk::new(directory.path(), &faults);
+    let data = DataDirectory::open(disk).unwrap();
+    let index = RedbIndex::open(&data, &RedbOptions::default()).unwrap();
+    let archive = Archive::open(ArchiveOptions::new(data, Arc::new(index)))
+        .await
+        .unwrap();
+
+    let refused = rig::deposit(&archive, &sample(1, 1, 500))
+        .await
+        .unwrap_err();
+    assert!(!archive.has_room());
+    faults.nothing_ahead.store(false, Ordering::SeqCst);
+    // The answer of the disk is kept for a moment.
+    while !archive.has_room() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    rig::deposit(&archive, &sample(2, 1, 500)).await.unwrap();
+    // What is there already is the index's own.
+    faults.nothing_ahead.store(true, Ordering::SeqCst);
+    rig::deposit(&archive, &sample(3, 1, 500)).await.unwrap();
+
+    assert!(matches!(refused, DepositError::Full), "{refused:?}");
+    rig::assert_holds(&archive, &[sample(2, 1, 500), sample(3, 1, 500)]).await;
+    let again = rig::deposit(&archive, &sample(2, 1, 500)).await.unwrap();
+    assert_eq!(again.outcome, Outcome::Same);
 }
 
 #[tokio::test]

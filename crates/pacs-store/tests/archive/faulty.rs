@@ -22,6 +22,8 @@ pub(crate) struct Faults {
     pub(crate) bad_block: Mutex<Option<(String, u64)>>,
     /// Writes of data, with the file and offset.
     pub(crate) writes: Mutex<Vec<(String, u64)>>,
+    /// No blocks can be taken ahead of what is written.
+    pub(crate) nothing_ahead: AtomicBool,
     /// Syncs of directories fail.
     pub(crate) directory_sync_fails: AtomicBool,
 }
@@ -120,6 +122,13 @@ impl DiskFile for FaultyFile {
 
     fn set_length(&self, length_bytes: u64) -> io::Result<()> {
         self.file.set_length(length_bytes)
+    }
+
+    fn allocate(&self, length_bytes: u64) -> io::Result<()> {
+        if self.faults.nothing_ahead.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.allocate(length_bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {
