@@ -87,6 +87,8 @@ macro_rules! rights {
 }
 
 rights! {
+    /// The right to ask for storage commitment.
+    Commit = Commit;
     /// The right to search.
     Find = Find;
     /// The right to retrieve to oneself.

@@ -10,6 +10,7 @@ pub mod access;
 pub mod ae_title;
 pub mod attributes;
 pub mod charset;
+pub mod commitment;
 pub mod encode;
 pub mod fold;
 pub mod instance;
@@ -28,4 +29,6 @@ pub use instance::Instance;
 pub use phi::Phi;
 pub use query::{Key, Level, Matching, Query, QueryError};
 pub use tag::{Tag, Vr};
-pub use uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid, Uid};
+pub use uid::{
+    SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransactionUid, TransferSyntaxUid, Uid,
+};

@@ -49,6 +49,27 @@ impl Default for ScanLimits {
 /// builds.
 pub const ITEM_DEPTH_MAX: usize = 64;
 
+/// Bounds of the data sets of storage commitment (PS3.4 Annex J).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitmentLimits {
+    /// Bytes of the data set: [`Self::references_max`] references fit, however long their UIDs.
+    pub data_set_bytes_max: usize,
+    /// References of one request, the largest of studies among them; more is refused (0213H).
+    pub references_max: usize,
+    /// Nesting of sequences: two have a meaning.
+    pub depth_max: usize,
+}
+
+impl Default for CommitmentLimits {
+    fn default() -> Self {
+        Self {
+            data_set_bytes_max: 2 << 20,
+            references_max: 10_000,
+            depth_max: 8,
+        }
+    }
+}
+
 /// Bounds of a query identifier and of the matcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {

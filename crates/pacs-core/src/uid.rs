@@ -190,6 +190,8 @@ roles! {
     SopInstanceUid;
     /// SOP Class UID (0008,0016).
     SopClassUid;
+    /// Transaction UID (0008,1195) of storage commitment.
+    TransactionUid;
     /// Transfer Syntax UID (0002,0010).
     TransferSyntaxUid;
 }

@@ -66,6 +66,7 @@ macro_rules! index_conformance {
             studies_of_one_id_and_issuer_are_one_patient
             the_durable_position_is_that_of_the_last_flush_or_later
             the_same_content_does_not_bring_back_what_is_hidden
+            versions_of_an_instance_are_told_hidden_or_not
             wildcards_find_by_beginning_and_by_middle
         }
     };
@@ -118,6 +119,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 42);
+        assert_eq!(cases_count, 43);
     }
 }

@@ -6,6 +6,7 @@ mod damage;
 mod group;
 pub(crate) mod recover;
 mod room;
+mod safekeeping;
 mod stage;
 
 use crate::deposit::Deposit;
@@ -37,6 +38,7 @@ pub(crate) use commit::{Content, Sealed, Work};
 pub use cursor::Cursor;
 use damage::FoundDamage;
 use room::Reserve;
+pub use safekeeping::Safekeeping;
 
 /// What an archive is opened with.
 #[derive(Debug)]

@@ -196,6 +196,16 @@ impl DurableContent {
     }
 }
 
+/// What is known under one SOP Instance UID.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Versions {
+    /// In order of arrival, the one that is served first; none where the UID is not known.
+    /// Attributes are as with [`Index::select`].
+    pub stored: Vec<StoredInstance>,
+    /// Whether the one that is served is hidden.
+    pub is_hidden: bool,
+}
+
 /// One result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
@@ -298,6 +308,16 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`IndexError::Backend`].
     async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError>;
+
+    /// Every version of `instance`, hidden or not.
+    ///
+    /// # Errors
+    /// [`IndexError::TooMany`] with more than `limit_count` of them, [`IndexError::Backend`].
+    async fn versions(
+        &self,
+        instance: &SopInstanceUid,
+        limit_count: usize,
+    ) -> Result<Versions, IndexError>;
 
     /// What matches `query`, visible entities only, in order of study, series and arrival. Studies
     /// are in the order of their first instances, series of one study too, patients in the order of

@@ -20,7 +20,9 @@ mod redb_file;
 mod retrieve;
 mod verify;
 
-pub use archive::{Announced, Archive, ArchiveOptions, Clock, Cursor, Opened, RetrievePermit};
+pub use archive::{
+    Announced, Archive, ArchiveOptions, Clock, Cursor, Opened, RetrievePermit, Safekeeping,
+};
 pub use deposit::{Deposit, Outcome, Receipt};
 pub use digest::{Digest, Digester};
 pub use directory::{DataDirectory, FORMAT_VERSION};

@@ -56,6 +56,9 @@ pub struct StoreLimits {
     pub results_count_max: usize,
     /// Bounds of reading an instance's head.
     pub scan: ScanLimits,
+    /// Versions of one instance that a check of its safekeeping reads; one with more is not
+    /// committed.
+    pub versions_checked_max: usize,
 }
 
 impl Default for StoreLimits {
@@ -79,6 +82,7 @@ impl Default for StoreLimits {
             reserve_bytes_max: 256 << 20,
             results_count_max: 1_000_000,
             scan: ScanLimits::default(),
+            versions_checked_max: 100,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::log::Log;
 use crate::samples::{Sample, hide, instance_uid, query, restore, series_uid, study_uid};
 use pacs_core::tag::tags;
 use pacs_core::{Level, Matching};
-use pacs_store::index::{Applied, Change, ChangeKind, Index, Target};
+use pacs_store::index::{Applied, Change, ChangeKind, Index, IndexError, Target, Versions};
 use std::sync::Arc;
 
 /// Two studies: two series of two instances, and one of one.
@@ -171,4 +171,43 @@ pub async fn a_group_may_hide_what_it_brings(index: Arc<dyn Index>) {
     assert_eq!(applied[2], Applied::Moved { instances_count: 2 });
     assert_eq!(applied[4], Applied::Moved { instances_count: 1 });
     assert_eq!(visible(&log).await, [3, 4, 7]);
+}
+
+/// Who asks whether an instance is safe must learn of every version, and of the trash.
+pub async fn versions_of_an_instance_are_told_hidden_or_not(index: Arc<dyn Index>) {
+    let log = filled(index).await;
+    let other = Sample::new(1, 1, 2)
+        .with_content(1)
+        .in_syntax("1.2.840.10008.1.2.4.90");
+    let elsewhere = Sample::new(2, 1, 1).with_content(1);
+    log.add(vec![other.record(), elsewhere.record()]).await;
+    let versions = async |study, series, instance| {
+        let uid = instance_uid(study, series, instance);
+        log.index.versions(&uid, 2).await.unwrap()
+    };
+
+    let two = versions(1, 1, 2).await;
+    assert!(!two.is_hidden);
+    let told: Vec<_> = two.stored.iter().map(|s| (s.digest, s.location)).collect();
+    let expected = [Sample::new(1, 1, 2), other].map(|sample| sample.stored());
+    assert_eq!(told, expected.clone().map(|s| (s.digest, s.location)));
+    let syntaxes = two.stored.iter().map(|s| &s.instance.transfer_syntax);
+    assert!(syntaxes.eq(expected.iter().map(|s| &s.instance.transfer_syntax)));
+    assert_eq!(versions(1, 2, 1).await.stored.len(), 1);
+    assert_eq!(versions(9, 9, 9).await, Versions::default());
+
+    log.add(vec![hide(Target::Instance(instance_uid(1, 1, 2)))])
+        .await;
+    let hidden = versions(1, 1, 2).await;
+    assert!(hidden.is_hidden);
+    assert_eq!(hidden.stored, two.stored);
+    assert!(!versions(1, 1, 1).await.is_hidden);
+    log.add(vec![restore(Target::Instance(instance_uid(1, 1, 2)))])
+        .await;
+    assert!(!versions(1, 1, 2).await.is_hidden);
+    let refused = log.index.versions(&instance_uid(1, 1, 2), 1).await;
+    assert!(matches!(
+        refused,
+        Err(IndexError::TooMany { limit_count: 1 })
+    ));
 }

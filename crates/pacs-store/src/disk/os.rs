@@ -5,6 +5,8 @@ use rustix::fs::FallocateFlags;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
+#[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,10 @@ const LOCK: &str = "LOCK";
 
 /// Slices handed to the system at once; Linux takes 1,024 (`IOV_MAX`).
 const SLICES_MAX: usize = 1_024;
+
+/// What memory holds of files is in pages of this size, or in parts of larger ones.
+#[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
+const PAGE_BYTES: u64 = 4_096;
 
 /// A directory of the operating system. Files are made readable by their owner and group alone:
 /// they hold patient data.
@@ -212,6 +218,16 @@ impl DiskFile for OsFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    #[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
+    fn forget(&self, offset: u64, length_bytes: u64) {
+        // The system keeps pages that are asked for in part.
+        let begin = offset / PAGE_BYTES * PAGE_BYTES;
+        let end = offset.saturating_add(length_bytes);
+        let length = NonZeroU64::new(end.saturating_sub(begin).next_multiple_of(PAGE_BYTES));
+        // Where it is not possible the bytes come from memory, as they would without this.
+        rustix::fs::fadvise(&self.file, begin, length, rustix::fs::Advice::DontNeed).ok();
     }
 
     fn read_vec(&self, offset: u64, length_bytes: usize) -> io::Result<Vec<u8>> {

@@ -6,7 +6,7 @@
 
 use super::{
     Applied, Change, ChangeKind, ChangeNumber, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Staged, StoredInstance, Target, answer,
+    LogPosition, LogRecord, Match, Staged, StoredInstance, Target, Versions, answer,
 };
 use async_trait::async_trait;
 use pacs_core::matching::Matcher;
@@ -356,6 +356,26 @@ impl Index for MemoryIndex {
             .versions
             .iter()
             .any(|v| v.stored.instance.instance == *instance && v.stored.digest == *digest))
+    }
+
+    async fn versions(
+        &self,
+        instance: &SopInstanceUid,
+        limit_count: usize,
+    ) -> Result<Versions, IndexError> {
+        let state = self.state();
+        let of_it = |v: &&Version| v.stored.instance.instance == *instance;
+        let found: Vec<&Version> = state.versions.iter().filter(of_it).collect();
+        if found.len() > limit_count {
+            return Err(IndexError::TooMany { limit_count });
+        }
+        Ok(Versions {
+            is_hidden: found.first().is_some_and(|v| v.hidden),
+            stored: found
+                .into_iter()
+                .map(|v| answer::without_levels_above(&v.stored))
+                .collect(),
+        })
     }
 
     async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError> {

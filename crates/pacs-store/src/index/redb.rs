@@ -21,7 +21,7 @@ mod view;
 
 use super::{
     Applied, Change, ChangeNumber, Digest, DurableContent, Index, IndexError, LogPosition,
-    LogRecord, Match, Staged, StoredInstance,
+    LogRecord, Match, Staged, StoredInstance, Versions,
 };
 use crate::directory::DataDirectory;
 use crate::redb_file::{self, Space, begin_durable};
@@ -345,6 +345,18 @@ impl Index for RedbIndex {
 
     async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError> {
         self.read("look up an instance", |view| view.knows(instance, digest))
+    }
+
+    async fn versions(
+        &self,
+        instance: &SopInstanceUid,
+        limit_count: usize,
+    ) -> Result<Versions, IndexError> {
+        let (inner, instance) = (Arc::clone(&self.inner), instance.clone());
+        blocking("look up versions", move || {
+            View::new(&inner.database)?.versions(&instance, limit_count)
+        })
+        .await
     }
 
     async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError> {

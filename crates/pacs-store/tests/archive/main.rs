@@ -10,3 +10,4 @@ mod maintain;
 mod packs;
 mod recover;
 mod rig;
+mod safekeeping;

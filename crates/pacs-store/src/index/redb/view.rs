@@ -4,7 +4,9 @@ use super::fault::Fault;
 use super::group::{decode_move, missing, read_place, versions};
 use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, from_entity_key};
 use super::tables::{ARRIVALS, Bytes, ENTITIES, INSTANCES, KEYS, MOVES, NAMES, SOPS};
-use crate::index::{Change, ChangeKind, ChangeNumber, Digest, StoredInstance};
+use crate::index::{
+    Change, ChangeKind, ChangeNumber, Digest, IndexError, StoredInstance, Versions,
+};
 use pacs_core::{SeriesUid, SopInstanceUid, StudyUid};
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
@@ -54,6 +56,34 @@ impl View {
             }
         }
         Ok(false)
+    }
+
+    pub(super) fn versions(
+        &self,
+        uid: &SopInstanceUid,
+        limit_count: usize,
+    ) -> Result<Versions, Fault> {
+        let uid = uid.as_str();
+        let mut found = Versions::default();
+        let Some(first) = self.sop(uid)? else {
+            return Ok(found);
+        };
+        let later = versions(&self.sops, uid)?;
+        if later.len() >= limit_count {
+            return Err(IndexError::TooMany { limit_count }.into());
+        }
+        let mut known = Known::default();
+        for place in std::iter::once(first).chain(later.into_iter().map(|(_, place)| place)) {
+            let row = self.instances.get(place.key().as_slice())?;
+            let row = row.ok_or(missing("row of an instance"))?;
+            let row = InstanceRow::decode(row.value())?;
+            found.is_hidden |= row.served() && row.hidden();
+            let owner = known.owner(self, place)?;
+            found
+                .stored
+                .push(row.stored(&owner.study_uid, &owner.series_uid, &owner.series)?);
+        }
+        Ok(found)
     }
 
     pub(super) fn changes(
