@@ -1,7 +1,7 @@
 //! Who may do what: the AE table of the configuration, as the one policy under every protocol.
 //!
 //! A configured title is bound to its address. On a loopback listener an unknown title may echo,
-//! store, query, retrieve and move to any configured AE; on any other address only configured AEs
+//! store, ask for commitment, query, retrieve and move to any configured AE; on any other address only configured AEs
 //! exist.
 
 use crate::config::{Config, RemoteAe};
@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// What a peer on an open loopback listener may do without being configured.
-const LOOPBACK_ACTIONS: [Action; 5] = [
+const LOOPBACK_ACTIONS: [Action; 6] = [
+    Action::Commit,
     Action::Echo,
     Action::Find,
     Action::Get,

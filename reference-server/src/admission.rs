@@ -35,6 +35,8 @@ impl AssociationPolicy for Access {
             find: may(Action::Find),
             get: may(Action::Get),
             move_to: may(Action::Move),
+            commitment: may(Action::Commit),
+            commitment_reports: false,
         }))
     }
 }

@@ -4,6 +4,7 @@
 //! association.
 
 mod admission;
+mod commitment;
 mod find;
 mod handshake;
 mod retrieve;
@@ -16,7 +17,9 @@ use crate::link::{ByteStream, Ending};
 use crate::negotiation::Services;
 use crate::observer::{NoObserver, Observer};
 use crate::security::{Channel, Security};
-use crate::service::{AdmitAll, AssociationPolicy, QueryScp, RetrieveScp, StorageScp};
+use crate::service::{
+    AdmitAll, AssociationPolicy, CommitmentScp, CommitmentScu, QueryScp, RetrieveScp, StorageScp,
+};
 use crate::strangers::Strangers;
 use crate::transport::{Connector, TcpConnector, prepare};
 use admission::Admissions;
@@ -74,6 +77,8 @@ struct Shared {
     storage: Option<Arc<dyn StorageScp>>,
     query: Option<Arc<dyn QueryScp>>,
     retrieve: Option<Arc<dyn RetrieveScp>>,
+    commitment: Option<Arc<dyn CommitmentScp>>,
+    commitment_reports: Option<Arc<dyn CommitmentScu>>,
     policy: Arc<dyn AssociationPolicy>,
     observer: Arc<dyn Observer>,
     connector: Arc<dyn Connector>,
@@ -94,6 +99,8 @@ impl Shared {
             find: self.query.is_some(),
             get: self.retrieve.is_some(),
             move_to: self.retrieve.is_some(),
+            commitment: self.commitment.is_some(),
+            commitment_reports: self.commitment_reports.is_some(),
         }
     }
 }
@@ -117,6 +124,21 @@ impl AcceptorBuilder {
     #[must_use]
     pub fn retrieve(mut self, retrieve: Arc<dyn RetrieveScp>) -> Self {
         self.shared.retrieve = Some(retrieve);
+        self
+    }
+
+    /// Takes requests for storage commitment. Default: N-ACTION is not offered.
+    #[must_use]
+    pub fn commitment(mut self, commitment: Arc<dyn CommitmentScp>) -> Self {
+        self.shared.commitment = Some(commitment);
+        self
+    }
+
+    /// Takes reports about storage commitment that peers bring with reversed roles. Default: they
+    /// are not taken.
+    #[must_use]
+    pub fn commitment_reports(mut self, reports: Arc<dyn CommitmentScu>) -> Self {
+        self.shared.commitment_reports = Some(reports);
         self
     }
 
@@ -214,6 +236,8 @@ impl Acceptor {
                 storage: None,
                 query: None,
                 retrieve: None,
+                commitment: None,
+                commitment_reports: None,
                 policy: Arc::new(AdmitAll),
                 observer: Arc::new(NoObserver),
                 connector: Arc::new(TcpConnector),

@@ -19,6 +19,10 @@ pub mod command_field {
     pub const C_MOVE_RQ: u16 = 0x0021;
     /// C-ECHO-RQ
     pub const C_ECHO_RQ: u16 = 0x0030;
+    /// N-EVENT-REPORT-RQ
+    pub const N_EVENT_REPORT_RQ: u16 = 0x0100;
+    /// N-ACTION-RQ
+    pub const N_ACTION_RQ: u16 = 0x0130;
     /// C-CANCEL-RQ
     pub const C_CANCEL_RQ: u16 = 0x0FFF;
     /// Set in the command field of every response.

@@ -24,6 +24,7 @@ pub mod negotiation;
 pub mod observer;
 pub mod pdu;
 mod receiving;
+mod reporting;
 pub mod requestor;
 pub mod security;
 mod sending;

@@ -18,6 +18,8 @@ pub struct NetLimits {
     pub command_set_bytes_max: usize,
     /// Bytes of an identifier that a peer sends. Over it: the status that the service has for it.
     pub identifier_bytes_max: usize,
+    /// Bytes of the data set of a storage commitment request or report. Over it: 0213H.
+    pub commitment_bytes_max: usize,
     /// Presentation contexts of an association: as many as there are odd numbers (PS3.8 9.3.2.2).
     pub presentation_contexts_max: usize,
     /// UIDs in a Failed SOP Instance UID List; the count of failures stays right beyond it.
@@ -57,6 +59,9 @@ pub struct NetLimits {
     pub associations_per_ae_max: usize,
     /// Associations from one address. Over it: as above.
     pub associations_per_address_max: usize,
+    /// Quiet after our last response before we ask something of our own on the association of a
+    /// peer (N-EVENT-REPORT): it may be about to ask on, and few expect a request just then.
+    pub event_quiet: Duration,
     /// Time for running operations to end when the acceptor stops. After it: A-ABORT.
     pub drain_duration_max: Duration,
     /// Bytes that are read from a transport at once, once an association stands.
@@ -76,6 +81,7 @@ impl Default for NetLimits {
             peer_pdu_bytes_min: 64,
             command_set_bytes_max: 64 << 10,
             identifier_bytes_max: 1 << 20,
+            commitment_bytes_max: 2 << 20,
             presentation_contexts_max: 128,
             failed_uids_max: 10_000,
             handshake_duration_max: Duration::from_secs(10),
@@ -93,6 +99,7 @@ impl Default for NetLimits {
             associations_max: 500,
             associations_per_ae_max: 20,
             associations_per_address_max: 50,
+            event_quiet: Duration::from_millis(250),
             drain_duration_max: Duration::from_secs(20),
             read_bytes: 512 << 10,
             batch_bytes: 64 << 10,

@@ -15,7 +15,7 @@ use pacs_core::{SopClassUid, TransferSyntaxUid};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "five services, each offered or not, are what this is"
+    reason = "services, each offered or not, are what this is"
 )]
 pub struct Services {
     /// C-ECHO
@@ -28,6 +28,10 @@ pub struct Services {
     pub get: bool,
     /// C-MOVE
     pub move_to: bool,
+    /// N-ACTION of storage commitment
+    pub commitment: bool,
+    /// N-EVENT-REPORT of storage commitment that we asked for, with reversed roles
+    pub commitment_reports: bool,
 }
 
 impl Services {
@@ -38,6 +42,8 @@ impl Services {
         find: true,
         get: true,
         move_to: true,
+        commitment: true,
+        commitment_reports: true,
     };
 
     /// Those that both sides have.
@@ -49,6 +55,8 @@ impl Services {
             find: self.find && other.find,
             get: self.get && other.get,
             move_to: self.move_to && other.move_to,
+            commitment: self.commitment && other.commitment,
+            commitment_reports: self.commitment_reports && other.commitment_reports,
         }
     }
 }
@@ -264,6 +272,7 @@ fn answer(
         .map_err(|_not_a_uid| ContextReason::AbstractSyntaxNotSupported)?;
     let service = service_class(abstract_syntax.as_str());
     let offered = match service {
+        ServiceClass::Commitment => services.commitment || services.commitment_reports,
         ServiceClass::Find(_) => services.find,
         ServiceClass::Get(_) => services.get,
         ServiceClass::Move(_) => services.move_to,
@@ -275,16 +284,27 @@ fn answer(
         return Err(ContextReason::AbstractSyntaxNotSupported);
     }
     let asked = roles.unwrap_or(Roles::DEFAULT);
-    let requestor_roles = if service == ServiceClass::Storage {
-        Roles {
+    let requestor_roles = match service {
+        ServiceClass::Storage => Roles {
             scu: asked.scu && services.storage,
             scp: asked.scp && services.get,
+        },
+        ServiceClass::Commitment => {
+            // Where reports are all there is, some bring them without a word about roles.
+            let brings = asked.scp || (roles.is_none() && !services.commitment);
+            Roles {
+                scu: asked.scu && services.commitment,
+                scp: brings && services.commitment_reports,
+            }
         }
-    } else {
-        Roles {
+        ServiceClass::Find(_)
+        | ServiceClass::Get(_)
+        | ServiceClass::Move(_)
+        | ServiceClass::Other
+        | ServiceClass::Verification => Roles {
             scu: asked.scu,
             scp: false,
-        }
+        },
     };
     if !requestor_roles.scu && !requestor_roles.scp {
         return Err(ContextReason::UserRejection);

@@ -11,6 +11,8 @@ use std::time::Duration;
 /// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
+    /// N-ACTION that asks for storage commitment
+    Commit,
     /// C-ECHO
     Echo,
     /// C-FIND
@@ -21,6 +23,8 @@ pub enum Operation {
     Move,
     /// A command that is not served.
     Other,
+    /// N-EVENT-REPORT about storage commitment that came in
+    Report,
     /// C-STORE
     Store,
 }
@@ -30,11 +34,13 @@ impl Operation {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Commit => "commit",
             Self::Echo => "echo",
             Self::Find => "find",
             Self::Get => "get",
             Self::Move => "move",
             Self::Other => "other",
+            Self::Report => "report",
             Self::Store => "store",
         }
     }

@@ -1,7 +1,8 @@
 //! The requestor: asks for an association and uses the peer's services (C-ECHO, C-STORE, C-FIND,
-//! C-GET, C-MOVE). Its errors name the layer that failed.
+//! C-GET, C-MOVE, storage commitment). Its errors name the layer that failed.
 
 mod builder;
+mod commitment;
 mod find;
 mod retrieve;
 mod store;
@@ -16,8 +17,8 @@ use crate::error::{Fault, Misuse};
 use crate::link::{ByteStream, Ending, Gathered, Happening, Link};
 use crate::negotiation::{Context, Negotiated};
 use crate::pdu::{AbortSource, AssociateRequest, ContextReason, Rejection};
-use crate::security::TlsError;
-use crate::service::SourceError;
+use crate::security::{Channel, TlsError};
+use crate::service::{Peer, SourceError};
 use crate::sop_class::VERIFICATION;
 use crate::status::StatusClass;
 use pacs_core::AeTitle;
@@ -183,6 +184,19 @@ impl<S: ByteStream> Requestor<S> {
         RequestorError::NoPresentationContext {
             abstract_syntax: format!("{sop_class}{in_syntax}"),
             reason: proposed.and_then(|proposed| self.negotiated.refusal(proposed.id)),
+        }
+    }
+
+    /// The peer, as the provider of what it sends us.
+    fn peer(&self) -> Peer {
+        Peer {
+            calling_ae_title: self.called_ae_title.clone(),
+            called_ae_title: self.calling_ae_title.clone(),
+            address: ([0, 0, 0, 0], 0).into(),
+            channel: Channel::Plain,
+            implementation_class_uid: self.negotiated.implementation_class_uid.clone(),
+            implementation_version_name: self.negotiated.implementation_version_name.clone(),
+            user_identity: None,
         }
     }
 

@@ -3,6 +3,13 @@
 //!
 //! A panic in any of them aborts the association it serves, and nothing else.
 
+mod commitment;
+
+pub use commitment::{
+    ActionRequest, CommitmentScp, CommitmentScu, EventLine, EventReport, LineEnded,
+};
+pub(crate) use commitment::{EventQueue, QueuedEvent};
+
 use crate::dimse::Priority;
 use crate::negotiation::Services;
 use crate::pdu::{AssociateRequest, Rejection, UserIdentity};

@@ -17,6 +17,11 @@ pub const STUDY_ROOT_MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 /// Study Root Query/Retrieve Information Model - GET.
 pub const STUDY_ROOT_GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 
+/// Storage Commitment Push Model SOP Class.
+pub const STORAGE_COMMITMENT_PUSH: &str = "1.2.840.10008.1.20.1";
+/// Its well-known SOP Instance (PS3.4 J.3.5).
+pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
+
 /// Implicit VR Little Endian.
 pub const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 /// Explicit VR Little Endian.
@@ -29,6 +34,8 @@ pub const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 /// The service class of an abstract syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServiceClass {
+    /// N-ACTION and N-EVENT-REPORT of storage commitment
+    Commitment,
     /// C-FIND
     Find(Model),
     /// C-GET
@@ -81,6 +88,7 @@ const DICOM_ROOT: &str = "1.2.840.10008.";
 pub fn service_class(abstract_syntax: &str) -> ServiceClass {
     match abstract_syntax {
         VERIFICATION => ServiceClass::Verification,
+        STORAGE_COMMITMENT_PUSH => ServiceClass::Commitment,
         PATIENT_ROOT_FIND => ServiceClass::Find(Model::PatientRoot),
         PATIENT_ROOT_MOVE => ServiceClass::Move(Model::PatientRoot),
         PATIENT_ROOT_GET => ServiceClass::Get(Model::PatientRoot),
@@ -107,7 +115,8 @@ mod tests {
             let found = match service_class(fields[0]) {
                 ServiceClass::Storage => "storage",
                 ServiceClass::Other => "other",
-                ServiceClass::Find(_)
+                ServiceClass::Commitment
+                | ServiceClass::Find(_)
                 | ServiceClass::Get(_)
                 | ServiceClass::Move(_)
                 | ServiceClass::Verification => "served",

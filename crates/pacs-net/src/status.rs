@@ -205,6 +205,46 @@ statuses! {
         /// The caller may not retrieve.
         NOT_AUTHORIZED = 0x0124,
     }
+    /// Status of N-ACTION (PS3.7 10.1.4.1.10).
+    ActionStatus {
+        /// Taken.
+        SUCCESS = 0x0000,
+        /// It cannot be taken, for a reason of our own.
+        PROCESSING_FAILURE = 0x0110,
+        /// The SOP instance is not the one that this can be asked of.
+        NO_SUCH_SOP_INSTANCE = 0x0112,
+        /// The data set is not what the action needs.
+        INVALID_ARGUMENT_VALUE = 0x0115,
+        /// The SOP class is not offered here, or not that of the context.
+        NO_SUCH_SOP_CLASS = 0x0118,
+        /// The action is not known.
+        NO_SUCH_ACTION_TYPE = 0x0123,
+        /// The caller may not ask this.
+        NOT_AUTHORIZED = 0x0124,
+        /// The message breaks PS3.7.
+        MISTYPED_ARGUMENT = 0x0212,
+        /// More than there is room for: the peer may try again, or with less.
+        RESOURCE_LIMITATION = 0x0213,
+    }
+    /// Status of N-EVENT-REPORT (PS3.7 10.1.1.1.8).
+    EventStatus {
+        /// Known now.
+        SUCCESS = 0x0000,
+        /// It could not be taken in.
+        PROCESSING_FAILURE = 0x0110,
+        /// The SOP instance is not one that is known.
+        NO_SUCH_SOP_INSTANCE = 0x0112,
+        /// The event is not known.
+        NO_SUCH_EVENT_TYPE = 0x0113,
+        /// The data set is not what the event needs.
+        INVALID_ARGUMENT_VALUE = 0x0115,
+        /// The SOP class is not one that reports are taken of.
+        NO_SUCH_SOP_CLASS = 0x0118,
+        /// The message breaks PS3.7.
+        MISTYPED_ARGUMENT = 0x0212,
+        /// More than there is room for.
+        RESOURCE_LIMITATION = 0x0213,
+    }
 }
 
 /// Unrecognized operation (PS3.7 C.5.22), for every command that this crate does not serve.

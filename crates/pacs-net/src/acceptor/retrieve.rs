@@ -218,6 +218,9 @@ impl<S: ByteStream> Session<S> {
                 == command_field::C_STORE_RQ | command_field::RESPONSE
                 && answer.message_id_responded == store.message_id;
             if !is_answer {
+                if !answer.has_data_set && self.events.take_answer(&answer) {
+                    continue;
+                }
                 return Err(self.link.unexpected(&answer));
             }
             self.link.drain_data_set(&answer).await?;

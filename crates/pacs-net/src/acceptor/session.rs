@@ -1,6 +1,7 @@
 //! One association of an acceptor, from its first byte to its last.
 
 use super::admission::Place;
+use super::commitment::{Due, Events};
 use super::{Phase, Shared};
 use crate::dimse::{self, CommandSet, command_field};
 use crate::error::Fault;
@@ -30,10 +31,11 @@ pub(super) struct Session<S> {
     pub(super) peer: Peer,
     pub(super) negotiated: Arc<Negotiated>,
     pub(super) shared: Arc<Shared>,
-    /// Message id of the last C-STORE sub-operation of C-GET.
+    /// Message id of the last request of ours: a C-STORE sub-operation of C-GET, or an event.
     pub(super) sub_message_id: u16,
     /// C-CANCELs since the operation began.
     pub(super) cancels_count: u32,
+    pub(super) events: Events,
 }
 
 /// What an operation came to, for the observer.
@@ -98,6 +100,7 @@ pub(super) async fn serve(
                 shared: Arc::clone(&shared),
                 sub_message_id: 0,
                 cancels_count: 0,
+                events: Events::default(),
             };
             let ending = session.run(&mut phase).await;
             session.link.finish().await;
@@ -226,7 +229,12 @@ impl<S: ByteStream> Session<S> {
 
     async fn operations(&mut self, phase: &mut watch::Receiver<Phase>) -> Ending {
         loop {
-            let patience = self.link.limits().idle_duration_max;
+            let limits = self.link.limits();
+            let mut patience = limits.idle_duration_max;
+            if self.events.are_expected() {
+                // The peer is silent because it waits for us.
+                patience = patience.max(limits.response_duration_max);
+            }
             let happening = tokio::select! {
                 biased;
                 // Between operations, even if the peer is quick with the next one.
@@ -234,6 +242,17 @@ impl<S: ByteStream> Session<S> {
                     return self.link.give_up(Ending::GivenUp);
                 }
                 happening = self.link.next(patience) => happening,
+                due = self.events.due() => {
+                    let sent = match due {
+                        Due::Nothing => Ok(()),
+                        Due::Overdue => Err(self.link.give_up(Ending::Idle)),
+                        Due::Event(event) => self.send_event(event).await,
+                    };
+                    match sent {
+                        Ok(()) => continue,
+                        Err(ending) => return ending,
+                    }
+                }
             };
             let result = match happening {
                 Ok(Happening::Message(dimse::Event::Command {
@@ -277,11 +296,20 @@ impl<S: ByteStream> Session<S> {
             command_field::C_FIND_RQ => (Operation::Find, self.find(context, command).await?),
             command_field::C_GET_RQ => (Operation::Get, self.get(context, command).await?),
             command_field::C_MOVE_RQ => (Operation::Move, self.move_to(context, command).await?),
+            command_field::N_ACTION_RQ => (Operation::Commit, self.action(context, command).await?),
+            command_field::N_EVENT_REPORT_RQ => {
+                let outcome = self.event_report(context, command).await?;
+                (Operation::Report, outcome)
+            }
             // It comes too late for the operation it meant.
             command_field::C_CANCEL_RQ => return Ok(()),
+            _ if self.events.take_answer(command) => {
+                return self.link.drain_data_set(command).await;
+            }
             _ if command.is_response() => return Err(self.link.unexpected(command)),
             _ => (Operation::Other, self.refuse(context, command).await?),
         };
+        self.events.hold_for(self.link.limits().event_quiet);
         let after = self.link.bytes();
         let report = OperationReport {
             operation,

@@ -88,8 +88,8 @@ impl<S: ByteStream> Session<S> {
         Ok(cancel.message_id_responded == command.message_id)
     }
 
-    /// Whether what has happened is a C-CANCEL of `command`. Anything but a C-CANCEL is a fault
-    /// here.
+    /// Whether what has happened is a C-CANCEL of `command`. Anything but a C-CANCEL, or the
+    /// answer to an event, is a fault here.
     fn cancels(&mut self, happening: Happening, command: &CommandSet) -> Result<bool, Ending> {
         match self.link.message(happening)? {
             Event::Command {
@@ -97,7 +97,13 @@ impl<S: ByteStream> Session<S> {
             } if cancel.command_field == command_field::C_CANCEL_RQ => {
                 self.cancel_names(&cancel, command)
             }
-            Event::Command { command: other, .. } => Err(self.link.unexpected(&other)),
+            Event::Command { command: other, .. } => {
+                // The peer may answer an event of ours in between, which needs no data set.
+                if !other.has_data_set && self.events.take_answer(&other) {
+                    return Ok(false);
+                }
+                Err(self.link.unexpected(&other))
+            }
             Event::Data(_) | Event::DataEnd => {
                 let what = "data set without a command";
                 Err(self.link.fault(Fault::Fragments { what }))

@@ -45,6 +45,10 @@ pub struct CommandSet {
     pub affected_sop_instance: Option<String>,
     /// (0000,1001)
     pub requested_sop_instance: Option<String>,
+    /// (0000,1002)
+    pub event_type: Option<u16>,
+    /// (0000,1008)
+    pub action_type: Option<u16>,
     /// (0000,1020)
     pub remaining: Option<u16>,
     /// (0000,1021)
@@ -140,6 +144,8 @@ impl CommandSet {
             0x0902 => self.error_comment = text(value),
             0x1000 => self.affected_sop_instance = text(value),
             0x1001 => self.requested_sop_instance = text(value),
+            0x1002 => self.event_type = Some(number(value)?),
+            0x1008 => self.action_type = Some(number(value)?),
             // Counters are optional, and some peers send them empty.
             0x1020 => self.remaining = number(value).ok(),
             0x1021 => self.completed = number(value).ok(),
@@ -208,6 +214,8 @@ impl CommandSet {
         put_text(&mut out, 0x0902, self.error_comment.as_deref(), b' ');
         put_text(&mut out, 0x1000, self.affected_sop_instance.as_deref(), 0);
         put_text(&mut out, 0x1001, self.requested_sop_instance.as_deref(), 0);
+        put_number(&mut out, 0x1002, self.event_type);
+        put_number(&mut out, 0x1008, self.action_type);
         put_number(&mut out, 0x1020, self.remaining);
         put_number(&mut out, 0x1021, self.completed);
         put_number(&mut out, 0x1022, self.failed);
@@ -269,6 +277,8 @@ mod tests {
             error_comment: Some("odd".into()),
             affected_sop_instance: Some("1.2.3".into()),
             requested_sop_instance: Some("1.2.3.4".into()),
+            event_type: Some(9),
+            action_type: Some(10),
             remaining: Some(4),
             completed: Some(5),
             failed: Some(6),
@@ -301,7 +311,7 @@ mod tests {
         }
 
         assert!(elements.is_sorted());
-        assert_eq!(elements.len(), 20);
+        assert_eq!(elements.len(), 22);
     }
 
     #[test]

@@ -53,10 +53,19 @@ impl<S: ByteStream> Link<S> {
         &mut self,
         command: &CommandSet,
     ) -> Result<Gathered, Ending> {
+        let limit_bytes = self.limits.identifier_bytes_max;
+        self.gather(command, limit_bytes).await
+    }
+
+    /// Gathers the data set of `command`, up to `limit_bytes`.
+    pub(crate) async fn gather(
+        &mut self,
+        command: &CommandSet,
+        limit_bytes: usize,
+    ) -> Result<Gathered, Ending> {
         if !command.has_data_set {
             return Ok(Gathered::Whole(Bytes::new()));
         }
-        let limit_bytes = self.limits.identifier_bytes_max;
         let mut gathered = BytesMut::new();
         while let Some(piece) = self.next_piece().await? {
             if gathered.len().saturating_add(piece.len()) > limit_bytes {

@@ -283,3 +283,41 @@ fn a_refusal_is_remembered_with_its_reason() {
         (wanted, None)
     );
 }
+
+#[test]
+fn commitment_is_offered_in_the_roles_that_there_are() {
+    let class = crate::sop_class::STORAGE_COMMITMENT_PUSH;
+    let (user, provider, both) = ((true, false), (false, true), (true, true));
+    let agreed = |services: Services, asked: Option<(bool, bool)>| {
+        let mut request = request(&[(class, &[IMPLICIT_VR_LITTLE_ENDIAN])]);
+        if let Some((scu, scp)) = asked {
+            request.user.roles = vec![(class.to_owned(), Roles { scu, scp })];
+        }
+        let (accept, negotiated) = agree(&request, services);
+        let roles = |roles: Roles| (roles.scu, roles.scp);
+        let context = negotiated.contexts().first();
+        let found = context.map(|context| roles(context.requestor_roles));
+        let answered = accept.user.roles.first().map(|(_, of)| roles(*of));
+        assert_eq!(answered, found.filter(|_| asked.is_some()));
+        found
+    };
+    let taking = Services {
+        commitment: true,
+        ..Services::default()
+    };
+    let reported_to = Services {
+        commitment_reports: true,
+        ..Services::default()
+    };
+
+    assert_eq!(agreed(taking, None), Some(user));
+    assert_eq!(agreed(taking, Some(both)), Some(user));
+    assert_eq!(agreed(taking, Some(provider)), None);
+    assert_eq!(agreed(reported_to, Some(provider)), Some(provider));
+    assert_eq!(agreed(reported_to, Some(both)), Some(provider));
+    assert_eq!(agreed(reported_to, Some(user)), None);
+    assert_eq!(agreed(reported_to, None), Some(provider));
+    assert_eq!(agreed(Services::ALL, Some(both)), Some(both));
+    assert_eq!(agreed(Services::ALL, None), Some(user));
+    assert_eq!(agreed(Services::default(), None), None);
+}

@@ -4,7 +4,6 @@ use super::{Requestor, RequestorError};
 use crate::dimse::{CommandSet, Priority, command_field};
 use crate::link::ByteStream;
 use crate::receiving::receive;
-use crate::security::Channel;
 use crate::service::{Peer, StorageScp};
 use crate::sop_class::ServiceClass;
 use crate::status::StatusClass;
@@ -71,16 +70,7 @@ impl<S: ByteStream> Requestor<S> {
         identifier: Bytes,
         storage: Arc<dyn StorageScp>,
     ) -> Result<Retrieval<'_, S>, RequestorError> {
-        let peer = Peer {
-            calling_ae_title: self.called_ae_title.clone(),
-            called_ae_title: self.calling_ae_title.clone(),
-            address: ([0, 0, 0, 0], 0).into(),
-            channel: Channel::Plain,
-            implementation_class_uid: self.negotiated.implementation_class_uid.clone(),
-            implementation_version_name: self.negotiated.implementation_version_name.clone(),
-            user_identity: None,
-        };
-        let storage = Some((storage, peer));
+        let storage = Some((storage, self.peer()));
         self.retrieve(
             command_field::C_GET_RQ,
             sop_class,

@@ -11,6 +11,7 @@
 
 mod archive;
 mod checks;
+mod commitment;
 mod corpus;
 mod crowd;
 mod dcmtk;
