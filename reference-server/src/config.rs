@@ -3,6 +3,11 @@
 //!
 //! [`Config::load`] checks the whole before anything is opened and names every fault at once.
 
+mod associations;
+
+pub use associations::AssociationLimits;
+
+use associations::LimitsSection;
 use clap::Parser;
 use pacs_core::{Action, AeTitle};
 use serde::Deserialize;
@@ -55,6 +60,8 @@ struct DicomSection {
     ae_title: Option<String>,
     insecure: Option<bool>,
     idle_seconds: Option<u64>,
+    #[serde(default)]
+    limits: LimitsSection,
     #[serde(default)]
     ae: Vec<AeSection>,
 }
@@ -109,6 +116,8 @@ pub struct Config {
     pub metrics_off_loopback: bool,
     /// Silence after which an association is aborted.
     pub idle_duration_max: Duration,
+    /// How many associations there may be.
+    pub association_limits: AssociationLimits,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -173,6 +182,7 @@ impl Config {
         if !(1..=86_400).contains(&idle_seconds) {
             faults.push("dicom.idle_seconds: not between 1 and 86400".to_owned());
         }
+        let association_limits = file.dicom.limits.check(&mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let (Some(dicom), Some(http), Some(ae_title), true) =
             (dicom, http, ae_title, faults.is_empty())
@@ -190,6 +200,7 @@ impl Config {
             ae_title,
             insecure_dicom,
             idle_duration_max: Duration::from_secs(idle_seconds),
+            association_limits,
             metrics_off_loopback: file.http.metrics_off_loopback.unwrap_or(false),
             remote_aes,
         })

@@ -171,7 +171,7 @@ fn acceptor(
         connections_max: connections_max()?,
         drain_duration_max: DRAIN_MAX,
         idle_duration_max: config.idle_duration_max,
-        ..NetLimits::default()
+        ..config.association_limits.over(NetLimits::default())
     };
     Acceptor::builder(config.ae_title.clone())
         .storage(Arc::clone(&services) as _)

@@ -13,7 +13,7 @@ mod store;
 mod watching;
 
 use crate::limits::NetLimits;
-use crate::link::{ByteStream, Ending};
+use crate::link::{Buffered, ByteStream, Ending};
 use crate::negotiation::Services;
 use crate::observer::{NoObserver, Observer};
 use crate::security::{Channel, Security};
@@ -85,6 +85,7 @@ struct Shared {
     limits: Arc<NetLimits>,
     admissions: Admissions,
     strangers: Strangers,
+    buffered: Buffered,
     /// Of all listeners together.
     connections_count: AtomicUsize,
     phase: watch::Sender<Phase>,
@@ -244,6 +245,7 @@ impl Acceptor {
                 limits: Arc::new(NetLimits::default()),
                 admissions: Admissions::default(),
                 strangers: Strangers::default(),
+                buffered: Buffered::default(),
                 connections_count: AtomicUsize::new(0),
                 phase,
             },

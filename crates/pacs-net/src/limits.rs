@@ -53,6 +53,9 @@ pub struct NetLimits {
     /// Bytes of the A-ASSOCIATE-RQ PDUs over 4 KiB that are being received, of all connections.
     /// Over it: the oldest of these connections are closed.
     pub association_requests_bytes_max: usize,
+    /// Bytes of read buffers and identifiers of all associations. Near it associations read in
+    /// smaller steps, and newcomers are rejected: transient, local limit exceeded.
+    pub buffered_bytes_max: usize,
     /// Associations in all. Over it: A-ASSOCIATE-RJ, transient, local limit exceeded.
     pub associations_max: usize,
     /// Associations with one calling AE title. Over it: as above.
@@ -96,6 +99,7 @@ impl Default for NetLimits {
             connections_max: 16_384,
             strangers_per_address_max: 64,
             association_requests_bytes_max: 32 << 20,
+            buffered_bytes_max: 128 << 20,
             associations_max: 500,
             associations_per_ae_max: 20,
             associations_per_address_max: 50,

@@ -7,8 +7,11 @@
 //! link.
 
 mod allowance;
+mod buffered;
 mod message;
+mod reading;
 
+pub(crate) use buffered::Buffered;
 pub(crate) use message::Gathered;
 
 use crate::association::{Indication, State, UpperLayer};
@@ -20,6 +23,7 @@ use crate::pdu::{AbortSource, AssociateRequest, DataPdu, Rejection};
 use crate::security::TlsError;
 use crate::strangers::Stranger;
 use allowance::Allowance;
+use buffered::Share;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -28,17 +32,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Slices given to one vectored write.
 const SLICES_MAX: usize = 64;
-
-/// Bytes read at once before there is an association: a stranger's first bytes.
-const FIRST_READ_BYTES: usize = 2 << 10;
-
-/// Bytes of a request that any connection may take without being held to account.
-const SMALL_REQUEST_BYTES: usize = 4 << 10;
 
 /// Bytes read at once between messages.
 const COMMAND_READ_BYTES: usize = 16 << 10;
@@ -108,6 +106,8 @@ pub(crate) struct Link<S> {
     stream: S,
     upper: UpperLayer,
     inbox: BytesMut,
+    /// What the inbox and an identifier take of the memory of all.
+    share: Share,
     /// The PDU whose values are being handed out.
     data: Option<DataPdu>,
     assembler: Assembler,
@@ -145,10 +145,16 @@ fn std_now() -> std::time::Instant {
 
 impl<S: ByteStream> Link<S> {
     /// Over a connection that was accepted from `stranger`.
-    pub(crate) fn acceptor(stream: S, stranger: Arc<Stranger>, limits: Arc<NetLimits>) -> Self {
+    pub(crate) fn acceptor(
+        stream: S,
+        stranger: Arc<Stranger>,
+        buffered: Buffered,
+        limits: Arc<NetLimits>,
+    ) -> Self {
         let upper = UpperLayer::acceptor(Arc::clone(&limits), std_now());
         Self {
             stranger: Some(stranger),
+            share: Share::of(buffered),
             ..Self::new(stream, upper, limits)
         }
     }
@@ -164,6 +170,7 @@ impl<S: ByteStream> Link<S> {
             stream,
             upper,
             inbox: BytesMut::new(),
+            share: Share::default(),
             data: None,
             assembler: Assembler::new(limits.command_set_bytes_max),
             events: VecDeque::new(),
@@ -263,6 +270,7 @@ impl<S: ByteStream> Link<S> {
                 Step::Moved => {}
                 Step::Late if self.shrink_at.is_some_and(|at| at <= Instant::now()) => {
                     self.inbox = BytesMut::new();
+                    self.share.read_buffer(0);
                     self.shrink_at = None;
                 }
                 Step::Late => return Err(self.give_up(Ending::Idle)),
@@ -562,38 +570,6 @@ impl<S: ByteStream> Link<S> {
         self.unflushed = true;
         self.bytes_sent = self.bytes_sent.saturating_add(total as u64);
         Poll::Ready(Ok(true))
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.make_room();
-        // Nothing is lost when this future is dropped: `read_buf` holds no bytes of its own.
-        let read = pin!(self.stream.read_buf(&mut self.inbox));
-        let read = ready!(read.poll(cx))?;
-        if read == 0 {
-            self.upper.transport_closed(std_now());
-            return Poll::Ready(Ok(()));
-        }
-        self.bytes_received = self.bytes_received.saturating_add(read as u64);
-        self.upper.receive(&mut self.inbox, std_now());
-        Poll::Ready(Ok(()))
-    }
-
-    /// Room for the PDU that is under way, and for more where a data set is.
-    fn make_room(&mut self) {
-        let at_once = match &self.negotiated {
-            None => FIRST_READ_BYTES,
-            Some(_) if self.assembler.expects_data() => self.limits.read_bytes,
-            Some(_) => COMMAND_READ_BYTES,
-        };
-        let needed = self.upper.needed_bytes().saturating_sub(self.inbox.len());
-        if self.inbox.capacity().saturating_sub(self.inbox.len()) < needed.max(at_once / 4) {
-            if let Some(stranger) = &self.stranger
-                && self.upper.needed_bytes() > SMALL_REQUEST_BYTES
-            {
-                stranger.hold(self.upper.needed_bytes(), &self.limits);
-            }
-            self.inbox.reserve(needed.max(at_once));
-        }
     }
 }
 

@@ -107,6 +107,12 @@ pub struct StoreRequest {
 /// Receives instances (C-STORE).
 #[async_trait]
 pub trait StorageScp: Debug + Send + Sync + 'static {
+    /// Whether there is memory for one more sender. Where there is none, whoever asks for an
+    /// association to store on is rejected: transient, local limit exceeded.
+    fn has_memory(&self) -> bool {
+        true
+    }
+
     /// Begins to receive an instance.
     ///
     /// # Errors

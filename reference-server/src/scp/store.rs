@@ -11,6 +11,10 @@ use pacs_store::{Announced, Deposit, DepositError, Outcome};
 
 #[async_trait]
 impl StorageScp for Services {
+    fn has_memory(&self) -> bool {
+        self.archive.has_memory()
+    }
+
     async fn begin(
         &self,
         peer: &Peer,

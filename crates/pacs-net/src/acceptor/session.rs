@@ -73,7 +73,8 @@ pub(super) async fn serve(
     let address = origin.address;
     let stranger = Arc::new(stranger);
     let limits = Arc::clone(&shared.limits);
-    let mut link = Link::acceptor(stream, Arc::clone(&stranger), limits);
+    let buffered = shared.buffered.clone();
+    let mut link = Link::acceptor(stream, Arc::clone(&stranger), buffered, limits);
     let mut phase = shared.phase.subscribe();
     let associated = tokio::select! {
         associated = associate(&mut link, origin, &shared, &mut phase) => associated,
@@ -192,11 +193,25 @@ fn decide(
         &shared.limits,
         admission.identity_response,
     )?;
+    if !has_memory(&negotiated, shared) {
+        return Err(Rejection::transient(RejectReason::LocalLimitExceeded));
+    }
     let place = shared
         .admissions
         .enter(&peer.calling_ae_title, peer.address.ip(), &shared.limits)
         .ok_or(Rejection::transient(RejectReason::LocalLimitExceeded))?;
     Ok((peer, accept, negotiated, place))
+}
+
+/// Whether there is memory for what was negotiated. Who has an association goes on without.
+fn has_memory(negotiated: &Negotiated, shared: &Shared) -> bool {
+    let stores =
+        |context: &Context| context.service == ServiceClass::Storage && context.requestor_roles.scu;
+    let is_full = || match &shared.storage {
+        Some(storage) => negotiated.contexts().iter().any(stores) && !storage.has_memory(),
+        None => false,
+    };
+    !shared.buffered.is_used_up(&shared.limits) && !is_full()
 }
 
 /// Resolves when the acceptor has come as far as `phase`.

@@ -6,6 +6,9 @@ use crate::error::Fault;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
+/// Bytes of an identifier that is no matter of memory.
+const IDENTIFIER_BYTES_SHORT: usize = 64 << 10;
+
 /// What an identifier came to. It has no `Debug`: there are patients in it.
 pub(crate) enum Gathered {
     /// Over the limit: it was read and thrown away.
@@ -66,14 +69,22 @@ impl<S: ByteStream> Link<S> {
         if !command.has_data_set {
             return Ok(Gathered::Whole(Bytes::new()));
         }
+        // Short ones are taken whatever others hold.
+        let most = self.share.most(&self.limits).max(IDENTIFIER_BYTES_SHORT);
+        let limit_bytes = limit_bytes.min(most);
         let mut gathered = BytesMut::new();
         while let Some(piece) = self.next_piece().await? {
-            if gathered.len().saturating_add(piece.len()) > limit_bytes {
+            let length = gathered.len().saturating_add(piece.len());
+            if length > limit_bytes {
+                self.share.identifier(0);
                 while self.next_piece().await?.is_some() {}
                 return Ok(Gathered::TooLong);
             }
             gathered.extend_from_slice(&piece);
+            self.share.identifier(length);
         }
+        // From here on it lives as long as the operation.
+        self.share.identifier(0);
         Ok(Gathered::Whole(gathered.freeze()))
     }
 

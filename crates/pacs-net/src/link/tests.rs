@@ -49,6 +49,7 @@ async fn associated() -> (Link<Stubborn>, DuplexStream) {
     let mut link = Link::acceptor(
         Stubborn(ours, true),
         Arc::new(stranger),
+        Buffered::default(),
         Arc::clone(&limits),
     );
     let request = AssociateRequest {

@@ -16,6 +16,7 @@ mod corpus;
 mod crowd;
 mod dcmtk;
 mod hostile;
+mod memory;
 mod moves;
 mod policy;
 mod pynetdicom;
