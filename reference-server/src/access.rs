@@ -1,8 +1,8 @@
 //! Who may do what: the AE table of the configuration, as the one policy under every protocol.
 //!
 //! A configured title is bound to its address. On a loopback listener an unknown title may echo,
-//! store, ask for commitment, query, retrieve and move to any configured AE; on any other address only configured AEs
-//! exist.
+//! store, ask for commitment, query, retrieve and move to any configured AE; on any other address
+//! only configured AEs exist.
 
 use crate::config::{Config, RemoteAe};
 use pacs_core::{Action, AeTitle, Caller, Policy};
