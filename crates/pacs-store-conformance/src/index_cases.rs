@@ -65,6 +65,7 @@ macro_rules! index_conformance {
             sequences_and_suspect_text_come_back_as_they_were
             studies_of_one_id_and_issuer_are_one_patient
             the_durable_position_is_that_of_the_last_flush_or_later
+            the_last_change_and_the_end_of_the_log_are_told_together
             the_same_content_does_not_bring_back_what_is_hidden
             versions_of_an_instance_are_told_hidden_or_not
             wildcards_find_by_beginning_and_by_middle

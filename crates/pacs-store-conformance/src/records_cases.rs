@@ -2,7 +2,7 @@
 
 use pacs_store::limits::{RECORD_KEY_BYTES_MAX, RECORD_VALUE_BYTES_MAX};
 use pacs_store::records::{Kind, Record, Records, RecordsError, Revision};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Emits a module `$name` with one test for each case. `$make` is as with
 /// [`crate::index_conformance!`], and gives an `Arc<dyn Records>`.
@@ -14,6 +14,7 @@ macro_rules! records_conformance {
             a_document_is_read_back_as_it_was_stored
             a_revision_never_comes_back
             deleting_needs_the_present_state
+            every_document_of_every_kind_is_given_once
             kinds_do_not_see_each_other
             lists_are_in_order_and_can_be_read_in_pieces
             of_writers_at_once_one_wins
@@ -153,6 +154,42 @@ pub async fn of_writers_at_once_one_wins(records: Arc<dyn Records>) {
     assert_eq!(records.get(A, "k").await.unwrap().unwrap().revision, winner);
 }
 
+/// For a backup: kinds that nobody names are among them.
+pub async fn every_document_of_every_kind_is_given_once(records: Arc<dyn Records>) {
+    let first = put(records.as_ref(), "x", &[0, 255]).await;
+    let gone = put(records.as_ref(), "gone", b"").await;
+    let second = records.put(B, "x", vec![2], None).await.unwrap();
+    records.delete(A, "gone", gone).await.unwrap();
+    let given = Arc::new(Mutex::new(Vec::new()));
+
+    let all = Arc::clone(&given);
+    let take = move |kind: &str, record: Record| {
+        all.lock().unwrap().push((kind.to_owned(), record));
+        true
+    };
+    records.each(Box::new(take)).await.unwrap();
+    let calls_count = Arc::new(Mutex::new(0));
+    let calls = Arc::clone(&calls_count);
+    let take_one = move |_: &str, _| {
+        *calls.lock().unwrap() += 1;
+        false
+    };
+    records.each(Box::new(take_one)).await.unwrap();
+
+    let record = |revision, value: &[u8]| Record {
+        key: "x".to_owned(),
+        revision,
+        value: value.to_vec(),
+    };
+    let expected = [
+        ("a".to_owned(), record(first, &[0, 255])),
+        ("b".to_owned(), record(second, &[2])),
+    ];
+    assert_eq!(*given.lock().unwrap(), expected);
+    assert_eq!(*calls_count.lock().unwrap(), 1);
+    records.check().await.unwrap();
+}
+
 /// Bounds are the same everywhere.
 pub async fn what_cannot_be_a_key_or_value_is_refused(records: Arc<dyn Records>) {
     let long = "k".repeat(RECORD_KEY_BYTES_MAX);
@@ -189,6 +226,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 8);
+        assert_eq!(cases_count, 9);
     }
 }

@@ -170,7 +170,7 @@ pub(crate) struct Shared {
     pub(crate) verifies_reads: bool,
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) damage: FoundDamage,
-    records: Arc<dyn Records>,
+    pub(crate) records: Arc<dyn Records>,
     /// Bytes of instances in memory.
     pub(crate) budget: Arc<Semaphore>,
     /// Places in the queue.

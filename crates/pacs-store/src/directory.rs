@@ -11,10 +11,13 @@ use std::sync::Arc;
 pub const FORMAT_VERSION: u32 = 2;
 
 /// Name of the file that says so.
-const FORMAT: &str = "FORMAT";
+pub(crate) const FORMAT: &str = "FORMAT";
 
 /// Its name until it is whole.
 const FORMAT_NEW: &str = "FORMAT.new";
+
+/// Name of the file that says that a backup is being restored, and which.
+pub(crate) const RESTORING: &str = "RESTORING";
 
 /// Longest file of that name that is read.
 const FORMAT_BYTES_MAX: usize = 256;
@@ -32,8 +35,33 @@ impl DataDirectory {
     /// Locks the directory; an empty one is given the format of this version.
     ///
     /// # Errors
-    /// [`OpenError::Locked`], [`OpenError::Format`], [`OpenError::Disk`].
+    /// [`OpenError::Locked`], [`OpenError::Format`], [`OpenError::HalfRestored`],
+    /// [`OpenError::Disk`].
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let directory = Self::begin(disk)?;
+        let disk = &directory.disk;
+        match disk.open(RESTORING, OpenHow::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::disk("open the data directory")(error)),
+            Ok(_) => return Err(OpenError::HalfRestored),
+        }
+        match read_format(&**disk) {
+            Ok(text) if text == format_text().as_bytes() => {}
+            Ok(_) => return Err(OpenError::Format),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Packs without a format are not ours to guess about.
+                match disk.list(crate::pack::name::DIRECTORY) {
+                    Ok(files) if !files.is_empty() => return Err(OpenError::Format),
+                    _ => directory.end().map_err(OpenError::disk("write FORMAT"))?,
+                }
+            }
+            Err(error) => return Err(OpenError::disk("read FORMAT")(error)),
+        }
+        Ok(directory)
+    }
+
+    /// Locks the directory, whatever is in it.
+    pub(crate) fn begin(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let lock = disk.lock().map_err(|source| {
             if source.kind() == io::ErrorKind::WouldBlock {
                 OpenError::Locked
@@ -41,22 +69,15 @@ impl DataDirectory {
                 OpenError::disk("lock the data directory")(source)
             }
         })?;
-        match read_format(&*disk) {
-            Ok(text) if text == format_text().as_bytes() => {}
-            Ok(_) => return Err(OpenError::Format),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Packs without a format are not ours to guess about.
-                match disk.list(crate::pack::name::DIRECTORY) {
-                    Ok(files) if !files.is_empty() => return Err(OpenError::Format),
-                    _ => write_format(&*disk).map_err(OpenError::disk("write FORMAT"))?,
-                }
-            }
-            Err(error) => return Err(OpenError::disk("read FORMAT")(error)),
-        }
         Ok(Self {
             disk,
             _lock: lock.into(),
         })
+    }
+
+    /// Says that this is a data directory, durably.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        write_format(&*self.disk)
     }
 
     /// What is in it.

@@ -54,6 +54,9 @@ pub enum OpenError {
     /// The directory holds something else, or another version.
     #[error("data directory has a format this program does not know")]
     Format,
+    /// A backup is being restored here, and that has not come to its end.
+    #[error("a backup was restored here, but not to the end: restore it again")]
+    HalfRestored,
     /// The index did not do what was asked.
     #[error("index could not be brought up to the log")]
     Index(#[from] IndexError),
@@ -125,4 +128,72 @@ pub enum MaintainError {
     /// The index failed.
     #[error("index failed")]
     Index(#[from] IndexError),
+    /// The records failed.
+    #[error("records failed")]
+    Records(#[from] RecordsError),
+}
+
+/// Which of the two folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The data directory.
+    Archive,
+    /// The folder of a backup.
+    Backup,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Archive => "archive",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+/// Why a backup was not made, or not restored. The backup that was there before is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are named for what they hold")]
+pub enum BackupError {
+    /// The folder holds a backup of this archive that has come further than the archive.
+    #[error("backup has come to {backup:?}, the archive only to {archive:?}")]
+    Ahead {
+        backup: LogPosition,
+        archive: LogPosition,
+    },
+    /// What was copied is not read back as it was.
+    #[error("{file} is not read back from the backup as it was copied")]
+    Copy { file: String },
+    /// A disk did not do what was asked.
+    #[error("{place}: could not {operation}")]
+    Disk {
+        place: Place,
+        operation: &'static str,
+        source: io::Error,
+    },
+    /// The backup is of another version.
+    #[error("backup has a format this program does not know")]
+    Format,
+    /// A disk is full.
+    #[error("{place}: disk is full")]
+    Full { place: Place },
+    /// Another process has one of the folders open.
+    #[error("{place} is in use by another process")]
+    Locked { place: Place },
+    /// The manifest is not whole.
+    #[error("manifest of the backup is damaged")]
+    Manifest,
+    /// There is no manifest.
+    #[error("no backup is here")]
+    NoBackup,
+    /// The folder holds something else.
+    #[error("{place}: folder holds something else ({found})")]
+    NotEmpty { place: Place, found: String },
+    /// The folder holds a backup of another archive, or the archive went another way since.
+    #[error("folder holds the backup of another archive: pack {pack} is not the same")]
+    OtherArchive { pack: u64 },
+    /// The records could not be read or begun.
+    #[error("records could not be copied")]
+    Records(#[from] RecordsError),
 }

@@ -152,6 +152,15 @@ pub struct Change {
     pub study: StudyUid,
 }
 
+/// How far an index has come, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Committed {
+    /// The log before here is what the index shows.
+    pub position: LogPosition,
+    /// The last change in it.
+    pub change: ChangeNumber,
+}
+
 /// What can happen to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
@@ -362,6 +371,23 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
         after: u64,
         count_max: usize,
     ) -> Result<Vec<(u64, StoredInstance)>, IndexError>;
+
+    /// How far the index has come for those who search it. Content before that is durable; the
+    /// index itself may be durable up to an earlier place only.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn committed(&self) -> Result<Committed, IndexError>;
+
+    /// Reads everything that is kept and compares it with whatever the backend keeps to notice
+    /// damage. Searches go on; groups may have to wait.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`]: the index has to be made again from the packs.
+    /// [`IndexError::Backend`] where it could not be looked at.
+    async fn check(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
 
     /// How far the index has come, durably: the log is replayed from here after a crash. After
     /// [`Self::flush`] it is the end of the last committed group.

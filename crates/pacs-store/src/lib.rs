@@ -5,6 +5,7 @@
 //! index can be made again.
 
 mod archive;
+pub mod backup;
 mod deposit;
 mod digest;
 mod directory;
@@ -17,6 +18,7 @@ mod pack;
 mod rebuild;
 pub mod records;
 mod redb_file;
+pub mod repair;
 mod retrieve;
 mod verify;
 
@@ -26,7 +28,7 @@ pub use archive::{
 pub use deposit::{Deposit, Outcome, Receipt};
 pub use digest::{Digest, Digester};
 pub use directory::{DataDirectory, FORMAT_VERSION};
-pub use error::{DepositError, HideError, MaintainError, OpenError, ReadError};
+pub use error::{BackupError, DepositError, HideError, MaintainError, OpenError, Place, ReadError};
 pub use fail_point::FailPoints;
 pub use limits::StoreLimits;
 pub use rebuild::Progress;

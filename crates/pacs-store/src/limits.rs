@@ -3,6 +3,15 @@
 use pacs_core::limits::ScanLimits;
 use std::time::Duration;
 
+/// Damaged places that the report of a backup or a repair lists; all are counted.
+pub const BACKUP_DAMAGE_COUNT_MAX: usize = 1_000;
+
+/// Bytes of the manifest of a backup: some 130 for each pack.
+pub const BACKUP_MANIFEST_BYTES_MAX: usize = 512 << 20;
+
+/// Bytes of the records in a backup that are restored: they are held in memory then.
+pub const BACKUP_RECORDS_BYTES_MAX: u64 = 512 << 20;
+
 /// Bytes of the key of a record.
 pub const RECORD_KEY_BYTES_MAX: usize = 512;
 
@@ -21,6 +30,9 @@ pub struct StoreLimits {
     pub busy_wait: Duration,
     /// Bytes that one read gives; two of them are in memory for each reader.
     pub chunk_bytes: usize,
+    /// Threads that read and digest in a verification or a rebuild; no more than there are
+    /// processors.
+    pub examining_threads_max: usize,
     /// How long a commit may stay in the index without being durable there; the log is replayed
     /// from the last durable one after a crash, so that this is also about how much is replayed.
     pub flush_interval: Duration,
@@ -67,6 +79,7 @@ impl Default for StoreLimits {
             budget_bytes: 256 << 20,
             busy_wait: Duration::from_secs(10),
             chunk_bytes: 1 << 20,
+            examining_threads_max: 4,
             flush_interval: Duration::from_secs(1),
             group_bytes_max: 16 << 20,
             group_count_max: 256,
@@ -84,5 +97,13 @@ impl Default for StoreLimits {
             scan: ScanLimits::default(),
             versions_checked_max: 100,
         }
+    }
+}
+
+impl StoreLimits {
+    /// Threads that read and digest.
+    pub(crate) fn examining_threads(&self) -> usize {
+        let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+        self.examining_threads_max.min(there_are).max(1)
     }
 }

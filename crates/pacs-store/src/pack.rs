@@ -5,6 +5,7 @@
 //! streamed.
 
 pub(crate) mod entry;
+pub(crate) mod examine;
 pub(crate) mod large;
 pub(crate) mod log;
 pub(crate) mod name;

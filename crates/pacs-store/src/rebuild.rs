@@ -5,6 +5,7 @@ use crate::error::MaintainError;
 use crate::index::{Index, LogPosition};
 use crate::limits::StoreLimits;
 use crate::pack::entry::Kind;
+use crate::pack::examine::{Examiner, Step, Walk};
 use crate::pack::name::PackName;
 use crate::pack::read::{self, EntryError, PackFiles};
 use tokio::runtime::Handle;
@@ -100,37 +101,40 @@ impl Rebuild<'_> {
             u64::MAX
         };
         let file = self.files.file(name).map_err(MaintainError::Disk)?;
+        let examiner = Examiner {
+            files: self.files,
+            limits: &self.limits.scan,
+            threads_count: self.limits.examining_threads(),
+        };
+        let mut walk = Walk::new(&*file, name, 0, stop);
         let mut at = 0;
-        while at < stop {
-            let head = match read::head_at(&*file, name, at).map_err(MaintainError::Disk)? {
-                Some(head) => head,
-                None => match read::next_head(&*file, name, at).map_err(MaintainError::Disk)? {
-                    Some(head) if head.offset < stop => {
-                        self.note_damage();
-                        head
-                    }
-                    _ => break,
-                },
-            };
-            at = head.end;
-            if head.label.kind == Kind::Mark {
-                continue;
+        loop {
+            let steps = walk.batch().map_err(MaintainError::Disk)?;
+            if steps.is_empty() {
+                break;
             }
-            self.progress.entries_count = self.progress.entries_count.saturating_add(1);
-            self.progress.bytes = before.saturating_add(at);
-            let limits = &self.limits.scan;
-            let record = if read::is_whole(&*file, &head) {
-                read::whole_record_of(self.files, name, &*file, &head, limits)
-            } else {
-                Err(EntryError::Damaged)
-            };
-            match record {
-                Ok(Some(record)) => self.applier.take(record, position(number, at))?,
-                Ok(None) => {}
-                Err(EntryError::Damaged) => self.note_damage(),
-                Err(EntryError::Disk(error)) => return Err(MaintainError::Disk(error)),
+            let mut heads = Vec::with_capacity(steps.len());
+            for step in steps {
+                match step {
+                    Step::Entry(head) => heads.push(head),
+                    Step::Damage { .. } => self.note_damage(),
+                }
             }
-            (self.tell)(self.progress);
+            for examined in examiner.examine(name, &*file, &heads) {
+                at = examined.head.end;
+                if examined.head.label.kind == Kind::Mark {
+                    continue;
+                }
+                self.progress.entries_count = self.progress.entries_count.saturating_add(1);
+                self.progress.bytes = before.saturating_add(at);
+                match examined.into_whole_record() {
+                    Ok(Some(record)) => self.applier.take(record, position(number, at))?,
+                    Ok(None) => {}
+                    Err(EntryError::Damaged) => self.note_damage(),
+                    Err(EntryError::Disk(error)) => return Err(MaintainError::Disk(error)),
+                }
+                (self.tell)(self.progress);
+            }
         }
         if read::is_short(self.files.disk(), number).map_err(MaintainError::Disk)? {
             self.note_damage();

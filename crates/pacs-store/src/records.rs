@@ -81,6 +81,9 @@ pub enum RecordsError {
     },
 }
 
+/// Takes one document after another, with the name of its kind; `false` ends it.
+pub type Take = Box<dyn FnMut(&str, Record) -> bool + Send>;
+
 /// Keeps documents. Every backend passes `pacs-store-conformance`.
 #[async_trait]
 pub trait Records: std::fmt::Debug + Send + Sync + 'static {
@@ -116,6 +119,23 @@ pub trait Records: std::fmt::Debug + Send + Sync + 'static {
         value: Vec<u8>,
         expected: Option<Revision>,
     ) -> Result<Revision, RecordsError>;
+
+    /// Gives every document of every kind to `take`, as they all are at one moment, in order of
+    /// kind and key.
+    ///
+    /// # Errors
+    /// [`RecordsError::Backend`], [`RecordsError::Damaged`].
+    async fn each(&self, take: Take) -> Result<(), RecordsError>;
+
+    /// Reads everything that is kept and compares it with whatever the backend keeps to notice
+    /// damage.
+    ///
+    /// # Errors
+    /// [`RecordsError::Damaged`]: a backup has what can be had again. [`RecordsError::Backend`]
+    /// where it could not be looked at.
+    async fn check(&self) -> Result<(), RecordsError> {
+        Ok(())
+    }
 
     /// Takes a document away, durably, if it is at `expected`.
     ///

@@ -1,6 +1,7 @@
 //! A redb file in a data directory: how it is begun, opened and committed, and what becomes of
 //! redb's panics.
 
+mod overlay;
 mod space;
 
 pub(crate) use space::Space;
@@ -11,6 +12,9 @@ use redb::{Database, StorageBackend, StorageError, WriteTransaction};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// Bytes of pages kept in memory while a file is checked: each is read once.
+const CHECK_CACHE_BYTES: usize = 8 << 20;
 
 /// The part of a disk that a database has ahead at most, and caches at most.
 const DISK_PARTS: u64 = 64;
@@ -85,6 +89,43 @@ pub(crate) fn begin_durable(database: &Database) -> Result<WriteTransaction, red
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
     Ok(transaction)
+}
+
+/// Compares every checksum of the database in the file `name`, as its last durable commit left it.
+/// The file may be open; nothing of it is changed.
+pub(crate) fn check(directory: &DataDirectory, name: &str) -> Result<(), redb::Error> {
+    let file = directory.disk().open(name, OpenHow::Read);
+    let overlay = file.and_then(overlay::Overlay::new);
+    Database::builder()
+        .set_cache_size(CHECK_CACHE_BYTES)
+        .set_check_integrity_on_open(true)
+        .create_with_backend(overlay.map_err(StorageError::from)?)?;
+    Ok(())
+}
+
+/// A database whose end cannot panic either: redb looks at its pages once more when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(Option<Database>);
+
+impl Held {
+    pub(crate) const fn new(database: Database) -> Self {
+        Self(Some(database))
+    }
+
+    /// The database, which is there until this is dropped.
+    pub(crate) fn get(&self) -> Result<&Database, redb::Error> {
+        self.0.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(database) = self.0.take()
+            && caught(move || drop(database)).is_none()
+        {
+            tracing::error!("a damaged database could not be closed well");
+        }
+    }
 }
 
 /// Runs `work`; nothing if it panicked. redb trusts its pages, so that a damaged one can make it

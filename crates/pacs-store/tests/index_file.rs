@@ -5,7 +5,7 @@
 
 use pacs_core::Level;
 use pacs_store::DataDirectory;
-use pacs_store::disk::{Disk, OpenHow};
+use pacs_store::disk::{Disk, OpenHow, OsDisk};
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
 use pacs_store::index::{ChangeNumber, Index, IndexError, LogPosition, Target};
 use pacs_store::records::redb::RedbRecords;
@@ -173,6 +173,81 @@ async fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
         refused_count > 0 && failed_count > 0,
         "{refused_count} {failed_count}"
     );
+}
+
+fn open_on(disk: Arc<dyn Disk>) -> Result<Arc<dyn Index>, IndexError> {
+    let options = RedbOptions {
+        cache_bytes: 1 << 20,
+    };
+    let index = RedbIndex::open(&DataDirectory::open(disk).unwrap(), &options)?;
+    Ok(Arc::new(index))
+}
+
+#[tokio::test]
+async fn a_check_finds_one_changed_bit_in_all_that_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(directory.path()).unwrap());
+    let log = Log::new(open_on(Arc::clone(&disk)).unwrap());
+    // At once, so that little is in pages that were used once.
+    let records = (1..=400).map(|n| Sample::new(n % 40 + 1, 1, n).record());
+    log.add(records.collect()).await;
+    log.index.flush().await.unwrap();
+    let expected = (log.changes().await, log.entries().await);
+    let Log { index, .. } = log;
+    drop(index);
+    let file = directory.path().join(INDEX);
+    let whole = std::fs::read(&file).unwrap();
+    let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    let mut found_count = 0;
+    for turn in 0..80 {
+        let at = used[turn * used.len() / 80];
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (turn % 8);
+        std::fs::write(&file, &damaged).unwrap();
+        let Ok(index) = open_on(Arc::clone(&disk)) else {
+            found_count += 1;
+            continue;
+        };
+        if index.check().await.is_err() {
+            found_count += 1;
+            continue;
+        }
+        // Then it was in a page that was used once.
+        let log = Log::new(index);
+        let found = (log.changes().await, log.entries().await);
+        assert_eq!(found, expected, "byte {at}");
+    }
+    assert!(found_count > 20, "{found_count}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_beside_a_writer_says_that_all_is_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(directory.path()).unwrap());
+    let data = DataDirectory::open(disk).unwrap();
+    let index: Arc<dyn Index> = Arc::new(RedbIndex::open(&data, &RedbOptions::default()).unwrap());
+    let records = RedbRecords::open(&data).unwrap();
+    let checked = Arc::clone(&index);
+    let writer = tokio::spawn(async move {
+        for number in 1..=50_u32 {
+            let group = (0..20).map(|n| Sample::new(number, 1, number * 20 + n).record());
+            let end = position(usize::try_from(number).unwrap());
+            apply(index.as_ref(), group.collect(), end).await;
+            if number % 7 == 0 {
+                index.flush().await.unwrap();
+            }
+        }
+    });
+    let mut revision = None;
+    let mut checks_count = 0;
+    while !writer.is_finished() || checks_count == 0 {
+        checked.check().await.unwrap();
+        let next = records.put(Kind::CURSOR, "k", vec![7], revision).await;
+        revision = Some(next.unwrap());
+        records.check().await.unwrap();
+        checks_count += 1;
+    }
+    writer.await.unwrap();
 }
 
 #[tokio::test]

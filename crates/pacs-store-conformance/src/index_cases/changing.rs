@@ -4,7 +4,7 @@ use crate::log::{Log, MANY};
 use crate::samples::{Sample, hide, instance_uid, query, restore, series_uid, study_uid};
 use pacs_core::Level;
 use pacs_core::tag::tags;
-use pacs_store::index::{ChangeKind, ChangeNumber, Index, Provenance, Target};
+use pacs_store::index::{ChangeKind, ChangeNumber, Committed, Index, Provenance, Target};
 use std::sync::Arc;
 
 async fn eventful(index: Arc<dyn Index>) -> Log {
@@ -131,4 +131,22 @@ pub async fn entries_give_every_version_in_order_of_arrival(index: Arc<dyn Index
     }
     assert_eq!(paged, entries);
     assert_eq!(log.select(&query(Level::Study, [])).await.len(), 4);
+}
+
+/// A backup is made of the log up to there and has this change last.
+pub async fn the_last_change_and_the_end_of_the_log_are_told_together(index: Arc<dyn Index>) {
+    assert_eq!(index.committed().await.unwrap(), Committed::default());
+
+    let log = eventful(index).await;
+    let staged = log.index.stage(vec![], crate::log::position(9)).await;
+    drop(staged.unwrap());
+
+    let expected = Committed {
+        position: log.end(),
+        change: ChangeNumber(7),
+    };
+    assert_eq!(log.index.committed().await.unwrap(), expected);
+    log.index.check().await.unwrap();
+    log.index.clear().await.unwrap();
+    assert_eq!(log.index.committed().await.unwrap(), Committed::default());
 }

@@ -5,8 +5,8 @@
 //! thousand instances: for tests and for archives that live as long as their process.
 
 use super::{
-    Applied, Change, ChangeKind, ChangeNumber, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Staged, StoredInstance, Target, Versions, answer,
+    Applied, Change, ChangeKind, ChangeNumber, Committed, Digest, DurableContent, Index,
+    IndexError, LogPosition, LogRecord, Match, Staged, StoredInstance, Target, Versions, answer,
 };
 use async_trait::async_trait;
 use pacs_core::matching::Matcher;
@@ -442,6 +442,15 @@ impl Index for MemoryIndex {
             .take(count_max)
             .map(|(number, v)| (number, answer::without_levels_above(&v.stored)))
             .collect())
+    }
+
+    async fn committed(&self) -> Result<Committed, IndexError> {
+        let state = self.state();
+        let change = state.changes.last().map_or(ChangeNumber(0), |c| c.number);
+        Ok(Committed {
+            position: state.position,
+            change,
+        })
     }
 
     async fn durable_position(&self) -> Result<LogPosition, IndexError> {

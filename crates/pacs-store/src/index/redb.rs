@@ -20,11 +20,11 @@ mod tables;
 mod view;
 
 use super::{
-    Applied, Change, ChangeNumber, Digest, DurableContent, Index, IndexError, LogPosition,
-    LogRecord, Match, Staged, StoredInstance, Versions,
+    Applied, Change, ChangeNumber, Committed, Digest, DurableContent, Index, IndexError,
+    LogPosition, LogRecord, Match, Staged, StoredInstance, Versions,
 };
 use crate::directory::DataDirectory;
-use crate::redb_file::{self, Space, begin_durable};
+use crate::redb_file::{self, Held, Space, begin_durable};
 use async_trait::async_trait;
 use fault::{Fault, attempt};
 use group::Group;
@@ -68,13 +68,14 @@ const RECORDS_INLINE: usize = 64;
 #[derive(Debug)]
 pub struct RedbIndex {
     inner: Arc<Inner>,
+    directory: DataDirectory,
     /// Whose turn it is to write.
     turn: Arc<Turn<()>>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    database: Database,
+    database: Held,
     space: Arc<Space>,
     /// What is committed, and up to where that is durable.
     progress: Mutex<Progress>,
@@ -108,13 +109,14 @@ impl RedbIndex {
                 is_ahead: false,
             };
             let inner = Inner {
-                database,
+                database: Held::new(database),
                 space,
                 progress: Mutex::new(progress),
                 has_failed: AtomicBool::new(false),
             };
             Ok(Self {
                 inner: Arc::new(inner),
+                directory: directory.clone(),
                 turn: Arc::default(),
             })
         })
@@ -145,7 +147,7 @@ impl RedbIndex {
             let budget = Budget::new(ROWS_INLINE);
             let mut is_enough = true;
             let answered = attempt(operation, || {
-                let view = View::new(&self.inner.database)?;
+                let view = View::new(self.inner.database.get()?)?;
                 match answer(&view, &plan, limit_count, &budget) {
                     Err(Fault::OutOfBudget) => {
                         is_enough = false;
@@ -160,10 +162,16 @@ impl RedbIndex {
         }
         let inner = Arc::clone(&self.inner);
         blocking(operation, move || {
-            let view = View::new(&inner.database)?;
+            let view = View::new(inner.database.get()?)?;
             answer(&view, &plan, limit_count, &Budget::new(u64::MAX))
         })
         .await
+    }
+
+    /// Compares the checksums of the file as it is now.
+    async fn look(&self) -> Result<(), IndexError> {
+        let directory = self.directory.clone();
+        blocking("check", move || Ok(redb_file::check(&directory, FILE)?)).await
     }
 
     fn read<T>(
@@ -171,7 +179,7 @@ impl RedbIndex {
         operation: &'static str,
         read: impl FnOnce(&View) -> Result<T, Fault>,
     ) -> Result<T, IndexError> {
-        attempt(operation, || read(&View::new(&self.inner.database)?))
+        attempt(operation, || read(&View::new(self.inner.database.get()?)?))
     }
 }
 
@@ -187,7 +195,7 @@ impl Inner {
         end: LogPosition,
     ) -> Result<(WriteTransaction, Counters, Vec<Applied>), IndexError> {
         attempt("stage", || {
-            let mut transaction = self.database.begin_write()?;
+            let mut transaction = self.database.get()?.begin_write()?;
             transaction.set_durability(Durability::None)?;
             let mut group = Group::open(&transaction, self.progress().committed)?;
             let mut applied = Vec::with_capacity(records.len());
@@ -215,7 +223,7 @@ impl Inner {
     fn flush(&self) -> Result<(), IndexError> {
         let committed = self.progress().committed;
         let transaction = attempt("flush", || {
-            let transaction = begin_durable(&self.database)?;
+            let transaction = begin_durable(self.database.get()?)?;
             // A commit that changes nothing could be taken for nothing to do.
             put_state(&transaction, committed)?;
             Ok(transaction)
@@ -229,7 +237,7 @@ impl Inner {
 
     fn clear(&self) -> Result<(), IndexError> {
         let transaction = attempt("clear", || {
-            let transaction = begin_durable(&self.database)?;
+            let transaction = begin_durable(self.database.get()?)?;
             for table in transaction.list_tables()?.collect::<Vec<_>>() {
                 transaction.delete_table(table)?;
             }
@@ -354,7 +362,7 @@ impl Index for RedbIndex {
     ) -> Result<Versions, IndexError> {
         let (inner, instance) = (Arc::clone(&self.inner), instance.clone());
         blocking("look up versions", move || {
-            View::new(&inner.database)?.versions(&instance, limit_count)
+            View::new(inner.database.get()?)?.versions(&instance, limit_count)
         })
         .await
     }
@@ -380,7 +388,7 @@ impl Index for RedbIndex {
     ) -> Result<Vec<Change>, IndexError> {
         let inner = Arc::clone(&self.inner);
         blocking("read changes", move || {
-            View::new(&inner.database)?.changes(after, count_max)
+            View::new(inner.database.get()?)?.changes(after, count_max)
         })
         .await
     }
@@ -392,9 +400,30 @@ impl Index for RedbIndex {
     ) -> Result<Vec<(u64, StoredInstance)>, IndexError> {
         let inner = Arc::clone(&self.inner);
         blocking("read entries", move || {
-            View::new(&inner.database)?.entries(after, count_max)
+            View::new(inner.database.get()?)?.entries(after, count_max)
         })
         .await
+    }
+
+    async fn committed(&self) -> Result<Committed, IndexError> {
+        let counters = self.inner.progress().committed;
+        Ok(Committed {
+            position: counters.position,
+            change: ChangeNumber(counters.change),
+        })
+    }
+
+    /// Looks at what the last flush left in the file, beside the database that is open. What is
+    /// flushed meanwhile can make a sound file look damaged; so the verdict is spoken only where
+    /// nobody writes.
+    async fn check(&self) -> Result<(), IndexError> {
+        self.flush().await?;
+        let looked = self.look().await;
+        if !matches!(looked, Err(IndexError::Damaged { .. })) {
+            return looked;
+        }
+        let _turn = self.turn().await?;
+        self.look().await
     }
 
     async fn durable_position(&self) -> Result<LogPosition, IndexError> {

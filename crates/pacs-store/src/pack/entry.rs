@@ -264,6 +264,26 @@ pub(crate) fn decode(window: &[u8], at: LogPosition) -> Option<EntryHead> {
     })
 }
 
+/// Whether the bytes of a whole head that no checksum is about are as [`encode`] makes them: the
+/// end of the first header's checksum, the comment behind the check, the zeros behind the records.
+pub(crate) fn is_filled(head: &[u8]) -> bool {
+    let filled = || -> Option<bool> {
+        let first = tar::parse_header(head)?;
+        let end = BLOCK.checked_add(usize::try_from(first.size).ok()?)?;
+        let records = head.get(BLOCK..end)?;
+        let zeros = head.get(end..end.next_multiple_of(BLOCK))?;
+        let last = tar::parse_records(records)?.pop()?;
+        let is_comment = last.key == "comment" && last.value.bytes().all(|byte| byte == b' ');
+        let is_check = last.key.strip_prefix(KEYS) == Some("check");
+        Some(
+            head.get(154..156)? == b"\0 "
+                && zeros.iter().all(|byte| *byte == 0)
+                && (is_check || is_comment),
+        )
+    };
+    filled().unwrap_or(false)
+}
+
 /// As much of a pack as [`decode`] needs at most.
 pub(crate) const HEAD_BYTES_MAX: usize =
     2 * BLOCK + RECORDS_BYTES_MAX + super::part10::LEAD_BYTES_MAX;

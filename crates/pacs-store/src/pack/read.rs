@@ -209,7 +209,7 @@ pub(crate) fn is_zero_from(file: &dyn DiskFile, from: u64) -> io::Result<bool> {
 }
 
 /// Whether there is nothing but zeros from `from` to `to`.
-fn is_zero(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<bool> {
+pub(crate) fn is_zero(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<bool> {
     let mut is_zero = true;
     let rest = to.saturating_sub(from);
     for_each_chunk(file, from, rest, CHUNK_BYTES, |chunk| {
@@ -373,6 +373,18 @@ pub(crate) fn record_of(
                 Body::Mark {} => Ok(None),
             }
         }
+    }
+}
+
+/// The number and digest of the large pack that an entry names, if it is one that does.
+pub(crate) fn large_named(file: &dyn DiskFile, head: &EntryHead) -> Option<(u64, Digest)> {
+    if head.label.kind != Kind::Large || head.data_bytes > JSON_BYTES_MAX {
+        return None;
+    }
+    let json = file.read_vec(head.data_offset, usize::try_from(head.data_bytes).ok()?);
+    match serde_json::from_slice(&json.ok()?) {
+        Ok(Body::Large { number, blake3 }) => Some((number, Digest::parse_hex(&blake3)?)),
+        Ok(_) | Err(_) => None,
     }
 }
 

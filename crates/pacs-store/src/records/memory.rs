@@ -1,6 +1,6 @@
 //! [`Records`] in memory: gone with the process.
 
-use super::{Kind, Record, Records, RecordsError, Revision, check};
+use super::{Kind, Record, Records, RecordsError, Revision, Take, check};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,6 +85,16 @@ impl Records for MemoryRecords {
         };
         state.records.insert(at, record);
         Ok(revision)
+    }
+
+    async fn each(&self, mut take: Take) -> Result<(), RecordsError> {
+        let all = self.state().records.clone();
+        for ((kind, _), record) in all {
+            if !take(kind.name(), record) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError> {

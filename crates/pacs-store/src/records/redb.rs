@@ -1,10 +1,10 @@
 //! [`Records`] in one redb file, apart from that of the index: this one must never be deleted.
 
-use super::{Kind, Record, Records, RecordsError, Revision, check};
+use super::{Kind, Record, Records, RecordsError, Revision, Take, check};
 use crate::directory::DataDirectory;
-use crate::redb_file::{self, Space, begin_durable, caught, is_damage};
+use crate::redb_file::{self, Held, Space, begin_durable, caught, is_damage};
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,11 +26,12 @@ const CACHE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct RedbRecords {
     inner: Arc<Inner>,
+    directory: DataDirectory,
 }
 
 #[derive(Debug)]
 struct Inner {
-    database: Database,
+    database: Held,
     space: Arc<Space>,
     /// Set after a failed commit: what the file then holds is known only to whoever opens it anew.
     has_failed: AtomicBool,
@@ -59,11 +60,47 @@ impl RedbRecords {
             }
             Ok(Self {
                 inner: Arc::new(Inner {
-                    database,
+                    database: Held::new(database),
                     space,
                     has_failed: AtomicBool::new(false),
                 }),
+                directory: directory.clone(),
             })
+        })
+    }
+
+    /// Begins the records of `directory` with these documents (name of the kind, document), as they
+    /// were; what is there goes. It is there whole, or not at all.
+    ///
+    /// # Errors
+    /// [`RecordsError::Backend`].
+    pub(crate) fn begin_with(
+        directory: &DataDirectory,
+        documents: impl Iterator<Item = (String, Record)>,
+    ) -> Result<(), RecordsError> {
+        attempt("begin", || {
+            match directory.disk().remove(FILE) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(redb::StorageError::from(error).into());
+                }
+                _ => {}
+            }
+            let fill = |transaction: &WriteTransaction| {
+                let mut meta = transaction.open_table(META)?;
+                let mut records = transaction.open_table(RECORDS)?;
+                let mut last = 0;
+                for (kind, record) in documents {
+                    let key = full_key_of(&kind, &record.key);
+                    let row = [&record.revision.0.to_be_bytes(), record.value.as_slice()].concat();
+                    records.insert(key.as_slice(), row.as_slice())?;
+                    last = record.revision.0.max(last);
+                }
+                meta.insert("format", FORMAT_VERSION)?;
+                meta.insert("revision", last)?;
+                Ok(())
+            };
+            redb_file::open(directory, FILE, CACHE_BYTES, fill)?;
+            Ok(())
         })
     }
 
@@ -96,7 +133,7 @@ impl Inner {
                 source: "the disk is full".into(),
             }));
         }
-        let transaction = begin_durable(&self.database)?;
+        let transaction = begin_durable(self.database.get()?)?;
         if self.has_failed.load(Ordering::Acquire) {
             return Err(Fault::Told(RecordsError::Backend {
                 operation: "write after a failed commit",
@@ -134,7 +171,7 @@ impl Records for RedbRecords {
     async fn get(&self, kind: Kind, key: &str) -> Result<Option<Record>, RecordsError> {
         let key = key.to_owned();
         self.blocking("read", move |inner| {
-            let records = inner.database.begin_read()?.open_table(RECORDS)?;
+            let records = inner.database.get()?.begin_read()?.open_table(RECORDS)?;
             let row = records.get(full_key(kind, &key).as_slice())?;
             row.map(|row| read(key, row.value())).transpose()
         })
@@ -152,7 +189,7 @@ impl Records for RedbRecords {
         let after = after.map(|after| full_key(kind, after));
         let kind_bytes = full_key(kind, "").len();
         self.blocking("list", move |inner| {
-            let records = inner.database.begin_read()?.open_table(RECORDS)?;
+            let records = inner.database.get()?.begin_read()?.open_table(RECORDS)?;
             let start = after.as_ref().map_or(&prefix, |after| after.max(&prefix));
             let mut found = Vec::new();
             for entry in records.range::<&[u8]>(start.as_slice()..)? {
@@ -192,6 +229,40 @@ impl Records for RedbRecords {
         .await
     }
 
+    async fn each(&self, mut take: Take) -> Result<(), RecordsError> {
+        self.blocking("read all", move |inner| {
+            let records = inner.database.get()?.begin_read()?.open_table(RECORDS)?;
+            for entry in records.iter()? {
+                let (key, row) = entry?;
+                let key = std::str::from_utf8(key.value()).ok();
+                let (kind, key) = key
+                    .and_then(|key| key.split_once('\0'))
+                    .ok_or(damaged("key"))?;
+                if !take(kind, read(key.to_owned(), row.value())?) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn check(&self) -> Result<(), RecordsError> {
+        let directory = self.directory.clone();
+        // A change that comes in between can make a sound file look damaged; not under the lock of
+        // a change of ours.
+        let look = move |_: &Inner| Ok(redb_file::check(&directory, FILE)?);
+        let looked = self.blocking("check", look.clone()).await;
+        if !matches!(looked, Err(RecordsError::Damaged { .. })) {
+            return looked;
+        }
+        self.blocking("check", move |inner| {
+            let _nobody_writes = begin_durable(inner.database.get()?)?;
+            look(inner)
+        })
+        .await
+    }
+
     async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError> {
         let at = full_key(kind, key);
         self.blocking("delete", move |inner| {
@@ -207,7 +278,11 @@ impl Records for RedbRecords {
 }
 
 fn full_key(kind: Kind, key: &str) -> Vec<u8> {
-    [kind.name().as_bytes(), b"\0", key.as_bytes()].concat()
+    full_key_of(kind.name(), key)
+}
+
+fn full_key_of(kind: &str, key: &str) -> Vec<u8> {
+    [kind.as_bytes(), b"\0", key.as_bytes()].concat()
 }
 
 fn expect(

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use pacs_core::access::Maintain;
 use pacs_store::index::ChangeNumber;
 use pacs_store::records::memory::MemoryRecords;
-use pacs_store::records::{Kind, Record, Records, RecordsError, Revision};
+use pacs_store::records::{Kind, Record, Records, RecordsError, Revision, Take};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -61,6 +61,10 @@ impl Records for Silent {
         count_max: usize,
     ) -> Result<Vec<Record>, RecordsError> {
         self.records.list(kind, prefix, after, count_max).await
+    }
+
+    async fn each(&self, take: Take) -> Result<(), RecordsError> {
+        self.records.each(take).await
     }
 
     async fn put(

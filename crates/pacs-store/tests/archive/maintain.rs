@@ -8,7 +8,7 @@ use pacs_store::{Archive, HideError, Outcome, Problem, ReadError};
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-async fn changes(archive: &Archive) -> Vec<Change> {
+pub(crate) async fn changes(archive: &Archive) -> Vec<Change> {
     let maintain = rig::permit::<Maintain>();
     archive
         .changes(&maintain, ChangeNumber(0), 1_000)
@@ -17,7 +17,7 @@ async fn changes(archive: &Archive) -> Vec<Change> {
 }
 
 /// An archive with something of everything in it.
-async fn lived_in(archive: &Archive) {
+pub(crate) async fn lived_in(archive: &Archive) {
     let hide = rig::permit::<Hide>();
     let series = || Target::Series(SeriesUid::parse("1.2.3.1").unwrap());
     let instance = |number| Target::Instance(sample(number, 1, 1).announced.sop_instance);
