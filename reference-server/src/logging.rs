@@ -11,6 +11,8 @@ pub fn start() {
         .flatten_event(true)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would print to the standard error that has just failed, and panic.
+        .log_internal_errors(false)
         .init();
     // A panic's message may quote what it stumbled over; its place is enough to find it.
     std::panic::set_hook(Box::new(|panic| {

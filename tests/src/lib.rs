@@ -6,7 +6,10 @@
 
 pub mod corpus;
 pub mod crash;
+pub mod edges;
+pub mod huge;
 pub mod peers;
+pub mod proxy;
 pub mod samples;
 pub mod server;
 pub mod wire;

@@ -62,9 +62,6 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// The server with its named crash points compiled in, as a file of its own.
-///
-/// Cargo puts every variant under the same name, so this one is copied away and the ordinary one
-/// is put back (from the cache) before any test starts it.
 #[must_use]
 pub fn server_with_failpoints() -> PathBuf {
     static SERVER: OnceLock<PathBuf> = OnceLock::new();
@@ -73,13 +70,29 @@ pub fn server_with_failpoints() -> PathBuf {
             if let Some(server) = std::env::var_os("PACS_FAILPOINTS_SERVER") {
                 return PathBuf::from(server);
             }
-            let copy = build_folder().join("pacs-server-failpoints");
-            build_server(&["--features", "reference-server/failpoints"]);
-            std::fs::copy(build_folder().join("pacs-server"), &copy).expect("the server copies");
-            build_server(&[]);
-            copy
+            variant("failpoints")
         })
         .clone()
+}
+
+/// The server that calls the system through the C library alone, where libfiu can see it.
+#[must_use]
+pub fn server_with_libc_calls() -> PathBuf {
+    static SERVER: OnceLock<PathBuf> = OnceLock::new();
+    SERVER.get_or_init(|| variant("libc-calls")).clone()
+}
+
+/// The server with one of its features, as a file of its own.
+///
+/// Cargo puts every variant under the same name, so this one is copied away and the ordinary one
+/// is put back (from the cache) before any test starts it.
+fn variant(feature: &str) -> PathBuf {
+    // It is there while this is; every process builds its own view of it.
+    let copy = build_folder().join(format!("pacs-server-{feature}"));
+    build_server(&["--features", &format!("reference-server/{feature}")]);
+    std::fs::copy(build_folder().join("pacs-server"), &copy).expect("the server copies");
+    build_server(&[]);
+    copy
 }
 
 /// The whole workspace, so that the dependencies are those the tests were built with.

@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod crash;
+mod edges;
 mod fuzz;
 mod run;
 mod setup;
@@ -39,6 +40,8 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Kills the server again and again and asks for everything it acknowledged
     Crash(crash::Options),
+    /// Tries the limits at the edges: huge objects, crowds, a full or failing disk, a bad network
+    Edges(edges::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -50,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::Fuzz(options) => fuzz::run(&workspace, &options),
         Chore::Crash(options) => crash::run(&workspace, &options),
+        Chore::Edges(options) => edges::run(&workspace, &options),
     }
 }
 

@@ -92,6 +92,12 @@ fn missing_packages() -> Vec<&'static str> {
     if ask(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_none() {
         missing.push("python3-venv");
     }
+    if on_path("fiu-run").is_none() {
+        missing.push("fiu-utils");
+    }
+    if on_path("faketime").is_none() {
+        missing.push("faketime");
+    }
     missing
 }
 

@@ -328,7 +328,8 @@ impl Archive {
         query: &Query,
     ) -> Result<Vec<Match>, IndexError> {
         let limit_count = self.shared.limits.results_count_max;
-        self.shared.index.search(query, limit_count).await
+        let answer = self.shared.index.search(query, limit_count).await;
+        self.shared.noted(answer)
     }
 
     /// The instances of every entity that matches `query`, to be read.
@@ -341,7 +342,8 @@ impl Archive {
         query: &Query,
     ) -> Result<Vec<StoredInstance>, IndexError> {
         let limit_count = self.shared.limits.results_count_max;
-        self.shared.index.select(query, limit_count).await
+        let answer = self.shared.index.select(query, limit_count).await;
+        self.shared.noted(answer)
     }
 
     /// The bytes of an instance, as they came.
@@ -401,7 +403,8 @@ impl Archive {
         after: ChangeNumber,
         count_max: usize,
     ) -> Result<Vec<Change>, IndexError> {
-        self.shared.index.changes(after, count_max).await
+        let answer = self.shared.index.changes(after, count_max).await;
+        self.shared.noted(answer)
     }
 
     /// Returns when there is a change after `after`, or the archive is closed.
@@ -529,6 +532,15 @@ impl Shared {
     /// Whether [`Archive::close`] was called.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Acquire)
+    }
+
+    /// An index that could not read its file once answers nothing any more: it has to be opened
+    /// anew, and so the archive.
+    fn noted<T>(&self, answer: Result<T, IndexError>) -> Result<T, IndexError> {
+        if let Err(IndexError::Backend { .. }) = answer {
+            self.fail();
+        }
+        answer
     }
 
     /// Says that nobody knows any more what is durable.

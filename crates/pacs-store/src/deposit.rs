@@ -226,6 +226,7 @@ impl Deposit {
             // What would remove its file again may be gone.
             return Err(DepositError::Closed);
         }
+        let bytes = self.held_bytes;
         let fragments = self.take_held();
         let permit = self.permit.take();
         self.own_bytes = 0;
@@ -244,6 +245,7 @@ impl Deposit {
                 Begin::New(lead) => begin_large(&shared, lead)?,
             };
             pack.append(&fragments)?;
+            shared.reserve.took(bytes);
             shared.fail_points.reach("large-written");
             drop(fragments);
             drop(permit);

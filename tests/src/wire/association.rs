@@ -1,8 +1,10 @@
 //! An association from the requestor's side, and the DIMSE services over it.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::command::{element, field};
 use super::pdu::{self, Pdu, kind};
@@ -135,13 +137,35 @@ pub fn dial(address: SocketAddr) -> Result<TcpStream, WireError> {
     Ok(stream)
 }
 
+/// The same from another address of this machine, such as 127.0.0.2.
+///
+/// # Errors
+/// When nobody listens, or `source` is no address of this machine.
+pub fn dial_from(source: IpAddr, address: SocketAddr) -> Result<TcpStream, WireError> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect_timeout(&address.into(), SILENCE_MAX)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
+}
+
 impl Association {
     /// Connects to `address` and negotiates.
     ///
     /// # Errors
     /// When the transport fails or the peer rejects or aborts.
     pub fn connect(address: SocketAddr, proposal: &Proposal) -> Result<Self, WireError> {
-        let mut stream = dial(address)?;
+        Self::over(dial(address)?, proposal)
+    }
+
+    /// Negotiates over a connection that stands.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn over(mut stream: TcpStream, proposal: &Proposal) -> Result<Self, WireError> {
         pdu::send(&mut stream, &pdu::associate_rq(proposal))?;
         let answer = pdu::read(&mut stream)?;
         if answer.kind != kind::ASSOCIATE_AC {

@@ -301,7 +301,7 @@ impl Committer {
         group.larges.iter_mut().for_each(LargePack::leave);
         self.fail_points.reach("before-append");
         match self.log.write(&group.batch) {
-            Ok(()) => {}
+            Ok(()) => self.reserve.took(group.batch.length()),
             Err(AppendError::Refused(error)) => {
                 group.larges.iter_mut().for_each(LargePack::take_back);
                 return Err((Refusal::of_disk("append to the log", error), false));

@@ -11,8 +11,8 @@ use crate::limits::StoreLimits;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How old an answer of the disk may be. At 1 GB/s four times the reserve comes in meanwhile; the
-/// disk itself has the last word.
+/// How old an answer of the disk may be: what others write meanwhile is not seen. The disk itself
+/// has the last word.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// Asks the disk, not too often.
@@ -56,6 +56,16 @@ impl Reserve {
             }
         };
         room > bytes
+    }
+
+    /// Says that `bytes` were written, for the answers until the disk is asked again.
+    pub(crate) fn took(&self, bytes: u64) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, room)) = &mut *last
+            && *room < u64::MAX
+        {
+            *room = room.saturating_sub(bytes);
+        }
     }
 
     /// Bytes that are free beyond the reserve; none where the index has no room.

@@ -1,0 +1,121 @@
+//! Limits at the edges, in short; `cargo xtask edges` is the same at full size.
+
+use std::time::Duration;
+
+use pacs_tests::edges::crowd::{self, Crowd};
+use pacs_tests::edges::io_errors::{self, Plan};
+use pacs_tests::edges::{big, clock, disk_full, is_root, network};
+use pacs_tests::huge::Huge;
+
+#[test]
+fn huge_instances_go_in_and_out_at_once_in_little_memory() {
+    let mut instances: Vec<Huge> = (1..=4)
+        .map(|study| Huge::native(study, 1, 50_000_000))
+        .collect();
+    instances.push(Huge::encapsulated(9, 1, 8, 5_000_000));
+
+    let peaks = big::in_and_out(&instances);
+
+    let most = peaks.receiving_bytes.max(peaks.giving_bytes);
+    assert!(most <= big::RESIDENT_BYTES_MAX, "{peaks:?}");
+}
+
+#[test]
+fn t8_a_crowd_costs_little_and_a_healthy_sender_goes_on() {
+    let cost = crowd::come(Crowd {
+        silent: 400,
+        idle: 100,
+        baseline: 50,
+    });
+
+    assert!(cost.grown_bytes <= 300 << 20, "{cost:?}");
+    assert!(cost.silent_closed <= Duration::from_secs(12), "{cost:?}");
+    assert!(cost.stored > 0, "{cost:?}");
+}
+
+#[test]
+fn t8_associations_that_are_broken_off_leave_nothing_behind() {
+    let drift = crowd::break_off(2_000);
+
+    assert!(drift <= 16 << 20, "memory grew by {drift} bytes");
+}
+
+#[test]
+fn a_full_disk_refuses_and_all_else_goes_on_until_there_is_room() {
+    if !is_root() {
+        return;
+    }
+    let report = disk_full::round(64, 1);
+
+    assert!(
+        report.acknowledged > 20 && report.refused > 20,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn where_the_index_alone_finds_no_room_it_is_the_same() {
+    if !is_root() {
+        return;
+    }
+    let report = disk_full::index_alone();
+
+    assert!(
+        report.acknowledged > 200 && report.refused > 10,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn calls_that_fail_cost_no_acknowledged_instance() {
+    let duration = Duration::from_secs(3);
+    let calls = [
+        "posix/io/rw/pwritev",
+        "posix/io/rw/pread",
+        "posix/io/oc/open",
+    ];
+    for call in calls {
+        let plan = Plan::fails(call, 5, 0.01, duration);
+        let Some(report) = io_errors::run(&plan, 1) else {
+            return;
+        };
+        assert!(report.acknowledged > 0, "{call}: {report:?}");
+    }
+}
+
+#[test]
+fn a_sync_that_fails_ends_the_server_and_costs_no_acknowledged_instance() {
+    let plan = Plan::fails("posix/io/sync/fdatasync", 5, 0.05, Duration::from_secs(4));
+
+    let Some(report) = io_errors::run(&plan, 2) else {
+        return;
+    };
+
+    assert!(report.acknowledged > 0 && report.ended > 0, "{report:?}");
+}
+
+#[test]
+fn reads_and_writes_that_do_less_than_they_should_are_not_seen() {
+    for call in ["posix/io/rw/pwritev/reduce", "posix/io/rw/pread/reduce"] {
+        let plan = Plan::is_short(call, 0.5, Duration::from_secs(2));
+        let Some(report) = io_errors::run(&plan, 3) else {
+            return;
+        };
+        assert!(report.acknowledged > 0 && report.refused == 0, "{report:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_ends_nothing_and_loses_nothing() {
+    clock::jumps();
+}
+
+#[test]
+fn t8_lines_that_break_are_told_truthfully_and_leave_nothing() {
+    network::breaks(97, 30, 1);
+}
+
+#[test]
+fn t8_slow_and_silent_lines_are_served_or_ended() {
+    network::waits();
+}

@@ -1,0 +1,278 @@
+//! Crowds: silent connections, idle associations, associations that are broken off (T8, R12).
+
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{storing, until};
+use crate::proxy::reset;
+use crate::samples::Slice;
+use crate::server::{Options, Server};
+use crate::wire::association::dial_from;
+use crate::wire::{Association, Context, Proposal, uid};
+
+/// How large a crowd is, and what it may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowd {
+    /// Connections that say nothing.
+    pub silent: usize,
+    /// Associations on which nothing happens.
+    pub idle: usize,
+    /// Instances that a healthy sender stores before the crowd comes.
+    pub baseline: usize,
+}
+
+/// What a crowd cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Growth of the highest resident memory.
+    pub grown_bytes: u64,
+    /// When the last silent connection was closed.
+    pub silent_closed: Duration,
+    /// The 99th percentile of a C-STORE before the crowd, and during it.
+    pub p99: (Duration, Duration),
+    /// Open files of the server before the crowd, and after it.
+    pub files: (usize, usize),
+    /// Instances that the healthy sender stored during the crowd.
+    pub stored: usize,
+}
+
+/// Loopback addresses, as many as hosts that a crowd comes from.
+fn source(index: usize) -> IpAddr {
+    let host = u8::try_from(index % 200 + 2).expect("below 255");
+    IpAddr::V4(Ipv4Addr::new(127, 0, 1, host))
+}
+
+/// Lets this process and those it starts have as many open files as a crowd needs.
+fn raise_files(wanted: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
+        let raised = Rlimit {
+            current: Some(wanted),
+            maximum,
+        };
+        setrlimit(Resource::Nofile, raised).expect("as many open files as the crowd needs");
+    }
+}
+
+fn open_files(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.process()))
+        .expect("the server runs")
+        .count()
+}
+
+fn p99(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+/// A sender that stores slices of half a megabyte, as a CT does, and times each.
+struct Sender {
+    association: Association,
+    number: u32,
+}
+
+impl Sender {
+    fn store(&mut self) -> Duration {
+        self.number += 1;
+        let mut slice = Slice::new(1, self.number);
+        slice.side = 512;
+        let data_set = slice.data_set();
+        let begun = Instant::now();
+        let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
+        let status = self
+            .association
+            .store(class, &slice.instance, syntax, &data_set);
+        assert_eq!(status.expect("the healthy sender goes on"), 0);
+        begun.elapsed()
+    }
+}
+
+fn idle_association(server: SocketAddr, index: usize) -> Association {
+    let context = Context::new(uid::VERIFICATION, uid::IMPLICIT_LITTLE_ENDIAN);
+    let mut proposal = Proposal::new(vec![context]);
+    proposal.calling = format!("IDLE{}", index / 10);
+    let stream = dial_from(source(index), server).expect("a connection");
+    Association::over(stream, &proposal).expect("an association")
+}
+
+fn silent_connections(server: SocketAddr, count: usize) -> Vec<(Instant, TcpStream)> {
+    (0..count)
+        .map(|index| {
+            let stream = dial_from(source(index), server).expect("a connection");
+            stream.set_nonblocking(true).expect("an open socket");
+            (Instant::now(), stream)
+        })
+        .collect()
+}
+
+/// Reads from all until all are closed; how long the one that lasted longest did.
+fn watch_close(mut silent: Vec<(Instant, TcpStream)>) -> Duration {
+    let mut longest = Duration::ZERO;
+    until(
+        Duration::from_secs(40),
+        "the end of all silent connections",
+        || {
+            silent.retain_mut(|(since, stream)| {
+                let mut bytes = [0; 64];
+                let is_open = matches!(
+                    stream.read(&mut bytes),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock
+                );
+                if !is_open {
+                    longest = longest.max(since.elapsed());
+                }
+                is_open
+            });
+            silent.is_empty().then_some(())
+        },
+    );
+    longest
+}
+
+/// Lets a crowd come to a server, with a healthy sender from before it until it has gone.
+///
+/// # Panics
+/// When the healthy sender fails, or the silent connections do not end.
+#[must_use]
+pub fn come(crowd: Crowd) -> Cost {
+    raise_files(4 * (crowd.silent + crowd.idle) as u64);
+    let limits = "[dicom]\nidle_seconds = 600\n[dicom.limits]\nassociations = 4000\n\
+                  associations_per_address = 100\n";
+    let server = Server::start(Options {
+        config: limits.to_owned(),
+        ..Options::default()
+    });
+    let association = Association::connect(server.dicom(), &storing()).expect("an association");
+    let mut sender = Sender {
+        association,
+        number: 0,
+    };
+    let mut before: Vec<Duration> = (0..crowd.baseline).map(|_| sender.store()).collect();
+    let files_before = open_files(&server);
+    let resident_before = server.peak_resident_bytes();
+
+    let is_over = AtomicBool::new(false);
+    let (mut during, silent_closed) = std::thread::scope(|scope| {
+        let timed = scope.spawn(|| {
+            let mut times = Vec::new();
+            while !is_over.load(Ordering::SeqCst) {
+                times.push(sender.store());
+            }
+            times
+        });
+        let idle: Vec<Association> = (0..crowd.idle)
+            .map(|index| idle_association(server.dicom(), index))
+            .collect();
+        let silent = silent_connections(server.dicom(), crowd.silent);
+        let silent_closed = watch_close(silent);
+        is_over.store(true, Ordering::SeqCst);
+        let times = timed.join().expect("the healthy sender goes on");
+        for association in idle {
+            association.release().expect("idle associations live on");
+        }
+        (times, silent_closed)
+    });
+    let grown_bytes = server.peak_resident_bytes() - resident_before;
+    let files = until(
+        Duration::from_secs(30),
+        "files back to the baseline",
+        || {
+            let now = open_files(&server);
+            now.abs_diff(files_before)
+                .le(&5)
+                .then_some((files_before, now))
+        },
+    );
+    Cost {
+        grown_bytes,
+        silent_closed,
+        p99: (p99(&mut before), p99(&mut during)),
+        files,
+        stored: during.len(),
+    }
+}
+
+/// 10,000 silent connections and 2,000 idle associations.
+///
+/// # Panics
+/// When they cost more than they may.
+pub fn ten_thousand() {
+    let cost = come(Crowd {
+        silent: 10_000,
+        idle: 2_000,
+        baseline: 2_000,
+    });
+    println!("edges: the crowd cost {cost:?}");
+    assert!(cost.grown_bytes <= 300 << 20, "memory");
+    assert!(cost.silent_closed <= Duration::from_secs(12), "silence");
+    assert!(
+        cost.p99.1 <= cost.p99.0 * 2,
+        "the healthy sender was kept waiting"
+    );
+}
+
+/// Associations that are begun and broken off, from four sides at once; the drift of the resident
+/// memory.
+///
+/// # Panics
+/// When an association is not accepted.
+#[must_use]
+pub fn break_off(cycles: usize) -> u64 {
+    let server = Server::start(Options {
+        config: "[dicom.limits]\nassociations_per_address = 500\n".to_owned(),
+        ..Options::default()
+    });
+    let run = |cycles: usize| {
+        std::thread::scope(|scope| {
+            for thread in 0..4_usize {
+                let address = server.dicom();
+                scope.spawn(move || {
+                    for cycle in 0..cycles / 4 {
+                        let mut proposal = storing();
+                        // Those that the server has not seen end yet count, too.
+                        proposal.calling = format!("BREAKS{}", cycle % 50);
+                        let association = Association::connect(address, &proposal);
+                        let mut association = association.expect("an association");
+                        // By turns an abort and a reset.
+                        if (cycle + thread) % 2 == 0 {
+                            let abort = crate::wire::pdu::frame(7, &[0; 4]);
+                            crate::wire::pdu::send(association.stream(), &abort)
+                                .expect("the server reads");
+                        } else {
+                            reset(association.stream());
+                        }
+                    }
+                });
+            }
+        });
+    };
+    // The allocator takes what it will keep.
+    run(cycles / 10);
+    let before = server.resident_bytes();
+    run(cycles);
+    let context = "pacs_associations_open 0";
+    until(
+        Duration::from_secs(20),
+        "the end of all associations",
+        || server.get("/metrics").1.contains(context).then_some(()),
+    );
+    server.resident_bytes().saturating_sub(before)
+}
+
+/// `cycles` associations that are broken off.
+///
+/// # Panics
+/// When memory grows by more than 16 MiB.
+pub fn churn(cycles: usize) {
+    let drift = break_off(cycles);
+    println!(
+        "edges: {cycles} associations broken off: memory grew by {} KiB",
+        drift >> 10
+    );
+    assert!(drift <= 16 << 20, "memory drifts");
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask edges`: builds the servers and runs the edge campaign of `pacs-tests`.
+
+use clap::Args;
+
+use crate::run::{Workspace, must};
+
+/// Options of `cargo xtask edges`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// What to try: memory (ten instances of 1 GB), huge (one of 5 GB), crowd (10,000 silent
+    /// connections), churn (100,000 associations broken off), disk-full, io-errors, clock,
+    /// network; all of them when absent. They take up to 12 GB of the disk
+    cases: Vec<String>,
+    /// Seed of the random moments and data; taken from the clock when absent, and printed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Runs `cargo xtask edges`.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
+    let mut campaign = workspace.cargo(["run", "--release", "--quiet", "-p", "pacs-tests"]);
+    campaign.args(["--bin", "edges", "--"]);
+    campaign.args(&options.cases);
+    if let Some(seed) = options.seed {
+        campaign.args(["--seed", &seed.to_string()]);
+    }
+    must(&mut campaign)
+}
