@@ -1,11 +1,21 @@
 //! The archive in a directory of this machine.
 
+#[cfg(feature = "failpoints")]
+mod campaign;
+#[cfg(not(feature = "failpoints"))]
+mod ordinary;
+
+#[cfg(feature = "failpoints")]
+use campaign::{fail_points, for_campaigns};
+#[cfg(not(feature = "failpoints"))]
+use ordinary::{fail_points, for_campaigns};
+
 use crate::limits::RESULTS_MAX;
 use pacs_store::disk::OsDisk;
 use pacs_store::index::IndexError;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
 use pacs_store::records::redb::RedbRecords;
-use pacs_store::{Archive, ArchiveOptions, DataDirectory, FailPoints, OpenError, StoreLimits};
+use pacs_store::{Archive, ArchiveOptions, DataDirectory, OpenError, StoreLimits};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +34,7 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
         operation: "open the data directory",
         source,
     })?;
-    let directory = DataDirectory::open(Arc::new(disk))?;
+    let directory = DataDirectory::open(for_campaigns(disk)?)?;
     let index = Arc::new(open_index(&directory)?);
     let options = ArchiveOptions {
         records: Arc::new(RedbRecords::open(&directory)?),
@@ -59,32 +69,6 @@ fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
             source,
         })?;
     Ok(open()?)
-}
-
-#[cfg(not(feature = "failpoints"))]
-fn fail_points() -> FailPoints {
-    FailPoints::default()
-}
-
-/// `PACS_CRASH_AT=step:count` aborts the process when `step` is reached for the `count`th time.
-#[cfg(feature = "failpoints")]
-fn fail_points() -> FailPoints {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    let setting = std::env::var("PACS_CRASH_AT").unwrap_or_default();
-    let Some((step, count)) = setting.split_once(':') else {
-        return FailPoints::default();
-    };
-    let Ok(count) = count.parse::<u64>() else {
-        return FailPoints::default();
-    };
-    let step = step.to_owned();
-    let reached = AtomicU64::new(0);
-    FailPoints::new(move |name| {
-        if name == step && reached.fetch_add(1, Ordering::Relaxed) + 1 == count {
-            std::process::abort();
-        }
-    })
 }
 
 #[cfg(test)]

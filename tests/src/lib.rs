@@ -9,6 +9,7 @@ pub mod crash;
 pub mod edges;
 pub mod huge;
 pub mod peers;
+pub mod power;
 pub mod proxy;
 pub mod samples;
 pub mod server;

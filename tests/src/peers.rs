@@ -103,6 +103,11 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Whether an administrator's tool is installed; those are not on everybody's path.
+pub(crate) fn has_tool(name: &str) -> bool {
+    on_path(name).is_some() || Path::new("/usr/sbin").join(name).is_file()
+}
+
 /// A port nobody listens on now. A peer that cannot say which port it took needs one.
 ///
 /// # Panics

@@ -45,6 +45,8 @@ impl RemoteAe {
 pub struct Options {
     /// The binary; the ordinary server when `None`.
     pub binary: Option<PathBuf>,
+    /// A command that becomes the server, such as `setpriv` with its options; empty for none.
+    pub launcher: Vec<String>,
     /// Known peers.
     pub remote: Vec<RemoteAe>,
     /// More TOML for the configuration file.
@@ -76,7 +78,15 @@ impl Options {
             .binary
             .clone()
             .unwrap_or_else(|| workspace::binary("pacs-server"));
-        let mut command = Command::new(binary);
+        let mut words = self.launcher.iter();
+        let mut command = match words.next() {
+            Some(launcher) => {
+                let mut command = Command::new(launcher);
+                command.args(words).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
         // An option may stand on a command line once, so a default gives way to an argument.
         for (name, value) in DEFAULTS {
             if !self.arguments.iter().any(|argument| argument == name) {
@@ -301,16 +311,18 @@ impl Server {
         }
     }
 
-    /// Starts it again and kills it after `delay`, ready or not: a crash during recovery.
+    /// Starts it again and kills it after `delay`, ready or not, and after `before_the_kill`: a
+    /// crash during recovery.
     ///
     /// # Panics
     /// When it cannot be started at all.
-    pub fn restart_and_kill_after(&mut self, delay: Duration) {
+    pub fn restart_and_kill_after(&mut self, delay: Duration, before_the_kill: impl FnOnce()) {
         let mut command = self.options.command(self.home.path());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the server runs");
         // The delay is the random moment of the crash, not a wait for something.
         std::thread::sleep(delay);
+        before_the_kill();
         child.kill().expect("a child can be killed");
         child.wait().expect("a killed server can be waited for");
     }

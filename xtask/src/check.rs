@@ -128,6 +128,12 @@ fn whole(workspace: &Workspace, steps: &mut Steps) {
     let mut count = TestCount::default();
     steps.run("tests", || tests(workspace, &mut count));
     steps.tests = count;
+    // The test itself cannot be heard when it skips.
+    match crate::crash::why_no_power_cuts(workspace) {
+        Ok(None) => {}
+        Ok(Some(reason)) => steps.skip("power cuts", &reason),
+        Err(error) => steps.run("power cuts", || Err(error)),
+    }
     examples(workspace, steps);
     steps.run("documentation", || {
         let mut doc = workspace.cargo(["doc", "--workspace", "--no-deps", "--quiet"]);

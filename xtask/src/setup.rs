@@ -98,21 +98,33 @@ fn missing_packages() -> Vec<&'static str> {
     if on_path("faketime").is_none() {
         missing.push("faketime");
     }
+    // Power cuts need a file system of their own, and only root can make one.
+    if is_root() {
+        if on_path("mkfs.ext4").is_none() {
+            missing.push("e2fsprogs");
+        }
+        if on_path("mkfs.xfs").is_none() {
+            missing.push("xfsprogs");
+        }
+    }
     missing
+}
+
+fn is_root() -> bool {
+    ask(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
 }
 
 fn debian_packages() -> anyhow::Result<()> {
     let packages = missing_packages();
     if packages.is_empty() {
-        println!("setup: DCMTK, Orthanc and Python are installed");
+        println!("setup: DCMTK, Orthanc, Python and the tools of file systems are installed");
         return Ok(());
     }
     let list = packages.join(" ");
-    let is_root = ask(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
     if on_path("apt-get").is_none() {
         bail!("this is not Debian; install the equivalents of: {list}");
     }
-    if !is_root {
+    if !is_root() {
         bail!("missing: {list}. Run as root: apt-get install {list}");
     }
     println!("setup: installing with apt-get: {list}");
