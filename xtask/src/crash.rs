@@ -41,14 +41,15 @@ pub(crate) struct Options {
     /// How it is mounted, such as data=writeback
     #[arg(long, requires = "power")]
     mount_options: Option<String>,
-    /// Try the disk in memory that tears and reorders, with this many seeds, instead
-    #[arg(long, conflicts_with = "power")]
-    torn: Option<u32>,
+    /// Try the disk in memory that tears and reorders what was not synced instead, with these
+    /// seeds: COUNT or FROM..TO
+    #[arg(long, value_name = "SEEDS", conflicts_with = "power")]
+    torn: Option<String>,
 }
 
 /// Runs `cargo xtask crash`.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
-    if let Some(seeds) = options.torn {
+    if let Some(seeds) = &options.torn {
         return tear(workspace, seeds);
     }
     if options.power {
@@ -108,8 +109,8 @@ fn campaign(workspace: &Workspace) -> Command {
 }
 
 /// The archive on the crash disk: at any operation, and again while it recovers.
-fn tear(workspace: &Workspace, seeds: u32) -> anyhow::Result<()> {
+fn tear(workspace: &Workspace, seeds: &str) -> anyhow::Result<()> {
     let mut tests = workspace.cargo(["test", "--release", "-p", "pacs-store"]);
     tests.args(["--test", "conformance_crash"]);
-    must(tests.env("PACS_CRASH_SEEDS", seeds.to_string()))
+    must(tests.env("PACS_CRASH_SEEDS", seeds))
 }

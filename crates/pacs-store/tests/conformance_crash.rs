@@ -2,10 +2,15 @@
 
 use pacs_store_conformance::archive_cases::{Scenario, crash};
 
-/// Crashes in each test; `PACS_CRASH_SEEDS` sets another number.
+/// Seeds of the crashes in each test; `PACS_CRASH_SEEDS` sets others, as `COUNT` or `FROM..TO`.
 fn seeds() -> std::ops::Range<u64> {
-    let count = std::env::var("PACS_CRASH_SEEDS").ok();
-    0..count.and_then(|count| count.parse().ok()).unwrap_or(500)
+    let Ok(setting) = std::env::var("PACS_CRASH_SEEDS") else {
+        return 0..1_000;
+    };
+    let (from, to) = setting.split_once("..").unwrap_or(("0", &setting));
+    #[expect(clippy::expect_used, reason = "whoever sets it wrongly must be told")]
+    let number = |text: &str| text.parse().expect("PACS_CRASH_SEEDS is COUNT or FROM..TO");
+    number(from)..number(to)
 }
 
 fn scenario(seed: u64) -> Scenario {
