@@ -20,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
         ..Options::default()
     };
     let server = Server::start(&Config::load(&options)?).await?;
-    let (dicom, _http) = server.addresses()?;
+    let dicom = server.addresses()?.dicom;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
 

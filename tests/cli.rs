@@ -59,7 +59,7 @@ fn the_ready_line_is_the_only_line_on_standard_output() {
     let mut output = std::io::BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     std::io::BufRead::read_line(&mut output, &mut line).expect("a line");
-    let (dicom, http) = ready_line(line.trim_end()).unwrap_or_else(|| panic!("{line:?}"));
+    let at = ready_line(&line).unwrap_or_else(|| panic!("{line:?}"));
     let process = i32::try_from(child.id()).expect("a process number");
     let process = rustix::process::Pid::from_raw(process).expect("not zero");
     rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
@@ -68,7 +68,8 @@ fn the_ready_line_is_the_only_line_on_standard_output() {
 
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut output, &mut rest).expect("text");
-    assert!(dicom.port() != 0 && http.port() != 0 && dicom.ip().is_loopback());
+    assert!(at.dicom.port() != 0 && at.http.port() != 0 && at.dicom.ip().is_loopback());
+    assert_eq!(at.dicom_tls, None, "TLS is off by default");
     assert_eq!(rest, "");
     assert_eq!(status.code(), Some(0));
     assert!(

@@ -1,13 +1,19 @@
 //! Who may do what: the AE table of the configuration, as the one policy under every protocol.
 //!
-//! A configured title is bound to its address. On a loopback listener an unknown title may echo,
-//! store, ask for commitment, query, retrieve and move to any configured AE; on any other address
-//! only configured AEs exist.
+//! A configured title is bound to its addresses, and to its certificate where it has one; such a
+//! certificate is worth nothing under another title. On a loopback listener an unknown title may
+//! echo, store, ask for commitment, query, retrieve and move to any configured AE; on any other
+//! listener only configured AEs exist.
 
 use crate::config::{Config, RemoteAe};
+use crate::guessing::Guesses;
+use crate::metrics::Metrics;
 use pacs_core::{Action, AeTitle, Caller, Policy};
-use std::collections::BTreeMap;
+use pacs_net::security::{Channel, Fingerprint, PeerCertificate};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// What a peer on an open loopback listener may do without being configured.
 const LOOPBACK_ACTIONS: [Action; 6] = [
@@ -20,53 +26,229 @@ const LOOPBACK_ACTIONS: [Action; 6] = [
 ];
 
 /// The policy of the reference server.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Access {
     our_title: AeTitle,
-    open_loopback: bool,
+    /// Whether the plain listener is open to unknown titles.
+    open_plain: bool,
+    /// Whether the listener with TLS is.
+    open_tls: bool,
     remote_aes: BTreeMap<AeTitle, RemoteAe>,
+    /// Certificates that some AE is bound to by their fingerprint.
+    pinned: BTreeSet<Fingerprint>,
+    guesses: Guesses,
+    metrics: Option<Arc<Metrics>>,
 }
 
-/// Why a peer gets no association.
+/// A peer at the door.
+#[derive(Debug, Clone, Copy)]
+pub struct Knock<'a> {
+    /// The title it calls.
+    pub called: &'a AeTitle,
+    /// The title it calls itself by.
+    pub calling: &'a AeTitle,
+    /// Where its connection comes from.
+    pub address: IpAddr,
+    /// What its connection runs over.
+    pub channel: &'a Channel,
+}
+
+/// Why a peer gets no association. What it is told does not tell these apart, so that it learns
+/// nothing about the table; the log does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// Its title is bound to other addresses.
+    #[error("the calling AE title is bound to other addresses")]
+    Address,
+    /// Its certificate is bound to another title.
+    #[error("the certificate is bound to another AE title")]
+    Borrowed,
     /// It calls a title that is not ours.
-    #[error("called AE title not recognized")]
+    #[error("the called AE title is not ours")]
     CalledTitle,
-    /// Its title is unknown, or bound to another address.
-    #[error("calling AE title not recognized")]
+    /// Its title is unknown.
+    #[error("the calling AE title is unknown")]
     CallingTitle,
+    /// Its title is bound to a certificate that it has not shown.
+    #[error("the calling AE title is bound to another certificate")]
+    Certificate,
+    /// Too many requests from its address were wrong; this one was not looked at.
+    #[error("too many wrong requests from this address")]
+    Guessing,
+    /// Its title must come over TLS.
+    #[error("the calling AE title must come over TLS")]
+    Plain,
+}
+
+impl Refusal {
+    /// A short name, for labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Borrowed => "borrowed_certificate",
+            Self::CalledTitle => "called_title",
+            Self::CallingTitle => "calling_title",
+            Self::Certificate => "certificate",
+            Self::Guessing => "guessing",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl RemoteAe {
+    fn is_bound(&self) -> bool {
+        !self.certificate_sha256.is_empty() || self.certificate_subject.is_some()
+    }
 }
 
 impl Access {
     /// The policy that `config` describes.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        let aes = config.remote_aes.values();
+        let pinned = aes.flat_map(|ae| &ae.certificate_sha256);
+        let is_loopback = |address: std::net::SocketAddr| address.ip().is_loopback();
         Self {
             our_title: config.ae_title.clone(),
-            open_loopback: config.dicom.ip().is_loopback(),
+            open_plain: is_loopback(config.dicom),
+            open_tls: config.tls.address.is_some_and(is_loopback),
             remote_aes: config.remote_aes.clone(),
+            pinned: pinned.copied().collect(),
+            guesses: Guesses::default(),
+            metrics: None,
         }
     }
 
-    /// Whether a peer gets an association at all.
+    /// Counts refusals in `metrics`.
+    #[must_use]
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Whether a peer gets an association at all. A source that is wrong too often is not looked
+    /// at; refusals are counted and logged.
     ///
     /// # Errors
     /// [`Refusal`], which PS3.8 9.3.4 has reasons for.
-    pub fn admit(
-        &self,
-        called: &AeTitle,
-        calling: &AeTitle,
-        address: IpAddr,
-    ) -> Result<(), Refusal> {
-        if !self.open_loopback && *called != self.our_title {
+    pub fn admit(&self, knock: Knock<'_>) -> Result<(), Refusal> {
+        // Who holds the key of the right certificate does not guess, and is not kept out by those
+        // who do.
+        let admitted = if self.is_proved(knock) {
+            self.judge(knock)
+        } else {
+            let judge = || self.judge(knock);
+            match self.guesses.evaluate(knock.address, Instant::now(), judge) {
+                Ok(judged) => judged,
+                Err(turned_away) => {
+                    self.alarm(knock.address, turned_away.alarm);
+                    Err(Refusal::Guessing)
+                }
+            }
+        };
+        if let Err(refusal) = admitted {
+            self.tell(knock, refusal);
+        }
+        admitted
+    }
+
+    /// Whether `shown` is a certificate that `ae` is bound to.
+    fn belongs(&self, shown: &PeerCertificate, ae: &RemoteAe) -> bool {
+        let is_subject = ae.certificate_subject.as_ref() == Some(&shown.subject);
+        if self.pinned.contains(&shown.sha256) {
+            // It may be self-made, so that its subject alone says nothing.
+            let is_subject = is_subject || ae.certificate_subject.is_none();
+            return ae.certificate_sha256.contains(&shown.sha256) && is_subject;
+        }
+        ae.certificate_sha256.is_empty() && is_subject
+    }
+
+    fn is_proved(&self, knock: Knock<'_>) -> bool {
+        let known = self.remote_aes.get(knock.calling);
+        let shown = knock.channel.certificate();
+        known
+            .zip(shown)
+            .is_some_and(|(ae, shown)| self.belongs(shown, ae))
+    }
+
+    fn judge(&self, knock: Knock<'_>) -> Result<(), Refusal> {
+        let is_open = match knock.channel {
+            Channel::Plain => self.open_plain,
+            Channel::Tls { .. } => self.open_tls,
+        };
+        if !is_open && *knock.called != self.our_title {
             return Err(Refusal::CalledTitle);
         }
-        match self.remote_aes.get(calling) {
-            Some(ae) if ae.sources.contains(&address.to_canonical()) => Ok(()),
-            None if self.open_loopback => Ok(()),
-            _ => Err(Refusal::CallingTitle),
+        let Some(ae) = self.remote_aes.get(knock.calling) else {
+            if !is_open {
+                return Err(Refusal::CallingTitle);
+            }
+            return self.check_not_borrowed(knock);
+        };
+        if !ae.comes_from(knock.address) {
+            return Err(Refusal::Address);
         }
+        if ae.tls && *knock.channel == Channel::Plain {
+            return Err(Refusal::Plain);
+        }
+        if !ae.is_bound() {
+            return self.check_not_borrowed(knock);
+        }
+        match knock.channel.certificate() {
+            Some(shown) if self.belongs(shown, ae) => Ok(()),
+            Some(_) => self
+                .check_not_borrowed(knock)
+                .and(Err(Refusal::Certificate)),
+            None => Err(Refusal::Certificate),
+        }
+    }
+
+    /// A certificate that belongs to an AE of the table is of no use under a title that it does
+    /// not belong to.
+    fn check_not_borrowed(&self, knock: Knock<'_>) -> Result<(), Refusal> {
+        let Some(shown) = knock.channel.certificate() else {
+            return Ok(());
+        };
+        if self.remote_aes.values().any(|ae| self.belongs(shown, ae)) {
+            return Err(Refusal::Borrowed);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, knock: Knock<'_>, refusal: Refusal) {
+        if let Some(metrics) = &self.metrics {
+            metrics.refused(refusal.name());
+        }
+        if refusal == Refusal::Guessing {
+            // The alarm speaks for all of these.
+            return;
+        }
+        let shown = knock.channel.certificate();
+        tracing::warn!(
+            address = %knock.address,
+            calling = %knock.calling,
+            called = %knock.called,
+            certificate_sha256 = shown.map(|shown| shown.sha256.to_string()),
+            certificate_subject = shown.map(|shown| shown.subject.as_str()),
+            reason = %refusal,
+            "association refused"
+        );
+    }
+
+    fn alarm(&self, address: IpAddr, turned_away_count: Option<u64>) {
+        let Some(turned_away) = turned_away_count else {
+            return;
+        };
+        if let Some(metrics) = &self.metrics {
+            metrics.guessing_alarm();
+        }
+        tracing::error!(
+            alarm = "title_guessing",
+            %address,
+            turned_away,
+            "an address tries out AE titles or certificates; its requests are not looked at"
+        );
     }
 
     /// The AE that `caller` names as C-MOVE destination: `None` if there is no such AE, or not for
@@ -76,19 +258,29 @@ impl Access {
         let known = self.remote_aes.get(destination)?;
         match self.remote_aes.get(caller) {
             Some(ae) => ae.move_to.contains(destination).then_some(known),
-            None => self.open_loopback.then_some(known),
+            None => self.is_open_somewhere().then_some(known),
         }
+    }
+}
+
+impl Access {
+    fn is_open_somewhere(&self) -> bool {
+        self.open_plain || self.open_tls
     }
 }
 
 impl Policy for Access {
     fn permits(&self, caller: &Caller, action: Action) -> bool {
         match caller {
-            Caller::Device { ae_title, address } => match self.remote_aes.get(ae_title) {
-                Some(ae) => {
-                    ae.sources.contains(&address.to_canonical()) && ae.allow.contains(&action)
+            Caller::Device {
+                ae_title, address, ..
+            } => match self.remote_aes.get(ae_title) {
+                Some(ae) => ae.comes_from(*address) && ae.allow.contains(&action),
+                None => {
+                    self.is_open_somewhere()
+                        && address.to_canonical().is_loopback()
+                        && LOOPBACK_ACTIONS.contains(&action)
                 }
-                None => self.open_loopback && LOOPBACK_ACTIONS.contains(&action),
             },
             // The server has no tasks of its own yet, and knows no other kind of caller.
             Caller::System { .. } | _ => false,
@@ -108,109 +300,4 @@ impl Policy for MaintenanceOnly {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Options;
-    use std::io::Write;
-
-    fn access(dicom: &str) -> Access {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        let toml = format!(
-            "[dicom]\naddress = \"{dicom}\"\ninsecure = true\n\
-             [[dicom.ae]]\ntitle = \"CT1\"\naddress = \"192.0.2.7:104\"\nallow = [\"store\"]\n\
-             [[dicom.ae]]\ntitle = \"WS1\"\naddress = \"127.0.0.1:11113\"\n\
-             allow = [\"find\", \"move\"]\nmove_to = [\"WS1\"]\n"
-        );
-        file.write_all(toml.as_bytes()).unwrap();
-        let options = Options {
-            config: Some(file.path().into()),
-            ..Options::default()
-        };
-        Access::new(&Config::load(&options).unwrap())
-    }
-
-    fn title(text: &str) -> AeTitle {
-        AeTitle::parse(text).unwrap()
-    }
-
-    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-    const CT1: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
-
-    #[test]
-    fn on_loopback_an_unknown_title_is_admitted_and_off_loopback_it_is_not() {
-        let (ours, unknown) = (title("PACS"), title("UNKNOWN"));
-
-        assert_eq!(
-            access("127.0.0.1:0").admit(&ours, &unknown, LOOPBACK),
-            Ok(())
-        );
-        let refused = access("0.0.0.0:0").admit(&ours, &unknown, CT1);
-        assert_eq!(refused, Err(Refusal::CallingTitle));
-    }
-
-    #[test]
-    fn a_configured_title_is_bound_to_its_address_everywhere() {
-        for listener in ["127.0.0.1:0", "0.0.0.0:0"] {
-            let access = access(listener);
-
-            let here = access.admit(&title("PACS"), &title("CT1"), CT1);
-            let elsewhere = access.admit(&title("PACS"), &title("CT1"), LOOPBACK);
-
-            assert_eq!(
-                (here, elsewhere),
-                (Ok(()), Err(Refusal::CallingTitle)),
-                "{listener}"
-            );
-        }
-    }
-
-    #[test]
-    fn off_loopback_the_called_title_must_be_ours() {
-        let called = access("0.0.0.0:0").admit(&title("OTHER"), &title("CT1"), CT1);
-
-        assert_eq!(called, Err(Refusal::CalledTitle));
-    }
-
-    #[test]
-    fn rights_are_those_of_the_table() {
-        let access = access("0.0.0.0:0");
-        let ct = Caller::Device {
-            ae_title: title("CT1"),
-            address: CT1,
-        };
-        let spoofed = Caller::Device {
-            ae_title: title("CT1"),
-            address: LOOPBACK,
-        };
-
-        assert!(access.permits(&ct, Action::Store));
-        assert!(!access.permits(&ct, Action::Find));
-        assert!(!access.permits(&spoofed, Action::Store));
-    }
-
-    #[test]
-    fn a_destination_must_be_configured_and_allowed() {
-        let access = access("127.0.0.1:0");
-
-        assert!(
-            access
-                .move_destination(&title("WS1"), &title("WS1"))
-                .is_some()
-        );
-        assert!(
-            access
-                .move_destination(&title("CT1"), &title("WS1"))
-                .is_none()
-        );
-        assert!(
-            access
-                .move_destination(&title("ANY"), &title("WS1"))
-                .is_some()
-        );
-        assert!(
-            access
-                .move_destination(&title("ANY"), &title("NOWHERE"))
-                .is_none()
-        );
-    }
-}
+mod tests;

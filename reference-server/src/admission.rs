@@ -1,13 +1,15 @@
 //! The AE table at the door: which peers get an association, and for what; and what the acceptor
 //! reports, counted and logged.
 
-use crate::access::{Access, Refusal};
+use crate::access::{Access, Knock, Refusal};
 use crate::metrics::Metrics;
-use pacs_core::{Action, Caller, Policy};
+use crate::scp::caller;
+use pacs_core::{Action, Policy};
 use pacs_net::Ending;
 use pacs_net::negotiation::Services;
 use pacs_net::observer::{Observer, OperationReport};
 use pacs_net::pdu::{AssociateRequest, RejectReason, Rejection};
+use pacs_net::security::{Channel, TlsError};
 use pacs_net::service::{Admission, AssociationPolicy, Peer};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,18 +17,14 @@ use std::time::Duration;
 
 impl AssociationPolicy for Access {
     fn decide(&self, _request: &AssociateRequest, peer: &Peer) -> Result<Admission, Rejection> {
-        let address = peer.address.ip();
-        self.admit(&peer.called_ae_title, &peer.calling_ae_title, address)
-            .map_err(|refusal| {
-                Rejection::permanent(match refusal {
-                    Refusal::CalledTitle => RejectReason::CalledAeTitleNotRecognized,
-                    Refusal::CallingTitle => RejectReason::CallingAeTitleNotRecognized,
-                })
-            })?;
-        let caller = Caller::Device {
-            ae_title: peer.calling_ae_title.clone(),
-            address,
+        let knock = Knock {
+            called: &peer.called_ae_title,
+            calling: &peer.calling_ae_title,
+            address: peer.address.ip(),
+            channel: &peer.channel,
         };
+        self.admit(knock).map_err(rejection)?;
+        let caller = caller(peer);
         let may = |action| self.permits(&caller, action);
         // A service that the peer may not use is not offered: its operator sees that at once.
         Ok(Admission::to(Services {
@@ -38,6 +36,19 @@ impl AssociationPolicy for Access {
             commitment: may(Action::Commit),
             commitment_reports: false,
         }))
+    }
+}
+
+/// What a refused peer is told: PS3.8 9.3.4 has no words for certificates.
+const fn rejection(refusal: Refusal) -> Rejection {
+    match refusal {
+        Refusal::CalledTitle => Rejection::permanent(RejectReason::CalledAeTitleNotRecognized),
+        Refusal::Guessing => Rejection::transient(RejectReason::TemporaryCongestion),
+        Refusal::Address
+        | Refusal::Borrowed
+        | Refusal::CallingTitle
+        | Refusal::Certificate
+        | Refusal::Plain => Rejection::permanent(RejectReason::CallingAeTitleNotRecognized),
     }
 }
 
@@ -61,17 +72,36 @@ impl Observer for Watcher {
         tracing::warn!(%address, "connection closed: too many are open");
     }
 
+    fn handshake_failed(&self, address: SocketAddr, error: TlsError) {
+        self.metrics.handshake_failed(error.name());
+        if let TlsError::TimedOut | TlsError::Transport(_) = error {
+            tracing::debug!(%address, %error, "TLS hand-shake failed");
+        } else {
+            tracing::warn!(%address, %error, "TLS hand-shake failed");
+        }
+    }
+
     fn association_accepted(&self, peer: &Peer) {
         self.metrics.opened();
+        let certificate = peer.channel.certificate();
         tracing::info!(
             address = %peer.address, calling = %peer.calling_ae_title,
-            implementation = %peer.implementation_version_name, "association accepted"
+            implementation = %peer.implementation_version_name,
+            tls = peer.channel != Channel::Plain,
+            certificate_sha256 = certificate.map(|shown| shown.sha256.to_string()),
+            certificate_subject = certificate.map(|shown| shown.subject.as_str()),
+            "association accepted"
         );
     }
 
     fn association_rejected(&self, address: SocketAddr, calling: &str, rejection: Rejection) {
         self.metrics.rejected();
-        tracing::warn!(%address, calling, reason = %rejection.reason, "association rejected");
+        if rejection.reason == RejectReason::TemporaryCongestion {
+            // There may be very many, and the alarm speaks for them.
+            tracing::debug!(%address, calling, reason = %rejection.reason, "association rejected");
+        } else {
+            tracing::warn!(%address, calling, reason = %rejection.reason, "association rejected");
+        }
     }
 
     fn association_ended(

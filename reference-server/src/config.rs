@@ -4,17 +4,24 @@
 //! [`Config::load`] checks the whole before anything is opened and names every fault at once.
 
 mod associations;
+pub mod network;
+pub mod tls;
 
 pub use associations::AssociationLimits;
 
 use associations::LimitsSection;
 use clap::Parser;
+use network::Network;
 use pacs_core::{Action, AeTitle};
+use pacs_net::security::Fingerprint;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+use tls::{TlsConfig, TlsOptions, TlsSection};
 
 /// What may be said on the command line of `pacs-server`; everything can stand in the environment
 /// too.
@@ -40,6 +47,9 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", env = "PACS_INSECURE_DICOM", num_args = 0..=1,
           default_missing_value = "true")]
     pub insecure_dicom: Option<bool>,
+    /// DICOM over TLS
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 /// The TOML file. Unknown keys are refused, so that a misspelt right is not silently absent.
@@ -63,6 +73,8 @@ struct DicomSection {
     #[serde(default)]
     limits: LimitsSection,
     #[serde(default)]
+    tls: TlsSection,
+    #[serde(default)]
     ae: Vec<AeSection>,
 }
 
@@ -82,6 +94,15 @@ struct AeSection {
     allow: Vec<Action>,
     #[serde(default)]
     move_to: Vec<String>,
+    #[serde(default)]
+    source_addresses: Vec<String>,
+    #[serde(default)]
+    tls: bool,
+    #[serde(default)]
+    certificate_sha256: Vec<String>,
+    certificate_subject: Option<String>,
+    tls_ca: Option<PathBuf>,
+    tls_name: Option<String>,
 }
 
 /// A remote AE of the configuration.
@@ -91,12 +112,33 @@ pub struct RemoteAe {
     pub title: AeTitle,
     /// Where it listens, resolved once at start.
     pub address: SocketAddr,
-    /// The IP addresses that its associations may come from: all that its host name stands for.
-    pub sources: BTreeSet<IpAddr>,
+    /// The host of its address as it is written: what its certificate has to name.
+    pub host: String,
+    /// Where its associations may come from: `source_addresses`, or else all addresses that its
+    /// host name stands for.
+    pub sources: BTreeSet<Network>,
+    /// It is dialled by TLS, and its associations must come over TLS.
+    pub tls: bool,
+    /// Certificates it may show, in both directions; empty: any.
+    pub certificate_sha256: BTreeSet<Fingerprint>,
+    /// The subject that its certificate must have when it associates, in the form of RFC 4514.
+    pub certificate_subject: Option<String>,
+    /// Who may vouch for it when it is dialled, instead of [`TlsConfig::ca`].
+    pub tls_ca: Option<PathBuf>,
+    /// What its certificate has to name, instead of `host`.
+    pub tls_name: Option<String>,
     /// What it may ask.
     pub allow: BTreeSet<Action>,
     /// Titles it may name as C-MOVE destination.
     pub move_to: BTreeSet<AeTitle>,
+}
+
+impl RemoteAe {
+    /// Whether its associations may come from `address`.
+    #[must_use]
+    pub fn comes_from(&self, address: IpAddr) -> bool {
+        self.sources.iter().any(|network| network.contains(address))
+    }
 }
 
 /// The settings, whole and checked.
@@ -110,6 +152,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Our title.
     pub ae_title: AeTitle,
+    /// DICOM over TLS.
+    pub tls: TlsConfig,
     /// Plain DICOM off loopback was asked for.
     pub insecure_dicom: bool,
     /// `/metrics` answers clients that are not on loopback.
@@ -169,21 +213,19 @@ impl Config {
             .insecure_dicom
             .or(file.dicom.insecure)
             .unwrap_or(false);
-        if let Some(dicom) = dicom
-            && !dicom.ip().is_loopback()
-            && !insecure_dicom
-        {
-            faults.push(format!(
-                "dicom.address: {dicom} is not loopback, and DICOM without TLS there needs \
-                 dicom.insecure = true (or --insecure-dicom)"
-            ));
-        }
+        faults.extend(dicom.and_then(|dicom| exposed(dicom, insecure_dicom)));
         let idle_seconds = file.dicom.idle_seconds.unwrap_or(60);
         if !(1..=86_400).contains(&idle_seconds) {
             faults.push("dicom.idle_seconds: not between 1 and 86400".to_owned());
         }
         let association_limits = file.dicom.limits.check(&mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
+        let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
+        let listeners = [dicom, http, tls.address];
+        faults.extend(own_destinations(
+            &remote_aes,
+            listeners.into_iter().flatten(),
+        ));
         let (Some(dicom), Some(http), Some(ae_title), true) =
             (dicom, http, ae_title, faults.is_empty())
         else {
@@ -198,6 +240,7 @@ impl Config {
             dicom,
             http,
             ae_title,
+            tls,
             insecure_dicom,
             idle_duration_max: Duration::from_secs(idle_seconds),
             association_limits,
@@ -211,6 +254,16 @@ impl Config {
     pub fn is_insecure(&self) -> bool {
         !self.dicom.ip().is_loopback()
     }
+}
+
+/// Plain DICOM beyond this machine is offered on purpose or not at all.
+fn exposed(dicom: SocketAddr, insecure_dicom: bool) -> Option<String> {
+    (!dicom.ip().is_loopback() && !insecure_dicom).then(|| {
+        format!(
+            "dicom.address: {dicom} is not loopback, and DICOM without TLS there needs \
+             dicom.insecure = true (or --insecure-dicom); with TLS it is dicom.tls.address"
+        )
+    })
 }
 
 fn read_file(options: &Options) -> Result<File, ConfigError> {
@@ -245,10 +298,73 @@ fn addresses(key: &str, text: &str, faults: &mut Vec<String>) -> Vec<SocketAddr>
     found
 }
 
+/// Says which AEs are listeners of this server: a C-MOVE there would go round in circles.
+fn own_destinations(
+    aes: &BTreeMap<AeTitle, RemoteAe>,
+    listeners: impl Iterator<Item = SocketAddr> + Clone,
+) -> Vec<String> {
+    aes.values()
+        .filter(|ae| is_own(ae.address, listeners.clone()))
+        .map(|ae| {
+            let (title, address) = (&ae.title, ae.address);
+            format!("dicom.ae {title}: {address} is a listener of this server itself")
+        })
+        .collect()
+}
+
+/// Whether a connection to `address` would reach one of `listeners`.
+#[must_use]
+pub fn is_own(address: SocketAddr, mut listeners: impl Iterator<Item = SocketAddr>) -> bool {
+    let ip = address.ip().to_canonical();
+    listeners.any(|listener| {
+        let listens_at = listener.ip().to_canonical();
+        let is_everywhere = listens_at.is_unspecified();
+        listener.port() == address.port()
+            && (listens_at == ip || is_everywhere && is_of_this_machine(ip))
+    })
+}
+
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    // The system lets nobody bind to an address that is not its own.
+    ip.is_unspecified() || ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// Why the addresses of an AE are none to send patient data to. An address that is written as such
+/// is meant; a name leads wherever name servers say.
+fn refused_destination(text: &str, found: &[SocketAddr]) -> Option<String> {
+    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+    let literal = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_meant = literal.is_ok() || host == "localhost";
+    found.iter().map(SocketAddr::ip).find_map(|ip| {
+        let what = network::special(ip)?;
+        let is_nowhere = ip.is_unspecified() || ip.is_multicast();
+        (is_nowhere || !is_meant).then(|| {
+            format!("{text:?} leads to {ip}, which is {what}; no instance is sent there by name")
+        })
+    })
+}
+
 fn title(key: &str, text: &str, faults: &mut Vec<String>) -> Option<AeTitle> {
     AeTitle::parse(text)
         .map_err(|e| faults.push(format!("{key}: {text:?}: {e}")))
         .ok()
+}
+
+/// Each of `texts`, read; what cannot be is a fault of `key`.
+fn parsed<T>(ae: &str, key: &str, texts: &[String], faults: &mut Vec<String>) -> BTreeSet<T>
+where
+    T: FromStr<Err: Display> + Ord,
+{
+    let mut read = BTreeSet::new();
+    for text in texts {
+        match text.parse() {
+            Ok(value) => {
+                read.insert(value);
+            }
+            Err(error) => faults.push(format!("{ae}.{key}: {text:?}: {error}")),
+        }
+    }
+    read
 }
 
 fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTitle, RemoteAe> {
@@ -261,6 +377,16 @@ fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTi
         if address_of_it.is_some_and(|a| a.port() == 0) {
             faults.push(format!("{key}.address: port 0 is nowhere"));
         }
+        if let Some(why) = refused_destination(&section.address, &addresses_of_it) {
+            faults.push(format!("{key}.address: {why}"));
+        }
+        let sources = parsed(&key, "source_addresses", &section.source_addresses, faults);
+        let certificate_sha256 = parsed(
+            &key,
+            "certificate_sha256",
+            &section.certificate_sha256,
+            faults,
+        );
         let move_to = section
             .move_to
             .iter()
@@ -270,10 +396,24 @@ fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTi
             continue;
         };
         let allow = section.allow.iter().copied().collect();
+        let host = section
+            .address
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host);
         let ae = RemoteAe {
             title: title.clone(),
             address,
-            sources: addresses_of_it.iter().map(SocketAddr::ip).collect(),
+            host: host.trim_matches(['[', ']']).to_owned(),
+            sources: if section.source_addresses.is_empty() {
+                addresses_of_it.iter().map(|a| a.ip().into()).collect()
+            } else {
+                sources
+            },
+            tls: section.tls,
+            certificate_sha256,
+            certificate_subject: section.certificate_subject.clone(),
+            tls_ca: section.tls_ca.clone(),
+            tls_name: section.tls_name.clone(),
             allow,
             move_to,
         };
@@ -294,6 +434,7 @@ fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pacs_net::tls::ClientAuthentication;
     use std::io::Write;
 
     fn load(toml: &str, options: Options) -> Result<Config, ConfigError> {
@@ -356,5 +497,86 @@ mod tests {
         assert!(load("[dicom]\nadress = \"127.0.0.1:1\"", Options::default()).is_err());
         let ae = "[[dicom.ae]]\ntitle = \"A\"\naddress = \"127.0.0.1:1\"\nallow = [\"stroe\"]";
         assert!(load(ae, Options::default()).is_err());
+    }
+
+    #[test]
+    fn a_destination_must_not_be_a_name_that_leads_to_this_machine() {
+        let to = |text: &str, ip: &str| {
+            refused_destination(text, &[SocketAddr::new(ip.parse().unwrap(), 104)]).is_some()
+        };
+
+        assert!(to("ct1.example:104", "127.0.0.1"));
+        assert!(to("ct1.example:104", "169.254.169.254"));
+        assert!(to("2130706433:104", "127.0.0.1"), "no form of an address");
+        assert!(to("ct1.example:104", "fe80::1") && to("ct1.example:104", "::1"));
+        assert!(to("0.0.0.0:104", "0.0.0.0") && to("[ff02::1]:104", "ff02::1"));
+        // What is written as an address is meant.
+        assert!(!to("127.0.0.1:104", "127.0.0.1") && !to("[::1]:104", "::1"));
+        assert!(!to("localhost:104", "127.0.0.1"));
+        assert!(!to("ct1.example:104", "192.0.2.7"));
+    }
+
+    #[test]
+    fn a_destination_must_not_be_a_listener_of_this_server() {
+        let toml = |dicom: &str, ae: &str| {
+            let of = "[dicom]\ninsecure = true\naddress = ";
+            format!("{of}\"{dicom}\"\n[[dicom.ae]]\ntitle = \"A\"\naddress = \"{ae}\"")
+        };
+        let loads = |dicom, ae| load(&toml(dicom, ae), Options::default()).is_ok();
+
+        assert!(!loads("127.0.0.1:11112", "127.0.0.1:11112"));
+        assert!(!loads("0.0.0.0:11112", "127.0.0.1:11112"));
+        assert!(!loads("127.0.0.1:11112", "127.0.0.1:8080"), "HTTP");
+        assert!(loads("127.0.0.1:11112", "127.0.0.1:11113"));
+        assert!(loads("0.0.0.0:11112", "192.0.2.7:11112"));
+    }
+
+    fn load_tls(section: &str, ae: &str) -> Result<TlsConfig, Vec<String>> {
+        let toml = format!(
+            "[dicom.tls]\n{section}\n[[dicom.ae]]\ntitle = \"A\"\naddress = \"192.0.2.7:1\"\n{ae}"
+        );
+        let loaded = load(&toml, Options::default());
+        loaded
+            .map(|config| config.tls)
+            .map_err(|error| error.faults)
+    }
+
+    #[test]
+    fn client_certificates_are_required_where_one_could_be_accepted() {
+        let own = "address = \"127.0.0.1:0\"\ncertificate = \"c\"\nkey = \"k\"";
+        let pin = format!("certificate_sha256 = [\"{}\"]", "0a".repeat(32));
+        let with_ca = format!("{own}\nclient_ca = \"ca\"");
+        let off = format!("{with_ca}\nclients = \"off\"");
+        let clients = |section: &str, ae: &str| load_tls(section, ae).map(|tls| tls.clients);
+
+        assert_eq!(clients("", ""), Ok(ClientAuthentication::Off));
+        assert_eq!(clients(own, ""), Ok(ClientAuthentication::Off));
+        assert_eq!(clients(own, &pin), Ok(ClientAuthentication::Required));
+        assert_eq!(clients(&with_ca, ""), Ok(ClientAuthentication::Required));
+        assert_eq!(clients(&off, ""), Ok(ClientAuthentication::Off));
+        assert_eq!(clients(&off, &pin).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn settings_of_tls_that_promise_nothing_are_refused() {
+        let own = "address = \"127.0.0.1:0\"\ncertificate = \"c\"\nkey = \"k\"";
+        let pin = format!("certificate_sha256 = [\"{}\"]", "0a".repeat(32));
+        let required = format!("{own}\nclients = \"required\"");
+        for (section, ae) in [
+            ("address = \"127.0.0.1:0\"", ""),
+            ("certificate = \"c\"", ""),
+            ("key = \"k\"", ""),
+            (&*required, ""),
+            ("minimum_version = \"1.1\"", ""),
+            ("", &*pin),
+            (own, "certificate_subject = \"CN=A\""),
+            (own, "certificate_sha256 = [\"0a\"]"),
+            (own, "source_addresses = [\"10.0.0.1/8\"]"),
+            ("", "tls = true"),
+        ] {
+            assert!(load_tls(section, ae).is_err(), "{section}\n{ae}");
+        }
+        assert!(load_tls("", &format!("tls = true\n{pin}")).is_ok());
+        assert!(load_tls("ca = \"ca\"", "tls = true").is_ok());
     }
 }

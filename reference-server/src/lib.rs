@@ -4,6 +4,7 @@
 pub mod access;
 pub mod admission;
 pub mod config;
+pub mod guessing;
 pub mod http;
 pub mod limits;
 pub mod local;
@@ -11,4 +12,5 @@ pub mod logging;
 pub mod metrics;
 pub mod scp;
 pub mod server;
+pub mod tls;
 pub mod tool;

@@ -27,3 +27,20 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// How long running operations may take to end after SIGTERM.
 pub const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// Wrong association requests that one address (of IPv6 a /64) may make at once; more are turned
+/// away unseen. A device behind a router with others may be set up wrongly for a while.
+pub const GUESSES_MAX: u32 = 10;
+
+/// Time after which an address may be wrong once more.
+pub const GUESS_RESTORED_AFTER: Duration = Duration::from_secs(1);
+
+/// Addresses whose wrong requests are remembered; beyond that those that were wrong least are
+/// forgotten.
+pub const GUESSING_NETWORKS_MAX: usize = 4096;
+
+/// Bytes of a PEM file; more is no certificate. A system's bundle has some 250 KB.
+pub const PEM_BYTES_MAX: u64 = 4 << 20;
+
+/// Characters of a user's name that are kept of what a device names.
+pub const USER_NAME_CHARS_MAX: usize = 64;

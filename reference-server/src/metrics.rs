@@ -5,7 +5,8 @@
 
 use crate::limits::AE_LABELS_MAX;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,11 @@ pub struct Metrics {
     bytes: IntCounterVec,
     associations: IntCounterVec,
     open: IntGauge,
+    refusals: IntCounterVec,
+    guessing_alarms: IntCounter,
+    handshakes_failed: IntCounterVec,
+    certificate_expires: IntGauge,
+    reloads_failed: IntCounter,
     labels: Mutex<BTreeSet<String>>,
 }
 
@@ -53,6 +59,37 @@ impl Metrics {
             &["outcome"],
         )?;
         let open = IntGauge::new("pacs_associations_open", "Associations that are open now")?;
+        let refusals = IntCounterVec::new(
+            Opts::new(
+                "pacs_association_refusals_total",
+                "Associations refused by the AE table, by reason",
+            ),
+            &["reason"],
+        )?;
+        let guessing_alarms = IntCounter::new(
+            "pacs_title_guessing_alarms_total",
+            "Alarms: an address tries out titles or certificates, at most one a minute for each",
+        )?;
+        let handshakes_failed = IntCounterVec::new(
+            Opts::new(
+                "pacs_tls_handshakes_failed_total",
+                "TLS hand-shakes that failed, by reason",
+            ),
+            &["reason"],
+        )?;
+        let certificate_expires = IntGauge::new(
+            "pacs_tls_certificate_expires_unix_seconds",
+            "When our own certificate expires; 0 where there is none",
+        )?;
+        let reloads_failed = IntCounter::new(
+            "pacs_tls_reloads_failed_total",
+            "SIGHUPs whose files were of no use, so that the old ones stayed",
+        )?;
+        registry.register(Box::new(refusals.clone()))?;
+        registry.register(Box::new(guessing_alarms.clone()))?;
+        registry.register(Box::new(handshakes_failed.clone()))?;
+        registry.register(Box::new(certificate_expires.clone()))?;
+        registry.register(Box::new(reloads_failed.clone()))?;
         registry.register(Box::new(operations.clone()))?;
         registry.register(Box::new(bytes.clone()))?;
         registry.register(Box::new(associations.clone()))?;
@@ -63,6 +100,11 @@ impl Metrics {
             bytes,
             associations,
             open,
+            refusals,
+            guessing_alarms,
+            handshakes_failed,
+            certificate_expires,
+            reloads_failed,
             labels: Mutex::default(),
         })
     }
@@ -91,6 +133,32 @@ impl Metrics {
     /// An association was rejected.
     pub fn rejected(&self) {
         self.associations.with_label_values(&["rejected"]).inc();
+    }
+
+    /// The AE table refused an association.
+    pub fn refused(&self, reason: &str) {
+        self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// An address tries out titles.
+    pub fn guessing_alarm(&self) {
+        self.guessing_alarms.inc();
+    }
+
+    /// A TLS hand-shake failed.
+    pub fn handshake_failed(&self, reason: &str) {
+        self.handshakes_failed.with_label_values(&[reason]).inc();
+    }
+
+    /// Our own certificate is valid until then, counted from 1970.
+    pub fn certificate_expires(&self, since_1970: Duration) {
+        let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+        self.certificate_expires.set(seconds);
+    }
+
+    /// Files of TLS could not be read again.
+    pub fn tls_reload_failed(&self) {
+        self.reloads_failed.inc();
     }
 
     /// Everything, as `/metrics` shows it.

@@ -6,8 +6,10 @@ mod retrieve;
 mod store;
 
 use crate::access::Access;
+use crate::limits::USER_NAME_CHARS_MAX;
 use pacs_core::access::{Right, permit};
-use pacs_core::{AeTitle, Caller, Denied, Permit};
+use pacs_core::{AeTitle, Caller, ClaimedUser, Denied, Permit};
+use pacs_net::pdu::{UserIdentity, UserIdentityKind};
 use pacs_net::service::Peer;
 use pacs_store::Archive;
 use std::sync::Arc;
@@ -36,9 +38,63 @@ impl Services {
     }
 }
 
-fn caller(peer: &Peer) -> Caller {
+/// Who asks, for the policy.
+pub(crate) fn caller(peer: &Peer) -> Caller {
     Caller::Device {
         ae_title: peer.calling_ae_title.clone(),
         address: peer.address.ip(),
+        user: peer.user_identity.as_ref().map(claimed),
+    }
+}
+
+/// Whom a device claims to act for, without what is to prove it.
+fn claimed(identity: &UserIdentity) -> ClaimedUser {
+    match identity.kind {
+        UserIdentityKind::Username | UserIdentityKind::UsernameAndPassword => {
+            let name = String::from_utf8_lossy(&identity.primary);
+            let shown = name.chars().filter(|c| !c.is_control());
+            ClaimedUser::Named(shown.take(USER_NAME_CHARS_MAX).collect())
+        }
+        UserIdentityKind::KerberosTicket => ClaimedUser::Ticket,
+        UserIdentityKind::SamlAssertion => ClaimedUser::Assertion,
+        UserIdentityKind::JsonWebToken => ClaimedUser::Token,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pacs_net::security::Channel;
+
+    #[test]
+    fn the_policy_learns_who_is_claimed_and_no_secret() {
+        let identity = |kind, primary: &str| UserIdentity {
+            kind,
+            positive_response_requested: true,
+            primary: primary.into(),
+            secondary: b"secret".to_vec(),
+        };
+        let peer = |identity| Peer {
+            calling_ae_title: AeTitle::parse("CT1").unwrap(),
+            called_ae_title: AeTitle::parse("PACS").unwrap(),
+            address: ([192, 0, 2, 7], 104).into(),
+            channel: Channel::Plain,
+            implementation_class_uid: String::new(),
+            implementation_version_name: String::new(),
+            user_identity: Some(identity),
+        };
+        let by_name = peer(identity(UserIdentityKind::UsernameAndPassword, "nurse\n1"));
+        let by_token = peer(identity(UserIdentityKind::JsonWebToken, "secret.token"));
+
+        let seen = [caller(&by_name), caller(&by_token)];
+
+        let users = seen.clone().map(|caller| match caller {
+            Caller::Device { user, .. } => user,
+            Caller::System { .. } | _ => None,
+        });
+        let expected = [ClaimedUser::Named("nurse1".into()), ClaimedUser::Token];
+        assert_eq!(users, expected.map(Some));
+        let shown = format!("{seen:?}{by_name:?}{by_token:?}");
+        assert!(!shown.contains("secret"), "{shown}");
     }
 }

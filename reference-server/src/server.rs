@@ -7,6 +7,7 @@ use crate::http::{self, Health};
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DESCRIPTORS_RESERVED, DRAIN_MAX};
 use crate::metrics::Metrics;
 use crate::scp::Services;
+use crate::tls::{Tls, TlsFileError};
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::{Archive, OpenError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -44,6 +45,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The files of TLS are of no use.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsFileError),
     /// A part was put together wrongly: a fault of this crate.
     #[error("server cannot be put together")]
     Assembly(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -66,8 +70,21 @@ pub struct Server {
     archive: Archive,
     acceptor: Acceptor,
     dicom: TcpListener,
+    dicom_tls: Option<TcpListener>,
     http: TcpListener,
+    tls: Arc<Tls>,
     health: Arc<Health>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// DICOM.
+    pub dicom: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
+    /// DICOM over TLS.
+    pub dicom_tls: Option<SocketAddr>,
 }
 
 impl Server {
@@ -76,6 +93,10 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let assembly = |error| StartError::Assembly(Box::new(error));
+        let metrics = Arc::new(Metrics::new().map_err(assembly)?);
+        // Before the archive: it is quick, and what is wrong with it is the administrator's.
+        let tls = Arc::new(Tls::open(config, &metrics)?);
         let archive =
             crate::local::open(&config.data)
                 .await
@@ -91,38 +112,65 @@ impl Server {
                 "the last run did not end cleanly; the index was brought up to the log"
             );
         }
-        let assembly = |error| StartError::Assembly(Box::new(error));
-        let metrics = Arc::new(Metrics::new().map_err(assembly)?);
-        let acceptor = acceptor(config, &archive, &metrics)?;
+        let acceptor = acceptor(config, &archive, &tls, &metrics)?;
         let health = Arc::new(Health {
             ready: AtomicBool::new(false),
             insecure_dicom: config.is_insecure(),
             metrics_off_loopback: config.metrics_off_loopback,
             metrics,
         });
-        Ok(Self {
+        let at = config.tls.address;
+        let server = Self {
             archive,
             acceptor,
             dicom: listen("DICOM", config.dicom)?,
+            dicom_tls: at.map(|at| listen("DICOM over TLS", at)).transpose()?,
             http: listen("HTTP", config.http)?,
+            tls,
             health,
-        })
+        };
+        let addresses = server.addresses().map_err(assembly_io)?;
+        let mut listeners = vec![addresses.dicom, addresses.http];
+        listeners.extend(addresses.dicom_tls);
+        server.tls.dialler().listens_at(listeners);
+        Ok(server)
     }
 
-    /// Where DICOM and HTTP listen, in this order.
+    /// Where it listens.
     ///
     /// # Errors
     /// Those of the operating system.
-    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.dicom.local_addr()?, self.http.local_addr()?))
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        let dicom_tls = self.dicom_tls.as_ref().map(TcpListener::local_addr);
+        Ok(Addresses {
+            dicom: self.dicom.local_addr()?,
+            http: self.http.local_addr()?,
+            dicom_tls: dicom_tls.transpose()?,
+        })
+    }
+
+    /// Its TLS, to be reloaded.
+    #[must_use]
+    pub fn tls(&self) -> Arc<Tls> {
+        Arc::clone(&self.tls)
     }
 
     /// Serves until `stop` resolves or the store fails, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Outcome {
         let (stopping, stopped) = watch::channel(false);
+        let secured = self.dicom_tls.zip(self.tls.server());
         let mut dicom = tokio::spawn({
             let acceptor = self.acceptor;
-            async move { acceptor.serve(self.dicom, until(stopped)).await }
+            async move {
+                let plain = acceptor.serve(self.dicom, until(stopped.clone()));
+                let secured = async {
+                    if let Some((listener, security)) = secured {
+                        let stopped = until(stopped);
+                        acceptor.serve_secured(listener, security, stopped).await;
+                    }
+                };
+                tokio::join!(plain, secured);
+            }
         });
         let pages = http::router(Arc::clone(&self.health));
         let http = tokio::spawn(http::serve(self.http, pages));
@@ -151,6 +199,10 @@ impl Server {
     }
 }
 
+fn assembly_io(error: std::io::Error) -> StartError {
+    StartError::Assembly(Box::new(error))
+}
+
 async fn until(mut stopped: watch::Receiver<bool>) {
     // A closed channel means that the server is gone, which is a stop too.
     stopped.wait_for(|stopped| *stopped).await.ok();
@@ -159,9 +211,10 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 fn acceptor(
     config: &Config,
     archive: &Archive,
+    tls: &Tls,
     metrics: &Arc<Metrics>,
 ) -> Result<Acceptor, StartError> {
-    let access = Arc::new(Access::new(config));
+    let access = Arc::new(Access::new(config).counting(Arc::clone(metrics)));
     let services = Arc::new(Services::new(
         archive.clone(),
         Arc::clone(&access),
@@ -179,7 +232,9 @@ fn acceptor(
         .retrieve(services)
         .policy(access)
         .observer(Arc::new(Watcher::new(Arc::clone(metrics))))
-        .any_called_title(config.dicom.ip().is_loopback())
+        // The AE table looks at it, so that guesses at it are counted with all others.
+        .any_called_title(true)
+        .connector(tls.dialler())
         .limits(limits)
         .build()
         .map_err(|error| StartError::Assembly(Box::new(error)))

@@ -14,6 +14,7 @@ pub mod output;
 pub mod peer;
 mod retrieve;
 mod store;
+pub mod tls;
 
 use clap::{Args, Parser, Subcommand};
 use exit::Exit;
@@ -98,6 +99,9 @@ pub struct Connection {
     /// Seconds to wait for the connection and for each answer
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = peer::parse_seconds)]
     pub timeout: Duration,
+    /// TLS
+    #[command(flatten)]
+    pub tls: tls::TlsArgs,
 }
 
 /// What to look for at a peer.

@@ -2,9 +2,14 @@
 
   peer.py COMMAND HOST PORT [ARGUMENTS]
 
-Every command ends with exit status 0 and a last line of JSON, or with a traceback."""
+Every command ends with exit status 0 and a last line of JSON, or with a traceback.
+
+With TLS_CA set, associations go over TLS in both directions: TLS_CA is the file of the authority,
+TLS_CERT and TLS_KEY are our own, TLS_VERSION (1.2 or 1.3) is the only version that is spoken."""
 import hashlib
 import json
+import os
+import ssl
 import sys
 import threading
 
@@ -22,6 +27,21 @@ PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
 
 
+def tls(protocol):
+    """A context for PROTOCOL_TLS_CLIENT or PROTOCOL_TLS_SERVER, or None."""
+    if "TLS_CA" not in os.environ:
+        return None
+    context = ssl.SSLContext(protocol)
+    context.load_verify_locations(os.environ["TLS_CA"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    if "TLS_CERT" in os.environ:
+        context.load_cert_chain(os.environ["TLS_CERT"], os.environ["TLS_KEY"])
+    if "TLS_VERSION" in os.environ:
+        version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[os.environ["TLS_VERSION"]]
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
 def entity(*contexts):
     ae = AE(ae_title="PYNETDICOM")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
@@ -31,6 +51,9 @@ def entity(*contexts):
 
 
 def associate(ae, host, port, **more):
+    context = tls(ssl.PROTOCOL_TLS_CLIENT)
+    if context:
+        more["tls_args"] = (context, host)
     association = ae.associate(host, int(port), ae_title="PACS", **more)
     assert association.is_established, "not established"
     return association
@@ -50,12 +73,13 @@ def echo(host, port):
     return {"status": status, "released": association.is_released}
 
 
-def identity(host, port):
+def identity(host, port, kind="2"):
     """User identity with a positive response asked for, and an asynchronous operations window."""
     user = UserIdentityNegotiation()
-    user.user_identity_type = 2
-    user.primary_field = b"somebody"
-    user.secondary_field = b"secret"
+    user.user_identity_type = int(kind)
+    user.primary_field = b"somebody" if kind == "2" else b"secret.of.token"
+    if kind == "2":
+        user.secondary_field = b"secret"
     user.positive_response_requested = True
     window = AsynchronousOperationsWindowNegotiation()
     window.maximum_number_operations_invoked = 8
@@ -166,7 +190,8 @@ def move(host, port, study, own_port, cancel=False):
 
     own = AE(ae_title="PYNETDICOM")
     own.add_supported_context(CT, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    server = own.start_server(("127.0.0.1", int(own_port)), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)])
+    server = own.start_server(("127.0.0.1", int(own_port)), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)],
+                              ssl_context=tls(ssl.PROTOCOL_TLS_SERVER))
     association = associate(entity((MOVE,)), host, port)
     final, pending = None, 0
     query = identifier(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
@@ -194,7 +219,8 @@ def listen(own_port, folder):
     own = AE(ae_title="PYNETDICOM")
     own.add_supported_context(VERIFICATION)
     own.add_supported_context(CT, [ExplicitVRLittleEndian])
-    own.start_server(("127.0.0.1", int(own_port)), block=True, evt_handlers=[(evt.EVT_C_STORE, on_store)])
+    own.start_server(("127.0.0.1", int(own_port)), block=True, evt_handlers=[(evt.EVT_C_STORE, on_store)],
+                     ssl_context=tls(ssl.PROTOCOL_TLS_SERVER))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 //! so that a mistake shared by both ends cannot hide. Everything blocks; a test that waits does
 //! so on an event with a deadline, never on a sleep.
 
+pub mod certificates;
 pub mod corpus;
 pub mod crash;
 pub mod edges;

@@ -132,6 +132,7 @@ pub struct Server {
     child: Child,
     dicom: SocketAddr,
     http: SocketAddr,
+    dicom_tls: Option<SocketAddr>,
     log: Arc<Log>,
     options: Options,
     home: TempDir,
@@ -154,12 +155,13 @@ impl Server {
     /// When it does not become ready; the message holds its log.
     #[must_use]
     pub fn start_in(home: TempDir, options: Options) -> Self {
-        let (child, dicom, http, log) =
+        let (child, at, log) =
             spawn(&options, home.path()).unwrap_or_else(|log| panic!("{NOT_READY}:\n{log}"));
         Self {
             child,
-            dicom,
-            http,
+            dicom: at.dicom,
+            http: at.http,
+            dicom_tls: at.dicom_tls,
             log,
             options,
             home,
@@ -176,6 +178,15 @@ impl Server {
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where it speaks DICOM over TLS.
+    ///
+    /// # Panics
+    /// When it was not told to.
+    #[must_use]
+    pub fn dicom_tls(&self) -> SocketAddr {
+        self.dicom_tls.expect("a listener with TLS")
     }
 
     /// Its data folder.
@@ -265,10 +276,21 @@ impl Server {
     /// # Panics
     /// When it is already gone.
     pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Asks it to read its certificates again (SIGHUP), without waiting.
+    ///
+    /// # Panics
+    /// When it is already gone.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let process = i32::try_from(self.child.id()).expect("a process number");
         let process = rustix::process::Pid::from_raw(process).expect("not zero");
-        rustix::process::kill_process(process, rustix::process::Signal::TERM)
-            .expect("the server runs");
+        rustix::process::kill_process(process, signal).expect("the server runs");
     }
 
     /// Asks it to end and waits until it has.
@@ -291,8 +313,9 @@ impl Server {
     /// # Errors
     /// Its log, when it does not become ready.
     pub fn try_restart(&mut self) -> Result<(), String> {
-        let (child, dicom, http, log) = spawn(&self.options, self.home.path())?;
-        (self.child, self.dicom, self.http, self.log) = (child, dicom, http, log);
+        let (child, at, log) = spawn(&self.options, self.home.path())?;
+        (self.child, self.log) = (child, log);
+        (self.dicom, self.http, self.dicom_tls) = (at.dicom, at.http, at.dicom_tls);
         Ok(())
     }
 
@@ -474,7 +497,7 @@ pub fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
 
 const NOT_READY: &str = "the server did not become ready";
 
-type Running = (Child, SocketAddr, SocketAddr, Arc<Log>);
+type Running = (Child, Ready, Arc<Log>);
 
 /// Starts a server and waits until it is ready; its log when it does not become so.
 fn spawn(options: &Options, home: &Path) -> Result<Running, String> {
@@ -500,17 +523,33 @@ fn spawn(options: &Options, home: &Path) -> Result<Running, String> {
             log_reader.join().expect("the reader ends with its pipe");
             return Err(log.text.lock().expect("the log is whole").clone());
         };
-        if let Some((dicom, http)) = ready_line(&line) {
-            return Ok((child, dicom, http, log));
+        if let Some(at) = ready_line(&line) {
+            return Ok((child, at, log));
         }
     }
 }
 
-/// Reads `ready dicom=HOST:PORT http=HOST:PORT`.
+/// What a server says when it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Where it speaks DICOM.
+    pub dicom: SocketAddr,
+    /// Where it speaks HTTP.
+    pub http: SocketAddr,
+    /// Where it speaks DICOM over TLS.
+    pub dicom_tls: Option<SocketAddr>,
+}
+
+/// Reads `ready dicom=HOST:PORT http=HOST:PORT [dicom_tls=HOST:PORT]`.
 #[must_use]
-pub fn ready_line(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let (dicom, http) = line.strip_prefix("ready dicom=")?.split_once(" http=")?;
-    Some((dicom.parse().ok()?, http.trim_end().parse().ok()?))
+pub fn ready_line(line: &str) -> Option<Ready> {
+    let mut at = line.trim_end().strip_prefix("ready ")?.split(' ');
+    let mut next = |name| at.next()?.strip_prefix(name)?.parse().ok();
+    Some(Ready {
+        dicom: next("dicom=")?,
+        http: next("http=")?,
+        dicom_tls: next("dicom_tls="),
+    })
 }
 
 fn lines(output: impl Read + Send + 'static) -> Receiver<String> {

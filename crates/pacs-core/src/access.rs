@@ -17,12 +17,29 @@ pub enum Caller {
         ae_title: AeTitle,
         /// Where its connection comes from.
         address: IpAddr,
+        /// The user it names, if it names one.
+        user: Option<ClaimedUser>,
     },
     /// A task of the system itself.
     System {
         /// Which task.
         task: &'static str,
     },
+}
+
+/// A user whom a device names (PS3.7 D.3.3.7): claimed, and verified by nobody. What proves the
+/// claim (password, ticket, assertion, token) is never kept here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimedUser {
+    /// By an assertion of SAML.
+    Assertion,
+    /// By name, with or without a password.
+    Named(String),
+    /// By a ticket of Kerberos.
+    Ticket,
+    /// By a JSON web token.
+    Token,
 }
 
 /// What can be asked.

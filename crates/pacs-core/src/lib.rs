@@ -22,7 +22,7 @@ pub mod scan;
 pub mod tag;
 pub mod uid;
 
-pub use access::{Action, Caller, Denied, Permit, Policy};
+pub use access::{Action, Caller, ClaimedUser, Denied, Permit, Policy};
 pub use ae_title::AeTitle;
 pub use attributes::{Attributes, Value};
 pub use instance::Instance;

@@ -154,6 +154,26 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// A short name, for labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alert { .. } => "alert",
+            Self::Certificate { .. } => "certificate",
+            Self::Expired => "expired",
+            Self::Incompatible { .. } => "incompatible",
+            Self::NoCertificate => "no_certificate",
+            Self::NotPinned => "not_pinned",
+            Self::NotTls => "not_tls",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Protocol { .. } => "protocol",
+            Self::TimedOut => "timed_out",
+            Self::Transport(_) => "transport",
+            Self::UnknownAuthority => "unknown_authority",
+            Self::WrongName => "wrong_name",
+        }
+    }
+
     /// The one inside of an error of a stream or a connector, if there is one.
     #[must_use]
     pub fn within(error: &io::Error) -> Option<Self> {

@@ -287,7 +287,9 @@ impl Archive {
     #[must_use]
     pub fn provenance(&self, caller: &Caller) -> Provenance {
         let (calling, address) = match caller {
-            Caller::Device { ae_title, address } => (ae_title.as_str().to_owned(), Some(*address)),
+            Caller::Device {
+                ae_title, address, ..
+            } => (ae_title.as_str().to_owned(), Some(*address)),
             Caller::System { task } => ((*task).to_owned(), None),
             _ => (String::new(), None),
         };

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use reference_server::config::{Config, Options};
 use reference_server::logging;
-use reference_server::server::{Outcome, Server};
+use reference_server::server::{Outcome, Server, StartError};
 use std::io::Write as _;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +39,9 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             tracing::error!("{error:#}");
+            if let Some(StartError::Tls(_)) = error.downcast_ref() {
+                return ExitCode::from(EXIT_SETTINGS);
+            }
             ExitCode::FAILURE
         }
     }
@@ -51,6 +54,7 @@ fn serve(config: &Config) -> anyhow::Result<Outcome> {
         .context("no runtime")?;
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut stop = std::pin::pin!(async {
             tokio::select! {
@@ -62,12 +66,22 @@ fn serve(config: &Config) -> anyhow::Result<Outcome> {
             server = Server::start(config) => server?,
             () = &mut stop => return Ok(Outcome::Stopped),
         };
-        let (dicom, http) = server.addresses()?;
+        let at = server.addresses()?;
         if config.is_insecure() {
-            tracing::warn!(%dicom, "DICOM without TLS is offered beyond this machine");
+            tracing::warn!(dicom = %at.dicom, "DICOM without TLS is offered beyond this machine");
         }
         let mut out = std::io::stdout();
-        writeln!(out, "ready dicom={dicom} http={http}").and_then(|()| out.flush())?;
+        write!(out, "ready dicom={} http={}", at.dicom, at.http)?;
+        if let Some(dicom_tls) = at.dicom_tls {
+            write!(out, " dicom_tls={dicom_tls}")?;
+        }
+        writeln!(out).and_then(|()| out.flush())?;
+        let tls = server.tls();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                tls.reload();
+            }
+        });
         let stop = async {
             stop.await;
             tracing::info!("draining");

@@ -36,8 +36,15 @@ impl Connection {
 
     /// The association of `builder` with the peer.
     pub(super) async fn connect(&self, builder: &RequestorBuilder) -> Result<Requestor, Failure> {
+        let connector = self.tls.connector()?;
         self.resolve().await?;
-        Ok(builder.connect(&self.peer.address).await?)
+        Ok(match connector {
+            None => builder.connect(&self.peer.address).await?,
+            Some(tls) => {
+                let builder = builder.clone().connector(tls);
+                builder.connect(&self.peer.address).await?
+            }
+        })
     }
 
     /// Where the peer's name points: at one address or more.

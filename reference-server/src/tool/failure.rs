@@ -1,7 +1,10 @@
 //! How a command of the tool ends when it does not succeed: what failed, in which layer.
 
 use super::exit::Exit;
+use pacs_net::error::Fault;
+use pacs_net::pdu::PduError;
 use pacs_net::requestor::RequestorError;
+use pacs_net::security::TlsError;
 use std::error::Error;
 
 /// Why a command did not do what was asked. `Display` names the layer.
@@ -85,6 +88,7 @@ impl Failure {
 const fn layer(error: &RequestorError) -> &'static str {
     match error {
         RequestorError::Transport(_) => "TCP",
+        RequestorError::Tls(_) => "TLS",
         RequestorError::TimedOut { waiting_for } => match waiting_for.as_bytes() {
             b"a connection" => "TCP",
             b"a response" => "DIMSE",
@@ -110,9 +114,44 @@ fn told(error: &RequestorError) -> String {
         rejection.to_string()
     } else if let RequestorError::Source(source) = error {
         chain(source)
+    } else if let RequestorError::Tls(error) = error {
+        format!("{error}{}", advice(*error))
+    } else if is_tls_alert(error) {
+        format!("{error}; it may want TLS (--tls)")
     } else {
         error.to_string()
     }
+}
+
+/// What may help.
+const fn advice(error: TlsError) -> &'static str {
+    match error {
+        TlsError::Alert { .. } => " (--tls-cert and --tls-key are what this side shows)",
+        TlsError::NotTls => " (at this port; a plain one is spoken to without --tls)",
+        TlsError::UnknownAuthority => {
+            " (--tls-ca FILE trusts another, --tls-sha256 FINGERPRINT the certificate itself)"
+        }
+        TlsError::WrongName => " (--tls-name NAME says what the peer is called)",
+        TlsError::Certificate { .. }
+        | TlsError::Expired
+        | TlsError::Incompatible { .. }
+        | TlsError::NoCertificate
+        | TlsError::NotPinned
+        | TlsError::NotYetValid
+        | TlsError::Protocol { .. }
+        | TlsError::TimedOut
+        | TlsError::Transport(_)
+        | _ => "",
+    }
+}
+
+/// Whether what came instead of a PDU is how TLS refuses what it cannot read.
+const fn is_tls_alert(error: &RequestorError) -> bool {
+    const ALERT: u8 = 0x15;
+    matches!(
+        error,
+        RequestorError::Fault(Fault::Pdu(PduError::UnrecognizedPdu { kind: ALERT }))
+    )
 }
 
 /// An error and everything that stands behind it.
