@@ -4,7 +4,7 @@ use super::certificate::{self, Authorities, Credentials};
 use super::failure;
 use super::provider;
 use super::settings::{MinimumVersion, SettingsError};
-use super::stream::SecureStream;
+use super::stream::{ReadAhead, SecureStream};
 use crate::limits::NetLimits;
 use crate::link::ByteStream;
 use crate::security::{Fingerprint, TlsError};
@@ -111,7 +111,8 @@ impl TlsClient {
                 server_name(host(address).to_owned()).map_err(|_not_a_name| TlsError::WrongName)?
             }
         };
-        let shaking = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
+        let shaking =
+            TlsConnector::from(Arc::clone(&self.config)).connect(name, ReadAhead::new(stream));
         match timeout(self.handshake_duration_max, shaking).await {
             Err(_elapsed) => Err(TlsError::TimedOut),
             Ok(Err(error)) => Err(failure::of_stream(&error)),

@@ -4,7 +4,7 @@ use super::certificate::{self, Authorities, Credentials};
 use super::failure;
 use super::provider;
 use super::settings::{MinimumVersion, SettingsError};
-use super::stream::SecureStream;
+use super::stream::{ReadAhead, SecureStream};
 use crate::link::ByteStream;
 use crate::security::{Channel, Fingerprint, Security, TlsError};
 use async_trait::async_trait;
@@ -175,7 +175,7 @@ impl TlsServer {
 impl Security for TlsServer {
     async fn secure(&self, stream: TcpStream) -> Result<(Box<dyn ByteStream>, Channel), TlsError> {
         let stream = TlsAcceptor::from(self.config())
-            .accept(stream)
+            .accept(ReadAhead::new(stream))
             .await
             .map_err(|error| failure::of_stream(&error))?;
         let shown = stream.get_ref().1.peer_certificates();
