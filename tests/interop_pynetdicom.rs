@@ -90,6 +90,29 @@ fn user_identity_and_an_asynchronous_window_are_negotiated_politely() {
 }
 
 #[test]
+fn a_password_and_a_token_are_taken_as_claims_and_never_logged() {
+    let Some(python) = python() else { return };
+    let server = Server::start(Options {
+        environment: vec![("PACS_LOG".to_owned(), "trace".to_owned())],
+        ..Options::default()
+    });
+
+    // User name with password, and JSON web token (PS3.7 D.3.3.7).
+    for kind in ["2", "5"] {
+        let answer = peer(&python, &server, "identity", &[kind]);
+
+        assert_eq!(answer["status"], 0, "{answer}");
+        let answered = answer["answered"].as_array().expect("a list");
+        let says_yes = answered
+            .iter()
+            .any(|item| item == "UserIdentityNegotiation");
+        assert!(!says_yes, "nobody has verified it: {answer}");
+    }
+    assert!(server.log().contains("association accepted"));
+    assert!(!server.log().contains("secret"), "{}", server.log());
+}
+
+#[test]
 fn what_it_stores_it_finds_at_patient_study_series_and_image_level() {
     let Some(python) = python() else { return };
     let server = Server::start(Options::default());

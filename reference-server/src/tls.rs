@@ -358,3 +358,28 @@ impl Connector for Dialler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_server_does_not_call_itself_in_any_form_of_its_address() {
+        let own = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = own.local_addr().unwrap().port();
+        let dialler = Dialler::default();
+        dialler.listens_at(vec![own.local_addr().unwrap()]);
+        let title = AeTitle::parse("A").unwrap();
+
+        for host in ["127.0.0.1", "127.1.2.3", "0.0.0.0", "[::ffff:127.0.0.1]"] {
+            let refused = dialler.connect(&format!("{host}:{port}"), &title).await;
+
+            let kind = refused.map(|_| ()).unwrap_err().kind();
+            assert_eq!(kind, io::ErrorKind::PermissionDenied, "{host}");
+        }
+        let there = other.local_addr().unwrap().to_string();
+        assert!(dialler.connect(&there, &title).await.is_ok());
+    }
+}
