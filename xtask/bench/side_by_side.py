@@ -7,12 +7,12 @@ medians of the undisturbed repetitions. The kit (PACS_BENCH) gives the load gene
 import argparse, json, os, platform, re, statistics, subprocess, sys, time
 
 sys.path.insert(0, os.environ["PACS_BENCH"])
-import bench, peers
+import alone, bench, peers
 from gen import EXPLE, ROOT, el, rec, tiny_attrs
 
 INGEST = {"ct-c1": ("ct", 1, 1000, 526_000), "ct-c8": ("ct", 8, 1000, 526_000),
           "small-c1": ("small", 1, 5000, 9_100), "small-c8": ("small", 8, 5000, 9_100)}
-GET = b"1.2.840.10008.5.1.4.1.2.2.3"
+GET, MOVE = b"1.2.840.10008.5.1.4.1.2.2.3", b"1.2.840.10008.5.1.4.1.2.2.2"
 
 
 class Machine:
@@ -147,30 +147,34 @@ def get(starts, only, repetitions):
             loaded = bench.load(server, "store", pack=f"{bench.DATA}/study500.pack", conns=1)
             print(f"  {name}: loaded {loaded.get('ok')}, failed {loaded.get('fail')}", flush=True)
         identifier = el(0x00080052, b"CS", "STUDY") + el(0x0020000d, b"UI", f"{ROOT}.23.1")
-        pack = f"{peers.RUN}/get.pack"
-        with open(pack, "wb") as f:
-            f.write(b"BPK1" + rec(GET, "", EXPLE, identifier))
-        for associations in (1, 4):
-            case = f"500-slices-c{associations}"
+        for case, operation, uid, associations in (("500-slices-c1", "get", GET, 1), ("500-slices-c4", "get", GET, 4), ("500-slices-move", "move", MOVE, 1)):
             if not re.search(only, case):
                 continue
+            pack = f"{peers.RUN}/{operation}.pack"
+            with open(pack, "wb") as f:
+                f.write(b"BPK1" + rec(uid, "", EXPLE, identifier))
             for repetition in range(repetitions):
                 for name in in_turn(["bound", *servers], repetition):
                     with bench.lock():
                         if name == "bound":
-                            folder = peers.RUN + "/bound"
-                            peers.fresh(folder, True)
-                            result = bench.measured(Machine, lambda: bench.load(Machine, "bound-send", conns=associations, count=1000,
-                                                                                size=526_000, dir=folder), 1)
-                            bench.emit("bound", "get", case, result, rep=repetition)
-                        else:
-                            server = servers[name]
-                            result = bench.measured(server, lambda: bench.load(server, "get", pack=pack, conns=associations,
-                                                                               count=associations), 1)
-                            bench.emit(server.name, "get", case, result, rep=repetition)
+                            bound_get(case, associations, repetition)
+                            continue
+                        server = servers[name]
+                        more = dict(dest=server.move_dest, listen=server.move_port) if operation == "move" else {}
+                        result = bench.measured(server, lambda: bench.load(server, operation, pack=pack, conns=associations, count=associations, **more), 1)
+                        if result.get("results") != 500 * associations:
+                            result["fail"] = 500 * associations - (result.get("results") or 0)
+                        bench.emit(server.name, "get", case, result, rep=repetition)
     finally:
         for server in servers.values():
             server.stop()
+
+
+def bound_get(case, associations, repetition):
+    folder = peers.RUN + "/bound"
+    peers.fresh(folder, True)
+    result = bench.measured(Machine, lambda: bench.load(Machine, "bound-send", conns=associations, count=1000, size=526_000, dir=folder), 1)
+    bench.emit("bound", "get", case, result, rep=repetition)
 
 
 # ---------- the table ----------
@@ -202,7 +206,7 @@ def report(path):
            "of the repetitions that nothing else on the machine disturbed. The bound is what the machine itself does in the same run: "
            "for ingest each object written to a file and synced once before it is answered, for find a request and a "
            "response of 200 bytes, for get an object sent by sendfile."]
-    for workload, title in (("ingest", "Receiving (C-STORE)"), ("find", "Finding (C-FIND at study level)"), ("get", "Giving back (C-GET)")):
+    for workload, title in (("ingest", "Receiving (C-STORE)"), ("find", "Finding (C-FIND at study level)"), ("get", "Giving back (C-GET, C-MOVE)")):
         unit = {"ingest": "instances/s", "find": "queries/s", "get": "MB/s"}[workload]
         key = "MB_s" if workload == "get" else "per_s"
         lines = []
@@ -232,6 +236,7 @@ def report(path):
         if lines:
             out += [f"## {title}", f"| case | server | {unit} | × best peer | × bound | p50 / p95 ms | server CPU s per 1,000 | peak memory MB | notes |\n"
                     "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(lines)]
+    out += alone.tables(rows, median, ratio, number)
     return "\n\n".join(out) + "\n"
 
 
@@ -246,11 +251,12 @@ def machine():
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("cases", nargs="*", default=["ingest", "find", "get"])
+    arguments.add_argument("cases", nargs="*", default=["ingest", "find", "get", "start"])
     arguments.add_argument("--server"), arguments.add_argument("--output", required=True)
     arguments.add_argument("--repetitions", type=int, default=3), arguments.add_argument("--seconds", type=float, default=3)
     arguments.add_argument("--peers", default="orthanc"), arguments.add_argument("--report", action="store_true")
     arguments.add_argument("--studies", default="1000,100000"), arguments.add_argument("--peer-studies", default="1000,10000")
+    arguments.add_argument("--growth", default="100000,250000,500000,1000000")
     a = arguments.parse_args()
     if not a.report:
         os.makedirs(peers.RUN, exist_ok=True)
@@ -260,7 +266,7 @@ def main():
         starts = {"own": own(a.server), **{name: peers.START[name] for name in a.peers.split(",") if name}}
         numbers = lambda text: [int(n) for n in text.split(",")]
         sizes = {name: numbers(a.studies if name == "own" else a.peer_studies) for name in starts}
-        for step in a.cases or ["ingest", "find", "get"]:
+        for step in a.cases or ["ingest", "find", "get", "start"]:
             what, _, only = step.partition(":")
             print(f"== {step} {time.strftime('%H:%M:%S')}", flush=True)
             if what == "ingest":
@@ -269,6 +275,10 @@ def main():
                 find(starts, only, sizes, a.seconds, a.repetitions)
             elif what == "get":
                 get(starts, only, a.repetitions)
+            elif what == "start":
+                alone.start(a.server, a.repetitions)
+            elif what == "growth":
+                alone.growth(a.server, numbers(a.growth), only, a.repetitions)
             else:
                 sys.exit(f"no such measurement: {what}")
     table = report(bench.OUT)

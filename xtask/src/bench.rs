@@ -16,7 +16,8 @@ use crate::run::{Workspace, must};
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// What to measure: ingest, find, get, each optionally with a pattern for its cases, such as
-    /// ingest:small; all of them when absent
+    /// ingest:small, and start; all of them when absent. Only when named: growth, which fills an
+    /// archive with a million instances (growth:fill does only that) and needs 12 GB
     cases: Vec<String>,
     /// How often each case is repeated; the median is shown
     #[arg(long, default_value_t = 3)]
@@ -30,6 +31,9 @@ pub(crate) struct Options {
     /// The same for the peers, which become slow
     #[arg(long, default_value = "1000,10000")]
     peer_studies: String,
+    /// Sizes of the archive for growth, in instances, ascending
+    #[arg(long, default_value = "100000,250000,500000,1000000")]
+    growth: String,
     /// Seconds of each find case
     #[arg(long, default_value_t = 3)]
     seconds: u32,
@@ -57,6 +61,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
         .args(["--peers", &options.peers])
         .args(["--studies", &options.studies])
         .args(["--peer-studies", &options.peer_studies])
+        .args(["--growth", &options.growth])
         .args(["--seconds", &options.seconds.to_string()])
         .arg("--output")
         .arg(&output)
