@@ -1,5 +1,6 @@
-"""Measurements of the server alone: how it starts with many studies, and how receiving changes as the archive grows."""
-import contextlib, os, re, signal, socket, struct, subprocess, time
+"""Measurements of the server alone: how it starts with many studies, how receiving changes as the archive grows, and what
+TLS costs."""
+import contextlib, glob, os, re, signal, socket, struct, subprocess, time
 
 import bench, peers
 from gen import CT, EXPLE, GIVEN, ROOT, SURN, dataset, rec
@@ -16,16 +17,18 @@ class Started:
     """A server of ours in `folder`, and how long it took to be ready and to answer an association."""
     host, aet, name = "127.0.0.1", peers.AET, "own"
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, *more):
         begun = time.monotonic()
         self.log = open(f"{peers.RUN}/own-start.log", "ab")
-        self.process = subprocess.Popen([binary, "--data", folder, "--dicom", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ae-title", self.aet],
+        self.process = subprocess.Popen([binary, "--data", folder, "--dicom", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ae-title", self.aet, *more],
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         self.ready_s = time.monotonic() - begun
         if not line.startswith("ready "):
             raise RuntimeError("the server did not start; see " + self.log.name)
         self.dimse_port = int(re.search(r"dicom=\S*:(\d+)", line).group(1))
+        tls = re.search(r"dicom_tls=\S*:(\d+)", line)
+        self.tls_port = int(tls.group(1)) if tls else None
         self.pids = [self.process.pid]
 
     def memory_MB(self):
@@ -88,19 +91,36 @@ def started(binary, folder):
 
 
 # ---------- growth ----------
+# What stands in the heads of small instances for that which differs from study to study, in values of the same length.
+UID, PATIENT, NAME, DATE, ACCESSION = f"{ROOT}.88.1999999999.1999999", "GROW999999", "XXXXX^Yyyy", "20999999", "G99999999"
+
+
+def small_heads():
+    """The hundred slices of a small study: data sets before and behind the first eight bytes of their pixels."""
+    parts = []
+    for number in range(100):
+        pixels = b"\xff" * 8 + bytes((number * 31 + j * 7) & 0xff for j in range(SMALL_SIDE * SMALL_SIDE * 2 - 8))
+        whole = rec(CT, f"{UID}.1.{number + 1}", EXPLE,
+                    dataset(f"{UID}.1.{number + 1}", UID, f"{UID}.1", PATIENT, NAME, DATE, ACCESSION, 1, number + 1, pixels, SMALL_SIDE, SMALL_SIDE,
+                            "growth", number * 1.25))
+        at = len(whole) - len(pixels)
+        parts.append((whole[:at], whole[at + 8:]))
+    return parts
+
+
 def small_pack(path, first, count):
     """`count` small instances that no other call with other numbers makes, 100 to a study. Study UIDs follow no order, as they come from many devices."""
-    pixels = [bytes((i * 31 + j * 7) & 0xff for j in range(SMALL_SIDE * SMALL_SIDE * 2)) for i in range(100)]
+    parts = small_heads()
     with open(path, "wb") as f:
         f.write(b"BPK1")
         for n in range(first, first + count):
             study, number = divmod(n, 100)
-            uid = f"{ROOT}.88.{(study * 2654435761 + 12345) % 2**32}.{study}"
-            image = struct.pack("<Q", n) + pixels[number][8:]
-            data_set = dataset(f"{uid}.1.{number + 1}", uid, f"{uid}.1", f"GROW{study:06d}", f"{SURN[study * 7 % 1000]}^{GIVEN[study % 200]}",
-                               f"20{10 + study % 16}0{1 + study % 9}{1 + study % 28:02d}", f"G{study:08d}", 1, number + 1, image, SMALL_SIDE, SMALL_SIDE,
-                               "growth", number * 1.25)
-            f.write(rec(CT, f"{uid}.1.{number + 1}", EXPLE, data_set))
+            head, rest = parts[number]
+            for stands, value in ((UID, f"{ROOT}.88.{10**9 + study * 2654435761 % 10**9}.{10**6 + study}"), (PATIENT, f"GROW{study:06d}"),
+                                  (NAME, f"{SURN[study * 7 % 1000]}^{GIVEN[study % 200]}"), (DATE, f"20{10 + study % 16}0{1 + study % 9}{1 + study % 28:02d}"),
+                                  (ACCESSION, f"G{study:08d}")):
+                head = head.replace(stands.encode(), value.encode())
+            f.write(head + struct.pack("<Q", n) + rest)
 
 
 def how_many(folder):
@@ -164,6 +184,48 @@ def growth(binary, sizes, only, repetitions):
                 bench.emit(name, "growth", f"n{size}", result, rep=repetition)
 
 
+# ---------- TLS ----------
+def tls(binary, repetitions):
+    """CT slices by `pacs store`, plain and over TLS in turn, since the load generator of the kit speaks no TLS."""
+    folder, authority = peers.RUN + "/own-tls", peers.RUN + "/tls-authority"
+    key, certificate = peers.RUN + "/tls.key", peers.RUN + "/tls.pem"
+    peers.fresh(authority, True)
+    run = lambda *words: subprocess.run(words, check=True, capture_output=True)
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    run("openssl", "req", "-x509", *curve, "-keyout", f"{authority}/key", "-out", f"{authority}/pem", "-days", "2", "-subj", "/CN=bench authority")
+    run("openssl", "req", "-x509", *curve, "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=bench", "-CA", f"{authority}/pem",
+        "-CAkey", f"{authority}/key", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE")
+    studies = sorted(glob.glob(f"{bench.DATA}/ct/s*"))
+    for associations in (1, 4):
+        for repetition in range(repetitions):
+            for how in ("plain", "tls") if repetition % 2 == 0 else ("tls", "plain"):
+                peers.fresh(folder, True)
+                with bench.lock():
+                    server = Started(binary, folder, "--dicom-tls", "127.0.0.1:0", "--tls-certificate", certificate, "--tls-key", key)
+                    os.sync()
+                    try:
+                        result = bench.measured(server, lambda: by_tool(binary, server, studies, associations, how, f"{authority}/pem"), 0)
+                    finally:
+                        server.end(signal.SIGTERM)
+                bench.emit(how, "tls", f"ct-c{associations}", result, rep=repetition)
+
+
+def by_tool(binary, server, studies, associations, how, authority):
+    tool = os.path.join(os.path.dirname(binary), "pacs")
+    options = ["--tls", "--tls-ca", authority] if how == "tls" else []
+    address = f"{server.aet}@127.0.0.1:{server.tls_port if how == 'tls' else server.dimse_port}"
+    begun = time.monotonic()
+    tools = [subprocess.Popen([tool, "store", *options, address, *studies[n::associations]], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+             for n in range(associations)]
+    said = [one.communicate()[1] for one in tools]
+    wall = time.monotonic() - begun
+    if any(one.returncode for one in tools):
+        raise RuntimeError("pacs store failed: " + "".join(said)[-500:])
+    files = [name for study in studies for name in glob.glob(study + "/*.dcm")]
+    size = sum(os.path.getsize(name) for name in files)
+    return dict(ok=len(files), fail=0, wall_s=wall, per_s=len(files) / wall, MB_s=size / wall / 1e6)
+
+
 # ---------- tables ----------
 def tables(rows, median, ratio, number):
     out = []
@@ -184,4 +246,13 @@ def tables(rows, median, ratio, number):
         out.append("## Receiving as the archive grows (instances of 10 KB, eight associations)\n\n"
                    "| instances in the archive | instances/s | the same, empty archive | ratio | p95 ms | server CPU s per 1,000 | peak memory MB | index MB | ready after s |\n"
                    "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(lines))
+    lines = []
+    for case in dict.fromkeys(r["case"] for r in rows if r["workload"] == "tls"):
+        plain, secure = ([r for r in rows if (r["workload"], r["case"], r["server"]) == ("tls", case, how)] for how in ("plain", "tls"))
+        cpu = lambda those: number(median(those, "server_cpu_s"), "{:.2f}")
+        lines.append(f"| {case} | {number(median(plain, 'per_s'))} | {number(median(secure, 'per_s'))} | {ratio(median(secure, 'per_s'), median(plain, 'per_s'))} "
+                     f"| {cpu(plain)} | {cpu(secure)} |")
+    if lines:
+        out.append("## Receiving over TLS (1,000 CT slices by `pacs store`)\n\n"
+                   "| case | plain, instances/s | TLS, instances/s | ratio | server CPU s, plain | server CPU s, TLS |\n|---|---|---|---|---|---|\n" + "\n".join(lines))
     return out

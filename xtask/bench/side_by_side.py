@@ -251,7 +251,7 @@ def machine():
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("cases", nargs="*", default=["ingest", "find", "get", "start"])
+    arguments.add_argument("cases", nargs="*", default=["ingest", "find", "get", "start", "tls"])
     arguments.add_argument("--server"), arguments.add_argument("--output", required=True)
     arguments.add_argument("--repetitions", type=int, default=3), arguments.add_argument("--seconds", type=float, default=3)
     arguments.add_argument("--peers", default="orthanc"), arguments.add_argument("--report", action="store_true")
@@ -266,7 +266,7 @@ def main():
         starts = {"own": own(a.server), **{name: peers.START[name] for name in a.peers.split(",") if name}}
         numbers = lambda text: [int(n) for n in text.split(",")]
         sizes = {name: numbers(a.studies if name == "own" else a.peer_studies) for name in starts}
-        for step in a.cases or ["ingest", "find", "get", "start"]:
+        for step in a.cases or ["ingest", "find", "get", "start", "tls"]:
             what, _, only = step.partition(":")
             print(f"== {step} {time.strftime('%H:%M:%S')}", flush=True)
             if what == "ingest":
@@ -277,6 +277,8 @@ def main():
                 get(starts, only, a.repetitions)
             elif what == "start":
                 alone.start(a.server, a.repetitions)
+            elif what == "tls":
+                alone.tls(a.server, a.repetitions)
             elif what == "growth":
                 alone.growth(a.server, numbers(a.growth), only, a.repetitions)
             else:
