@@ -43,6 +43,7 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
             ..StoreLimits::default()
         },
         fail_points: fail_points(),
+        commits_in_place: true,
         ..ArchiveOptions::new(directory, index)
     };
     Archive::open(options).await

@@ -34,6 +34,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use commit::Desk;
 pub(crate) use commit::{Content, Sealed, Work};
 pub use cursor::Cursor;
 use damage::FoundDamage;
@@ -59,6 +60,11 @@ pub struct ArchiveOptions {
     /// Whether zeros are written ahead of the log once much comes in, which halves what a sync
     /// costs and doubles what is written. Default: yes.
     pub is_filled_ahead: bool,
+    /// Whether a deposit that finds nothing else being written commits on its own thread, by
+    /// [`tokio::task::block_in_place`]: one sender is then answered sooner by the waking of two
+    /// threads. A runtime of one thread is left alone. Default: no, since that function panics
+    /// within a [`tokio::task::LocalSet`]; say yes where no deposit is made in one.
+    pub commits_in_place: bool,
     /// Whether the digest of what is read is compared before its last chunk is given. Default: yes.
     pub verifies_reads: bool,
 }
@@ -75,6 +81,7 @@ impl ArchiveOptions {
             clock: Clock::default(),
             fail_points: FailPoints::default(),
             is_filled_ahead: true,
+            commits_in_place: false,
             verifies_reads: true,
         }
     }
@@ -176,6 +183,8 @@ pub(crate) struct Shared {
     /// Places in the queue.
     places: Arc<Semaphore>,
     queue: mpsc::Sender<(Work, Option<OwnedSemaphorePermit>)>,
+    /// Where deposits commit in place, if they may.
+    desk: Option<Desk>,
     pub(crate) remover: Remover,
     pub(crate) large_next: AtomicU64,
     /// Goes up with every group that becomes visible, with the position in the log it ends at.
@@ -229,7 +238,7 @@ impl Archive {
         let (seen, visible) = watch::channel(log.position());
         let (failed, _) = watch::channel(false);
         let damage = FoundDamage::default();
-        let committer = commit::Committer {
+        let parts = commit::Parts {
             log,
             files: Arc::clone(&files),
             index: Arc::clone(&options.index),
@@ -243,9 +252,8 @@ impl Archive {
             failed: failed.clone(),
             directory: options.directory.clone(),
         };
-        let committer = committer
-            .start(work)
-            .map_err(OpenError::disk("start a thread"))?;
+        let (desk, committer) =
+            Desk::open(parts, work).map_err(OpenError::disk("start a thread"))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 directory: options.directory,
@@ -261,6 +269,7 @@ impl Archive {
                 damage,
                 records: options.records,
                 queue,
+                desk: options.commits_in_place.then_some(desk),
                 remover,
                 large_next: AtomicU64::new(found.large_next),
                 visible,
@@ -459,8 +468,7 @@ impl Archive {
     /// Deposits, hides and restores that wait for the commit of a group.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
-        let places = self.shared.places.available_permits();
-        self.shared.limits.queue_count_max.saturating_sub(places)
+        self.shared.waiting_count()
     }
 
     /// Whether there is memory for the instances of one more sender. Those who send already go on
@@ -514,12 +522,32 @@ impl Archive {
 }
 
 impl Shared {
-    /// Puts work into the queue of the commits.
+    /// Commits a deposit in place, or puts the work into the queue of the commits.
     pub(crate) async fn submit(&self, work: Work) -> Result<(), DepositError> {
+        let work = match &self.desk {
+            Some(desk) if matches!(work, Work::Deposit(_)) && self.waiting_count() == 0 => {
+                match desk.commit_here(work) {
+                    Ok(is_to_look) => {
+                        if is_to_look {
+                            // Where the thread is gone nothing is made durable any more.
+                            self.queue.send((Work::Look, None)).ok();
+                        }
+                        return Ok(());
+                    }
+                    Err(work) => work,
+                }
+            }
+            Some(_) | None => work,
+        };
         let place = self.place().await?;
         self.queue
             .send((work, Some(place)))
             .map_err(|_| DepositError::Closed)
+    }
+
+    fn waiting_count(&self) -> usize {
+        let places = self.places.available_permits();
+        self.limits.queue_count_max.saturating_sub(places)
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, DepositError> {

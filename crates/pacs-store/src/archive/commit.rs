@@ -1,9 +1,10 @@
-//! The one thread that writes: it takes what waits, makes it durable with one sync, then visible,
-//! then answers.
+//! The one place that writes: what waits is made durable with one sync, then visible, then
+//! answered.
 //!
-//! While the sync runs on a thread of its own the index stages the group, so that its work is
+//! While the sync runs the index stages the group on a thread of its own, so that its work is
 //! hidden behind the sync. What comes in meanwhile waits and is the next group: the slower the
-//! disk, the larger the groups.
+//! disk, the larger the groups. A thread takes what waits; whoever finds nothing waiting and nobody
+//! writing may commit on its own thread instead ([`Desk::commit_here`]).
 
 use super::Clock;
 use super::damage::FoundDamage;
@@ -26,11 +27,12 @@ use bytes::Bytes;
 use pacs_core::Instance;
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
-use tokio::runtime::Handle;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::task::block_in_place;
 
 pub(super) type DepositReply = oneshot::Sender<Result<Receipt, DepositError>>;
 pub(super) type TurnReply = oneshot::Sender<Result<u64, HideError>>;
@@ -41,6 +43,8 @@ pub(crate) enum Work {
         reply: oneshot::Sender<()>,
     },
     Deposit(Box<Sealed>),
+    /// Nothing but a reason to look at the time again.
+    Look,
     Rebuild {
         progress: Box<dyn FnMut(Progress) + Send>,
         reply: oneshot::Sender<Result<Progress, MaintainError>>,
@@ -81,7 +85,7 @@ impl Work {
                 Content::Held { fragments, .. } => fragments.iter().map(|f| f.len() as u64).sum(),
                 Content::Large(_) => 0,
             },
-            Self::Close { .. } | Self::Rebuild { .. } | Self::Turn { .. } => 0,
+            Self::Close { .. } | Self::Look | Self::Rebuild { .. } | Self::Turn { .. } => 0,
         }
     }
 }
@@ -89,7 +93,7 @@ impl Work {
 pub(super) type Queue = mpsc::Receiver<(Work, Option<OwnedSemaphorePermit>)>;
 
 /// Nobody knows any more what is durable or what the index holds.
-struct Failed;
+pub(super) struct Failed;
 
 /// Says at the end of the thread, also by a panic, that the archive has failed, unless it was
 /// closed.
@@ -106,7 +110,8 @@ impl Drop for End {
     }
 }
 
-pub(super) struct Committer {
+/// What a [`Committer`] is made of.
+pub(super) struct Parts {
     pub(super) log: Log,
     pub(super) files: Arc<PackFiles>,
     pub(super) index: Arc<dyn Index>,
@@ -122,57 +127,136 @@ pub(super) struct Committer {
     pub(super) directory: DataDirectory,
 }
 
-impl Committer {
-    pub(super) fn start(self, queue: Queue) -> io::Result<JoinHandle<()>> {
-        let stager = Stager::start(Arc::clone(&self.index), self.runtime.clone())?;
-        std::thread::Builder::new()
+struct Committer {
+    parts: Parts,
+    stager: Stager,
+    /// When the index was last as durable as it is visible, if it is not now.
+    dirty_since: Option<Instant>,
+}
+
+/// Where the committer is to be found: nowhere once the archive is closed.
+#[derive(Clone)]
+pub(super) struct Desk {
+    committer: Arc<Mutex<Option<Committer>>>,
+    failed: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+impl Desk {
+    /// Starts the thread that commits what comes through `queue`.
+    pub(super) fn open(parts: Parts, queue: Queue) -> io::Result<(Self, JoinHandle<()>)> {
+        let stager = Stager::start(Arc::clone(&parts.index), parts.runtime.clone())?;
+        let desk = Self {
+            failed: parts.failed.clone(),
+            committer: Arc::new(Mutex::new(Some(Committer {
+                parts,
+                stager,
+                dirty_since: None,
+            }))),
+        };
+        let own = desk.clone();
+        let thread = std::thread::Builder::new()
             .name("pacs-commit".to_owned())
             .spawn(move || {
-                let mut end = End {
-                    failed: self.failed.clone(),
-                    is_orderly: false,
-                };
-                end.is_orderly = self.run(&queue, &stager).is_ok();
+                let mut end = own.end();
+                end.is_orderly = own.run(&queue).is_ok();
                 drop(end);
                 // What still waits is dropped with the queue, and so told that the archive is
                 // closed.
-            })
+            })?;
+        Ok((desk, thread))
     }
 
-    fn run(mut self, queue: &Queue, stager: &Stager) -> Result<(), Failed> {
-        // When the index was last as durable as it is visible, if it is not now.
-        let mut dirty_since: Option<Instant> = None;
+    fn end(&self) -> End {
+        End {
+            failed: self.failed.clone(),
+            is_orderly: false,
+        }
+    }
+
+    /// Whoever panicked while writing has left nothing that can be relied on.
+    fn lock(&self) -> Result<MutexGuard<'_, Option<Committer>>, Failed> {
+        self.committer.lock().map_err(|_| Failed)
+    }
+
+    /// Commits `work` on the thread of the caller, which blocks; gives it back where somebody else
+    /// is writing, or where the runtime has no other thread. Where it was done, the thread of the archive may have to be told to
+    /// [look](Work::Look) at the time: then the result is `true`.
+    ///
+    /// That saves waking two threads one after the other, which for a small instance takes as long
+    /// as its sync.
+    pub(super) fn commit_here(&self, work: Work) -> Result<bool, Work> {
+        if Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
+            return Err(work);
+        }
+        let mut held = match self.committer.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => return Err(work),
+        };
+        let Some(committer) = held.as_mut() else {
+            return Err(work);
+        };
+        let was_dirty = committer.dirty_since.is_some();
+        let mut end = self.end();
+        end.is_orderly = block_in_place(|| committer.take(work, None, &mut Vec::new())).is_ok();
+        Ok(!was_dirty || !end.is_orderly)
+    }
+
+    fn run(&self, queue: &Queue) -> Result<(), Failed> {
         let mut closing = Vec::new();
         while closing.is_empty() {
-            let first = match dirty_since {
+            let wait = self.lock()?.as_ref().and_then(Committer::time_to_flush);
+            let first = match wait {
                 None => queue.recv().map_err(RecvTimeoutError::from),
-                Some(since) => {
-                    let wait = self.limits.flush_interval.saturating_sub(since.elapsed());
-                    queue.recv_timeout(wait)
-                }
+                Some(wait) => queue.recv_timeout(wait),
+            };
+            let mut held = self.lock()?;
+            let Some(committer) = held.as_mut() else {
+                return Ok(());
             };
             match first {
                 Ok((work, place)) => {
                     drop(place);
-                    let is_dirty = self.take(work, queue, stager, &mut closing)?;
-                    if is_dirty {
-                        dirty_since.get_or_insert_with(Instant::now);
-                    }
+                    committer.take(work, Some(queue), &mut closing)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if dirty_since.is_some_and(|since| since.elapsed() >= self.limits.flush_interval) {
-                self.flush()?;
-                dirty_since = None;
+            if committer.time_to_flush() == Some(Duration::ZERO) {
+                committer.flush()?;
             }
         }
+        let committer = self.lock()?.take();
+        committer.map_or(Ok(()), |committer| committer.close(closing))
+    }
+}
+
+impl Committer {
+    /// How long until the index is to be made durable, where it is not.
+    fn time_to_flush(&self) -> Option<Duration> {
+        let since = self.dirty_since?;
+        Some(
+            self.parts
+                .limits
+                .flush_interval
+                .saturating_sub(since.elapsed()),
+        )
+    }
+
+    fn close(mut self, closing: Vec<oneshot::Sender<()>>) -> Result<(), Failed> {
         self.flush()?;
-        if self.log.is_appended() {
+        if self.parts.log.is_appended() {
             self.mark();
         }
-        let result = self.log.close();
-        drop(self.directory);
+        // It holds the lock of the directory, too.
+        drop(self.stager);
+        let result = self.parts.log.close();
+        drop(self.parts.directory);
         if let Err(error) = result {
             // All that was answered is durable; the next to open finds the end as after a crash.
             tracing::warn!(%error, "the log could not be closed well");
@@ -183,16 +267,14 @@ impl Committer {
         Ok(())
     }
 
-    /// Does `first` and what waits with it; whether the index has something that is not durable
-    /// there.
+    /// Does `first`, and what waits with it in `queue`.
     fn take(
         &mut self,
         first: Work,
-        queue: &Queue,
-        stager: &Stager,
+        queue: Option<&Queue>,
         closing: &mut Vec<oneshot::Sender<()>>,
-    ) -> Result<bool, Failed> {
-        if *self.failed.borrow() {
+    ) -> Result<(), Failed> {
+        if *self.parts.failed.borrow() {
             // Somewhere else: a large pack could not be synced.
             return Err(Failed);
         }
@@ -206,17 +288,24 @@ impl Committer {
                 Work::Close { reply } => closing.push(reply),
                 Work::Rebuild { progress, reply } => rebuild = Some((progress, reply)),
                 Work::Deposit(_) | Work::Turn { .. } => works.push(work),
+                Work::Look => {}
             }
-            let is_full =
-                works.len() >= self.limits.group_count_max || bytes >= self.limits.group_bytes_max;
+            let is_full = works.len() >= self.parts.limits.group_count_max
+                || bytes >= self.parts.limits.group_bytes_max;
             if is_full || rebuild.is_some() || !closing.is_empty() {
                 break;
             }
-            next = queue.try_recv().ok().map(|(work, _place)| work);
+            let waiting = queue.and_then(|queue| queue.try_recv().ok());
+            next = waiting.map(|(work, _place)| work);
         }
-        let is_dirty = self.commit(works, stager)?;
-        let zeros_bytes_max = self.limits.pack_bytes.saturating_mul(2);
-        let turned = self.log.turn(self.reserve.has_room_for(zeros_bytes_max));
+        if self.commit(works)? {
+            self.dirty_since.get_or_insert_with(Instant::now);
+        }
+        let zeros_bytes_max = self.parts.limits.pack_bytes.saturating_mul(2);
+        let turned = self
+            .parts
+            .log
+            .turn(self.parts.reserve.has_room_for(zeros_bytes_max));
         if let Err(error) = turned {
             tracing::error!(%error, "it is not known whether the next pack has a durable name");
             return Err(Failed);
@@ -233,21 +322,24 @@ impl Committer {
                 return Err(Failed);
             }
         }
-        Ok(is_dirty)
+        Ok(())
     }
 
     /// Commits one group; whether there was anything to commit.
-    fn commit(&mut self, works: Vec<Work>, stager: &Stager) -> Result<bool, Failed> {
-        let mut group = Group::new(self.log.position(), self.log.previous_end());
+    fn commit(&mut self, works: Vec<Work>) -> Result<bool, Failed> {
+        let mut group = Group::new(self.parts.log.position(), self.parts.log.previous_end());
         for work in works {
             match work {
                 Work::Deposit(sealed) => {
                     let (instance, digest) = (&sealed.instance.instance, &sealed.digest);
-                    let known = self.runtime.block_on(self.index.knows(instance, digest));
+                    let known = self
+                        .parts
+                        .runtime
+                        .block_on(self.parts.index.knows(instance, digest));
                     let is_damaged =
-                        matches!(known, Ok(true) if self.damage.take(instance, digest));
+                        matches!(known, Ok(true) if self.parts.damage.take(instance, digest));
                     match known.map(|is_known| is_known && !is_damaged) {
-                        Ok(false) if !self.reserve.has_room() => {
+                        Ok(false) if !self.parts.reserve.has_room() => {
                             sealed.reply.send(Err(DepositError::Full)).ok();
                         }
                         Ok(false) => group.push_deposit(*sealed),
@@ -269,17 +361,17 @@ impl Committer {
                     provenance,
                     reply,
                 } => group.push_turn(record, &provenance, reply),
-                Work::Close { .. } | Work::Rebuild { .. } => {}
+                Work::Close { .. } | Work::Look | Work::Rebuild { .. } => {}
             }
         }
         if group.records.is_empty() {
             return Ok(false);
         }
-        match self.write(&mut group, stager) {
+        match self.write(&mut group) {
             Ok(applied) => {
-                self.log.advance(&group.batch);
-                self.fail_points.reach("before-answer");
-                self.visible.send_replace(self.log.position());
+                self.parts.log.advance(&group.batch);
+                self.parts.fail_points.reach("before-answer");
+                self.parts.visible.send_replace(self.parts.log.position());
                 group.answer(applied);
                 Ok(true)
             }
@@ -291,17 +383,13 @@ impl Committer {
     }
 
     /// Content first, then the index: the order that everything rests on (docs/decisions/0001).
-    fn write(
-        &mut self,
-        group: &mut Group,
-        stager: &Stager,
-    ) -> Result<Vec<Applied>, (Refusal, bool)> {
+    fn write(&mut self, group: &mut Group) -> Result<Vec<Applied>, (Refusal, bool)> {
         let end = group.end();
         let records = std::mem::take(&mut group.records);
         group.larges.iter_mut().for_each(LargePack::leave);
-        self.fail_points.reach("before-append");
-        match self.log.write(&group.batch) {
-            Ok(()) => self.reserve.took(group.batch.length()),
+        self.parts.fail_points.reach("before-append");
+        match self.parts.log.write(&group.batch) {
+            Ok(()) => self.parts.reserve.took(group.batch.length()),
             Err(AppendError::Refused(error)) => {
                 group.larges.iter_mut().for_each(LargePack::take_back);
                 return Err((Refusal::of_disk("append to the log", error), false));
@@ -311,32 +399,32 @@ impl Committer {
                 return Err((Refusal::Closed, true));
             }
         }
-        self.fail_points.reach("after-append");
-        stager.begin(records, end);
-        let synced = self.log.file().sync_data();
-        let staged = stager.wait();
+        self.parts.fail_points.reach("after-append");
+        self.stager.begin(records, end);
+        let synced = self.parts.log.file().sync_data();
+        let staged = self.stager.wait();
         if let Err(error) = synced {
             tracing::error!(%error, "a sync of the log failed; it is not known what is durable");
             return Err((Refusal::Closed, true));
         }
-        self.fail_points.reach("after-sync");
+        self.parts.fail_points.reach("after-sync");
         for large in &group.larges {
             if let Err(error) = large.keep() {
                 tracing::error!(%error, "a large pack could not be given its name");
                 return Err((Refusal::Closed, true));
             }
         }
-        self.fail_points.reach("after-keep");
+        self.parts.fail_points.reach("after-keep");
         let staged = staged.map_err(|error| (index_refusal("stage", error), true))?;
-        self.fail_points.reach("after-stage");
-        if *self.failed.borrow() {
+        self.parts.fail_points.reach("after-stage");
+        if *self.parts.failed.borrow() {
             return Err((Refusal::Closed, true));
         }
         let content = DurableContent::synced_up_to(end);
-        let applied = self.runtime.block_on(staged.commit(content));
+        let applied = self.parts.runtime.block_on(staged.commit(content));
         let applied =
             applied.map_err(|error| (index_refusal("commit to the index", error), true))?;
-        self.fail_points.reach("after-commit");
+        self.parts.fail_points.reach("after-commit");
         Ok(applied)
     }
 
@@ -344,31 +432,32 @@ impl Committer {
     /// later is then known to be damage. The sync comes with the end of the pack; nobody waits for
     /// this, and nothing depends on it.
     fn mark(&mut self) {
-        let mut group = Group::new(self.log.position(), self.log.previous_end());
-        group.push_mark(self.clock.now_unix_ms());
-        match self.log.write(&group.batch) {
-            Ok(()) => self.log.advance(&group.batch),
+        let mut group = Group::new(self.parts.log.position(), self.parts.log.previous_end());
+        group.push_mark(self.parts.clock.now_unix_ms());
+        match self.parts.log.write(&group.batch) {
+            Ok(()) => self.parts.log.advance(&group.batch),
             Err(error) => tracing::warn!(?error, "the log could not be marked at its end"),
         }
     }
 
-    fn flush(&self) -> Result<(), Failed> {
-        self.fail_points.reach("before-flush");
-        if let Err(error) = self.runtime.block_on(self.index.flush()) {
+    fn flush(&mut self) -> Result<(), Failed> {
+        self.parts.fail_points.reach("before-flush");
+        if let Err(error) = self.parts.runtime.block_on(self.parts.index.flush()) {
             tracing::error!(%error, "the index could not be made durable");
             return Err(Failed);
         }
-        self.fail_points.reach("after-flush");
+        self.parts.fail_points.reach("after-flush");
+        self.dirty_since = None;
         Ok(())
     }
 
     fn rebuild(&self, progress: Box<dyn FnMut(Progress) + Send>) -> Result<Progress, RebuildError> {
         rebuild::rebuild(
-            &self.files,
-            &*self.index,
-            &self.runtime,
-            &self.limits,
-            self.log.position(),
+            &self.parts.files,
+            &*self.parts.index,
+            &self.parts.runtime,
+            &self.parts.limits,
+            self.parts.log.position(),
             progress,
         )
     }
