@@ -81,6 +81,10 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// What [`DiskFile::write_aligned_at`] is aligned to: a page of the usual systems, and a multiple of
+/// the blocks of the usual disks.
+pub const ALIGNED_BYTES: usize = 4 << 10;
+
 /// How full a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -164,6 +168,16 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// As [`Self::write_vectored_at`].
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.write_vectored_at(&[IoSlice::new(data)], offset)
+    }
+
+    /// Writes all of `data` from `offset` on as [`Self::write_at`] does, and where the system can do
+    /// that, without keeping it in memory for reads to come. The offset, the length and the place of
+    /// `data` in memory are multiples of [`ALIGNED_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Self::write_vectored_at`].
+    fn write_aligned_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(data, offset)
     }
 
     /// Reads until `buffer` is full or the file ends; how many bytes that were.

@@ -4,6 +4,7 @@
 //! packs are appended to by one thread and read by anyone; a large pack holds one instance that was
 //! streamed.
 
+pub(crate) mod around;
 pub(crate) mod entry;
 pub(crate) mod examine;
 pub(crate) mod large;

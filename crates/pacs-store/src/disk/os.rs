@@ -1,5 +1,8 @@
 //! A data directory of the operating system.
 
+#[cfg(target_os = "linux")]
+mod direct;
+
 use super::{Disk, DiskFile, OpenHow, Room};
 use rustix::fs::FallocateFlags;
 use std::fmt::Debug;
@@ -94,8 +97,13 @@ impl Disk for OsDisk {
             OpenHow::Read => &mut options,
             OpenHow::ReadWrite => options.write(true),
         };
-        let file = options.open(self.path(name))?;
-        Ok(Arc::new(OsFile { file }))
+        let path = self.path(name);
+        let file = options.open(&path)?;
+        Ok(Arc::new(OsFile {
+            file,
+            #[cfg(target_os = "linux")]
+            direct: direct::Direct::new(path),
+        }))
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
@@ -158,6 +166,8 @@ impl Disk for OsDisk {
 #[derive(Debug)]
 struct OsFile {
     file: File,
+    #[cfg(target_os = "linux")]
+    direct: direct::Direct,
 }
 
 impl DiskFile for OsFile {
@@ -193,6 +203,13 @@ impl DiskFile for OsFile {
             }
         }
         Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_aligned_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let written = self.direct.write(&self.file, data, offset)?;
+        let rest = data.get(written..).unwrap_or_default();
+        self.write_at(rest, offset.saturating_add(written as u64))
     }
 
     fn set_length(&self, length_bytes: u64) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The end of the log, where one thread appends.
 
+use super::around::{self, Piece};
 use super::name::PackName;
 use super::prepare::{CreateError, LogPack, Next, Preparer, Remover, seal};
 use crate::disk::{Disk, DiskFile};
@@ -55,6 +56,8 @@ pub(crate) struct Log {
     next: Option<Next>,
     /// Bytes appended since the archive was opened.
     appended: u64,
+    /// For batches that are written around memory.
+    piece: Piece,
     /// Bytes of a batch, on average of the last few.
     batch_bytes: u64,
     pack_bytes: u64,
@@ -77,6 +80,7 @@ impl Log {
             previous_end: None,
             next: None,
             appended: 0,
+            piece: Piece::default(),
             batch_bytes: 0,
             pack_bytes,
             is_filled_ahead,
@@ -111,10 +115,16 @@ impl Log {
     }
 
     /// Writes `batch` after the tail, which stays where it is until [`Self::advance`].
-    pub(crate) fn write(&self, batch: &Batch) -> Result<(), AppendError> {
-        let slices: Vec<IoSlice<'_>> = batch.parts.iter().map(|p| IoSlice::new(p)).collect();
+    pub(crate) fn write(&mut self, batch: &Batch) -> Result<(), AppendError> {
         self.pack.claim(self.tail.saturating_add(batch.length));
-        let Err(error) = self.pack.file.write_vectored_at(&slices, self.tail) else {
+        let file = &*self.pack.file;
+        let written = if batch.length >= around::BATCH_BYTES_MIN {
+            self.piece.write(file, &batch.parts, self.tail)
+        } else {
+            let slices: Vec<IoSlice<'_>> = batch.parts.iter().map(|p| IoSlice::new(p)).collect();
+            file.write_vectored_at(&slices, self.tail)
+        };
+        let Err(error) = written else {
             return Ok(());
         };
         // What is behind the tail must not look like entries when something shorter is written over

@@ -7,6 +7,7 @@ mod cursor;
 mod deposit;
 mod faults;
 mod faulty;
+mod in_place;
 mod maintain;
 mod packs;
 mod recover;
