@@ -81,8 +81,8 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// What [`DiskFile::write_aligned_at`] is aligned to: a page of the usual systems, and a multiple of
-/// the blocks of the usual disks.
+/// What [`DiskFile::write_aligned_at`] is aligned to: a page of the usual systems, and a multiple
+/// of the blocks of the usual disks.
 pub const ALIGNED_BYTES: usize = 4 << 10;
 
 /// How full a disk is.
@@ -170,9 +170,9 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
         self.write_vectored_at(&[IoSlice::new(data)], offset)
     }
 
-    /// Writes all of `data` from `offset` on as [`Self::write_at`] does, and where the system can do
-    /// that, without keeping it in memory for reads to come. The offset, the length and the place of
-    /// `data` in memory are multiples of [`ALIGNED_BYTES`].
+    /// Writes all of `data` from `offset` on as [`Self::write_at`] does, and where the system can
+    /// do that, without keeping it in memory for reads to come. The offset, the length and the
+    /// place of `data` in memory are multiples of [`ALIGNED_BYTES`].
     ///
     /// # Errors
     /// As [`Self::write_vectored_at`].

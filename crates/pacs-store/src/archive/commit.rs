@@ -185,8 +185,8 @@ impl Desk {
     }
 
     /// Commits `work` on the thread of the caller, which blocks; gives it back where somebody else
-    /// is writing, or where the runtime has no other thread. Where it was done, the thread of the archive may have to be told to
-    /// [look](Work::Look) at the time: then the result is `true`.
+    /// is writing, or where the runtime has no other thread. Where it was done, the thread of the
+    /// archive may have to be told to [look](Work::Look) at the time: then the result is `true`.
     ///
     /// That saves waking two threads one after the other, which for a small instance takes as long
     /// as its sync.
