@@ -269,7 +269,8 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
-    fn header(&mut self, tag: Tag, vr: Vr, length: usize) -> Result<(), EncodeError> {
+    /// The header of a value of `length` bytes.
+    pub(crate) fn header(&mut self, tag: Tag, vr: Vr, length: usize) -> Result<(), EncodeError> {
         let short = u16::try_from(length);
         if self.layout == Layout::ImplicitLittle || !has_long_form(vr) {
             if let Ok(length) = short {
@@ -368,7 +369,7 @@ impl<'b> Writer<'b> {
         }
     }
 
-    fn put_tag(&mut self, tag: Tag) {
+    pub(crate) fn put_tag(&mut self, tag: Tag) {
         self.put_u16(tag.group());
         self.put_u16(tag.element());
     }
@@ -380,7 +381,7 @@ impl<'b> Writer<'b> {
         });
     }
 
-    fn put_u32(&mut self, value: u32) {
+    pub(crate) fn put_u32(&mut self, value: u32) {
         self.out.extend_from_slice(&match self.layout {
             Layout::ExplicitBig => value.to_be_bytes(),
             Layout::ExplicitLittle | Layout::ImplicitLittle => value.to_le_bytes(),
@@ -389,7 +390,7 @@ impl<'b> Writer<'b> {
 }
 
 /// Whether a VR has two reserved bytes and a length of 32 bits in the explicit forms (PS3.5 7.1.2).
-const fn has_long_form(vr: Vr) -> bool {
+pub(crate) const fn has_long_form(vr: Vr) -> bool {
     use Vr::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
     matches!(
         vr,

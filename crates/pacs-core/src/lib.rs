@@ -11,6 +11,7 @@ pub mod ae_title;
 pub mod attributes;
 pub mod charset;
 pub mod commitment;
+pub mod convert;
 pub mod encode;
 pub mod fold;
 pub mod instance;

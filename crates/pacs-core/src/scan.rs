@@ -20,7 +20,7 @@ pub mod gate;
 pub mod head;
 mod header;
 pub mod inflate;
-mod machine;
+pub(crate) mod machine;
 mod scanner;
 pub mod values;
 

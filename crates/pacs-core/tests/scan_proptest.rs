@@ -14,6 +14,7 @@ use dicom_core::value::Value;
 use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use pacs_core::convert::{Converter, Progress, convert};
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::{Encoding, Event, HeadReader, Scanner, file, gate, values};
 use pacs_core::tag::{Tag, Vr, tags};
@@ -234,6 +235,34 @@ fn damage(bytes: &mut Vec<u8>, changes: &[(prop::sample::Index, u8)], cut: prop:
     bytes.truncate(cut.index(bytes.len() * 2) + 1);
 }
 
+/// `bytes` converted in pieces of `sizes` in and out, as far as it goes.
+fn converted_in_pieces(
+    bytes: &[u8],
+    (from, to): (&TransferSyntaxUid, &TransferSyntaxUid),
+    sizes: &[usize],
+) -> Option<Vec<u8>> {
+    let mut converter = Converter::new(from, to, None, &ScanLimits::default()).unwrap();
+    let (mut rest, mut out) = (bytes, Vec::new());
+    for size in sizes.iter().cycle() {
+        let bytes_max = out.len() + size;
+        match converter.read(&mut out, bytes_max).ok()? {
+            Progress::Done => break,
+            Progress::Full => {}
+            Progress::NeedsInput if rest.is_empty() => converter.end(),
+            Progress::NeedsInput => {
+                let (input, after) = rest.split_at((*size).min(rest.len()));
+                converter.push(input.to_vec());
+                rest = after;
+            }
+        }
+    }
+    Some(out)
+}
+
+fn uid(form: Form) -> TransferSyntaxUid {
+    TransferSyntaxUid::parse(form.uid()).unwrap()
+}
+
 /// All doors for bytes, in every encoding.
 fn knock(bytes: &[u8], sizes: &[usize]) {
     let limits = ScanLimits::default();
@@ -255,6 +284,10 @@ fn knock(bytes: &[u8], sizes: &[usize]) {
             (Ok(whole), Ok(parts)) => assert_eq!(whole, parts),
             (Err(_), Err(_)) => {}
             (whole, parts) => panic!("{whole:?} but in parts {parts:?}"),
+        }
+        for to in FORMS.map(self::uid) {
+            let whole = convert(bytes, &syntax, &to, None, &limits).ok();
+            assert_eq!(whole, converted_in_pieces(bytes, (&syntax, &to), sizes));
         }
     }
 }
@@ -286,6 +319,32 @@ proptest! {
             let mut read = Vec::new();
             of_dicom_object(&object, 0, &mut read);
             prop_assert_eq!(&read, &expected);
+        }
+    }
+
+    #[test]
+    fn a_conversion_there_and_back_changes_no_element(
+        nodes in nodes(),
+        sizes in vec(1_usize..50, 1..5),
+    ) {
+        let mut expected = Vec::new();
+        written(&nodes, 0, &mut expected);
+        for (from, to) in FORMS.iter().flat_map(|from| FORMS.map(|to| (*from, to))) {
+            let bytes = write(from, &nodes);
+            let ways = (&uid(from), &uid(to));
+            let there = converted_in_pieces(&bytes, ways, &sizes).unwrap();
+            prop_assert_eq!(&scanned(&there, Encoding::of(ways.1)), &expected);
+            let gated = gate::check(&there, Encoding::of(ways.1), &ScanLimits::default());
+            prop_assert_eq!(gated, Ok(()));
+
+            let registered = TransferSyntaxRegistry.get(to.uid()).unwrap();
+            let object = InMemDicomObject::read_dataset_with_ts(&there[..], registered).unwrap();
+            let mut read = Vec::new();
+            of_dicom_object(&object, 0, &mut read);
+            prop_assert_eq!(&read, &expected);
+
+            let back = converted_in_pieces(&there, (ways.1, ways.0), &sizes).unwrap();
+            prop_assert_eq!(&scanned(&back, Encoding::of(ways.0)), &expected);
         }
     }
 

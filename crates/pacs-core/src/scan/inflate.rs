@@ -100,8 +100,7 @@ impl Inflater {
         prefix: &[u8],
         sink: &mut dyn FnMut(&[u8]) -> Result<bool, ScanError>,
     ) -> Result<(), ScanError> {
-        self.state = State::Running(Box::new(Decompress::new(has_zlib_header(prefix))));
-        self.chunk = vec![0; CHUNK_BYTES];
+        self.start(prefix);
         self.run(prefix, sink)
     }
 
@@ -111,31 +110,48 @@ impl Inflater {
         sink: &mut dyn FnMut(&[u8]) -> Result<bool, ScanError>,
     ) -> Result<(), ScanError> {
         loop {
-            let State::Running(decompress) = &mut self.state else {
-                return Ok(());
-            };
-            let status = decompress
-                .decompress(input, &mut self.chunk, FlushDecompress::None)
-                .map_err(|_| ScanError::Deflate)?;
-            let consumed = decompress.total_in().saturating_sub(self.bytes_in);
-            let produced = decompress.total_out().saturating_sub(self.bytes_out);
-            self.bytes_in = decompress.total_in();
-            self.bytes_out = decompress.total_out();
-            self.check()?;
-            if status == Status::StreamEnd {
-                self.state = State::Finished;
-            }
-            let consumed = usize::try_from(consumed).unwrap_or(usize::MAX);
-            let produced = usize::try_from(produced).unwrap_or(usize::MAX);
-            input = input.get(consumed..).unwrap_or(&[]);
-            let out = self.chunk.get(..produced).unwrap_or(&self.chunk);
-            if !out.is_empty() && !sink(out)? {
+            let before = input.len();
+            let out = self.step(&mut input)?;
+            let produced = out.len();
+            if produced > 0 && !sink(out)? {
                 return Ok(());
             }
-            if self.is_finished() || (consumed == 0 && produced == 0) {
+            if self.is_finished() || (input.len() == before && produced == 0) {
                 return Ok(());
             }
         }
+    }
+
+    /// Begins a stream, for [`Self::step`]; `first` are its first bytes, five of them or all.
+    pub(crate) fn start(&mut self, first: &[u8]) {
+        self.state = State::Running(Box::new(Decompress::new(has_zlib_header(first))));
+        self.chunk = vec![0; CHUNK_BYTES];
+    }
+
+    /// Inflates the beginning of `input`, takes that away from it, and gives what came out: at most
+    /// 16 KiB. More may come out of no input; nothing is that there is no more without input.
+    ///
+    /// # Errors
+    /// [`ScanError::Deflate`] or [`ScanError::Inflated`].
+    pub(crate) fn step(&mut self, input: &mut &[u8]) -> Result<&[u8], ScanError> {
+        let State::Running(decompress) = &mut self.state else {
+            return Ok(&[]);
+        };
+        let status = decompress
+            .decompress(input, &mut self.chunk, FlushDecompress::None)
+            .map_err(|_| ScanError::Deflate)?;
+        let consumed = decompress.total_in().saturating_sub(self.bytes_in);
+        let produced = decompress.total_out().saturating_sub(self.bytes_out);
+        self.bytes_in = decompress.total_in();
+        self.bytes_out = decompress.total_out();
+        self.check()?;
+        if status == Status::StreamEnd {
+            self.state = State::Finished;
+        }
+        let consumed = usize::try_from(consumed).unwrap_or(usize::MAX);
+        let produced = usize::try_from(produced).unwrap_or(usize::MAX);
+        *input = input.get(consumed..).unwrap_or(&[]);
+        Ok(self.chunk.get(..produced).unwrap_or(&self.chunk))
     }
 
     fn check(&self) -> Result<(), ScanError> {

@@ -87,6 +87,8 @@ pub(crate) struct Machine {
     /// Frames to close because the container at this height is damaged.
     unwinding_to: Option<usize>,
     irregularities: u64,
+    /// Containers whose rest was left behind because it is damaged.
+    losses: u64,
     /// Set once the end or the pixel data is reached.
     head_end: Option<u64>,
 }
@@ -112,6 +114,7 @@ impl Machine {
             passed_pixel_data: false,
             unwinding_to: None,
             irregularities: 0,
+            losses: 0,
             head_end: None,
         }
     }
@@ -134,6 +137,16 @@ impl Machine {
     /// How often something was read that is not as PS3.5 has it.
     pub(crate) fn irregularities(&self) -> u64 {
         self.irregularities
+    }
+
+    /// How often something was left behind because it cannot be read.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// Whether pixel data of the data set itself is behind.
+    pub(crate) fn has_passed_pixel_data(&self) -> bool {
+        self.passed_pixel_data
     }
 
     /// Where the head ended, once it has.
@@ -250,6 +263,7 @@ impl Machine {
             return Err(error);
         }
         self.irregular()?;
+        self.losses = self.losses.saturating_add(1);
         let height = if self.top.defined {
             Some(self.stack.len())
         } else {

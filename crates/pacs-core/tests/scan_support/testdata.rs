@@ -10,6 +10,7 @@ pub(crate) struct Entry {
     pub(crate) expected: String,
     pub(crate) sop_instance_uid: String,
     pub(crate) note: String,
+    pub(crate) pixel_sha256: String,
 }
 
 #[allow(dead_code, reason = "not every test needs all of them")]
@@ -56,11 +57,12 @@ pub(crate) fn entries() -> &'static [Entry] {
             column("expected"),
             column("sop_instance_uid"),
             column("note"),
+            column("pixel_sha256"),
         ];
         lines
             .filter_map(|line| {
                 let cells: Vec<&str> = line.split('\t').collect();
-                let [name, expected, uid, note] =
+                let [name, expected, uid, note, pixels] =
                     columns.map(|at| cells.get(at).copied().unwrap_or_default().to_owned());
                 let is_dicom =
                     ["valid", "odd-accept", "incomplete", "malformed"].contains(&&*expected);
@@ -69,6 +71,7 @@ pub(crate) fn entries() -> &'static [Entry] {
                     expected,
                     sop_instance_uid: uid,
                     note,
+                    pixel_sha256: pixels,
                 })
             })
             .collect()

@@ -60,7 +60,7 @@ impl Form {
         out.extend(vr.to_bytes());
         let long = matches!(
             vr,
-            Vr::OB | Vr::OW | Vr::SQ | Vr::UC | Vr::UN | Vr::UR | Vr::UT
+            Vr::OB | Vr::OV | Vr::OW | Vr::SQ | Vr::UC | Vr::UN | Vr::UR | Vr::UT
         );
         if long {
             out.extend([0, 0]);

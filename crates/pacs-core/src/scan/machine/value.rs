@@ -57,7 +57,8 @@ impl Machine {
         if vr == Vr::SQ {
             let after = bytes.get(usize::from(header.size)..).unwrap_or(&[]);
             let content = Content::of(after, header.length, syntax);
-            return self.sequence_of_known_length(element, content, header.irregular);
+            let all_here = self.short(bytes, bound).is_err();
+            return self.sequence_of_known_length(element, content, header.irregular, all_here);
         }
         self.leaf(element, header.irregular)
     }
@@ -128,6 +129,7 @@ impl Machine {
         mut element: Element,
         content: Content,
         irregular: bool,
+        all_here: bool,
     ) -> Result<Option<Step>, ScanError> {
         match content {
             Content::Items(syntax) => self.sequence(element, syntax, irregular),
@@ -136,12 +138,12 @@ impl Machine {
                 self.leaf(element, true)
             }
             Content::NotHere => {
-                if self.total == u64::MAX {
-                    Ok(Some(Step::NeedMore))
-                } else {
+                if all_here {
                     Err(ScanError::Overrun {
                         offset: element.offset,
                     })
+                } else {
+                    Ok(Some(Step::NeedMore))
                 }
             }
         }
