@@ -9,6 +9,20 @@ pub const AE_LABELS_MAX: usize = 200;
 /// silently. A result takes up to about a kilobyte until it is sent.
 pub const RESULTS_MAX: usize = 100_000;
 
+/// Memory that all conversions for weaker peers take together. Over it a conversion waits for
+/// [`CONVERSION_QUEUE_DURATION_MAX`] to begin, and one that needs more in the middle fails.
+pub const CONVERSION_MEMORY_BYTES_MAX: u64 = 256 << 20;
+
+/// How long a conversion waits for memory; after it its sub-operation fails.
+pub const CONVERSION_QUEUE_DURATION_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a converted data set that are held until it is known that all of it can be converted.
+/// What becomes longer is converted twice.
+pub const CONVERTED_BYTES_HELD: usize = 2 << 20;
+
+/// Bytes that a conversion gives at a time.
+pub const CONVERTED_PIECE_BYTES: usize = 512 << 10;
+
 /// Connections that the HTTP side has open at once; more wait in the listener's queue.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 

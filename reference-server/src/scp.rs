@@ -1,12 +1,14 @@
 //! The services of pacs-net over the archive of pacs-store: translation of requests, permits and
 //! statuses.
 
+mod convert;
 mod query;
 mod retrieve;
 mod store;
 
 use crate::access::Access;
 use crate::limits::USER_NAME_CHARS_MAX;
+use convert::ConversionMemory;
 use pacs_core::access::{Right, permit};
 use pacs_core::{AeTitle, Caller, ClaimedUser, Denied, Permit};
 use pacs_net::pdu::{UserIdentity, UserIdentityKind};
@@ -20,16 +22,18 @@ pub struct Services {
     archive: Archive,
     access: Arc<Access>,
     our_title: AeTitle,
+    conversion_memory: ConversionMemory,
 }
 
 impl Services {
     /// Over `archive`, under `access`.
     #[must_use]
-    pub const fn new(archive: Archive, access: Arc<Access>, our_title: AeTitle) -> Self {
+    pub fn new(archive: Archive, access: Arc<Access>, our_title: AeTitle) -> Self {
         Self {
             archive,
             access,
             our_title,
+            conversion_memory: ConversionMemory::default(),
         }
     }
 

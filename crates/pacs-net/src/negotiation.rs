@@ -322,28 +322,37 @@ fn answer(
     })
 }
 
+/// Transfer syntaxes whose data sets can all be given in an uncompressed one: implicit, deflated,
+/// encapsulated uncompressed, RLE.
+const GIVES_WAY: [&str; 4] = [
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    "1.2.840.10008.1.2.1.98",
+    "1.2.840.10008.1.2.5",
+];
+
 /// For storage the peer's first, so that data stay as they are; for messages the one we write best.
 ///
-/// A peer that retrieves over the context and names the default transfer syntax first, because it
-/// must, gets the explicit one where it takes both: data sets are given as they are kept, and
-/// hardly any are kept without their value representations.
+/// A peer that retrieves over the context and takes several gets the one in which most can be
+/// given: an uncompressed one, explicit rather than implicit. Where it names big endian first, or
+/// what cannot be converted (another compression), it gets that.
 fn choose_transfer_syntax(
     service: ServiceClass,
     retrieves: bool,
     proposed: &[String],
 ) -> Option<TransferSyntaxUid> {
-    let mut usable = proposed
+    let usable = proposed
         .iter()
         .filter_map(|name| TransferSyntaxUid::parse_legacy(name).ok());
     if service == ServiceClass::Storage {
-        let explicit = usable
-            .clone()
-            .find(|name| retrieves && name.as_str() == EXPLICIT_VR_LITTLE_ENDIAN);
-        let first = usable.next()?;
-        return match explicit {
-            Some(explicit) if first.as_str() == IMPLICIT_VR_LITTLE_ENDIAN => Some(explicit),
-            _ => Some(first),
-        };
+        let first = usable.clone().next()?;
+        if !retrieves || !GIVES_WAY.contains(&first.as_str()) {
+            return Some(first);
+        }
+        let better = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN]
+            .into_iter()
+            .find_map(|ours| usable.clone().find(|name| name.as_str() == ours));
+        return better.or(Some(first));
     }
     [
         EXPLICIT_VR_LITTLE_ENDIAN,

@@ -260,6 +260,13 @@ pub trait SubOperations: Send {
     /// C-MOVE.
     fn kinds(&self) -> Vec<(SopClassUid, TransferSyntaxUid)>;
 
+    /// Transfer syntaxes that an instance which is in `stored` can be given in besides, the best
+    /// first: for peers that do not take it as it is. See [`DataSetSource::convert`].
+    fn conversions(&self, stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
+        let _nothing_to_convert = stored;
+        Vec::new()
+    }
+
     /// The next instance; `None` after the last.
     async fn next(&mut self) -> Option<OutgoingInstance>;
 }
@@ -272,7 +279,7 @@ pub struct OutgoingInstance {
     pub sop_instance: SopInstanceUid,
     /// How its data set is encoded.
     pub transfer_syntax: TransferSyntaxUid,
-    /// Bytes of its data set.
+    /// Bytes of its data set, as it is kept.
     pub length_bytes: u64,
     /// Its data set.
     pub source: Box<dyn DataSetSource>,
@@ -289,6 +296,30 @@ impl Debug for OutgoingInstance {
     }
 }
 
+impl OutgoingInstance {
+    /// It, with its data set in `to`. Nothing must have been taken from its source.
+    pub(crate) async fn converted(self, to: &TransferSyntaxUid) -> Result<Self, ConversionError> {
+        let source = self.source.convert(to).await?;
+        let transfer_syntax = to.clone();
+        Ok(Self {
+            transfer_syntax,
+            source,
+            ..self
+        })
+    }
+}
+
+/// Why a data set cannot be given in another transfer syntax. The text of its source may be told to
+/// the peer: it names no patient.
+#[derive(Debug, thiserror::Error)]
+#[error("data set cannot be converted")]
+pub struct ConversionError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// That there is no conversion.
+#[derive(Debug, thiserror::Error)]
+#[error("no conversion to {0}")]
+struct NoConversion(TransferSyntaxUid);
+
 /// Why a data set cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
 #[error("data set cannot be read")]
@@ -303,6 +334,19 @@ pub trait DataSetSource: Send {
     /// [`SourceError`]; if pieces have been sent, the association is aborted, because nothing may
     /// look like the end of an instance that is not.
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError>;
+
+    /// The same data set in the transfer syntax `to`, one of [`SubOperations::conversions`], from
+    /// its beginning, whatever was taken from this source. What it is told to give is all there: a
+    /// data set that cannot be converted to its end fails here, before anything of it is sent.
+    ///
+    /// # Errors
+    /// [`ConversionError`].
+    async fn convert(
+        self: Box<Self>,
+        to: &TransferSyntaxUid,
+    ) -> Result<Box<dyn DataSetSource>, ConversionError> {
+        Err(ConversionError(Box::new(NoConversion(to.clone()))))
+    }
 }
 
 #[async_trait]

@@ -1,19 +1,21 @@
 //! C-GET and C-MOVE from the archive (PS3.4 C.4.2 and C.4.3).
 
 use super::Services;
+use super::convert::{ConversionMemory, conversions, convert};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::access::{Get, Move};
 use pacs_core::limits::QueryLimits;
 use pacs_core::{AeTitle, Query, QueryError, SopClassUid, TransferSyntaxUid};
 use pacs_net::service::{
-    DataSetSource, Destination, OutgoingInstance, Peer, RetrieveRequest, RetrieveScp, SourceError,
-    SubOperations,
+    ConversionError, DataSetSource, Destination, OutgoingInstance, Peer, RetrieveRequest,
+    RetrieveScp, SourceError, SubOperations,
 };
 use pacs_net::status::RetrieveStatus;
 use pacs_store::index::{IndexError, StoredInstance};
 use pacs_store::{Archive, DataSetReader, RetrievePermit};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 #[async_trait]
 impl RetrieveScp for Services {
@@ -72,8 +74,9 @@ impl Services {
             .map_err(|e| failed(&e))?;
         Ok(Outgoing {
             archive: self.archive.clone(),
-            permit,
+            permit: Arc::new(permit),
             rest: found.into_iter(),
+            conversion_memory: self.conversion_memory.clone(),
         })
     }
 }
@@ -81,12 +84,13 @@ impl Services {
 /// The instances of one retrieval, read one after the other.
 struct Outgoing<P> {
     archive: Archive,
-    permit: P,
+    permit: Arc<P>,
     rest: std::vec::IntoIter<StoredInstance>,
+    conversion_memory: ConversionMemory,
 }
 
 #[async_trait]
-impl<P: RetrievePermit + Send> SubOperations for Outgoing<P> {
+impl<P: RetrievePermit + Send + 'static> SubOperations for Outgoing<P> {
     fn count(&self) -> usize {
         self.rest.len()
     }
@@ -106,29 +110,82 @@ impl<P: RetrievePermit + Send> SubOperations for Outgoing<P> {
         kinds.into_iter().collect()
     }
 
+    fn conversions(&self, stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
+        conversions(stored)
+    }
+
     async fn next(&mut self) -> Option<OutgoingInstance> {
-        let stored = self.rest.next()?;
-        let mut reader = self.archive.read(&self.permit, &stored);
-        reader.prefetch();
+        let instance = self.rest.next()?;
+        let (sop_class, sop_instance) = (&instance.instance.sop_class, &instance.instance.instance);
+        let (sop_class, sop_instance) = (sop_class.clone(), sop_instance.clone());
+        let transfer_syntax = instance.instance.transfer_syntax.clone();
+        let length_bytes = instance.location.length_bytes;
+        let archived = Archived {
+            archive: self.archive.clone(),
+            permit: Arc::clone(&self.permit),
+            instance,
+        };
         Some(OutgoingInstance {
-            sop_class: stored.instance.sop_class,
-            sop_instance: stored.instance.instance,
-            transfer_syntax: stored.instance.transfer_syntax,
-            length_bytes: stored.location.length_bytes,
-            source: Box::new(Source(reader)),
+            sop_class,
+            sop_instance,
+            transfer_syntax,
+            length_bytes,
+            source: Box::new(Source {
+                reader: None,
+                stored: Arc::new(archived),
+                conversion_memory: self.conversion_memory.clone(),
+            }),
         })
     }
 }
 
-struct Source(DataSetReader);
+/// An instance that can be read, as often as that is needed.
+pub(super) trait Stored: Send + Sync {
+    /// The transfer syntax that it is kept in.
+    fn transfer_syntax(&self) -> &TransferSyntaxUid;
+
+    /// Its data set, from the beginning.
+    fn open(&self) -> DataSetReader;
+}
+
+struct Archived<P> {
+    archive: Archive,
+    permit: Arc<P>,
+    instance: StoredInstance,
+}
+
+impl<P: RetrievePermit + Send> Stored for Archived<P> {
+    fn transfer_syntax(&self) -> &TransferSyntaxUid {
+        &self.instance.instance.transfer_syntax
+    }
+
+    fn open(&self) -> DataSetReader {
+        self.archive.read(&*self.permit, &self.instance)
+    }
+}
+
+struct Source {
+    /// Once something was asked of it.
+    reader: Option<DataSetReader>,
+    stored: Arc<dyn Stored>,
+    conversion_memory: ConversionMemory,
+}
 
 #[async_trait]
 impl DataSetSource for Source {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        self.0.next().await.map_err(|error| {
+        let reader = self.reader.get_or_insert_with(|| self.stored.open());
+        reader.next().await.map_err(|error| {
             tracing::error!(%error, "a stored instance cannot be given back");
             SourceError(Box::new(error))
         })
+    }
+
+    async fn convert(
+        self: Box<Self>,
+        to: &TransferSyntaxUid,
+    ) -> Result<Box<dyn DataSetSource>, ConversionError> {
+        convert(self.stored, to, &self.conversion_memory).await
     }
 }
 

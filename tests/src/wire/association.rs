@@ -7,6 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use super::command::{element, field};
+use super::identifier::tag;
 use super::pdu::{self, Pdu, kind};
 use super::{Answer, Command, Keys, WireError, digest, uid};
 
@@ -102,6 +103,8 @@ pub struct SubOperations {
     pub warning: u16,
     /// Error Comment, if any.
     pub comment: String,
+    /// Failed SOP Instance UID List of the final identifier, sorted.
+    pub failed_uids: Vec<String>,
 }
 
 /// An established association.
@@ -377,7 +380,7 @@ impl Association {
                     None,
                 )?;
             } else if message.command.get(element::STATUS) != 0xFF00 {
-                return Ok(ended(&message.command));
+                return Ok(ended(&message));
             }
         }
     }
@@ -398,7 +401,7 @@ impl Association {
         loop {
             let message = self.receive()?;
             if message.command.get(element::STATUS) != 0xFF00 {
-                return Ok(ended(&message.command));
+                return Ok(ended(&message));
             }
         }
     }
@@ -478,8 +481,18 @@ pub(super) fn received(command: &Command, transfer_syntax: String, data: &[u8]) 
     }
 }
 
-fn ended(command: &Command) -> SubOperations {
+fn ended(message: &Message) -> SubOperations {
+    let command = &message.command;
+    let identifier = Answer::decode(message.data.as_deref().unwrap_or_default());
+    let list = identifier.text(tag::FAILED_INSTANCES);
+    let mut failed_uids: Vec<String> = list
+        .split('\\')
+        .filter(|uid| !uid.is_empty())
+        .map(str::to_owned)
+        .collect();
+    failed_uids.sort();
     SubOperations {
+        failed_uids,
         status: command.get(element::STATUS),
         completed: command.get(element::COMPLETED),
         failed: command.get(element::FAILED),

@@ -16,6 +16,8 @@ pub mod tag {
     pub const SOP_CLASS: u32 = 0x0008_0016;
     /// SOP Instance UID.
     pub const SOP_INSTANCE: u32 = 0x0008_0018;
+    /// Failed SOP Instance UID List.
+    pub const FAILED_INSTANCES: u32 = 0x0008_0058;
     /// Study Date.
     pub const STUDY_DATE: u32 = 0x0008_0020;
     /// Patient's Name.

@@ -10,6 +10,10 @@ pub const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 pub const DEFLATED_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1.99";
 /// Explicit VR Big Endian.
 pub const EXPLICIT_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+/// Encapsulated Uncompressed Explicit VR Little Endian.
+pub const ENCAPSULATED_UNCOMPRESSED: &str = "1.2.840.10008.1.2.1.98";
+/// RLE Lossless.
+pub const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 /// JPEG Baseline.
 pub const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
 /// Verification.

@@ -4,6 +4,7 @@
 
 mod delivery;
 mod failed_list;
+mod kinds;
 mod tally;
 mod upcoming;
 
@@ -17,12 +18,13 @@ use crate::service::{Destination, OutgoingInstance, RetrieveRequest, RetrieveScp
 use crate::sop_class::ServiceClass;
 use crate::status::{RetrieveStatus, StatusClass};
 use delivery::Delivery;
-use pacs_core::AeTitle;
+use kinds::Kinds;
+use pacs_core::{AeTitle, SopClassUid, TransferSyntaxUid};
 use std::sync::Arc;
 use std::time::Duration;
 use tally::{SubOutcome, Tally};
 use tokio::time::Instant;
-use upcoming::{Upcoming, next_upcoming};
+use upcoming::{Plan, Upcoming, next_upcoming};
 
 /// What came of the sub-operations, and how they ended.
 type Ran = (RetrieveStatus, Tally);
@@ -125,11 +127,12 @@ impl<S: ByteStream> Session<S> {
         let mut tally = Tally::new(found.count(), self.link.limits().failed_uids_max);
         let mut pace = Pace::new(self.link.limits().pending_interval);
         let negotiated = Arc::clone(&self.negotiated);
-        let refusal = |instance: &OutgoingInstance| match sub_context(&negotiated, instance) {
-            Some(_) => None,
-            None => Some(SubOutcome::no_context(&instance.transfer_syntax)),
+        let plan = |instance: &OutgoingInstance, conversions: &[TransferSyntaxUid]| {
+            Plan::of(&instance.transfer_syntax, conversions, |transfer_syntax| {
+                sub_context(&negotiated, &instance.sop_class, transfer_syntax).is_some()
+            })
         };
-        let first = next_upcoming(found, refusal);
+        let first = next_upcoming(found, plan);
         let Some(mut upcoming) = self.unless_cancelled(command, first).await? else {
             return Ok((RetrieveStatus::CANCEL, tally));
         };
@@ -138,16 +141,20 @@ impl<S: ByteStream> Session<S> {
                 return Ok((RetrieveStatus::CANCEL, tally));
             }
             let (uid, prepared) = match current {
-                Upcoming::Ready(uid, prepared) => (uid, prepared),
+                Upcoming::Ready(uid, prepared, _) => (uid, prepared),
                 Upcoming::Failed(uid, outcome) => {
                     tally.count(&uid, outcome);
-                    upcoming = next_upcoming(found, refusal).await;
+                    let next = next_upcoming(found, plan);
+                    let Some(next) = self.unless_cancelled(command, next).await? else {
+                        return Ok((RetrieveStatus::CANCEL, tally));
+                    };
+                    upcoming = next;
                     continue;
                 }
             };
             let (answered, next) = tokio::join!(
                 self.sub_store(command, prepared),
-                next_upcoming(found, refusal)
+                next_upcoming(found, plan)
             );
             let answered = answered?;
             upcoming = next;
@@ -171,7 +178,8 @@ impl<S: ByteStream> Session<S> {
         prepared: Prepared,
     ) -> Result<Answered, Ending> {
         let instance = &prepared.instance;
-        let Some(context_id) = sub_context(&self.negotiated, instance) else {
+        let kind = (&instance.sop_class, &instance.transfer_syntax);
+        let Some(context_id) = sub_context(&self.negotiated, kind.0, kind.1) else {
             return Ok(Answered {
                 outcome: SubOutcome::no_context(&instance.transfer_syntax),
                 is_cancelled: false,
@@ -245,7 +253,8 @@ impl<S: ByteStream> Session<S> {
         );
         let shared = Arc::clone(&self.shared);
         let priority = Priority::from_code(command.priority.unwrap_or_default());
-        let mut delivery = Delivery::new(&shared, destination, found.kinds(), originator, priority);
+        let kinds = Kinds::of(found);
+        let mut delivery = Delivery::new(&shared, destination, kinds, originator, priority);
         let moved = self
             .run_sub_operations(context, command, &mut delivery, found)
             .await;
@@ -271,17 +280,17 @@ impl<S: ByteStream> Session<S> {
         let limits = Arc::clone(self.link.limits());
         let mut tally = Tally::new(found.count(), limits.failed_uids_max);
         let mut pace = Pace::new(limits.pending_interval);
-        let first = next_upcoming(found, |_| None);
+        // Nothing is known of what the destination takes before there is something to send.
+        let first = next_upcoming(found, |_, _| Plan::AsKept);
         let Some(mut upcoming) = self.unless_cancelled(command, first).await? else {
             return Ok((RetrieveStatus::CANCEL, tally));
         };
         while let Some(current) = upcoming {
             // Nothing is read for a destination that does not take it.
-            let refusal = delivery.refusal();
-            let next = next_upcoming(found, |_| refusal);
+            let next = next_upcoming(found, delivery.plan());
             let is_cancelled = match current {
-                Upcoming::Ready(uid, prepared) => {
-                    let both = async { tokio::join!(delivery.deliver(prepared), next) };
+                Upcoming::Ready(uid, prepared, kept) => {
+                    let both = async { tokio::join!(delivery.deliver(prepared, &kept), next) };
                     let watched = self.watch(command, both).await?;
                     let (outcome, next) = watched.output;
                     tally.count(&uid, outcome);
@@ -333,13 +342,17 @@ impl<S: ByteStream> Session<S> {
     }
 }
 
-/// The context over which the requestor takes `instance`.
-fn sub_context(negotiated: &Negotiated, instance: &OutgoingInstance) -> Option<u8> {
+/// The context over which the requestor takes instances of a class in a transfer syntax.
+fn sub_context(
+    negotiated: &Negotiated,
+    sop_class: &SopClassUid,
+    transfer_syntax: &TransferSyntaxUid,
+) -> Option<u8> {
     let mut contexts = negotiated.contexts().iter();
     contexts
         .find(|context| {
-            context.abstract_syntax == instance.sop_class
-                && context.transfer_syntax == instance.transfer_syntax
+            context.abstract_syntax == *sop_class
+                && context.transfer_syntax == *transfer_syntax
                 && context.requestor_roles.scp
         })
         .map(|context| context.id)

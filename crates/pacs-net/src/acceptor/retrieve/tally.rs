@@ -2,6 +2,7 @@
 
 use super::is_done;
 use crate::dimse::CommandSet;
+use crate::service::ConversionError;
 use crate::status::{RetrieveStatus, StatusClass};
 use pacs_core::{SopInstanceUid, TransferSyntaxUid};
 
@@ -30,6 +31,14 @@ impl SubOutcome {
     pub(super) fn no_context(transfer_syntax: &TransferSyntaxUid) -> Self {
         Self::Failed {
             reason: format!("no context for {transfer_syntax}"),
+        }
+    }
+
+    /// A peer takes it only converted, and that is not possible. Unlike the comment of a peer, ours
+    /// names no patient.
+    pub(super) fn not_converted(error: &ConversionError) -> Self {
+        Self::Failed {
+            reason: error.0.to_string(),
         }
     }
 

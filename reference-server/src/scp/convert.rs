@@ -1,0 +1,224 @@
+//! Conversion of instances for peers that take none of their transfer syntaxes.
+//!
+//! A data set is converted to its end before anything of it is sent, so that one that cannot be
+//! converted fails alone and its association lives on. Up to [`CONVERTED_BYTES_HELD`] of what comes
+//! out are held; what is longer is read and converted a second time while it is sent. Memory is
+//! taken from one budget for all conversions.
+
+use super::retrieve::Stored;
+use crate::limits::{
+    CONVERSION_MEMORY_BYTES_MAX, CONVERSION_QUEUE_DURATION_MAX, CONVERTED_BYTES_HELD,
+    CONVERTED_PIECE_BYTES,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use pacs_core::TransferSyntaxUid;
+use pacs_core::convert::{ConvertError, Converter, Progress, targets};
+use pacs_core::limits::ScanLimits;
+use pacs_image::ImageLimits;
+use pacs_net::service::{ConversionError, DataSetSource, SourceError};
+use pacs_store::{DataSetReader, ReadError};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
+
+/// Bytes of one permit of the budget.
+const UNIT_BYTES: u64 = 1 << 20;
+
+/// Units that a conversion takes from its beginning: what was read, what comes out, and what is
+/// held of it.
+const UNITS_MIN: u32 = 5;
+
+/// What an instance in `stored` can be converted to, the best first.
+pub(super) fn conversions(stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
+    targets(stored, pacs_image::is_decoded(stored))
+}
+
+/// Memory for all conversions of a server.
+#[derive(Debug, Clone)]
+pub(super) struct ConversionMemory(Arc<Semaphore>);
+
+impl Default for ConversionMemory {
+    fn default() -> Self {
+        let units = CONVERSION_MEMORY_BYTES_MAX / UNIT_BYTES;
+        Self(Arc::new(Semaphore::new(
+            usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS),
+        )))
+    }
+}
+
+/// Why an instance is not converted. The texts go to the peer that asked.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("no memory for a conversion at the moment")]
+    Busy,
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    #[error("stored instance cannot be read")]
+    Read(#[from] ReadError),
+    #[error("conversion failed")]
+    Task(#[from] JoinError),
+}
+
+/// A data set on its way through a converter.
+struct Conversion {
+    reader: DataSetReader,
+    /// Away while it works.
+    converter: Option<Converter>,
+    memory: Memory,
+    is_done: bool,
+}
+
+/// A share of the budget, given back when it is dropped.
+struct Memory {
+    budget: ConversionMemory,
+    share: OwnedSemaphorePermit,
+}
+
+impl Memory {
+    async fn take(budget: &ConversionMemory) -> Result<Self, Refusal> {
+        let share = Arc::clone(&budget.0).acquire_many_owned(UNITS_MIN);
+        let share = timeout(CONVERSION_QUEUE_DURATION_MAX, share)
+            .await
+            .map_err(|_elapsed| Refusal::Busy)?
+            .map_err(|_closed| Refusal::Busy)?;
+        let budget = budget.clone();
+        Ok(Self { budget, share })
+    }
+
+    /// Sees to it that there is room for what a converter holds.
+    fn grow(&mut self, bytes_held: u64) -> Result<(), Refusal> {
+        let units = bytes_held.div_ceil(UNIT_BYTES);
+        let needed = u32::try_from(units).unwrap_or(u32::MAX).max(UNITS_MIN);
+        let here = u32::try_from(self.share.num_permits()).unwrap_or(u32::MAX);
+        if needed > here {
+            let more = Arc::clone(&self.budget.0).try_acquire_many_owned(needed - here);
+            self.share.merge(more.map_err(|_none| Refusal::Busy)?);
+        }
+        Ok(())
+    }
+}
+
+impl Conversion {
+    fn new(
+        stored: &dyn Stored,
+        to: &TransferSyntaxUid,
+        memory: Memory,
+    ) -> Result<Self, ConvertError> {
+        let from = stored.transfer_syntax();
+        let decoder = pacs_image::decoder(from, &ImageLimits::default());
+        let converter = Converter::new(from, to, decoder, &ScanLimits::default())?;
+        let reader = stored.open();
+        Ok(Self {
+            converter: Some(converter.with_length(reader.length_bytes())),
+            reader,
+            memory,
+            is_done: false,
+        })
+    }
+
+    /// The next piece; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        let mut piece = Vec::new();
+        while !self.is_done {
+            let Some(mut converter) = self.converter.take() else {
+                // A step before this one was cancelled in the middle.
+                return Err(ConvertError::Unsupported.into());
+            };
+            // Decoding and inflating are work for threads that may be kept.
+            let (converter, so_far, progress) = spawn_blocking(move || {
+                let progress = converter.read(&mut piece, CONVERTED_PIECE_BYTES);
+                (converter, piece, progress)
+            })
+            .await?;
+            piece = so_far;
+            let converter = self.converter.insert(converter);
+            self.memory.grow(converter.bytes_held())?;
+            match progress? {
+                Progress::Full => return Ok(Some(piece.into())),
+                Progress::NeedsInput => match self.reader.next().await? {
+                    Some(chunk) => converter.push(chunk.into()),
+                    None => converter.end(),
+                },
+                Progress::Done => {
+                    self.is_done = true;
+                    // What stands behind the data set belongs to what the digest is of.
+                    while self.reader.next().await?.is_some() {}
+                }
+            }
+        }
+        Ok((!piece.is_empty()).then(|| piece.into()))
+    }
+}
+
+/// The data set of `stored` in `to`.
+pub(super) async fn convert(
+    stored: Arc<dyn Stored>,
+    to: &TransferSyntaxUid,
+    budget: &ConversionMemory,
+) -> Result<Box<dyn DataSetSource>, ConversionError> {
+    let converted = try_convert(stored, to, budget).await;
+    converted.map_err(|refusal| {
+        tracing::warn!(error = %refusal, to = %to, "an instance cannot be converted for a peer");
+        ConversionError(Box::new(refusal))
+    })
+}
+
+async fn try_convert(
+    stored: Arc<dyn Stored>,
+    to: &TransferSyntaxUid,
+    budget: &ConversionMemory,
+) -> Result<Box<dyn DataSetSource>, Refusal> {
+    let memory = Memory::take(budget).await?;
+    let mut trial = Conversion::new(&*stored, to, memory)?;
+    let mut held: Vec<Bytes> = Vec::new();
+    let mut held_bytes = 0_usize;
+    while let Some(piece) = trial.next().await? {
+        held_bytes = held_bytes.saturating_add(piece.len());
+        if held_bytes <= CONVERTED_BYTES_HELD {
+            held.push(piece);
+        } else {
+            held.clear();
+        }
+    }
+    let memory = trial.memory;
+    if held_bytes <= CONVERTED_BYTES_HELD {
+        let pieces = held.into_iter();
+        return Ok(Box::new(Held {
+            pieces,
+            _memory: memory,
+        }));
+    }
+    Ok(Box::new(Converted {
+        conversion: Conversion::new(&*stored, to, memory)?,
+    }))
+}
+
+/// A converted data set that is all in memory.
+struct Held {
+    pieces: std::vec::IntoIter<Bytes>,
+    _memory: Memory,
+}
+
+#[async_trait]
+impl DataSetSource for Held {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        Ok(Iterator::next(&mut self.pieces))
+    }
+}
+
+/// A data set that is converted while it is sent; that it can be was tried.
+struct Converted {
+    conversion: Conversion,
+}
+
+#[async_trait]
+impl DataSetSource for Converted {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        self.conversion.next().await.map_err(|refusal| {
+            tracing::error!(error = %refusal, "a conversion failed at the second time");
+            SourceError(Box::new(refusal))
+        })
+    }
+}
