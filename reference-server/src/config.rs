@@ -14,6 +14,7 @@ use clap::Parser;
 use network::Network;
 use pacs_core::{Action, AeTitle};
 use pacs_net::security::Fingerprint;
+use pacs_store::scrub::ScrubPlan;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -61,6 +62,15 @@ struct File {
     dicom: DicomSection,
     #[serde(default)]
     http: HttpSection,
+    #[serde(default)]
+    scrub: ScrubSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScrubSection {
+    days: Option<f64>,
+    megabytes_per_second_max: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,6 +172,8 @@ pub struct Config {
     pub idle_duration_max: Duration,
     /// How many associations there may be.
     pub association_limits: AssociationLimits,
+    /// How all content is read again and compared; `None`: not at all.
+    pub scrub: Option<ScrubPlan>,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -219,6 +231,7 @@ impl Config {
             faults.push("dicom.idle_seconds: not between 1 and 86400".to_owned());
         }
         let association_limits = file.dicom.limits.check(&mut faults);
+        let scrub = scrub(&file.scrub, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
         let listeners = [dicom, http, tls.address];
@@ -245,6 +258,7 @@ impl Config {
             idle_duration_max: Duration::from_secs(idle_seconds),
             association_limits,
             metrics_off_loopback: file.http.metrics_off_loopback.unwrap_or(false),
+            scrub,
             remote_aes,
         })
     }
@@ -263,6 +277,25 @@ fn exposed(dicom: SocketAddr, insecure_dicom: bool) -> Option<String> {
             "dicom.address: {dicom} is not loopback, and DICOM without TLS there needs \
              dicom.insecure = true (or --insecure-dicom); with TLS it is dicom.tls.address"
         )
+    })
+}
+
+/// How the content is scrubbed: within 30 days, and with 50 MB in a second at most, unless
+/// something else is said.
+fn scrub(section: &ScrubSection, faults: &mut Vec<String>) -> Option<ScrubPlan> {
+    const DAY_SECONDS: f64 = 86_400.0;
+    let days = section.days.unwrap_or(30.0);
+    if !(0.0..=3_650.0).contains(&days) {
+        faults.push("scrub.days: not between 0 (no scrub) and 3650".to_owned());
+        return None;
+    }
+    let megabytes = section.megabytes_per_second_max.unwrap_or(50);
+    if !(1..=100_000).contains(&megabytes) {
+        faults.push("scrub.megabytes_per_second_max: not between 1 and 100000".to_owned());
+    }
+    (days > 0.0).then(|| ScrubPlan {
+        pass_duration: Duration::from_secs_f64(days * DAY_SECONDS),
+        bytes_per_second_max: megabytes.saturating_mul(1_000_000),
     })
 }
 
@@ -490,6 +523,21 @@ mod tests {
 
         assert!(load(bare, Options::default()).is_err());
         assert!(load(explicit, Options::default()).unwrap().is_insecure());
+    }
+
+    #[test]
+    fn content_is_scrubbed_within_thirty_days_unless_something_else_is_said() {
+        let days = |toml: &str| {
+            let plan = load(toml, Options::default()).map(|config| config.scrub);
+            plan.map(|plan| plan.map(|plan| plan.pass_duration.as_secs()))
+        };
+
+        assert_eq!(days("").unwrap(), Some(30 * 86_400));
+        assert_eq!(days("[scrub]\ndays = 0.5").unwrap(), Some(43_200));
+        assert_eq!(days("[scrub]\ndays = 0").unwrap(), None);
+        for wrong in ["days = -1", "days = nan", "megabytes_per_second_max = 0"] {
+            assert!(days(&format!("[scrub]\n{wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

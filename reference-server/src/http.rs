@@ -2,6 +2,7 @@
 
 use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_DURATION_MAX};
 use crate::metrics::Metrics;
+use crate::upkeep::Upkeep;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -34,6 +35,8 @@ pub struct Health {
     pub metrics_off_loopback: bool,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// What is known of the content.
+    pub upkeep: Arc<Upkeep>,
 }
 
 /// The routes.
@@ -82,11 +85,18 @@ pub async fn serve(listener: TcpListener, routes: Router) {
 }
 
 async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {
-    Json(json!({
-        "status": "ok",
+    let is_clean = health.upkeep.is_clean();
+    let mut shown = json!({
+        "status": if is_clean { "ok" } else { "damaged" },
         "version": env!("CARGO_PKG_VERSION"),
         "insecure_dicom": health.insecure_dicom,
-    }))
+    });
+    if let (Some(shown), serde_json::Value::Object(more)) =
+        (shown.as_object_mut(), health.upkeep.shown())
+    {
+        shown.extend(more);
+    }
+    Json(shown)
 }
 
 async fn readyz(State(health): State<Arc<Health>>) -> Response {
@@ -109,6 +119,7 @@ async fn metrics(
     if !health.metrics_off_loopback && !client.ip().to_canonical().is_loopback() {
         return StatusCode::FORBIDDEN.into_response();
     }
+    health.upkeep.measure();
     let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (format, health.metrics.render()).into_response()
 }

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod admission;
 pub mod config;
+pub mod control;
 pub mod guessing;
 pub mod http;
 pub mod limits;
@@ -14,3 +15,4 @@ pub mod scp;
 pub mod server;
 pub mod tls;
 pub mod tool;
+pub mod upkeep;

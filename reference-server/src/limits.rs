@@ -58,3 +58,16 @@ pub const PEM_BYTES_MAX: u64 = 4 << 20;
 
 /// Characters of a user's name that are kept of what a device names.
 pub const USER_NAME_CHARS_MAX: usize = 64;
+
+/// Connections to the control socket at once.
+pub const CONTROL_CONNECTIONS_MAX: u32 = 4;
+
+/// Bytes of a request at the control socket.
+pub const CONTROL_REQUEST_BYTES_MAX: u64 = 4_096;
+
+/// Bytes of a part of an answer at the control socket: a document has at most 1 MiB, and takes up
+/// to six times that as JSON.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 8 << 20;
+
+/// How long the control socket waits for a request, and for each part of an answer to be taken.
+pub const CONTROL_WAIT_DURATION_MAX: Duration = Duration::from_secs(60);

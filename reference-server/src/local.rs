@@ -11,11 +11,12 @@ use campaign::{fail_points, for_campaigns};
 use ordinary::{fail_points, for_campaigns};
 
 use crate::limits::RESULTS_MAX;
-use pacs_store::disk::OsDisk;
+use pacs_store::disk::{OpenHow, OsDisk};
 use pacs_store::index::IndexError;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
 use pacs_store::records::redb::RedbRecords;
-use pacs_store::{Archive, ArchiveOptions, DataDirectory, OpenError, StoreLimits};
+use pacs_store::{Archive, ArchiveOptions, DataDirectory, INDEX_SUSPECT, OpenError, StoreLimits};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,9 +54,14 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
 /// nothing that they do not.
 fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
     let open = || RedbIndex::open(directory, &RedbOptions::default());
-    let damaged = match open() {
-        Err(error @ IndexError::Damaged { .. }) => error,
-        opened => return Ok(opened?),
+    let damaged = match is_suspect(directory)? {
+        true => IndexError::Damaged {
+            what: "what a scrub found",
+        },
+        false => match open() {
+            Err(error @ IndexError::Damaged { .. }) => error,
+            opened => return Ok(opened?),
+        },
     };
     tracing::error!(
         error = %damaged,
@@ -63,8 +69,17 @@ fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
         "the index is made again from the packs"
     );
     let disk = directory.disk();
-    disk.rename(INDEX_FILE, INDEX_ASIDE)
+    let aside = match disk.rename(INDEX_FILE, INDEX_ASIDE) {
+        // It was set aside before, and the note of it is still there.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    aside
         .and_then(|()| disk.sync_directory(""))
+        .and_then(|()| match disk.remove(INDEX_SUSPECT) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
         .map_err(|source| OpenError::Disk {
             operation: "set the damaged index aside",
             source,
@@ -72,11 +87,38 @@ fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
     Ok(open()?)
 }
 
+/// Whether a scrub found that the index cannot be trusted.
+fn is_suspect(directory: &DataDirectory) -> Result<bool, OpenError> {
+    match directory.disk().open(INDEX_SUSPECT, OpenHow::Read) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(OpenError::Disk {
+            operation: "look for a note about the index",
+            source,
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pacs_core::Caller;
     use pacs_core::access::{Maintain, PermitAll, permit};
+
+    #[tokio::test]
+    async fn an_index_that_a_scrub_distrusts_is_made_again_once() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).await.unwrap().close().await;
+        std::fs::write(folder.path().join(INDEX_SUSPECT), "").unwrap();
+
+        open(folder.path()).await.unwrap().close().await;
+
+        assert!(folder.path().join(INDEX_ASIDE).is_file());
+        assert!(!folder.path().join(INDEX_SUSPECT).exists());
+        std::fs::remove_file(folder.path().join(INDEX_ASIDE)).unwrap();
+        open(folder.path()).await.unwrap().close().await;
+        assert!(!folder.path().join(INDEX_ASIDE).exists());
+    }
 
     #[tokio::test]
     async fn a_damaged_index_is_set_aside_and_made_again() {

@@ -109,6 +109,12 @@ impl Metrics {
         })
     }
 
+    /// Where others register what they count.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// One operation came to its final response.
     pub fn operation(&self, service: &str, ae: &str, status: &str, took: Duration, bytes: u64) {
         let ae = self.label(ae);

@@ -1,14 +1,19 @@
 //! The server, put together: archive, acceptor and HTTP, from settings to drain.
 
-use crate::access::Access;
+use crate::access::{Access, MaintenanceOnly};
 use crate::admission::Watcher;
 use crate::config::Config;
+use crate::control::Door;
 use crate::http::{self, Health};
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DESCRIPTORS_RESERVED, DRAIN_MAX};
 use crate::metrics::Metrics;
 use crate::scp::Services;
 use crate::tls::{Tls, TlsFileError};
+use crate::upkeep::Upkeep;
+use pacs_core::Caller;
+use pacs_core::access::{Maintain, permit};
 use pacs_net::{Acceptor, NetLimits};
+use pacs_store::scrub::ScrubPlan;
 use pacs_store::{Archive, OpenError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
@@ -16,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +80,8 @@ pub struct Server {
     http: TcpListener,
     tls: Arc<Tls>,
     health: Arc<Health>,
+    door: Option<Door>,
+    scrub: Option<ScrubPlan>,
 }
 
 /// Where a server listens.
@@ -113,15 +121,26 @@ impl Server {
             );
         }
         let acceptor = acceptor(config, &archive, &tls, &metrics)?;
+        let upkeep = Arc::new(upkeep(&archive, &metrics).await?);
+        let door = match Door::open(&config.data) {
+            Ok(door) => Some(door),
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: pacs backup needs the server stopped");
+                None
+            }
+        };
         let health = Arc::new(Health {
             ready: AtomicBool::new(false),
             insecure_dicom: config.is_insecure(),
             metrics_off_loopback: config.metrics_off_loopback,
             metrics,
+            upkeep,
         });
         let at = config.tls.address;
         let server = Self {
             archive,
+            door,
+            scrub: config.scrub,
             acceptor,
             dicom: listen("DICOM", config.dicom)?,
             dicom_tls: at.map(|at| listen("DICOM over TLS", at)).transpose()?,
@@ -174,6 +193,15 @@ impl Server {
         });
         let pages = http::router(Arc::clone(&self.health));
         let http = tokio::spawn(http::serve(self.http, pages));
+        let mut tasks = JoinSet::new();
+        let upkeep = Arc::clone(&self.health.upkeep);
+        if let Some(door) = self.door {
+            tasks.spawn(door.serve(self.archive.clone(), Arc::clone(&upkeep)));
+        }
+        if let Some(plan) = self.scrub {
+            let archive = self.archive.clone();
+            tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
+        }
         self.health.ready.store(true, Ordering::Release);
         let outcome = tokio::select! {
             () = stop => Outcome::Stopped,
@@ -193,6 +221,7 @@ impl Server {
         {
             tracing::warn!("associations did not end in time");
         }
+        tasks.shutdown().await;
         self.archive.close().await;
         http.abort();
         outcome
@@ -201,6 +230,15 @@ impl Server {
 
 fn assembly_io(error: std::io::Error) -> StartError {
     StartError::Assembly(Box::new(error))
+}
+
+async fn upkeep(archive: &Archive, metrics: &Metrics) -> Result<Upkeep, StartError> {
+    let assembly = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Assembly(error);
+    let permit = permit::<Maintain>(&MaintenanceOnly, Caller::System { task: "start" });
+    let permit = permit.map_err(|error| assembly(error.into()))?;
+    let backup = archive.last_backup(&permit).await;
+    let backup = backup.map_err(|error| assembly(error.into()))?;
+    Upkeep::new(metrics.registry(), backup).map_err(|error| assembly(error.into()))
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -4,6 +4,7 @@
 //! and fails with a [`failure::Failure`], which names the layer and decides the exit code
 //! ([`exit::Exit`]).
 
+mod backup;
 mod connect;
 pub mod exit;
 pub mod failure;
@@ -39,6 +40,18 @@ pub struct Cli {
 /// What the tool can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Copy an archive to a folder, or what came since the last time; the server may be running
+    Backup {
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+        /// Folder of the backup, made if absent; always the same for one archive
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+        /// Also read everything that was copied before, and compare digests
+        #[arg(long)]
+        check: bool,
+    },
     /// Print what a shell needs to complete command lines
     Completions {
         /// Which shell
@@ -74,6 +87,25 @@ pub enum Command {
     },
     /// Remake the index of an archive from its packs; the server must be stopped
     Rebuild(Local),
+    /// Write again what is damaged in an archive, from a backup or another copy of its directory;
+    /// the server may be running
+    Repair {
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+        /// Folder of a backup, or a copy of the data directory
+        #[arg(value_name = "FOLDER")]
+        from: PathBuf,
+    },
+    /// Restore a backup to an empty place, and verify it
+    Restore {
+        /// Folder of the backup
+        #[arg(value_name = "FOLDER")]
+        from: PathBuf,
+        /// Data directory to make
+        #[arg(value_name = "DIR")]
+        to: PathBuf,
+    },
     /// Send files, or all files below directories, to a peer (C-STORE)
     Store {
         /// Where to
@@ -83,7 +115,7 @@ pub enum Command {
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Read every instance of an archive and compare digests; the server must be stopped
+    /// Read every instance of an archive and compare digests; the server may be running
     Verify(Local),
 }
 
@@ -149,6 +181,7 @@ pub async fn run(cli: &Cli) -> Exit {
 
 async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
+        Command::Backup { local, to, check } => backup::backup(local, to, *check, output).await,
         Command::Completions { shell } => {
             manual::completions(*shell);
             Ok(())
@@ -159,6 +192,8 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Man { directory } => manual::man(directory, output),
         Command::Move { search, to } => retrieve::send_to(search, to, output).await,
         Command::Rebuild(local) => maintain::rebuild(local, output).await,
+        Command::Repair { local, from } => backup::repair(local, from, output).await,
+        Command::Restore { from, to } => backup::restore(from, to, output).await,
         Command::Store { connection, paths } => store::store(connection, paths, output).await,
         Command::Verify(local) => maintain::verify(local, output).await,
     }

@@ -7,7 +7,9 @@
 pub mod certificates;
 pub mod corpus;
 pub mod crash;
+pub mod drill;
 pub mod edges;
+pub mod flip;
 pub mod huge;
 pub mod peers;
 pub mod power;

@@ -10,6 +10,7 @@ mod edges;
 mod fuzz;
 mod run;
 mod setup;
+mod upkeep;
 
 use clap::{Parser, Subcommand};
 use run::Workspace;
@@ -38,6 +39,10 @@ enum Chore {
     Bench(bench::Options),
     /// Fuzzes one target, or all of them in turn
     Fuzz(fuzz::Options),
+    /// Makes backups under load, loses the archive, restores it and asks for everything
+    Drill(upkeep::Drills),
+    /// Changes single bits of an archive; every one has to be noticed
+    Flip(upkeep::Flips),
     /// Kills the server again and again and asks for everything it acknowledged
     Crash(crash::Options),
     /// Tries the limits at the edges: huge objects, crowds, a full or failing disk, a bad network
@@ -52,6 +57,8 @@ fn main() -> anyhow::Result<()> {
         Chore::Test(options) => check::run(&workspace, &options),
         Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::Fuzz(options) => fuzz::run(&workspace, &options),
+        Chore::Drill(options) => upkeep::drill(&workspace, &options),
+        Chore::Flip(options) => upkeep::flip(&workspace, &options),
         Chore::Crash(options) => crash::run(&workspace, &options),
         Chore::Edges(options) => edges::run(&workspace, &options),
     }

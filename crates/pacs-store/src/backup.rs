@@ -17,7 +17,7 @@ use crate::disk::{Disk, DiskFile, OpenHow, is_full};
 use crate::error::{MaintainError, Place};
 use crate::index::Committed;
 use crate::limits::BACKUP_RECORDS_BYTES_MAX;
-use crate::records::Take;
+use crate::records::{Kind, Take};
 use pacs_core::Permit;
 use pacs_core::access::Maintain;
 use std::io;
@@ -30,6 +30,19 @@ pub use restore::{Restored, restore};
 
 /// Bytes read and written at once.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Where it is kept when the last backup was made.
+const KIND: Kind = Kind::new("backup");
+const KEY: &str = "last";
+
+/// That a backup was made, and of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Made {
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub unix_ms: u64,
+    /// The archive was copied up to here.
+    pub committed: Committed,
+}
 
 /// How far a copy has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +61,35 @@ impl Archive {
     /// [`MaintainError::Index`].
     pub async fn committed(&self, _permit: &Permit<Maintain>) -> Result<Committed, MaintainError> {
         Ok(self.shared.index.committed().await?)
+    }
+
+    /// Remembers that a backup was made.
+    ///
+    /// # Errors
+    /// [`MaintainError::Records`].
+    pub async fn note_backup(
+        &self,
+        _permit: &Permit<Maintain>,
+        made: Made,
+    ) -> Result<(), MaintainError> {
+        let records = &self.shared.records;
+        let before = records.get(KIND, KEY).await?;
+        let value = serde_json::to_vec(&made).unwrap_or_default();
+        let revision = before.map(|record| record.revision);
+        records.put(KIND, KEY, value, revision).await?;
+        Ok(())
+    }
+
+    /// The last backup that was made.
+    ///
+    /// # Errors
+    /// [`MaintainError::Records`].
+    pub async fn last_backup(
+        &self,
+        _permit: &Permit<Maintain>,
+    ) -> Result<Option<Made>, MaintainError> {
+        let record = self.shared.records.get(KIND, KEY).await?;
+        Ok(record.and_then(|record| serde_json::from_slice(&record.value).ok()))
     }
 
     /// Gives all documents to `take`, as they are at one moment.

@@ -16,6 +16,10 @@ pub(crate) const FORMAT: &str = "FORMAT";
 /// Its name until it is whole.
 const FORMAT_NEW: &str = "FORMAT.new";
 
+/// Name of the file that says that the index cannot be trusted; whoever opens the index sets it
+/// aside then, and removes this file after that.
+pub const INDEX_SUSPECT: &str = "index.suspect";
+
 /// Name of the file that says that a backup is being restored, and which.
 pub(crate) const RESTORING: &str = "RESTORING";
 
@@ -73,6 +77,15 @@ impl DataDirectory {
             disk,
             _lock: lock.into(),
         })
+    }
+
+    /// Says that the index cannot be trusted: whoever opens the directory next makes it again.
+    pub(crate) fn suspect_index(&self) -> io::Result<()> {
+        match self.disk.open(INDEX_SUSPECT, OpenHow::CreateNew) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        self.disk.sync_directory("")
     }
 
     /// Says that this is a data directory, durably.

@@ -20,6 +20,7 @@ pub mod records;
 mod redb_file;
 pub mod repair;
 mod retrieve;
+pub mod scrub;
 mod verify;
 
 pub use archive::{
@@ -27,7 +28,7 @@ pub use archive::{
 };
 pub use deposit::{Deposit, Outcome, Receipt};
 pub use digest::{Digest, Digester};
-pub use directory::{DataDirectory, FORMAT_VERSION};
+pub use directory::{DataDirectory, FORMAT_VERSION, INDEX_SUSPECT};
 pub use error::{BackupError, DepositError, HideError, MaintainError, OpenError, Place, ReadError};
 pub use fail_point::FailPoints;
 pub use limits::StoreLimits;

@@ -1,42 +1,70 @@
-//! `pacs verify` and `pacs rebuild`: an archive of this machine whose server is stopped.
+//! `pacs verify` and `pacs rebuild`: an archive of this machine. A server that has it open verifies
+//! it itself.
 
 use super::Local;
+use super::backup;
 use super::failure::{Failure, chain};
 use super::output::{Output, Unit};
 use crate::access::MaintenanceOnly;
 use pacs_core::access::{Maintain, permit};
 use pacs_core::{Caller, Permit};
-use pacs_store::{Archive, OpenError, Progress};
+use pacs_store::{Archive, OpenError, Progress, VerifyReport};
 
 pub(super) async fn verify(local: &Local, output: &Output) -> Result<(), Failure> {
-    let archive = open(local).await?;
+    let archive = match open_here(local).await? {
+        Ok(archive) => archive,
+        Err(OpenError::Locked) => return backup::verify_served(local, output).await,
+        Err(error) => return Err(Failure::archive(&error)),
+    };
+    let report = verify_open(&archive, local, output).await?;
+    archive.close().await;
+    let counts = [
+        report.versions_count,
+        report.bytes,
+        report.entries_count,
+        report.problems_count,
+    ];
+    verified(output, counts)
+}
+
+/// Verifies an archive that is open here, and tells each problem.
+pub(super) async fn verify_open(
+    archive: &Archive,
+    local: &Local,
+    output: &Output,
+) -> Result<VerifyReport, Failure> {
     let work = output.work("verifying", Unit::Bytes, packs_bytes(local));
     let shown = work.clone();
     let progress = move |progress: Progress| shown.set(progress.bytes);
     let report = archive.verify(&allowed("pacs verify")?, progress).await;
     let report = report.map_err(|error| Failure::archive(&error))?;
-    archive.close().await;
     work.end();
     for problem in &report.problems {
         let text = format!("{problem:?}");
         output.problem(&text, &serde_json::json!({ "problem": text }));
     }
+    Ok(report)
+}
+
+/// Tells what a verification came to.
+pub(super) fn verified(
+    output: &Output,
+    [instances, bytes, log_entries, problems]: [u64; 4],
+) -> Result<(), Failure> {
     let text = format!(
-        "{} instances read, {} bytes, {} log entries, {} problems",
-        report.versions_count, report.bytes, report.entries_count, report.problems_count
+        "{instances} instances read, {bytes} bytes, {log_entries} log entries, {problems} problems"
     );
     let value = serde_json::json!({
-        "instances": report.versions_count,
-        "bytes": report.bytes,
-        "log_entries": report.entries_count,
-        "problems": report.problems_count,
+        "instances": instances,
+        "bytes": bytes,
+        "log_entries": log_entries,
+        "problems": problems,
     });
     output.summary(&text, &value);
-    if report.is_clean() {
+    if problems == 0 {
         return Ok(());
     }
-    let count = report.problems_count;
-    Err(Failure::Damaged(format!("{count} problems were found")))
+    Err(Failure::Damaged(format!("{problems} problems were found")))
 }
 
 pub(super) async fn rebuild(local: &Local, output: &Output) -> Result<(), Failure> {
@@ -59,23 +87,27 @@ pub(super) async fn rebuild(local: &Local, output: &Output) -> Result<(), Failur
 }
 
 /// How much there is to read, where that can be told.
-fn packs_bytes(local: &Local) -> Option<u64> {
+pub(super) fn packs_bytes(local: &Local) -> Option<u64> {
     let packs = std::fs::read_dir(local.data.join("packs")).ok()?;
     let sizes = packs.map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
     sizes.sum()
 }
 
-fn allowed(task: &'static str) -> Result<Permit<Maintain>, Failure> {
+pub(super) fn allowed(task: &'static str) -> Result<Permit<Maintain>, Failure> {
     permit(&MaintenanceOnly, Caller::System { task })
         .map_err(|denied| Failure::Archive(denied.to_string()))
 }
 
 /// A folder that is no archive is not made one.
-async fn open(local: &Local) -> Result<Archive, Failure> {
+async fn open_here(local: &Local) -> Result<Result<Archive, OpenError>, Failure> {
     if !local.data.join("FORMAT").is_file() {
         return Err(Failure::file(&local.data, "no archive is here"));
     }
-    crate::local::open(&local.data).await.map_err(|error| {
+    Ok(crate::local::open(&local.data).await)
+}
+
+pub(super) async fn open(local: &Local) -> Result<Archive, Failure> {
+    open_here(local).await?.map_err(|error| {
         let is_running = matches!(error, OpenError::Locked);
         let advice = if is_running {
             "; stop the server first"

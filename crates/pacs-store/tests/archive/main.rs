@@ -13,3 +13,4 @@ mod packs;
 mod recover;
 mod rig;
 mod safekeeping;
+mod scrub;
