@@ -119,3 +119,12 @@ fn t8_lines_that_break_are_told_truthfully_and_leave_nothing() {
 fn t8_slow_and_silent_lines_are_served_or_ended() {
     network::waits();
 }
+
+/// Senders that stop in the middle hold what memory they get; the default budget is 256 MiB.
+#[test]
+fn t8_senders_that_stand_still_starve_nobody() {
+    let cost = crowd::stand_still();
+
+    assert_eq!(cost.honest, 8 * 20, "{cost:?}");
+    assert!(cost.rejected, "{cost:?}");
+}

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod local;
 pub mod logging;
 pub mod metrics;
+mod room;
 pub mod scp;
 pub mod server;
 pub mod tls;

@@ -39,6 +39,9 @@ pub const CONNECTIONS_MIN: usize = 64;
 /// DICOM connections, however many descriptors there are.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
+/// How often the archive is asked whether it has room, for metrics and log.
+pub const ROOM_ASKED_EVERY: Duration = Duration::from_secs(1);
+
 /// How long running operations may take to end after SIGTERM.
 pub const DRAIN_MAX: Duration = Duration::from_secs(20);
 

@@ -7,6 +7,7 @@ use crate::control::Door;
 use crate::http::{self, Health};
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DESCRIPTORS_RESERVED, DRAIN_MAX};
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::scp::Services;
 use crate::tls::{Tls, TlsFileError};
 use crate::upkeep::Upkeep;
@@ -82,6 +83,7 @@ pub struct Server {
     health: Arc<Health>,
     door: Option<Door>,
     scrub: Option<ScrubPlan>,
+    room: Room,
 }
 
 /// Where a server listens.
@@ -103,6 +105,7 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let assembly = |error| StartError::Assembly(Box::new(error));
         let metrics = Arc::new(Metrics::new().map_err(assembly)?);
+        let room = Room::new(&metrics).map_err(assembly)?;
         // Before the archive: it is quick, and what is wrong with it is the administrator's.
         let tls = Arc::new(Tls::open(config, &metrics)?);
         let archive =
@@ -147,6 +150,7 @@ impl Server {
             http: listen("HTTP", config.http)?,
             tls,
             health,
+            room,
         };
         let addresses = server.addresses().map_err(assembly_io)?;
         let mut listeners = vec![addresses.dicom, addresses.http];
@@ -202,6 +206,7 @@ impl Server {
             let archive = self.archive.clone();
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
         }
+        tasks.spawn(self.room.watch(self.archive.clone()));
         self.health.ready.store(true, Ordering::Release);
         let outcome = tokio::select! {
             () = stop => Outcome::Stopped,

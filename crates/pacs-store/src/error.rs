@@ -98,7 +98,8 @@ pub enum ReadError {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the fields are named for what they hold")]
 pub enum HideError {
-    /// The disk or the index failed; nothing changed.
+    /// The disk or the index failed. Nothing changed, unless the archive has failed of it: then it
+    /// is known when it is opened again.
     #[error("archive could not {operation}")]
     Backend {
         operation: &'static str,

@@ -12,7 +12,8 @@ use crate::proxy::reset;
 use crate::samples::Slice;
 use crate::server::{Options, Server};
 use crate::wire::association::dial_from;
-use crate::wire::{Association, Context, Proposal, uid};
+use crate::wire::command::{element, field};
+use crate::wire::{Association, Command, Context, Proposal, WireError, pdu, uid};
 
 /// How large a crowd is, and what it may cost.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +74,14 @@ fn p99(times: &mut [Duration]) -> Duration {
 /// A sender that stores slices of half a megabyte, as a CT does, and times each.
 struct Sender {
     association: Association,
+    study: u32,
     number: u32,
 }
 
 impl Sender {
     fn store(&mut self) -> Duration {
         self.number += 1;
-        let mut slice = Slice::new(1, self.number);
+        let mut slice = Slice::new(self.study, self.number);
         slice.side = 512;
         let data_set = slice.data_set();
         let begun = Instant::now();
@@ -150,6 +152,7 @@ pub fn come(crowd: Crowd) -> Cost {
     let association = Association::connect(server.dicom(), &storing()).expect("an association");
     let mut sender = Sender {
         association,
+        study: 1,
         number: 0,
     };
     let mut before: Vec<Duration> = (0..crowd.baseline).map(|_| sender.store()).collect();
@@ -240,9 +243,8 @@ pub fn break_off(cycles: usize) -> u64 {
                         let mut association = association.expect("an association");
                         // By turns an abort and a reset.
                         if (cycle + thread) % 2 == 0 {
-                            let abort = crate::wire::pdu::frame(7, &[0; 4]);
-                            crate::wire::pdu::send(association.stream(), &abort)
-                                .expect("the server reads");
+                            let abort = pdu::frame(7, &[0; 4]);
+                            pdu::send(association.stream(), &abort).expect("the server reads");
                         } else {
                             reset(association.stream());
                         }
@@ -275,4 +277,122 @@ pub fn churn(cycles: usize) {
         drift >> 10
     );
     assert!(drift <= 16 << 20, "memory drifts");
+}
+
+/// What senders that stand still came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Standstill {
+    /// Senders that stand still, with all that they were given.
+    pub held: usize,
+    /// Whether the next one was told to come again.
+    pub rejected: bool,
+    /// Instances that eight honest senders stored meanwhile.
+    pub honest: usize,
+}
+
+/// How much each of so many senders sends before it stops: what the server lets it hold.
+const HELD: [(usize, usize); 6] = [
+    (20, 6 << 20),
+    (18, 4 << 20),
+    (16, 2 << 20),
+    (16, 1 << 20),
+    (16, 512 << 10),
+    (30, 256 << 10),
+];
+
+/// Begins to store an instance, and stops after `bytes` of it.
+fn stop_after(server: &Server, index: usize, bytes: usize) -> Result<Association, WireError> {
+    let mut proposal = storing();
+    proposal.calling = format!("STANDS{}", index / 10);
+    let stream = dial_from(source(index), server.dicom())?;
+    let mut association = Association::over(stream, &proposal)?;
+    let slice = Slice::new(99, u32::try_from(index).expect("few"));
+    let class = uid::CT_IMAGE_STORAGE;
+    let request = Command::request(field::STORE, class, 1, true).text(
+        element::AFFECTED_INSTANCE,
+        &slice.instance,
+        '\0',
+    );
+    association.send(1, &request, None)?;
+    let mut data_set = slice.head();
+    // The head of pixel data that are longer than what will come.
+    data_set.extend_from_slice(&[0xE0, 0x7F, 0x10, 0x00, b'O', b'W', 0, 0]);
+    data_set.extend_from_slice(&[0xFE, 0xFF, 0xFF, 0x7F]);
+    data_set.resize(bytes, 0);
+    for fragment in data_set.chunks(32 << 10) {
+        pdu::send(association.stream(), &pdu::p_data(1, 0, fragment))?;
+    }
+    Ok(association)
+}
+
+/// Lets senders stand still until no more are let in, and eight honest ones go on.
+///
+/// # Panics
+/// When an honest sender fails, or nobody is let in after the others have gone.
+#[must_use]
+pub fn stand_still() -> Standstill {
+    let server = Server::start(Options::default());
+    let mut honest: Vec<Sender> = (1..=8)
+        .map(|study| {
+            let association = Association::connect(server.dicom(), &storing());
+            Sender {
+                association: association.expect("an association"),
+                study,
+                number: 0,
+            }
+        })
+        .collect();
+    let amounts = HELD.iter().flat_map(|(count, bytes)| vec![*bytes; *count]);
+    let mut held = Vec::new();
+    let mut rejected = false;
+    for (index, bytes) in amounts.enumerate() {
+        match stop_after(&server, index, bytes) {
+            Ok(association) => held.push(association),
+            Err(WireError::Rejected {
+                result: 2,
+                source: 3,
+                reason: 2,
+            }) => rejected = true,
+            Err(error) => panic!("{error}"),
+        }
+        if rejected {
+            break;
+        }
+        // One after the other, so that each finds what the others left.
+        until(Duration::from_secs(20), "the server's reading", || {
+            is_read(held.last_mut().expect("the last one").stream()).then_some(())
+        });
+    }
+    std::thread::scope(|scope| {
+        for sender in &mut honest {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    sender.store();
+                }
+            });
+        }
+    });
+    let standstill = Standstill {
+        held: held.len(),
+        rejected,
+        honest: honest.iter().map(|sender| sender.number as usize).sum(),
+    };
+    for mut association in held {
+        reset(association.stream());
+    }
+    until(Duration::from_secs(10), "room for newcomers", || {
+        Association::connect(server.dicom(), &storing()).ok()
+    });
+    standstill
+}
+
+/// Whether the other end has read all that was sent.
+fn is_read(stream: &TcpStream) -> bool {
+    let port = stream.local_addr().expect("a connection").port();
+    let wanted = format!(":{port:04X} ");
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let queues = table.lines().filter(|line| line.contains(&wanted));
+    queues
+        .filter_map(|line| line.split_whitespace().nth(4))
+        .all(|queues| queues == "00000000:00000000")
 }

@@ -5,6 +5,7 @@
 mod backup;
 mod cursor;
 mod deposit;
+mod every_call;
 mod faults;
 mod faulty;
 mod in_place;
