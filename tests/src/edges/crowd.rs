@@ -47,17 +47,22 @@ fn source(index: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 1, host))
 }
 
-/// Lets this process and those it starts have as many open files as a crowd needs.
-fn raise_files(wanted: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
-        let raised = Rlimit {
-            current: Some(wanted),
-            maximum,
-        };
-        setrlimit(Resource::Nofile, raised).expect("as many open files as the crowd needs");
+/// Lets this process and those it starts have as many open files as a crowd needs, or as the
+/// system lets them: a server with less takes fewer connections at once.
+fn raise_files(crowd: Crowd) {
+    let needed = (crowd.silent + crowd.idle + 500) as u64;
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: Some(4 * needed),
+        maximum: limit.maximum.map(|maximum| maximum.max(4 * needed)),
+    };
+    if setrlimit(Resource::Nofile, wanted).is_err() {
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit).expect("what the system allows");
     }
+    let current = getrlimit(Resource::Nofile).current;
+    let is_enough = current.is_none_or(|current| current >= needed);
+    assert!(is_enough, "{needed} open files are needed (ulimit -Hn)");
 }
 
 fn open_files(server: &Server) -> usize {
@@ -142,7 +147,7 @@ fn watch_close(mut silent: Vec<(Instant, TcpStream)>) -> Duration {
 /// When the healthy sender fails, or the silent connections do not end.
 #[must_use]
 pub fn come(crowd: Crowd) -> Cost {
-    raise_files(4 * (crowd.silent + crowd.idle) as u64);
+    raise_files(crowd);
     let limits = "[dicom]\nidle_seconds = 600\n[dicom.limits]\nassociations = 4000\n\
                   associations_per_address = 100\n";
     let server = Server::start(Options {
