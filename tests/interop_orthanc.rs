@@ -18,12 +18,17 @@ struct Orthanc {
     _process: Listener,
     dicom: u16,
     http: SocketAddr,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Orthanc {
     /// Starts one that knows our server, titled `PACS`, at `our_port`; `None` when not installed.
     fn start(dicom: u16, our_port: u16) -> Option<Self> {
+        Self::start_with(dicom, our_port, false)
+    }
+
+    /// As [`Self::start`]; whether it compresses what it stores.
+    fn start_with(dicom: u16, our_port: u16, compresses: bool) -> Option<Self> {
         let program = orthanc()?;
         let home = workspace::temporary_folder();
         let http = free_port();
@@ -32,6 +37,7 @@ impl Orthanc {
             "Name": "peer", "StorageDirectory": storage, "IndexDirectory": storage,
             "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http,
             "DicomCheckCalledAet": false, "RemoteAccessAllowed": false,
+            "StorageCompression": compresses,
             "AuthenticationEnabled": false, "DicomAlwaysAllowStore": true,
             "DicomAlwaysAllowFind": true, "DicomAlwaysAllowMove": true, "Plugins": [],
             "DicomModalities": { "ours": ["PACS", "127.0.0.1", our_port] },
@@ -47,7 +53,7 @@ impl Orthanc {
             _process: process,
             dicom,
             http,
-            _home: home,
+            home,
         })
     }
 
@@ -176,4 +182,42 @@ fn our_tool_and_our_server_send_to_orthanc_and_it_answers_our_queries() {
     assert_eq!(orthanc.instance_count(), 4);
     let found = pacs(&["find"], theirs(), &["-k", "PatientID=TEST00001"]);
     assert!(found.contains("TEST00001"), "{found}");
+}
+
+/// Orthanc keeps the beginnings of compressed instances in files of their own, which look like
+/// instances without pixels.
+#[test]
+fn the_storage_of_an_orthanc_is_imported_whole_compressed_or_not() {
+    for compresses in [false, true] {
+        let Some(orthanc) = Orthanc::start_with(free_port(), free_port(), compresses) else {
+            return;
+        };
+        let sent = orthanc.home.path().join("sent");
+        for file in write_study(&sent, 1, 5) {
+            let content = std::fs::read(file).expect("a file");
+            let _ = orthanc.rest("POST", "/instances", &content);
+        }
+        let mut server = Server::start(Options::default());
+        server.stop();
+        let data = server.data();
+        let storage = orthanc.home.path().join("db");
+
+        let said = run(Command::new(workspace::binary("pacs"))
+            .arg("import")
+            .arg(&storage)
+            .arg("--data")
+            .arg(&data)
+            .arg("--json"));
+
+        let summary: Value = said
+            .text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .find(|line: &Value| line["kind"] == "summary")
+            .unwrap_or_else(|| panic!("{}", said.text));
+        assert_eq!(summary["imported"], 5, "{}", said.text);
+        assert_eq!(summary["conflicts"], 0, "{}", said.text);
+        server.restart();
+        assert_eq!(digests_held(&server), digests_sent(5));
+    }
 }

@@ -299,5 +299,16 @@ impl Policy for MaintenanceOnly {
     }
 }
 
+/// The policy of whoever holds the data directory of a stopped server and works on it with one
+/// command: what that command needs, and nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemMay(pub &'static [Action]);
+
+impl Policy for SystemMay {
+    fn permits(&self, caller: &Caller, action: Action) -> bool {
+        matches!(caller, Caller::System { .. }) && self.0.contains(&action)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -74,3 +74,19 @@ pub const CONTROL_LINE_BYTES_MAX: u64 = 8 << 20;
 
 /// How long the control socket waits for a request, and for each part of an answer to be taken.
 pub const CONTROL_WAIT_DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// Files that `pacs` has found and not yet sent or deposited.
+pub const FOUND_AHEAD_MAX: usize = 256;
+
+/// Files that a journal of `pacs` remembers; those beyond are done again. Each takes about 40
+/// bytes of memory.
+pub const JOURNAL_ENTRIES_MAX: usize = 20_000_000;
+
+/// Associations over which `pacs store` sends at once.
+pub const ASSOCIATIONS_MAX: u16 = 64;
+
+/// Deposits that `pacs import` makes at once: as many share one sync.
+pub const DEPOSITS_MAX: u16 = 256;
+
+/// Bytes of the head of an instance that `pacs export` looks at for the directory.
+pub const EXPORT_HEAD_BYTES_MAX: usize = 64 << 20;

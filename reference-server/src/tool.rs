@@ -4,19 +4,26 @@
 //! and fails with a [`failure::Failure`], which names the layer and decides the exit code
 //! ([`exit::Exit`]).
 
+mod ae;
 mod backup;
 mod connect;
 pub mod exit;
+mod export;
 pub mod failure;
 mod find;
+mod gather;
+mod import;
+mod journal;
 mod maintain;
 mod manual;
 pub mod output;
 pub mod peer;
 mod retrieve;
 mod store;
+mod tally;
 pub mod tls;
 
+use crate::limits::{ASSOCIATIONS_MAX, DEPOSITS_MAX};
 use clap::{Args, Parser, Subcommand};
 use exit::Exit;
 use failure::Failure;
@@ -40,6 +47,9 @@ pub struct Cli {
 /// What the tool can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The AEs of a configuration, and the way to one of them
+    #[command(subcommand)]
+    Ae(AeCommand),
     /// Copy an archive to a folder, or what came since the last time; the server may be running
     Backup {
         /// The archive
@@ -59,6 +69,9 @@ pub enum Command {
     },
     /// Verify the connection to a peer (C-ECHO)
     Echo(Connection),
+    /// Write what a query names as a file-set with a DICOMDIR, in a folder or in a ZIP archive:
+    /// from a peer (C-GET), or from an archive of this machine whose server is stopped
+    Export(Exporting),
     /// Search a peer (C-FIND); prints one line for each result
     Find(Search),
     /// Retrieve from a peer over this connection (C-GET)
@@ -70,6 +83,9 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
+    /// Take files, folders, ZIP archives, file-sets (DICOMDIR) or an Orthanc storage into an
+    /// archive of this machine; the server must be stopped. For a running one: pacs store
+    Import(Importing),
     /// Write manual pages
     Man {
         /// Directory for the pages, made if absent
@@ -106,17 +122,125 @@ pub enum Command {
         #[arg(value_name = "DIR")]
         to: PathBuf,
     },
-    /// Send files, or all files below directories, to a peer (C-STORE)
-    Store {
-        /// Where to
-        #[command(flatten)]
-        connection: Connection,
-        /// Files and directories
-        #[arg(required = true, value_name = "PATH")]
-        paths: Vec<PathBuf>,
-    },
+    /// Send files, folders, ZIP archives, file-sets (DICOMDIR) or an Orthanc storage to a peer
+    /// (C-STORE)
+    Store(Sending),
     /// Read every instance of an archive and compare digests; the server may be running
     Verify(Local),
+}
+
+/// What can be done about AEs.
+#[derive(Debug, Subcommand)]
+pub enum AeCommand {
+    /// List the AEs of a configuration
+    List(AeListing),
+    /// Test the way to an AE layer by layer: name, TCP, TLS, association, context, C-ECHO
+    Test(AeTest),
+}
+
+/// Whose AEs.
+#[derive(Debug, Clone, Args)]
+pub struct AeListing {
+    /// TOML file with the settings of the server
+    #[arg(long, value_name = "FILE", env = "PACS_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// Which AE.
+#[derive(Debug, Clone, Args)]
+pub struct AeTest {
+    /// A title of the configuration, or `[AE@]HOST:PORT`
+    #[arg(value_name = "PEER")]
+    pub peer: String,
+    /// TOML file with the settings of the server
+    #[arg(long, value_name = "FILE", env = "PACS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Our own AE title [default: that of the configuration, if one is given]
+    #[arg(long, value_name = "AE", value_parser = peer::parse_title)]
+    pub ae_title: Option<AeTitle>,
+    /// Seconds to wait for each layer
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = peer::parse_seconds)]
+    pub timeout: Duration,
+    /// How to connect; an AE of the configuration says so itself
+    #[command(flatten)]
+    pub tls: tls::TlsArgs,
+}
+
+/// What to send, where to, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Sending {
+    /// Where to
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Associations to send over at once
+    #[arg(long, value_name = "N", default_value = "4",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(ASSOCIATIONS_MAX)))]
+    pub associations: u16,
+    /// File that remembers what was stored, until all is [default: one in the state folder]
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// Send all, also what an interrupted run has stored
+    #[arg(long)]
+    pub restart: bool,
+    /// File for what is refused and why, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// What to take into an archive.
+#[derive(Debug, Clone, Args)]
+pub struct Importing {
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Where to
+    #[command(flatten)]
+    pub local: Local,
+    /// Deposits to make at once
+    #[arg(long, value_name = "N", default_value = "32",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(DEPOSITS_MAX)))]
+    pub deposits: u16,
+    /// Read all, also what an interrupted run has imported
+    #[arg(long)]
+    pub restart: bool,
+    /// File for what is refused and why, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// What to export, from where, and to where.
+#[derive(Debug, Clone, Args)]
+pub struct Exporting {
+    /// From which peer, as `[AE@]HOST:PORT`; without one, from the archive in --data
+    #[arg(value_name = "PEER", value_parser = peer::Peer::parse)]
+    pub peer: Option<peer::Peer>,
+    /// Our own AE title
+    #[arg(long, value_name = "AE", default_value = "PACS_TOOL", value_parser = peer::parse_title)]
+    pub ae_title: AeTitle,
+    /// Seconds to wait for the connection and for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = peer::parse_seconds)]
+    pub timeout: Duration,
+    /// From which archive
+    #[command(flatten)]
+    pub local: Local,
+    /// What
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Folder for the file-set, or with --zip the archive; there may be none there yet
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Write a ZIP archive
+    #[arg(long)]
+    pub zip: bool,
+    /// File-set ID: up to 16 letters, digits and underscores
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
+    /// TLS
+    #[command(flatten)]
+    pub tls: tls::TlsArgs,
 }
 
 /// A peer and how to call it.
@@ -142,6 +266,14 @@ pub struct Search {
     /// Whom to ask
     #[command(flatten)]
     pub connection: Connection,
+    /// What for
+    #[command(flatten)]
+    pub wanted: Wanted,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, Args)]
+pub struct Wanted {
     /// Query/retrieve level
     #[arg(long, value_enum, default_value = "study")]
     pub level: peer::LevelName,
@@ -181,20 +313,24 @@ pub async fn run(cli: &Cli) -> Exit {
 
 async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
+        Command::Ae(AeCommand::List(listing)) => ae::list(listing, output),
+        Command::Ae(AeCommand::Test(test)) => ae::test(test, output).await,
         Command::Backup { local, to, check } => backup::backup(local, to, *check, output).await,
         Command::Completions { shell } => {
             manual::completions(*shell);
             Ok(())
         }
         Command::Echo(connection) => find::echo(connection, output).await,
+        Command::Export(exporting) => export::export(exporting, output).await,
         Command::Find(search) => find::find(search, output).await,
         Command::Get { search, out } => retrieve::get(search, out, output).await,
+        Command::Import(importing) => import::import(importing, output).await,
         Command::Man { directory } => manual::man(directory, output),
         Command::Move { search, to } => retrieve::send_to(search, to, output).await,
         Command::Rebuild(local) => maintain::rebuild(local, output).await,
         Command::Repair { local, from } => backup::repair(local, from, output).await,
         Command::Restore { from, to } => backup::restore(from, to, output).await,
-        Command::Store { connection, paths } => store::store(connection, paths, output).await,
+        Command::Store(sending) => store::store(sending, output).await,
         Command::Verify(local) => maintain::verify(local, output).await,
     }
 }

@@ -27,9 +27,29 @@ pub struct Inspected {
     /// Bytes of the data set, as far as they are known before they are read.
     pub data_set_bytes: u64,
     /// What was read of the data set already, piece by piece.
-    pub beginning: Vec<Bytes>,
-    /// Where the rest comes from.
-    pub rest: Reader,
+    beginning: std::vec::IntoIter<Bytes>,
+    /// Where the rest comes from, if there is one.
+    rest: Option<Reader>,
+}
+
+impl Inspected {
+    /// The next piece of the data set; `None` behind the last.
+    ///
+    /// # Errors
+    /// [`Refusal::Read`].
+    pub fn next_piece(&mut self, limits: &MediaLimits) -> Result<Option<Bytes>, Refusal> {
+        if let Some(piece) = self.beginning.next() {
+            return Ok(Some(piece));
+        }
+        let Some(reader) = &mut self.rest else {
+            return Ok(None);
+        };
+        let piece = chunk(reader, limits, u64::MAX)?;
+        if piece.len() < limits.chunk_bytes {
+            self.rest = None;
+        }
+        Ok((!piece.is_empty()).then(|| piece.into()))
+    }
 }
 
 impl std::fmt::Debug for Inspected {
@@ -57,6 +77,7 @@ pub fn inspect(found: &Found, limits: &MediaLimits) -> Result<Inspected, Refusal
     // Without a File Meta Information almost anything could be a data set.
     let is_told = has_prefix(&first) || form.is_declared;
     let start = form.data_set.start;
+    let first_bytes = first.len();
     let mut first = Bytes::from(first);
     first.advance(start.min(first.len()));
     let mut beginning = vec![first];
@@ -71,6 +92,10 @@ pub fn inspect(found: &Found, limits: &MediaLimits) -> Result<Inspected, Refusal
     if is_image && !has_pixels && found.content.is_of_orthanc() {
         return Err(Refusal::NoPixelData);
     }
+    let last_bytes = match beginning.len() {
+        1 => first_bytes,
+        _ => beginning.last().map_or(0, Bytes::len),
+    };
     let offset = u64::try_from(start).unwrap_or(u64::MAX);
     Ok(Inspected {
         sop_class: instance.sop_class,
@@ -78,8 +103,9 @@ pub fn inspect(found: &Found, limits: &MediaLimits) -> Result<Inspected, Refusal
         transfer_syntax: form.transfer_syntax,
         data_set_offset: offset,
         data_set_bytes: length.saturating_sub(offset),
-        beginning,
-        rest: reader,
+        // What was read short of a chunk was the end.
+        rest: (last_bytes >= limits.chunk_bytes).then_some(reader),
+        beginning: beginning.into_iter(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Associations of the tool.
 
 use super::failure::Failure;
-use super::{Connection, Search};
+use super::{Connection, Search, Wanted};
 use pacs_core::{Level, Query};
 use pacs_net::NetLimits;
 use pacs_net::requestor::{Requestor, RequestorBuilder};
@@ -64,8 +64,13 @@ impl Connection {
 }
 
 impl Search {
+    /// What was typed, as a query.
+    pub(super) fn query(&self) -> Result<Query, Failure> {
+        self.wanted.query()
+    }
+
     pub(super) const fn classes(&self) -> Classes {
-        if self.patient_root {
+        if self.wanted.patient_root {
             Classes {
                 find: PATIENT_ROOT_FIND,
                 get: PATIENT_ROOT_GET,
@@ -79,7 +84,9 @@ impl Search {
             }
         }
     }
+}
 
+impl Wanted {
     /// What was typed, as a query.
     pub(super) fn query(&self) -> Result<Query, Failure> {
         let mut query = Query::new(Level::from(self.level));

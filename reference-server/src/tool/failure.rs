@@ -34,6 +34,9 @@ pub enum Failure {
     /// The work was done in part; what was not is told above.
     #[error("{0}")]
     Partly(String),
+    /// The peer answered with a failure.
+    #[error("DIMSE: {0}")]
+    Refused(String),
     /// The peer, or the way to it.
     #[error("{}: {}", layer(.0), told(.0))]
     Peer(#[from] RequestorError),
@@ -62,6 +65,7 @@ impl Failure {
             Self::File { .. } => "file",
             Self::Name(_) => "name",
             Self::Partly(_) => "partly",
+            Self::Refused(_) => "DIMSE",
             Self::Peer(error) => layer(error),
         }
     }
@@ -73,7 +77,7 @@ impl Failure {
             Self::CommandLine(_) => Exit::CommandLine,
             Self::Damaged(_) => Exit::Damaged,
             Self::Partly(_) => Exit::Partly,
-            Self::Archive(_) | Self::File { .. } => Exit::Failed,
+            Self::Archive(_) | Self::File { .. } | Self::Refused(_) => Exit::Failed,
             Self::Peer(
                 RequestorError::Status { .. }
                 | RequestorError::NoPresentationContext { .. }

@@ -43,7 +43,7 @@ pub(super) async fn echo(connection: &Connection, output: &Output) -> Result<(),
 
 pub(super) async fn find(search: &Search, output: &Output) -> Result<(), Failure> {
     let mut query = search.query()?;
-    if search.keys.is_empty() {
+    if search.wanted.keys.is_empty() {
         for tag in customary(query.level) {
             query = query.returning(*tag);
         }

@@ -9,6 +9,7 @@ use crate::access::MaintenanceOnly;
 use pacs_core::access::{Maintain, permit};
 use pacs_core::{Caller, Permit};
 use pacs_store::{Archive, OpenError, Progress, VerifyReport};
+use std::path::Path;
 
 pub(super) async fn verify(local: &Local, output: &Output) -> Result<(), Failure> {
     let archive = match open_here(local).await? {
@@ -107,13 +108,21 @@ async fn open_here(local: &Local) -> Result<Result<Archive, OpenError>, Failure>
 }
 
 pub(super) async fn open(local: &Local) -> Result<Archive, Failure> {
-    open_here(local).await?.map_err(|error| {
-        let is_running = matches!(error, OpenError::Locked);
-        let advice = if is_running {
-            "; stop the server first"
-        } else {
-            ""
-        };
-        Failure::Archive(format!("{}{advice}", chain(&error)))
-    })
+    open_here(local).await?.map_err(|error| not_open(&error))
+}
+
+/// Opens the archive in `directory`, or makes one there.
+pub(super) async fn open_archive(directory: &Path) -> Result<Archive, Failure> {
+    let opened = crate::local::open(directory).await;
+    opened.map_err(|error| not_open(&error))
+}
+
+fn not_open(error: &OpenError) -> Failure {
+    let is_running = matches!(error, OpenError::Locked);
+    let advice = if is_running {
+        "; stop the server first"
+    } else {
+        ""
+    };
+    Failure::Archive(format!("{}{advice}", chain(error)))
 }

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::scan::file::file_meta;
 use pacs_core::tag::tags;
-use pacs_core::{AeTitle, Level, Query};
+use pacs_core::{AeTitle, Level, Query, Tag};
 use pacs_net::pdu::Roles;
 use pacs_net::requestor::{Progress, Requestor, RetrieveResponse, Step};
 use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
+use pacs_net::sop_class::STUDY_ROOT_FIND;
 use pacs_net::status::{StatusClass, StoreStatus};
 use pacs_net::{ByteStream, requestor::Retrieval};
 use std::collections::BTreeSet;
@@ -83,7 +84,85 @@ const TRANSFER_SYNTAXES: [&str; 26] = [
 
 pub(super) async fn get(search: &Search, directory: &Path, output: &Output) -> Result<(), Failure> {
     fs::create_dir_all(directory).map_err(|error| Failure::file(directory, error))?;
-    let query = search.query()?;
+    let folder = Arc::new(Folder {
+        path: directory.to_owned(),
+        next: AtomicU64::new(1),
+        output: output.clone(),
+    });
+    let response = get_into(search, search.query()?, folder, output).await?;
+    report(&response, output)
+}
+
+/// Asks for everything that matches, by whatever keys, and has it sent to `storage`; how many
+/// instances the peer could not send.
+pub(super) async fn get_found(
+    search: &Search,
+    storage: Arc<dyn StorageScp>,
+    output: &Output,
+) -> Result<u64, Failure> {
+    let mut query = search.query()?;
+    if query.level == Level::Patient {
+        // A patient's ID alone does not tell one patient from another; studies do.
+        query.level = Level::Study;
+    }
+    let unique: &[Tag] = match query.level {
+        Level::Patient | Level::Study => &[tags::STUDY_INSTANCE_UID],
+        Level::Series => &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID],
+        Level::Instance => &[
+            tags::STUDY_INSTANCE_UID,
+            tags::SERIES_INSTANCE_UID,
+            tags::SOP_INSTANCE_UID,
+        ],
+    };
+    let level = query.level;
+    for tag in unique {
+        query = query.returning(*tag);
+    }
+    let class = STUDY_ROOT_FIND;
+    let connection = &search.connection;
+    let builder = connection.builder().context(class, &UNCOMPRESSED);
+    let mut association = connection.connect(&builder.relational(class)).await?;
+    let answers = ask(&mut association, class, &query).await?;
+    association.release().await?;
+    let mut failed_count = 0;
+    for answer in &answers {
+        let mut named = Query::new(level);
+        for tag in unique {
+            let value = answer.get(tag).map_or("", String::as_str);
+            let key = named.key(*tag, value);
+            named = key.map_err(|error| Failure::Refused(format!("result of C-FIND: {error}")))?;
+        }
+        let response = get_into(search, named, Arc::clone(&storage), output).await?;
+        failed_count += u64::from(response.progress.failed.unwrap_or(0));
+        if let Some(failure) = refusal(&response) {
+            return Err(failure);
+        }
+    }
+    Ok(failed_count)
+}
+
+/// Why the peer did not even try, if it did not.
+fn refusal(response: &RetrieveResponse) -> Option<Failure> {
+    let comment = response
+        .comment
+        .as_deref()
+        .map_or(String::new(), |text| format!(": {text}"));
+    let status = format!("status {:04X}H{comment}", response.status);
+    match StatusClass::of(response.status) {
+        StatusClass::Success | StatusClass::Warning => None,
+        StatusClass::Cancel | StatusClass::Failure | StatusClass::Pending => {
+            Some(Failure::Refused(status))
+        }
+    }
+}
+
+/// Has everything that `query` names by unique keys sent to `storage`.
+async fn get_into(
+    search: &Search,
+    query: Query,
+    storage: Arc<dyn StorageScp>,
+    output: &Output,
+) -> Result<RetrieveResponse, Failure> {
     let classes = classes_of(search, &query).await?;
     let class = search.classes().get;
     let mut builder = search.connection.builder().context(class, &UNCOMPRESSED);
@@ -102,15 +181,10 @@ pub(super) async fn get(search: &Search, directory: &Path, output: &Output) -> R
     }
     let mut association = search.connection.connect(&builder).await?;
     let identifier = identifier(&association, class, &query)?;
-    let folder = Arc::new(Folder {
-        path: directory.to_owned(),
-        next: AtomicU64::new(1),
-        output: output.clone(),
-    });
-    let retrieval = association.get(class, identifier, folder).await?;
+    let retrieval = association.get(class, identifier, storage).await?;
     let response = finish(retrieval, output).await?;
     association.release().await?;
-    report(&response, output)
+    Ok(response)
 }
 
 pub(super) async fn send_to(
@@ -217,20 +291,13 @@ fn report(response: &RetrieveResponse, output: &Output) -> Result<(), Failure> {
         "status": format!("{:04X}", response.status),
     });
     output.summary(&format!("{completed} completed, {failed} failed"), &value);
-    let comment = response
-        .comment
-        .as_deref()
-        .map_or(String::new(), |text| format!(": {text}"));
-    match StatusClass::of(response.status) {
-        StatusClass::Success => Ok(()),
-        StatusClass::Cancel
-        | StatusClass::Failure
-        | StatusClass::Pending
-        | StatusClass::Warning => Err(Failure::Partly(format!(
-            "status {:04X}H{comment}",
-            response.status
-        ))),
+    if let Some(failure) = refusal(response) {
+        return Err(failure);
     }
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Failure::Partly(format!("{failed} instances were not sent")))
 }
 
 /// A folder that instances are received into.

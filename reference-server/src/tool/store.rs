@@ -1,290 +1,204 @@
-//! `pacs store`: files, or all files below folders, to a peer.
+//! `pacs store`: files, all files below folders, ZIP archives and file-sets, to a peer, over
+//! several associations.
+//!
+//! One task finds the files; each association takes the next one when it is free. It proposes the
+//! kinds of files that are known when it begins; a file of another kind ends it, and the next one
+//! proposes that kind too. A file whose association was lost is sent again on another.
 
-use super::Connection;
+mod feed;
+
 use super::failure::Failure;
-use super::output::Output;
-use async_trait::async_trait;
-use bytes::Bytes;
-use pacs_core::instance::InstanceError;
-use pacs_core::limits::ScanLimits;
-use pacs_core::scan::file::{self, FileForm};
-use pacs_core::scan::{HeadReader, HeadState};
-use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
+use super::gather::gather;
+use super::journal::{self, Journal};
+use super::output::{Output, Unit};
+use super::tally::Tally;
+use super::{Connection, Sending};
+use feed::{Feed, Sendable, Shared};
+use pacs_media::{Found, MediaLimits, Refused, inspect};
 use pacs_net::requestor::{RequestorError, StoreResponse};
-use pacs_net::service::{DataSetSource, OutgoingInstance, SourceError, SubOperations};
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::task::JoinSet;
 
-/// Presentation contexts of one association, PS3.8 9.3.2.2.
-const CONTEXTS_MAX: usize = 128;
+/// Associations that are lost one after the other without anything being sent, until it is given
+/// up.
+const LOST_COUNT_MAX: u32 = 3;
 
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 1 << 20;
+/// How long is waited before a lost association is asked for again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Folders within folders.
-const DEPTH_MAX: usize = 64;
-
-/// A file that can be sent.
-#[derive(Debug, Clone)]
-struct Sendable {
-    path: PathBuf,
-    form: FileForm,
-    instance: Instance,
-    length_bytes: u64,
-}
-
-/// What became of the files.
-#[derive(Debug, Clone)]
-struct Tally {
-    stored_count: usize,
-    failed_count: usize,
-    output: Output,
-}
-
-pub(super) async fn store(
-    connection: &Connection,
-    paths: &[PathBuf],
-    output: &Output,
-) -> Result<(), Failure> {
-    let mut tally = Tally {
-        stored_count: 0,
-        failed_count: 0,
-        output: output.clone(),
-    };
-    let mut files = Vec::new();
-    for path in paths {
-        gather(path, 0, &mut files, &mut tally);
+pub(super) async fn store(sending: &Sending, output: &Output) -> Result<(), Failure> {
+    let mut journal = open_journal(sending, output)?;
+    let known = journal.as_mut().map(Journal::take_known);
+    let work = output.work("sending", Unit::Bytes, None);
+    let tally = Tally::new(output, work, sending.report.as_deref(), journal)?;
+    let tally = Arc::new(tally);
+    let limits = MediaLimits::default();
+    let look = move |found: Found, tally: &Tally| look(found, &limits, tally);
+    let files = gather(
+        sending.paths.clone(),
+        limits,
+        known.unwrap_or_default(),
+        &tally,
+        look,
+    );
+    let shared = Arc::new(Shared::new(files, Arc::clone(&tally), limits));
+    let mut sent = send_all(sending, &shared).await;
+    if sent.is_ok() && shared.has_left_over() {
+        // Given back by an association that was refused, after the others had ended.
+        sent = worker(sending.connection.clone(), Arc::clone(&shared)).await;
     }
-    let mut sendable = Vec::new();
-    for path in files {
-        match inspect(&path) {
-            Ok(file) => sendable.push(file),
-            Err(failure) => tally.fail(&failure),
-        }
-    }
-    let all_count = tally.failed_count + sendable.len();
-    let mut sent = Ok(());
-    for (kinds, files) in associations(sendable) {
-        sent = send(connection, &kinds, files, &mut tally).await;
-        if sent.is_err() {
-            break;
-        }
-    }
-    // What an association that was lost did not come to.
-    tally.failed_count = all_count - tally.stored_count;
-    let (stored, failed) = (tally.stored_count, tally.failed_count);
-    let value = serde_json::json!({ "stored": stored, "failed": failed });
-    output.summary(&format!("{stored} stored, {failed} failed"), &value);
+    shared.close().await;
+    let counts = tally.counts();
+    tally.end(sent.is_ok() && counts.refused == 0)?;
+    let seconds = tally.seconds();
+    let text = format!(
+        "{} stored, {} refused, {} skipped, {} stored before",
+        counts.stored, counts.refused, counts.skipped, counts.already
+    );
+    let value = serde_json::json!({
+        "stored": counts.stored,
+        "refused": counts.refused,
+        "skipped": counts.skipped,
+        "already": counts.already,
+        "bytes": counts.bytes,
+        "seconds": seconds,
+    });
+    output.summary(&text, &value);
     sent?;
-    if tally.failed_count == 0 {
+    if counts.refused == 0 {
         return Ok(());
     }
-    Err(Failure::Partly(format!(
-        "{} files were not stored",
-        tally.failed_count
-    )))
+    let count = counts.refused;
+    Err(Failure::Partly(format!("{count} files were not stored")))
 }
 
-impl Tally {
-    fn fail(&mut self, failure: &Failure) {
-        self.failed_count += 1;
-        let text = failure.to_string();
-        self.output
-            .problem(&text, &serde_json::json!({ "why": text }));
+async fn send_all(sending: &Sending, shared: &Arc<Shared>) -> Result<(), Failure> {
+    let mut workers = JoinSet::new();
+    for _ in 0..sending.associations.max(1) {
+        workers.spawn(worker(sending.connection.clone(), Arc::clone(shared)));
     }
-}
-
-/// All files at or below `path`, in order of their names; links are not followed. What cannot be
-/// read is told and counted.
-fn gather(path: &Path, depth: usize, files: &mut Vec<PathBuf>, tally: &mut Tally) {
-    let meta = if depth == 0 {
-        path.metadata()
-    } else {
-        path.symlink_metadata()
-    };
-    let meta = match meta {
-        Ok(meta) => meta,
-        Err(error) => return tally.fail(&Failure::file(path, error)),
-    };
-    if meta.is_file() {
-        files.push(path.to_owned());
-    }
-    if !meta.is_dir() {
-        return;
-    }
-    if depth >= DEPTH_MAX {
-        return tally.fail(&Failure::file(path, "folders are nested too deeply"));
-    }
-    let names: std::io::Result<Vec<PathBuf>> = std::fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    match names {
-        Ok(mut names) => {
-            names.sort();
-            for name in names {
-                gather(&name, depth + 1, files, tally);
-            }
+    let mut result = Ok(());
+    while let Some(ended) = workers.join_next().await {
+        let ended = ended.unwrap_or_else(|error| Err(Failure::Partly(error.to_string())));
+        if ended.is_err() && result.is_ok() {
+            result = ended;
+            // The others finish the file they are at.
+            shared.stops.store(true, Ordering::Release);
         }
-        Err(error) => tally.fail(&Failure::file(path, error)),
     }
+    result
 }
 
-/// Reads the head of a file: what it is, and where its data set stands.
-fn inspect(path: &Path) -> Result<Sendable, Failure> {
-    let fail = |error: std::io::Error| Failure::file(path, error);
-    let mut opened = File::open(path).map_err(fail)?;
-    let file_bytes = opened.metadata().map_err(fail)?.len();
-    let mut beginning = Vec::new();
-    opened
-        .by_ref()
-        .take(CHUNK_BYTES as u64)
-        .read_to_end(&mut beginning)
-        .map_err(fail)?;
-    let form = file::read(&beginning).map_err(|error| Failure::file(path, error))?;
-    let mut head = HeadReader::new(&form.transfer_syntax, &ScanLimits::default());
-    let no_instance = |error: InstanceError| Failure::file(path, error);
-    let mut state = head
-        .push(beginning.get(form.data_set.start..).unwrap_or_default())
-        .map_err(|error| no_instance(error.into()))?;
-    let mut chunk = vec![0; CHUNK_BYTES];
-    while state == HeadState::NeedMore {
-        let length = opened.read(&mut chunk).map_err(fail)?;
-        if length == 0 {
-            break;
-        }
-        state = head
-            .push(chunk.get(..length).unwrap_or_default())
-            .map_err(|error| no_instance(error.into()))?;
-    }
-    let instance = head.finish().map_err(no_instance)?;
-    let length_bytes = file_bytes.saturating_sub(form.data_set.start as u64);
-    Ok(Sendable {
-        path: path.to_owned(),
-        form,
-        instance,
-        length_bytes,
-    })
-}
-
-type Kind = (SopClassUid, TransferSyntaxUid);
-
-/// Shares the files out to associations, so that each needs no more contexts than there are.
-fn associations(files: Vec<Sendable>) -> Vec<(Vec<Kind>, Vec<Sendable>)> {
-    let mut by_kind: BTreeMap<Kind, Vec<Sendable>> = BTreeMap::new();
-    for file in files {
-        let kind = (
-            file.instance.sop_class.clone(),
-            file.form.transfer_syntax.clone(),
+/// Where the journal of this work is, if anywhere.
+fn open_journal(sending: &Sending, output: &Output) -> Result<Option<Journal>, Failure> {
+    let peer = &sending.connection.peer;
+    let work = format!("store {} {}", peer.title, peer.address);
+    let path = match (&sending.journal, journal::folder()) {
+        (Some(path), _) => path.clone(),
+        (None, Some(folder)) => folder.join(journal_name(&work, &sending.paths)),
+        (None, None) => return Ok(None),
+    };
+    let journal = match Journal::open(&path, &work, sending.restart) {
+        Ok(journal) => journal,
+        // Only who asked for a journal has to have one.
+        Err(_) if sending.journal.is_none() => return Ok(None),
+        Err(error) => return Err(Failure::file(&path, error)),
+    };
+    if journal.count() > 0 {
+        let text = format!(
+            "going on after {} files that were stored before; --restart sends all",
+            journal.count()
         );
-        by_kind.entry(kind).or_default().push(file);
+        let value = serde_json::json!({ "reason": "resumed", "message": text });
+        output.problem(&text, &value);
     }
-    let kinds: Vec<_> = by_kind.into_iter().collect();
-    kinds
-        .chunks(CONTEXTS_MAX)
-        .map(|chunk| {
-            let of_chunk = chunk.iter().map(|(kind, _)| kind.clone()).collect();
-            (
-                of_chunk,
-                chunk.iter().flat_map(|(_, files)| files.clone()).collect(),
-            )
-        })
-        .collect()
+    Ok(Some(journal))
 }
 
-async fn send(
-    connection: &Connection,
-    kinds: &[Kind],
-    files: Vec<Sendable>,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
-    let mut builder = connection.builder();
-    for (class, transfer_syntax) in kinds {
-        builder = builder.context(class.as_str(), &[transfer_syntax.as_str()]);
+/// One journal for each peer and each set of paths.
+fn journal_name(work: &str, paths: &[PathBuf]) -> String {
+    let mut hasher = DefaultHasher::new();
+    work.hash(&mut hasher);
+    for path in paths {
+        path.canonicalize()
+            .unwrap_or_else(|_| path.clone())
+            .hash(&mut hasher);
     }
-    let mut association = connection.connect(&builder).await?;
-    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-    let mut paths = paths.iter();
-    let mut source = Files {
-        kinds: kinds.to_vec(),
-        rest: files.into_iter(),
-    };
-    let report = |_: &_, response: &Result<StoreResponse, RequestorError>| {
-        let path = paths.next().map_or(Path::new(""), PathBuf::as_path);
-        match response {
-            Ok(response) => {
-                tally.stored_count += 1;
-                if response.is_warning() {
-                    let status = format!("{:04X}", response.status);
-                    let text = format!("file {}: warning {status}H", path.display());
-                    let value = serde_json::json!({ "path": path, "status": status });
-                    tally.output.problem(&text, &value);
+    format!("store-{:016x}.journal", hasher.finish())
+}
+
+/// Looks at a file, so that an association knows what kind to propose.
+fn look(found: Found, limits: &MediaLimits, tally: &Tally) -> Option<Sendable> {
+    match inspect(&found, limits) {
+        Ok(inspected) => Some(Sendable {
+            place: found.place,
+            identity: found.identity,
+            size_bytes: found.size_bytes,
+            content: found.content,
+            kind: (inspected.sop_class, inspected.transfer_syntax),
+            sop_instance: inspected.sop_instance,
+            data_set_offset: inspected.data_set_offset,
+            data_set_bytes: inspected.data_set_bytes,
+        }),
+        Err(why) => {
+            let place = found.place;
+            tally.work.add(found.size_bytes);
+            tally.refuse(&Refused { place, why }, found.is_named);
+            None
+        }
+    }
+}
+
+/// Sends files over one association after the other until there are no more.
+async fn worker(connection: Connection, shared: Arc<Shared>) -> Result<(), Failure> {
+    let mut lost_count = 0;
+    while let Some(file) = shared.take().await {
+        let kinds = shared.kinds(&file.kind);
+        let mut builder = connection.builder();
+        for (class, transfer_syntax) in &kinds {
+            builder = builder.context(class.as_str(), &[transfer_syntax.as_str()]);
+        }
+        let mut association = match connection.connect(&builder).await {
+            Ok(association) => association,
+            Err(failure) => {
+                shared.give_back(file);
+                // A peer may allow fewer associations than we ask for.
+                if shared.open_count.load(Ordering::Acquire) > 0 {
+                    return Ok(());
                 }
+                return Err(failure);
             }
-            Err(error) => {
-                let text = format!("file {}: {error}", path.display());
-                let value = serde_json::json!({ "path": path, "why": error.to_string() });
-                tally.output.problem(&text, &value);
-            }
-        }
-    };
-    association.store_all(&mut source, report).await?;
-    association.release().await?;
-    Ok(())
-}
-
-struct Files {
-    kinds: Vec<Kind>,
-    rest: std::vec::IntoIter<Sendable>,
-}
-
-#[async_trait]
-impl SubOperations for Files {
-    fn count(&self) -> usize {
-        self.rest.len()
-    }
-
-    fn kinds(&self) -> Vec<Kind> {
-        self.kinds.clone()
-    }
-
-    async fn next(&mut self) -> Option<OutgoingInstance> {
-        let file = self.rest.next()?;
-        Some(OutgoingInstance {
-            sop_class: file.instance.sop_class,
-            sop_instance: file.instance.instance,
-            transfer_syntax: file.form.transfer_syntax,
-            length_bytes: file.length_bytes,
-            source: Box::new(Source::New(file.path, file.form.data_set.start as u64)),
-        })
-    }
-}
-
-/// The data set of a file, opened when it is needed.
-enum Source {
-    New(PathBuf, u64),
-    Open(File),
-}
-
-impl Source {
-    fn read(&mut self) -> std::io::Result<Option<Bytes>> {
-        if let Self::New(path, start) = self {
-            let mut file = File::open(path)?;
-            file.seek(SeekFrom::Start(*start))?;
-            *self = Self::Open(file);
-        }
-        let Self::Open(file) = self else {
-            return Ok(None);
         };
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
-        Ok((!chunk.is_empty()).then(|| chunk.into()))
+        shared.open_count.fetch_add(1, Ordering::AcqRel);
+        let mut feed = Feed::new(Arc::clone(&shared), kinds, file);
+        let acknowledged = feed.outstanding();
+        let mut sent_count = 0_u64;
+        let report = |_: &_, response: &Result<StoreResponse, RequestorError>| {
+            if acknowledged.answered(response) {
+                sent_count += 1;
+            }
+        };
+        let sent = association.store_all(&mut feed, report).await;
+        shared.open_count.fetch_sub(1, Ordering::AcqRel);
+        feed.give_back();
+        match sent {
+            Ok(()) => association.release().await?,
+            // The file is told already; the association went with it.
+            Err(RequestorError::Source(_)) => {}
+            Err(error) => {
+                lost_count = if sent_count > 0 { 1 } else { lost_count + 1 };
+                if lost_count >= LOST_COUNT_MAX {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
+                continue;
+            }
+        }
+        lost_count = 0;
     }
-}
-
-#[async_trait]
-impl DataSetSource for Source {
-    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        self.read().map_err(|error| SourceError(Box::new(error)))
-    }
+    Ok(())
 }

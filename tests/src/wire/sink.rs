@@ -1,6 +1,8 @@
 //! A storage SCP to move instances to: it keeps the digest of each, not the bytes.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ pub enum Takes {
 pub struct Sink {
     address: SocketAddr,
     instances: Receiver<Received>,
+    /// Instances that are still answered.
+    patience: Arc<AtomicI64>,
 }
 
 impl Sink {
@@ -37,16 +41,28 @@ impl Sink {
             .local_addr()
             .expect("a bound listener has an address");
         let (sender, instances) = channel();
+        let patience = Arc::new(AtomicI64::new(i64::MAX));
+        let shared = Arc::clone(&patience);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (sender, takes) = (sender.clone(), takes.clone());
+                let patience = Arc::clone(&shared);
                 std::thread::spawn(move || {
                     // A peer that breaks off shows in what did not arrive.
-                    serve(stream, &takes, &sender).err();
+                    serve(stream, &takes, &sender, &patience).err();
                 });
             }
         });
-        Self { address, instances }
+        Self {
+            address,
+            instances,
+            patience,
+        }
+    }
+
+    /// From now on `count` more instances are answered; then connections break instead.
+    pub fn break_off_after(&self, count: i64) {
+        self.patience.store(count, Ordering::SeqCst);
     }
 
     /// Where it listens.
@@ -66,6 +82,7 @@ fn serve(
     mut stream: TcpStream,
     takes: &Takes,
     instances: &Sender<Received>,
+    patience: &AtomicI64,
 ) -> Result<(), WireError> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(300)))?;
@@ -79,6 +96,9 @@ fn serve(
         match receive(&mut stream) {
             Ok(message) => {
                 if message.command.get(element::COMMAND_FIELD) == field::STORE {
+                    if patience.fetch_sub(1, Ordering::SeqCst) <= 0 {
+                        return Ok(());
+                    }
                     let data = message.data.unwrap_or_default();
                     let syntax = syntaxes[usize::from(message.context)].clone();
                     // The receiver is gone when its test has ended.

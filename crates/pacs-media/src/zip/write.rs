@@ -202,7 +202,27 @@ impl<W: Write + Seek> ZipWriter<W> {
         Ok(())
     }
 
-    /// Writes the directory, and gives back what was written to.
+    /// Forgets the open file, if there is one: the next takes its place.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    pub fn abandon(&mut self) -> io::Result<()> {
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        let mut out = match self.out.take() {
+            Some(Out::Deflated(encoder)) => encoder.finish()?,
+            Some(Out::Plain(out)) => out,
+            None => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        self.position = open.entry.offset;
+        out.inner.seek(SeekFrom::Start(self.position))?;
+        self.out = Some(Out::Plain(out));
+        Ok(())
+    }
+
+    /// Writes the directory, and gives back what was written to, standing at the end: where files
+    /// were abandoned, something may stand behind that.
     ///
     /// # Errors
     /// Those of what is written to.

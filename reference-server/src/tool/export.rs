@@ -1,0 +1,249 @@
+//! `pacs export`: what a query names, as a file-set with a DICOMDIR (PS3.10, PS3.11 general
+//! purpose), in a folder or in a ZIP archive; from an archive of this machine whose server is
+//! stopped, or from a peer by C-GET.
+//!
+//! Data sets are written as they are stored. Nothing that is there already is replaced, and the
+//! DICOMDIR (or the name of the ZIP archive) comes last, so that half an export does not look like
+//! a whole one.
+
+mod medium;
+
+use super::failure::{Failure, chain};
+use super::maintain::open_archive;
+use super::output::{Output, Unit};
+use super::retrieve::get_found;
+use super::{Connection, Exporting, Search};
+use crate::access::SystemMay;
+use async_trait::async_trait;
+use bytes::Bytes;
+use medium::{Incoming, Medium};
+use pacs_core::access::{Get, permit};
+use pacs_core::{Action, Caller, Permit};
+use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
+use pacs_net::status::StoreStatus;
+use pacs_store::index::StoredInstance;
+use pacs_store::{Archive, ReadError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const TASK: &str = "pacs export";
+
+/// A medium that several parts of the work write to, one at a time.
+type Shared = Arc<Mutex<Medium>>;
+
+fn locked(medium: &Mutex<Medium>) -> MutexGuard<'_, Medium> {
+    medium.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) async fn export(exporting: &Exporting, output: &Output) -> Result<(), Failure> {
+    let out = exporting.out.as_path();
+    let medium = Medium::begin(out, exporting.zip);
+    let medium = medium.map_err(|error| Failure::file(out, error))?;
+    let medium = Arc::new(Mutex::new(medium));
+    let refused_count = match &exporting.peer {
+        Some(peer) => {
+            let search = Search {
+                connection: Connection {
+                    peer: peer.clone(),
+                    ae_title: exporting.ae_title.clone(),
+                    timeout: exporting.timeout,
+                    tls: exporting.tls.clone(),
+                },
+                wanted: exporting.wanted.clone(),
+            };
+            from_peer(&search, &medium, output).await
+        }
+        None => from_archive(exporting, &medium, output).await,
+    };
+    let refused_count = match refused_count {
+        Ok(count) => count,
+        Err(failure) => {
+            locked(&medium).give_up();
+            return Err(failure);
+        }
+    };
+    let label = exporting.label.as_deref().unwrap_or("");
+    let written = locked(&medium).end(label);
+    let written = written.map_err(|error| Failure::file(out, error))?;
+    let text = format!(
+        "{} instances exported to {}, {refused_count} refused",
+        written.count,
+        out.display()
+    );
+    let value = serde_json::json!({
+        "exported": written.count,
+        "bytes": written.bytes,
+        "refused": refused_count,
+        "path": out,
+    });
+    output.summary(&text, &value);
+    if refused_count == 0 {
+        return Ok(());
+    }
+    Err(Failure::Partly(format!(
+        "{refused_count} instances were not exported"
+    )))
+}
+
+async fn from_archive(
+    exporting: &Exporting,
+    medium: &Shared,
+    output: &Output,
+) -> Result<u64, Failure> {
+    let query = exporting.wanted.query()?;
+    let data = &exporting.local.data;
+    if !data.join("FORMAT").is_file() {
+        return Err(Failure::file(data, "no archive is here"));
+    }
+    let archive = open_archive(data).await?;
+    let permit = permit::<Get>(&SystemMay(&[Action::Get]), Caller::System { task: TASK });
+    let permit = permit.map_err(|denied| Failure::archive(&denied))?;
+    let instances = archive.select(&permit, &query).await;
+    let instances = instances.map_err(|error| Failure::archive(&error))?;
+    let total = instances.iter().map(|i| i.location.length_bytes).sum();
+    let work = output.work("exporting", Unit::Bytes, Some(total));
+    let mut refused_count = 0;
+    for instance in &instances {
+        let copied = copy(&archive, &permit, instance, medium, output).await;
+        work.add(instance.location.length_bytes);
+        if let Err(error) = copied? {
+            refused_count += 1;
+            let uid = instance.instance.instance.as_str();
+            let text = format!("instance {uid}: {}", chain(&error));
+            let value = serde_json::json!({ "sop_instance": uid, "message": chain(&error) });
+            output.problem(&text, &value);
+        }
+    }
+    archive.close().await;
+    Ok(refused_count)
+}
+
+/// Copies one instance. What is damaged is left out; a medium that cannot be written ends it all.
+async fn copy(
+    archive: &Archive,
+    permit: &Permit<Get>,
+    stored: &StoredInstance,
+    medium: &Shared,
+    output: &Output,
+) -> Result<Result<(), ReadError>, Failure> {
+    let mut reader = archive.read(permit, stored);
+    let instance = &stored.instance;
+    let mut incoming = Incoming::new(
+        &instance.sop_class,
+        &instance.instance,
+        &instance.transfer_syntax,
+        Some(stored.location.length_bytes),
+    );
+    let on_medium = |error: io::Error| {
+        let path = locked(medium).path().to_owned();
+        Failure::file(&path, error)
+    };
+    loop {
+        match reader.next().await {
+            Ok(Some(piece)) => incoming
+                .write(&mut locked(medium), piece)
+                .map_err(on_medium)?,
+            Ok(None) => break,
+            Err(error) => {
+                incoming.abandon(&mut locked(medium)).map_err(on_medium)?;
+                return Ok(Err(error));
+            }
+        }
+    }
+    let file_id = incoming.end(&mut locked(medium)).map_err(on_medium)?;
+    tell(instance.instance.as_str(), &file_id, output);
+    Ok(Ok(()))
+}
+
+fn tell(sop_instance: &str, file_id: &str, output: &Output) {
+    let value = serde_json::json!({ "sop_instance": sop_instance, "file": file_id });
+    output.result("", &value);
+}
+
+async fn from_peer(search: &Search, medium: &Shared, output: &Output) -> Result<u64, Failure> {
+    let storage = Arc::new(Receiver {
+        medium: Arc::clone(medium),
+        output: output.clone(),
+    });
+    get_found(search, storage, output).await
+}
+
+/// Receives what a peer sends.
+#[derive(Debug)]
+struct Receiver {
+    medium: Shared,
+    output: Output,
+}
+
+#[async_trait]
+impl StorageScp for Receiver {
+    async fn begin(
+        &self,
+        _peer: &Peer,
+        request: &StoreRequest,
+    ) -> Result<Box<dyn StoreSink>, StoreStatus> {
+        let incoming = Incoming::new(
+            &request.sop_class,
+            &request.sop_instance,
+            &request.transfer_syntax,
+            None,
+        );
+        Ok(Box::new(Sink {
+            incoming: Some(incoming),
+            sop_instance: request.sop_instance.as_str().to_owned(),
+            medium: Arc::clone(&self.medium),
+            output: self.output.clone(),
+        }))
+    }
+}
+
+/// One instance that a peer sends.
+struct Sink {
+    incoming: Option<Incoming>,
+    sop_instance: String,
+    medium: Shared,
+    output: Output,
+}
+
+impl Sink {
+    fn failed(&self, error: &io::Error) -> StoreStatus {
+        let path = locked(&self.medium).path().to_owned();
+        let value = serde_json::json!({ "path": path, "message": error.to_string() });
+        self.output
+            .problem(&Failure::file(&path, error).to_string(), &value);
+        StoreStatus::OUT_OF_RESOURCES
+    }
+}
+
+#[async_trait]
+impl StoreSink for Sink {
+    async fn write(&mut self, fragment: Bytes) -> Result<(), StoreStatus> {
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
+        };
+        let written = incoming.write(&mut locked(&self.medium), fragment);
+        written.map_err(|error| self.failed(&error))
+    }
+
+    async fn end(mut self: Box<Self>) -> StoreStatus {
+        let Some(incoming) = self.incoming.take() else {
+            return StoreStatus::OUT_OF_RESOURCES;
+        };
+        let ended = incoming.end(&mut locked(&self.medium));
+        match ended {
+            Ok(file_id) => {
+                tell(&self.sop_instance, &file_id, &self.output);
+                StoreStatus::SUCCESS
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.incoming.take() {
+            incoming.abandon(&mut locked(&self.medium)).ok();
+        }
+    }
+}
