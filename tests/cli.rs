@@ -164,10 +164,7 @@ fn plain_dicom_off_loopback_takes_configured_peers_only_and_says_so() {
     assert_eq!(status, 200);
     let health: serde_json::Value = serde_json::from_str(&health).expect("JSON");
     assert_eq!(health["insecure_dicom"], true);
-    assert!(
-        server.log().contains("without TLS"),
-        "the log does not say it"
-    );
+    server.wait_for_log("without TLS");
 }
 
 /// One C-ECHO as the AE `title`.

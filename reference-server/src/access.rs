@@ -251,6 +251,12 @@ impl Access {
         );
     }
 
+    /// What is configured of `title`.
+    #[must_use]
+    pub fn remote_ae(&self, title: &AeTitle) -> Option<&RemoteAe> {
+        self.remote_aes.get(title)
+    }
+
     /// The AE that `caller` names as C-MOVE destination: `None` if there is no such AE, or not for
     /// this caller.
     #[must_use]
@@ -282,8 +288,9 @@ impl Policy for Access {
                         && LOOPBACK_ACTIONS.contains(&action)
                 }
             },
-            // The server has no tasks of its own yet, and knows no other kind of caller.
-            Caller::System { .. } | _ => false,
+            // The server's own task, which checks what devices asked about.
+            Caller::System { .. } => action == Action::Commit,
+            _ => false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP side: is the server alive, is it ready, what has it counted.
 
+use crate::commitment::Commitments;
 use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_DURATION_MAX};
 use crate::metrics::Metrics;
 use crate::upkeep::Upkeep;
@@ -33,6 +34,8 @@ pub struct Health {
     pub insecure_dicom: bool,
     /// `/metrics` answers clients that are not on loopback.
     pub metrics_off_loopback: bool,
+    /// What is owed of storage commitment.
+    pub commitments: Commitments,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// What is known of the content.
@@ -86,10 +89,13 @@ pub async fn serve(listener: TcpListener, routes: Router) {
 
 async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {
     let is_clean = health.upkeep.is_clean();
+    let (open, given_up) = health.commitments.counts();
     let mut shown = json!({
         "status": if is_clean { "ok" } else { "damaged" },
         "version": env!("CARGO_PKG_VERSION"),
         "insecure_dicom": health.insecure_dicom,
+        "commitments_open": open,
+        "commitment_reports_given_up": given_up,
     });
     if let (Some(shown), serde_json::Value::Object(more)) =
         (shown.as_object_mut(), health.upkeep.shown())

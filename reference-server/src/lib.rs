@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod admission;
+pub mod commitment;
 pub mod config;
 pub mod control;
 pub mod guessing;

@@ -3,6 +3,7 @@
 //! AE titles come from the wire, so that their number is bounded: past [`AE_LABELS_MAX`] they share
 //! one label.
 
+use crate::commitment::Counters;
 use crate::limits::AE_LABELS_MAX;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -29,6 +30,7 @@ pub struct Metrics {
     handshakes_failed: IntCounterVec,
     certificate_expires: IntGauge,
     reloads_failed: IntCounter,
+    commitment: Counters,
     labels: Mutex<BTreeSet<String>>,
 }
 
@@ -95,6 +97,7 @@ impl Metrics {
         registry.register(Box::new(associations.clone()))?;
         registry.register(Box::new(open.clone()))?;
         Ok(Self {
+            commitment: Counters::new(&registry)?,
             registry,
             operations,
             bytes,
@@ -113,6 +116,12 @@ impl Metrics {
     #[must_use]
     pub const fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Those of storage commitment.
+    #[must_use]
+    pub const fn commitment(&self) -> &Counters {
+        &self.commitment
     }
 
     /// One operation came to its final response.

@@ -1,6 +1,7 @@
 //! The services of pacs-net over the archive of pacs-store: translation of requests, permits and
 //! statuses.
 
+pub mod commitment;
 mod convert;
 mod query;
 mod retrieve;

@@ -2,13 +2,17 @@
 
 use crate::access::{Access, MaintenanceOnly};
 use crate::admission::Watcher;
+use crate::commitment::{Commitments, Parts};
 use crate::config::Config;
 use crate::control::Door;
 use crate::http::{self, Health};
-use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DESCRIPTORS_RESERVED, DRAIN_MAX};
+use crate::limits::{
+    CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
+};
 use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::scp::Services;
+use crate::scp::commitment::CommitmentService;
 use crate::tls::{Tls, TlsFileError};
 use crate::upkeep::Upkeep;
 use pacs_core::Caller;
@@ -84,6 +88,7 @@ pub struct Server {
     door: Option<Door>,
     scrub: Option<ScrubPlan>,
     room: Room,
+    commitments: Commitments,
 }
 
 /// Where a server listens.
@@ -123,7 +128,9 @@ impl Server {
                 "the last run did not end cleanly; the index was brought up to the log"
             );
         }
-        let acceptor = acceptor(config, &archive, &tls, &metrics)?;
+        let access = Arc::new(Access::new(config).counting(Arc::clone(&metrics)));
+        let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;
+        let acceptor = acceptor(config, &archive, &access, &commitments, &tls, &metrics)?;
         let upkeep = Arc::new(upkeep(&archive, &metrics).await?);
         let door = match Door::open(&config.data) {
             Ok(door) => Some(door),
@@ -136,6 +143,7 @@ impl Server {
             ready: AtomicBool::new(false),
             insecure_dicom: config.is_insecure(),
             metrics_off_loopback: config.metrics_off_loopback,
+            commitments: commitments.clone(),
             metrics,
             upkeep,
         });
@@ -151,6 +159,7 @@ impl Server {
             tls,
             health,
             room,
+            commitments,
         };
         let addresses = server.addresses().map_err(assembly_io)?;
         let mut listeners = vec![addresses.dicom, addresses.http];
@@ -180,6 +189,7 @@ impl Server {
 
     /// Serves until `stop` resolves or the store fails, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Outcome {
+        self.commitments.start();
         let (stopping, stopped) = watch::channel(false);
         let secured = self.dicom_tls.zip(self.tls.server());
         let mut dicom = tokio::spawn({
@@ -227,10 +237,33 @@ impl Server {
             tracing::warn!("associations did not end in time");
         }
         tasks.shutdown().await;
+        self.commitments.stop().await;
         self.archive.close().await;
         http.abort();
         outcome
     }
+}
+
+async fn commitments(
+    config: &Config,
+    archive: &Archive,
+    access: &Arc<Access>,
+    tls: &Tls,
+    metrics: &Metrics,
+) -> Result<Commitments, StartError> {
+    let parts = Parts {
+        archive: archive.clone(),
+        access: Arc::clone(access),
+        our_title: config.ae_title.clone(),
+        connector: tls.dialler(),
+        counters: metrics.commitment().clone(),
+        bounds: CommitmentBounds::default(),
+    };
+    let opened = Commitments::open(parts).await;
+    opened.map_err(|source| StartError::Archive {
+        directory: config.data.display().to_string(),
+        source: source.into(),
+    })
 }
 
 fn assembly_io(error: std::io::Error) -> StartError {
@@ -254,13 +287,14 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 fn acceptor(
     config: &Config,
     archive: &Archive,
+    access: &Arc<Access>,
+    commitments: &Commitments,
     tls: &Tls,
     metrics: &Arc<Metrics>,
 ) -> Result<Acceptor, StartError> {
-    let access = Arc::new(Access::new(config).counting(Arc::clone(metrics)));
     let services = Arc::new(Services::new(
         archive.clone(),
-        Arc::clone(&access),
+        Arc::clone(access),
         config.ae_title.clone(),
     ));
     let limits = NetLimits {
@@ -273,7 +307,11 @@ fn acceptor(
         .storage(Arc::clone(&services) as _)
         .query(Arc::clone(&services) as _)
         .retrieve(services)
-        .policy(access)
+        .commitment(Arc::new(CommitmentService::new(
+            commitments.clone(),
+            Arc::clone(access),
+        )))
+        .policy(Arc::clone(access) as _)
         .observer(Arc::new(Watcher::new(Arc::clone(metrics))))
         // The AE table looks at it, so that guesses at it are counted with all others.
         .any_called_title(true)

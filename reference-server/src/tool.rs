@@ -6,6 +6,7 @@
 
 mod ae;
 mod backup;
+pub mod commit;
 mod connect;
 pub mod exit;
 mod export;
@@ -62,6 +63,8 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Ask a peer to commit to instances, so that they may be deleted here (storage commitment)
+    Commit(commit::Commit),
     /// Print what a shell needs to complete command lines
     Completions {
         /// Which shell
@@ -316,6 +319,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Ae(AeCommand::List(listing)) => ae::list(listing, output),
         Command::Ae(AeCommand::Test(test)) => ae::test(test, output).await,
         Command::Backup { local, to, check } => backup::backup(local, to, *check, output).await,
+        Command::Commit(commit) => commit::commit(commit, output).await,
         Command::Completions { shell } => {
             manual::completions(*shell);
             Ok(())

@@ -25,6 +25,8 @@ MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
 PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
+COMMITMENT = "1.2.840.10008.1.20.1"
+COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 
 
 def tls(protocol):
@@ -221,6 +223,113 @@ def listen(own_port, folder):
     own.add_supported_context(CT, [ExplicitVRLittleEndian])
     own.start_server(("127.0.0.1", int(own_port)), block=True, evt_handlers=[(evt.EVT_C_STORE, on_store)],
                      ssl_context=tls(ssl.PROTOCOL_TLS_SERVER))
+
+
+def commitment_request(transaction, references):
+    """References as CLASS=INSTANCE."""
+    items = []
+    for reference in references:
+        sop_class, sop_instance = reference.split("=")
+        items.append(identifier(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=sop_instance))
+    return identifier(TransactionUID=transaction, ReferencedSOPSequence=items)
+
+
+def told(event_type, report):
+    """What a report says, for JSON."""
+    return {"event_type": event_type, "transaction": report.TransactionUID,
+            "committed": [item.ReferencedSOPInstanceUID for item in report.get("ReferencedSOPSequence", [])],
+            "failed": {item.ReferencedSOPInstanceUID: item.FailureReason
+                       for item in report.get("FailedSOPSequence", [])}}
+
+
+def commit_here(host, port, transaction, *references):
+    """Asks, and waits for the report on the same association."""
+    reports, done = [], threading.Event()
+
+    def on_report(event):
+        reports.append(told(event.event_type, event.event_information))
+        return 0x0000, None
+
+    def on_sent(event):
+        # Released earlier, the association would end before its response.
+        if type(event.message).__name__ == "N_EVENT_REPORT_RSP":
+            done.set()
+
+    handlers = [(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_DIMSE_SENT, on_sent)]
+    association = associate(entity((COMMITMENT,)), host, port, evt_handlers=handlers)
+    request = commitment_request(transaction, references)
+    status, _ = association.send_n_action(request, 1, COMMITMENT, COMMITMENT_INSTANCE)
+    done.wait(60)
+    association.release()
+    return {"status": status.Status, "reports": reports, "released": association.is_released}
+
+
+def commit_elsewhere(host, port, own_port, transaction, *references):
+    """Asks, releases, and waits for the report on an association with reversed roles."""
+    reports, done, roles = [], threading.Event(), []
+
+    def on_report(event):
+        reports.append(told(event.event_type, event.event_information))
+        done.set()
+        return 0x0000, None
+
+    def on_requested(event):
+        for role in event.assoc.requestor.role_selection.values():
+            roles.append([role.sop_class_uid, role.scu_role, role.scp_role])
+
+    own = AE(ae_title="PYNETDICOM")
+    own.add_supported_context(COMMITMENT, scu_role=False, scp_role=True)
+    server = own.start_server(("127.0.0.1", int(own_port)), block=False,
+                              evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_REQUESTED, on_requested)])
+    association = associate(entity((COMMITMENT,)), host, port)
+    request = commitment_request(transaction, references)
+    status, _ = association.send_n_action(request, 1, COMMITMENT, COMMITMENT_INSTANCE)
+    association.release()
+    done.wait(60)
+    server.shutdown()
+    return {"status": status.Status, "reports": reports, "roles": roles}
+
+
+def provide_commitment(own_port, how, peer_port):
+    """A provider of commitment until it is killed: fails instances whose UID ends with .404; reports `here`,
+    `elsewhere` (to peer_port, with reversed roles) or `never`."""
+    def report_on(request):
+        report = identifier(TransactionUID=request.TransactionUID)
+        committed, failed = [], []
+        for item in request.ReferencedSOPSequence:
+            if item.ReferencedSOPInstanceUID.endswith(".404"):
+                item.FailureReason = 0x0112
+                failed.append(item)
+            else:
+                committed.append(item)
+        if committed:
+            report.ReferencedSOPSequence = committed
+        if failed:
+            report.FailedSOPSequence = failed
+        return report, 2 if failed else 1
+
+    def bring(report, event_type):
+        ae = AE(ae_title="PYNETDICOM")
+        ae.add_requested_context(COMMITMENT)
+        association = ae.associate("127.0.0.1", int(peer_port), ae_title="PACS_TOOL",
+                                   ext_neg=[build_role(COMMITMENT, scp_role=True)])
+        association.send_n_event_report(report, event_type, COMMITMENT, COMMITMENT_INSTANCE)
+        association.release()
+
+    def on_action(event):
+        report, event_type = report_on(event.action_information)
+        if how == "here":
+            # The response must leave first: the report follows when this handler has returned.
+            def send():
+                event.assoc.send_n_event_report(report, event_type, COMMITMENT, COMMITMENT_INSTANCE)
+            threading.Timer(0.3, send).start()
+        elif how == "elsewhere":
+            threading.Timer(0.3, bring, (report, event_type)).start()
+        return 0x0000, None
+
+    own = AE(ae_title="PYNETDICOM")
+    own.add_supported_context(COMMITMENT)
+    own.start_server(("127.0.0.1", int(own_port)), block=True, evt_handlers=[(evt.EVT_N_ACTION, on_action)])
 
 
 if __name__ == "__main__":

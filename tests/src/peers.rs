@@ -69,7 +69,28 @@ pub fn run(command: &mut Command) -> Said {
 /// The Python of the environment `cargo xtask setup` makes, or `None` (said loudly).
 #[must_use]
 pub fn python() -> Option<PathBuf> {
-    let tools = std::env::var_os("PACS_TOOLS").map_or_else(
+    let python = tools().join("venv/bin/python");
+    if python.is_file() {
+        return Some(python);
+    }
+    workspace::skip("the Python environment with pydicom and pynetdicom");
+    None
+}
+
+/// Where Node.js finds the packages that `cargo xtask setup` installs, or `None` (said loudly).
+#[must_use]
+pub fn node() -> Option<PathBuf> {
+    let modules = tools().join("node/node_modules");
+    if on_path("node").is_some() && modules.join("dcmjs-dimse").is_dir() {
+        return Some(modules);
+    }
+    workspace::skip("Node.js with dcmjs-dimse");
+    None
+}
+
+/// Where `cargo xtask setup` puts what it installs.
+fn tools() -> PathBuf {
+    std::env::var_os("PACS_TOOLS").map_or_else(
         || {
             workspace::build_folder()
                 .parent()
@@ -77,13 +98,7 @@ pub fn python() -> Option<PathBuf> {
                 .join("tools")
         },
         PathBuf::from,
-    );
-    let python = tools.join("venv/bin/python");
-    if python.is_file() {
-        return Some(python);
-    }
-    workspace::skip("the Python environment with pydicom and pynetdicom");
-    None
+    )
 }
 
 /// The Orthanc executable, or `None` (said loudly).

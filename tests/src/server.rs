@@ -67,7 +67,7 @@ const DEFAULTS: [(&str, &str); 5] = [
 ];
 
 /// Everything a peer may be allowed here.
-const ALLOWED: &str = r#"["echo", "store", "find", "move", "get"]"#;
+const ALLOWED: &str = r#"["echo", "store", "find", "move", "get", "commit"]"#;
 
 impl Options {
     /// The arguments and the environment of a server whose home is `home`.

@@ -5,6 +5,7 @@
 
 pub mod association;
 pub mod command;
+pub mod commitment;
 pub mod identifier;
 pub mod pdu;
 pub mod sink;

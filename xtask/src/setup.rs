@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: installs what the tests need, only what is missing, and says what it does.
 //!
-//! DCMTK, Orthanc and Python come from Debian; pydicom and pynetdicom go into a Python environment
+//! DCMTK, Orthanc, Python and Node.js come from Debian; pydicom, pynetdicom and dcmjs-dimse go
 //! below the target folder. Nothing is installed outside the system's packages and that folder.
 
 use std::path::Path;
@@ -27,6 +27,9 @@ pub(crate) struct Options {
 
 /// What the Python environment holds, at the versions the tests were written with.
 const PYTHON_PACKAGES: &str = "tests/requirements.txt";
+
+/// What Node.js is to find, likewise.
+const NODE_PACKAGES: &str = "tests/dcmjs/package.json";
 
 /// Runs `cargo xtask setup`.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
@@ -56,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
 pub(crate) fn tests(workspace: &Workspace) -> anyhow::Result<()> {
     debian_packages()?;
     python_environment(workspace)?;
+    node_packages(workspace)?;
     // Where a nightly compiler is at hand, CI fuzzes too; a developer asks for it with --fuzz.
     if std::env::var_os("CI").is_some() && crate::fuzz::has_nightly() {
         fuzzing(workspace)?;
@@ -78,6 +82,9 @@ pub(crate) fn missing(workspace: &Workspace) -> Vec<String> {
     if !environment_is_complete(workspace) {
         missing.push("pydicom and pynetdicom (Python environment)".to_owned());
     }
+    if !node_packages_are_there(workspace) {
+        missing.push("dcmjs-dimse (Node.js package)".to_owned());
+    }
     missing
 }
 
@@ -91,6 +98,10 @@ fn missing_packages() -> Vec<&'static str> {
     }
     if ask(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_none() {
         missing.push("python3-venv");
+    }
+    if on_path("node").is_none() || on_path("npm").is_none() {
+        missing.push("nodejs");
+        missing.push("npm");
     }
     if on_path("fiu-run").is_none() {
         missing.push("fiu-utils");
@@ -117,7 +128,7 @@ fn is_root() -> bool {
 fn debian_packages() -> anyhow::Result<()> {
     let packages = missing_packages();
     if packages.is_empty() {
-        println!("setup: DCMTK, Orthanc, Python and the tools of file systems are installed");
+        println!("setup: DCMTK, Orthanc, Python, Node.js and the tools of file systems are there");
         return Ok(());
     }
     let list = packages.join(" ");
@@ -192,6 +203,29 @@ fn python_environment(workspace: &Workspace) -> anyhow::Result<()> {
             ])
             .arg(workspace.root.join(PYTHON_PACKAGES)),
     )
+}
+
+fn node_packages_are_there(workspace: &Workspace) -> bool {
+    let node = workspace.tools().join("node");
+    node.join("node_modules/dcmjs-dimse").is_dir()
+}
+
+fn node_packages(workspace: &Workspace) -> anyhow::Result<()> {
+    let folder = workspace.tools().join("node");
+    if node_packages_are_there(workspace) {
+        println!("setup: dcmjs-dimse is installed ({})", folder.display());
+        return Ok(());
+    }
+    println!("setup: installing dcmjs-dimse in {}", folder.display());
+    std::fs::create_dir_all(&folder)?;
+    std::fs::copy(
+        workspace.root.join(NODE_PACKAGES),
+        folder.join("package.json"),
+    )
+    .context("package.json")?;
+    let mut npm = Command::new("npm");
+    npm.current_dir(&folder);
+    must(npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]))
 }
 
 /// Installs what fuzzing needs.

@@ -20,6 +20,10 @@ pub mod field {
     pub const MOVE: u16 = 0x0021;
     /// C-ECHO-RQ.
     pub const ECHO: u16 = 0x0030;
+    /// N-EVENT-REPORT-RQ.
+    pub const EVENT_REPORT: u16 = 0x0100;
+    /// N-ACTION-RQ.
+    pub const ACTION: u16 = 0x0130;
     /// C-CANCEL-RQ.
     pub const CANCEL: u16 = 0x0FFF;
 }
@@ -28,6 +32,8 @@ pub mod field {
 pub mod element {
     /// Affected SOP Class UID.
     pub const AFFECTED_CLASS: u16 = 0x0002;
+    /// Requested SOP Class UID.
+    pub const REQUESTED_CLASS: u16 = 0x0003;
     /// Command Field.
     pub const COMMAND_FIELD: u16 = 0x0100;
     /// Message ID.
@@ -46,6 +52,12 @@ pub mod element {
     pub const ERROR_COMMENT: u16 = 0x0902;
     /// Affected SOP Instance UID.
     pub const AFFECTED_INSTANCE: u16 = 0x1000;
+    /// Requested SOP Instance UID.
+    pub const REQUESTED_INSTANCE: u16 = 0x1001;
+    /// Event Type ID.
+    pub const EVENT_TYPE: u16 = 0x1002;
+    /// Action Type ID.
+    pub const ACTION_TYPE: u16 = 0x1008;
     /// Number of Remaining Sub-operations.
     pub const REMAINING: u16 = 0x1020;
     /// Number of Completed Sub-operations.

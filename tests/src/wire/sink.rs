@@ -119,7 +119,7 @@ fn serve(
 }
 
 /// The A-ASSOCIATE-AC, and the transfer syntax chosen for each context identifier.
-fn acceptance(request: &[u8], takes: &Takes) -> (Vec<u8>, Vec<String>) {
+pub(super) fn acceptance(request: &[u8], takes: &Takes) -> (Vec<u8>, Vec<String>) {
     let mut syntaxes = vec![String::new(); 256];
     let mut body = request[..68].to_vec();
     body.extend(pdu::item(0x10, uid::APPLICATION_CONTEXT.as_bytes()));

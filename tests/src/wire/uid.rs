@@ -18,6 +18,10 @@ pub const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 pub const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
 /// Verification.
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
+/// Storage Commitment Push Model.
+pub const STORAGE_COMMITMENT: &str = "1.2.840.10008.1.20.1";
+/// Its well-known instance.
+pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
 /// CT Image Storage.
 pub const CT_IMAGE_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 /// Secondary Capture Image Storage.

@@ -38,7 +38,7 @@ struct Unanswered {
 /// What is due.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// Nobody has a line any more.
+    /// Nothing, after all.
     Nothing,
     /// The peer has not answered in time.
     Overdue,
@@ -81,7 +81,9 @@ impl Events {
         if let Some(quiet_at) = self.quiet_at {
             sleep_until(quiet_at).await;
         }
-        self.next.take().map_or(Due::Nothing, Due::Event)
+        // Whoever gave up waiting has found another way.
+        let wanted = self.next.take().filter(|event| !event.answer.is_closed());
+        wanted.map_or(Due::Nothing, Due::Event)
     }
 
     /// A line for a request on `context`.

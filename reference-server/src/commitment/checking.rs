@@ -1,0 +1,80 @@
+//! Checks what is asked about, one request of an AE after the other. Instances of all AEs share the
+//! disk in turn.
+
+use super::desk::Checked;
+use super::transaction::Transaction;
+use super::{Shared, Wake};
+use pacs_core::AeTitle;
+use pacs_core::commitment::{FailureReason, Reference};
+use pacs_net::sop_class::{ServiceClass, service_class};
+use pacs_store::Safekeeping;
+use tokio::time::Instant;
+
+/// Checks for `ae` until it is dropped.
+pub(super) async fn check(shared: &Shared, ae: &AeTitle, wake: &Wake) {
+    loop {
+        let Some(key) = shared.book().next_to_check(ae) else {
+            wake.checking.notified().await;
+            continue;
+        };
+        let began = Instant::now();
+        let failures = match shared.load(&key).await {
+            Ok(Some((transaction, _))) => check_one(shared, &transaction).await,
+            Ok(None) => continue,
+            Err(error) => {
+                // It stays open, is given up in its time, and is tried again after a restart.
+                tracing::error!(calling = %ae, %error, "a commitment request cannot be read");
+                continue;
+            }
+        };
+        shared.book().checked(ae, &key, Checked { failures, began });
+    }
+}
+
+async fn check_one(shared: &Shared, transaction: &Transaction) -> Vec<(usize, FailureReason)> {
+    let mut failures = Vec::new();
+    for (at, reference) in transaction.references.iter().enumerate() {
+        let failure = if transaction.is_duplicate {
+            Some(FailureReason::DUPLICATE_TRANSACTION_UID)
+        } else {
+            check_reference(shared, reference).await
+        };
+        shared.parts.counters.checked(failure);
+        failures.extend(failure.map(|reason| (at, reason)));
+    }
+    if !failures.is_empty() {
+        tracing::warn!(
+            calling = %transaction.ae, transaction = %transaction.uid,
+            instances = transaction.references.len(), failed = failures.len(),
+            first = ?failures.first().map(|(_, reason)| reason),
+            "not everything that was asked about can be committed"
+        );
+    }
+    failures
+}
+
+/// Why an instance is not committed.
+async fn check_reference(shared: &Shared, reference: &Reference) -> Option<FailureReason> {
+    let Reference {
+        sop_class,
+        sop_instance,
+    } = reference;
+    if service_class(sop_class.as_str()) != ServiceClass::Storage {
+        return Some(FailureReason::SOP_CLASS_NOT_SUPPORTED);
+    }
+    // The semaphore is never closed; without a place it would only be faster than it should.
+    let _place = shared.checks.acquire().await.ok();
+    let archive = &shared.parts.archive;
+    match archive.check(&shared.permit, sop_instance, sop_class).await {
+        Ok(Safekeeping::Kept) => None,
+        Ok(Safekeeping::Damaged) => Some(FailureReason::PROCESSING_FAILURE),
+        Ok(Safekeeping::Hidden | Safekeeping::Unknown) => {
+            Some(FailureReason::NO_SUCH_OBJECT_INSTANCE)
+        }
+        Ok(Safekeeping::OtherClass) => Some(FailureReason::CLASS_INSTANCE_CONFLICT),
+        Err(error) => {
+            tracing::error!(%error, "an instance could not be looked up for commitment");
+            Some(FailureReason::PROCESSING_FAILURE)
+        }
+    }
+}
