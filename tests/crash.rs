@@ -23,6 +23,10 @@ fn nothing_acknowledged_is_lost_in_thirty_kills_and_a_crash_at_every_step() {
         report.acknowledged > 100,
         "the senders hardly sent anything: {report:?}"
     );
+    assert!(
+        report.commitments > 30,
+        "the device hardly asked anything: {report:?}"
+    );
 }
 
 /// An oracle that notices nothing would pass every campaign.

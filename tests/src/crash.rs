@@ -1,17 +1,20 @@
 //! The kill -9 campaign: what the server acknowledged must come back, whenever it dies.
 //!
-//! Eight senders store instances in parallel; an oracle outside the server remembers the digest of
-//! every data set that was sent and which of them were acknowledged. The server is killed, or
-//! aborts itself at a named step (`PACS_CRASH_AT`, in a build with `pacs-store/failpoints`), is
-//! started again, and is asked for all of it. An instance that was not acknowledged may be there
-//! or not, but never in part and never visible to C-FIND alone.
+//! Eight senders store instances in parallel, and a device asks for commitment of what they have
+//! stored. An oracle outside the server remembers the digest of every data set that was sent and
+//! which of them were acknowledged. The server is killed, or aborts itself at a named step
+//! (`PACS_CRASH_AT`, in a build with `pacs-store/failpoints`), is started again, and is asked for
+//! all of it. An instance that was not acknowledged may be there or not, but never in part and
+//! never visible to C-FIND alone; every request for commitment that was taken is reported.
 //!
 //! A kill does not lose what the system has not yet written to the disk; the crash disk of
 //! `pacs-store-conformance` does that.
 
+mod commitments;
 mod oracle;
 mod senders;
 
+use commitments::Device;
 pub(crate) use oracle::Oracle;
 pub(crate) use senders::{Mix, SENDERS, send_until_it_dies};
 
@@ -59,12 +62,15 @@ pub struct Report {
     pub acknowledged: usize,
     /// Instances sent, not acknowledged, and there nevertheless, whole.
     pub kept_unacknowledged: usize,
+    /// Reports of storage commitment, each of a request that was taken; all of them came.
+    pub commitments: usize,
 }
 
 /// One archive under attack.
 struct Campaign {
     server: Server,
     oracle: Mutex<Oracle>,
+    device: Device,
     random: Random,
     round: u32,
     report: Report,
@@ -98,9 +104,15 @@ pub fn run(plan: &Plan) -> Report {
 
 impl Campaign {
     fn begin(seed: u64, round: u32, report: Report) -> Self {
+        let device = Device::start();
+        let options = Options {
+            remote: vec![device.remote()],
+            ..Options::default()
+        };
         Self {
-            server: Server::start(Options::default()),
+            server: Server::start(options),
             oracle: Mutex::default(),
+            device,
             random: Random::new(seed),
             round,
             report,
@@ -178,7 +190,15 @@ impl Campaign {
     /// Runs the senders while `ending` brings the server to its end.
     fn send_until_it_dies(&mut self, base: u32, mix: Mix, ending: impl FnOnce(&mut Server)) {
         let what = (base, self.random.number(), mix);
-        send_until_it_dies(&mut self.server, &self.oracle, what, ending);
+        let (address, seed) = (self.server.dicom(), self.random.number());
+        let (device, oracle, server) = (&self.device, &self.oracle, &mut self.server);
+        let studies: Vec<String> = (0..SENDERS)
+            .map(|sender| Slice::new(base + sender, 1).study)
+            .collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| device.ask_until_it_dies(address, oracle, &studies, seed));
+            send_until_it_dies(server, oracle, what, ending);
+        });
     }
 
     /// Asks for everything of the round that began with study `base`, and for some of the earlier.
@@ -192,6 +212,7 @@ impl Campaign {
             studies.insert(all[usize::try_from(index).expect("an index")].clone());
         }
         self.oracle().ask(self.server.dicom(), &studies);
+        self.device.collect();
         no_temporary_files(&self.server.data());
     }
 
@@ -211,6 +232,7 @@ impl Campaign {
         };
         self.report.acknowledged += acknowledged;
         self.report.kept_unacknowledged += kept;
+        self.report.commitments += self.device.collect();
         self.server.stop();
         no_temporary_files(&self.server.data());
         (self.report, self.round)

@@ -70,6 +70,14 @@ impl Oracle {
             .count()
     }
 
+    /// What was acknowledged of a study.
+    pub(crate) fn acknowledged_of(&self, study: &str) -> Vec<String> {
+        let sent = self.studies.get(study).into_iter().flatten();
+        sent.filter(|(_, sent)| sent.acknowledged)
+            .map(|(instance, _)| instance.clone())
+            .collect()
+    }
+
     /// Every study of which something was sent.
     pub(crate) fn studies(&self) -> BTreeSet<String> {
         self.studies.keys().cloned().collect()

@@ -213,7 +213,7 @@ pub enum Meets {
 #[derive(Debug)]
 pub struct ReportSink {
     address: SocketAddr,
-    reports: Receiver<Report>,
+    reports: Mutex<Receiver<Report>>,
 }
 
 impl ReportSink {
@@ -239,7 +239,10 @@ impl ReportSink {
                 });
             }
         });
-        Self { address, reports }
+        Self {
+            address,
+            reports: Mutex::new(reports),
+        }
     }
 
     /// Where it listens.
@@ -254,13 +257,15 @@ impl ReportSink {
     /// When none comes.
     #[must_use]
     pub fn next(&self) -> Report {
-        self.reports.recv_timeout(PATIENCE).expect("a report comes")
+        let reports = self.reports.lock().expect("a receiver");
+        reports.recv_timeout(PATIENCE).expect("a report comes")
     }
 
     /// What has come since the last call.
     #[must_use]
     pub fn take(&self) -> Vec<Report> {
-        self.reports.try_iter().collect()
+        let reports = self.reports.lock().expect("a receiver");
+        reports.try_iter().collect()
     }
 }
 
