@@ -502,7 +502,7 @@ fn the_tool_shows_a_rejection_with_its_reason() {
 }
 
 #[test]
-fn verify_and_rebuild_work_on_a_stopped_archive_and_refuse_a_running_one() {
+fn verify_works_on_a_running_archive_too_and_rebuild_on_a_stopped_one_alone() {
     let mut server = Server::start(Options::default());
     let sent = server.home().join("sent");
     assert_eq!(write_study(&sent, 1, 5).len(), 5);
@@ -510,14 +510,15 @@ fn verify_and_rebuild_work_on_a_stopped_archive_and_refuse_a_running_one() {
     let _ = pacs(&["store", &address, sent.to_str().expect("UTF-8")]).succeeded();
     let data = server.data().to_str().expect("UTF-8").to_owned();
 
-    let running = pacs(&["verify", "--data", &data]);
+    let running = pacs(&["verify", "--data", &data]).succeeded();
+    let refused = pacs(&["rebuild", "--data", &data]);
     server.stop();
     let verified = pacs(&["verify", "--data", &data]).succeeded();
     let rebuilt = pacs(&["rebuild", "--data", &data]).succeeded();
     let again = pacs(&["verify", "--data", &data]).succeeded();
 
-    assert!(!running.success, "{}", running.text);
-    for said in [&verified, &rebuilt, &again] {
+    assert!(!refused.success, "{}", refused.text);
+    for said in [&running, &verified, &rebuilt, &again] {
         assert!(
             said.text.contains('5'),
             "it does not tell the count: {}",
@@ -538,7 +539,8 @@ fn verify_finds_a_single_flipped_bit() {
     server.stop();
     let needle = &Slice::new(1, 2).data_set()[1000..1100];
     let flipped = files_below(&server.data()).into_iter().find_map(|path| {
-        let mut bytes = std::fs::read(&path).expect("a file");
+        // The socket that the server left cannot be read.
+        let mut bytes = std::fs::read(&path).ok()?;
         let at = bytes
             .windows(needle.len())
             .position(|window| window == needle)?;
