@@ -8,6 +8,7 @@ mod check;
 mod crash;
 mod edges;
 mod fuzz;
+mod package;
 mod run;
 mod setup;
 mod upkeep;
@@ -47,6 +48,8 @@ enum Chore {
     Crash(crash::Options),
     /// Tries the limits at the edges: huge objects, crowds, a full or failing disk, a bad network
     Edges(edges::Options),
+    /// Makes the Debian package
+    Package,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -61,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Flip(options) => upkeep::flip(&workspace, &options),
         Chore::Crash(options) => crash::run(&workspace, &options),
         Chore::Edges(options) => edges::run(&workspace, &options),
+        Chore::Package => package::run(&workspace),
     }
 }
 

@@ -1,0 +1,189 @@
+//! The conformance statement says what the code does: services, statuses, limits.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+
+use pacs_net::NetLimits;
+use pacs_net::sop_class::{ServiceClass, service_class};
+use pacs_net::status::{ActionStatus, FindStatus, RetrieveStatus, StoreStatus};
+use std::collections::BTreeSet;
+
+const STATEMENT: &str = include_str!("../../docs/conformance-statement.md");
+const CLASSES: &str = include_str!("../../crates/pacs-net/testdata/sop-classes.tsv");
+
+/// The text under the heading that begins with `heading`, up to the next of its level.
+fn section(heading: &str) -> &'static str {
+    let from = STATEMENT
+        .find(heading)
+        .unwrap_or_else(|| panic!("no section {heading}"));
+    let text = STATEMENT.get(from..).unwrap();
+    let level = heading.chars().take_while(|c| *c == '#').count();
+    let next = format!("\n{} ", "#".repeat(level));
+    text.get(..text.find(&next).unwrap_or(text.len())).unwrap()
+}
+
+/// Rows of the tables of `text`, as trimmed cells.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines()
+        .filter(|line| line.starts_with('|') && !line.contains("---"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+}
+
+/// The status codes in the tables of `text`.
+fn codes(text: &str) -> BTreeSet<u16> {
+    rows(text)
+        .filter_map(|cells| {
+            let code = cells.get(1)?.strip_suffix('H')?;
+            u16::from_str_radix(code, 16).ok()
+        })
+        .collect()
+}
+
+#[test]
+fn every_class_that_is_served_is_named_and_no_other() {
+    let served: BTreeSet<&str> = CLASSES
+        .lines()
+        .filter_map(|line| line.split('\t').next())
+        .filter(|uid| !uid.starts_with('#'))
+        .filter(|uid| {
+            !matches!(
+                service_class(uid),
+                ServiceClass::Other | ServiceClass::Storage
+            )
+        })
+        .collect();
+    let named: BTreeSet<&str> = rows(section("## 1 Overview"))
+        .filter_map(|cells| cells.get(1).copied())
+        .filter(|cell| cell.starts_with("1.2.840."))
+        .collect();
+
+    assert_eq!(named, served);
+}
+
+#[test]
+fn every_status_that_is_sent_is_named_with_its_service() {
+    let pending = [0xff00, 0xff01];
+    let store = [
+        StoreStatus::SUCCESS,
+        StoreStatus::OUT_OF_RESOURCES,
+        StoreStatus::DATA_SET_MISMATCH,
+        StoreStatus::CANNOT_UNDERSTAND,
+        StoreStatus::PROCESSING_FAILURE,
+        StoreStatus::INVALID_SOP_INSTANCE,
+        StoreStatus::SOP_CLASS_NOT_SUPPORTED,
+        StoreStatus::NOT_AUTHORIZED,
+        StoreStatus::MISTYPED_ARGUMENT,
+    ];
+    let find = [
+        FindStatus::SUCCESS,
+        FindStatus::CANCEL,
+        FindStatus::OUT_OF_RESOURCES,
+        FindStatus::IDENTIFIER_MISMATCH,
+        FindStatus::UNABLE_TO_PROCESS,
+        FindStatus::SOP_CLASS_NOT_SUPPORTED,
+        FindStatus::NOT_AUTHORIZED,
+    ];
+    let retrieve = [
+        RetrieveStatus::SUCCESS,
+        RetrieveStatus::SUB_OPERATIONS_FAILED,
+        RetrieveStatus::CANCEL,
+        RetrieveStatus::OUT_OF_RESOURCES_MATCHES,
+        RetrieveStatus::OUT_OF_RESOURCES_SUB_OPERATIONS,
+        RetrieveStatus::MOVE_DESTINATION_UNKNOWN,
+        RetrieveStatus::IDENTIFIER_MISMATCH,
+        RetrieveStatus::UNABLE_TO_PROCESS,
+        RetrieveStatus::SOP_CLASS_NOT_SUPPORTED,
+        RetrieveStatus::NOT_AUTHORIZED,
+    ];
+    let action = [
+        ActionStatus::SUCCESS,
+        ActionStatus::PROCESSING_FAILURE,
+        ActionStatus::NO_SUCH_SOP_INSTANCE,
+        ActionStatus::INVALID_ARGUMENT_VALUE,
+        ActionStatus::NO_SUCH_SOP_CLASS,
+        ActionStatus::NO_SUCH_ACTION_TYPE,
+        ActionStatus::NOT_AUTHORIZED,
+        ActionStatus::MISTYPED_ARGUMENT,
+        ActionStatus::RESOURCE_LIMITATION,
+    ];
+
+    let expect = |heading: &str, sent: BTreeSet<u16>| {
+        let named = codes(section(heading));
+        let missing: Vec<_> = sent
+            .difference(&named)
+            .map(|c| format!("{c:04X}H"))
+            .collect();
+        assert!(missing.is_empty(), "{heading} does not name {missing:?}");
+    };
+    expect(
+        "### 3.3 Storage",
+        store.iter().map(StoreStatus::code).collect(),
+    );
+    let of_find = find.iter().map(FindStatus::code).chain(pending);
+    expect("### 3.4 Query", of_find.collect());
+    let of_retrieve = retrieve.iter().map(RetrieveStatus::code).chain([0xff00]);
+    expect("### 3.5 Retrieve", of_retrieve.collect());
+    expect(
+        "### 3.6 Storage Commitment",
+        action.iter().map(ActionStatus::code).collect(),
+    );
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
+    let limits = NetLimits::default();
+    let policies = section("### 3.1 Association policies");
+    let value = |name: &str| {
+        rows(policies)
+            .find(|cells| cells.first() == Some(&name))
+            .and_then(|cells| cells.get(1).copied())
+            .unwrap_or_else(|| panic!("no row {name}"))
+            .to_owned()
+    };
+
+    assert_eq!(
+        value("maximum PDU length offered"),
+        limits.pdu_bytes_max.to_string()
+    );
+    let seconds = |duration: std::time::Duration| format!("{} s", duration.as_secs());
+    for (row, number) in [
+        (
+            "simultaneous associations",
+            format!("{} in all", limits.associations_max),
+        ),
+        (
+            "simultaneous associations",
+            format!("{} from one address", limits.associations_per_address_max),
+        ),
+        (
+            "simultaneous associations",
+            format!("{} of one calling title", limits.associations_per_ae_max),
+        ),
+        (
+            "connections without association",
+            format!("beyond {} ", limits.strangers_per_address_max),
+        ),
+        ("TLS hand-shake", seconds(limits.handshake_duration_max)),
+        ("ARTIM", seconds(limits.artim)),
+        ("idle association", seconds(limits.idle_duration_max)),
+        ("least rate", seconds(limits.write_duration_max)),
+        (
+            "least rate",
+            format!("{} KiB/s", limits.bytes_per_second_min >> 10),
+        ),
+        (
+            "response of a C-MOVE destination",
+            seconds(limits.response_duration_max),
+        ),
+    ] {
+        assert!(value(row).contains(&number), "{row}: {number}");
+    }
+}
+
+#[test]
+fn the_implementation_is_identified_as_on_the_wire() {
+    let policies = section("### 3.1 Association policies");
+
+    assert!(policies.contains(pacs_net::implementation::IMPLEMENTATION_CLASS_UID));
+    assert!(policies.contains("PACS_RS_"));
+    assert!(pacs_net::implementation::IMPLEMENTATION_VERSION_NAME.starts_with("PACS_RS_"));
+}
