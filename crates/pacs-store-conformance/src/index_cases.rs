@@ -120,6 +120,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 43);
+        assert_eq!(cases_count, 44);
     }
 }

@@ -19,6 +19,7 @@ macro_rules! records_conformance {
             lists_are_in_order_and_can_be_read_in_pieces
             of_writers_at_once_one_wins
             what_cannot_be_a_key_or_value_is_refused
+            writers_of_different_documents_do_not_disturb_each_other
         }
     };
 }
@@ -211,6 +212,22 @@ pub async fn what_cannot_be_a_key_or_value_is_refused(records: Arc<dyn Records>)
     assert_eq!(records.list(A, "", None, 9).await.unwrap().len(), 1);
 }
 
+/// Sixteen at once, each with documents of its own.
+pub async fn writers_of_different_documents_do_not_disturb_each_other(records: Arc<dyn Records>) {
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..16 {
+        let records = Arc::clone(&records);
+        writers.spawn(async move {
+            for number in 0..20 {
+                let key = format!("{writer}-{number}");
+                records.put(A, &key, vec![writer], None).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    assert_eq!(records.list(A, "", None, 999).await.unwrap().len(), 320);
+}
+
 #[cfg(test)]
 mod tests {
     /// A case that is not in the macro would be run by nobody.
@@ -226,6 +243,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 9);
+        assert_eq!(cases_count, 10);
     }
 }

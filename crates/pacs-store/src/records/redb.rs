@@ -5,8 +5,7 @@ use crate::directory::DataDirectory;
 use crate::redb_file::{self, Held, Space, begin_durable, caught, is_damage};
 use async_trait::async_trait;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kind, NUL, key; the revision (eight bytes, big endian), then the value.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
@@ -34,7 +33,7 @@ struct Inner {
     database: Held,
     space: Arc<Space>,
     /// Set after a failed commit: what the file then holds is known only to whoever opens it anew.
-    has_failed: AtomicBool,
+    has_failed: Mutex<bool>,
 }
 
 impl RedbRecords {
@@ -62,7 +61,7 @@ impl RedbRecords {
                 inner: Arc::new(Inner {
                     database: Held::new(database),
                     space,
-                    has_failed: AtomicBool::new(false),
+                    has_failed: Mutex::new(false),
                 }),
                 directory: directory.clone(),
             })
@@ -133,18 +132,23 @@ impl Inner {
                 source: "the disk is full".into(),
             }));
         }
-        let transaction = begin_durable(self.database.get()?)?;
-        if self.has_failed.load(Ordering::Acquire) {
+        // Held to the end: who comes next must not see what is only set for the time of a commit.
+        let mut has_failed = self
+            .has_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *has_failed {
             return Err(Fault::Told(RecordsError::Backend {
                 operation: "write after a failed commit",
                 source: "the records must be opened anew".into(),
             }));
         }
+        let transaction = begin_durable(self.database.get()?)?;
         let outcome = change(&transaction)?;
         // Set before, so that a panic counts as a failure too.
-        self.has_failed.store(true, Ordering::Release);
+        *has_failed = true;
         transaction.commit()?;
-        self.has_failed.store(false, Ordering::Release);
+        *has_failed = false;
         Ok(outcome)
     }
 
