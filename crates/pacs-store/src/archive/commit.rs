@@ -27,7 +27,7 @@ use bytes::Bytes;
 use pacs_core::Instance;
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -165,6 +165,8 @@ impl Desk {
             .spawn(move || {
                 let mut end = own.end();
                 end.is_orderly = own.run(&queue).is_ok();
+                // It holds the lock of the directory, which is free when anybody hears of the end.
+                own.leave();
                 drop(end);
                 // What still waits is dropped with the queue, and so told that the archive is
                 // closed.
@@ -204,7 +206,16 @@ impl Desk {
         let was_dirty = committer.dirty_since.is_some();
         let mut end = self.end();
         end.is_orderly = block_in_place(|| committer.take(work, None, &mut Vec::new())).is_ok();
+        if !end.is_orderly {
+            *held = None;
+        }
         Ok(!was_dirty || !end.is_orderly)
+    }
+
+    /// Gives up what an orderly end has closed already.
+    fn leave(&self) {
+        let held = self.committer.lock();
+        drop(held.unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn run(&self, queue: &Queue) -> Result<(), Failed> {

@@ -8,7 +8,7 @@ use pacs_core::access::{Hide, Maintain};
 use pacs_store::disk::{Disk, DiskFile, OpenHow, OsDisk, Room};
 use pacs_store::index::Target;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::{Archive, ArchiveOptions, DataDirectory};
+use pacs_store::{Archive, ArchiveOptions};
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -138,7 +138,7 @@ fn limits(options: &mut ArchiveOptions) {
 }
 
 async fn open(disk: Arc<dyn Disk>) -> Option<Archive> {
-    let directory = DataDirectory::open(disk).ok()?;
+    let directory = rig::data_directory(disk).ok()?;
     let index = RedbIndex::open(&directory, &RedbOptions::default()).ok()?;
     let mut options = ArchiveOptions::new(directory, Arc::new(index));
     limits(&mut options);

@@ -7,7 +7,7 @@ use pacs_core::tag::tags;
 use pacs_core::{
     Caller, Key, Level, Permit, Query, SopClassUid, SopInstanceUid, TransferSyntaxUid, Vr,
 };
-use pacs_store::disk::OsDisk;
+use pacs_store::disk::{Disk, OsDisk};
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::{Index, StoredInstance};
 use pacs_store::{
@@ -15,6 +15,7 @@ use pacs_store::{
 };
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 pub(crate) const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
@@ -82,7 +83,21 @@ pub(crate) fn options(
     index: Arc<dyn Index>,
 ) -> Result<ArchiveOptions, OpenError> {
     let disk = Arc::new(OsDisk::open(directory).unwrap());
-    Ok(ArchiveOptions::new(DataDirectory::open(disk)?, index))
+    Ok(ArchiveOptions::new(data_directory(disk)?, index))
+}
+
+/// Opens a directory that nobody has. Its lock may stand for a moment after it was closed: a child
+/// process that another test starts just then has it until it has become another program.
+pub(crate) fn data_directory(disk: Arc<dyn Disk>) -> Result<DataDirectory, OpenError> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        match DataDirectory::open(Arc::clone(&disk)) {
+            Err(OpenError::Locked) if Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// An archive with a fresh memory index, which replays everything.
