@@ -1,6 +1,10 @@
 //! The conformance statement says what the code does: services, statuses, limits.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops where something is wrong"
+)]
 
 use pacs_net::NetLimits;
 use pacs_net::sop_class::{ServiceClass, service_class};
