@@ -1,5 +1,6 @@
 //! Where things are: the workspace, its build output, the test data; and when a test may skip.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -87,10 +88,15 @@ pub fn server_with_libc_calls() -> PathBuf {
 /// Cargo puts every variant under the same name, so this one is copied away and the ordinary one
 /// is put back (from the cache) before any test starts it.
 fn variant(feature: &str) -> PathBuf {
-    // It is there while this is; every process builds its own view of it.
+    // Campaigns are processes of their own: one at a time builds, and none writes over a file that
+    // another runs.
+    let lock = File::create(build_folder().join("variants.lock")).expect("a lock file");
+    lock.lock().expect("the lock");
     let copy = build_folder().join(format!("pacs-server-{feature}"));
+    let new = copy.with_extension("new");
     build_server(&["--features", &format!("reference-server/{feature}")]);
-    std::fs::copy(build_folder().join("pacs-server"), &copy).expect("the server copies");
+    std::fs::copy(build_folder().join("pacs-server"), &new).expect("the server copies");
+    std::fs::rename(&new, &copy).expect("the copy gets its name");
     build_server(&[]);
     copy
 }

@@ -228,10 +228,17 @@ impl Names {
     pub(crate) fn stat(&self, name: &OsStr) -> Result<Stat, OpenError> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statat(&self.folder, name, flags)?;
+        // The system itself says it without a sign, the C library with one.
+        #[allow(
+            clippy::useless_conversion,
+            clippy::unnecessary_fallible_conversions,
+            reason = "its type is another where the calls go through the C library"
+        )]
+        let modified_ns = u64::try_from(stat.st_mtime_nsec).unwrap_or(0);
         Ok(Stat {
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             modified_s: stat.st_mtime,
-            modified_ns: stat.st_mtime_nsec,
+            modified_ns,
         })
     }
 }
