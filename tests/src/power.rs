@@ -123,7 +123,7 @@ pub fn run(plan: &Plan) -> Report {
 /// that was.
 ///
 /// # Panics
-/// When none is within [`CUTS_WITHOUT_SYNCS_MAX`] cuts.
+/// When none is within `CUTS_WITHOUT_SYNCS_MAX` cuts.
 #[must_use]
 pub fn run_until_a_loss(plan: &Plan) -> u32 {
     println!("power campaign, to fail: {plan:?}");

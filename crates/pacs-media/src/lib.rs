@@ -6,7 +6,7 @@
 //! counted and bounded ([`limits::MediaLimits`]). Memory does not grow with the number of files.
 //!
 //! - [`sources::Sources`]: everything that could be an instance at or below some paths.
-//! - [`inspect`]: what a file is, from its beginning.
+//! - [`inspect()`]: what a file is, from its beginning.
 //! - [`dicomdir`]: reads and writes the directory of a file-set (PS3.10 8, PS3.3 F).
 //! - [`zip`]: reads and writes ZIP archives.
 //!
