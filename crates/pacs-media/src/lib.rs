@@ -18,6 +18,7 @@ pub mod content;
 pub mod dicomdir;
 pub mod file_id;
 pub mod folder;
+pub mod inflating;
 pub mod inspect;
 pub mod limits;
 mod orthanc;

@@ -6,8 +6,8 @@
 //! [`crate::inspect`] tells them apart.
 
 use crate::content::Reader;
+use crate::inflating::Bounded;
 use crate::limits::MediaLimits;
-use crate::zip::Bounded;
 use flate2::read::ZlibDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};

@@ -6,7 +6,7 @@
 mod read;
 mod write;
 
-pub use read::{Bounded, Entries, Entry, EntryReader, Inflating, ReadAt, ZipArchive};
+pub use read::{Entries, Entry, EntryReader, ReadAt, ZipArchive};
 pub use write::ZipWriter;
 
 /// Why a ZIP archive, or an entry of it, is not read.
