@@ -15,6 +15,9 @@ pub(crate) struct Options {
     /// How long each target runs
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Where random inputs begin; another place every time when absent
+    #[arg(long)]
+    seed: Option<u32>,
 }
 
 /// Memory a target may use: what hostile input may cost the whole server, and no more.
@@ -37,8 +40,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     };
     for target in &chosen {
         println!("fuzz: {target}, {} s", options.seconds);
-        must(&mut command(workspace, target, options.seconds))
-            .with_context(|| format!("{target} found something; see fuzz/artifacts/{target}"))?;
+        must(&mut command(
+            workspace,
+            target,
+            options.seconds,
+            options.seed,
+        ))
+        .with_context(|| format!("{target} found something; see fuzz/artifacts/{target}"))?;
     }
     Ok(())
 }
@@ -58,7 +66,13 @@ pub(crate) fn targets(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 }
 
 /// One run of one target. The corpus grows in the target folder; the committed one stays as it is.
-pub(crate) fn command(workspace: &Workspace, target: &str, seconds: u64) -> Command {
+/// The same `seed` makes about the same inputs in the same order.
+pub(crate) fn command(
+    workspace: &Workspace,
+    target: &str,
+    seconds: u64,
+    seed: Option<u32>,
+) -> Command {
     let grown = workspace.target.join("fuzz-corpus").join(target);
     // cargo-fuzz says itself when a corpus folder is missing.
     std::fs::create_dir_all(&grown).ok();
@@ -73,6 +87,7 @@ pub(crate) fn command(workspace: &Workspace, target: &str, seconds: u64) -> Comm
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-rss_limit_mb={MEMORY_MEGABYTES_MAX}"))
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
+        .args(seed.map(|seed| format!("-seed={seed}")))
         .arg("-verbosity=0");
     command
 }

@@ -205,6 +205,24 @@ fn a_damaged_sequence_of_known_length_is_left_behind() {
 }
 
 #[test]
+fn a_sequence_too_short_for_an_item_is_not_read_beyond_its_end() {
+    for length in 1..8 {
+        let mut bytes = EXPLICIT.header(Tag(0x0009, 0x1010), Vr::SQ, length);
+        // With what follows, the value looks like the beginning of an item.
+        bytes.extend([0xFE, 0xFF, 0, 0xE0, 0, 0, 0].iter().take(length as usize));
+        bytes.extend(EXPLICIT.header(Tag(0xE000, 0x1010), Vr::UN, 0));
+        bytes.extend(write(EXPLICIT, &[name()]));
+        check_name(EXPLICIT, &bytes);
+        let (events, irregularities) = events(EXPLICIT, &bytes);
+        assert_eq!((events.len(), irregularities), (3, 1), "{length}");
+        let [Event::Element(first), ..] = events.as_slice() else {
+            panic!("{length}: no element");
+        };
+        assert_eq!((first.vr, first.length()), (Vr::UN, u64::from(length)));
+    }
+}
+
+#[test]
 fn zeros_at_the_end_and_garbage_after_pixel_data_are_no_elements() {
     let mut bytes = write(EXPLICIT, &[name()]);
     bytes.extend(write(EXPLICIT, &identity()));

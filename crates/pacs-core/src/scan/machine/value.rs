@@ -194,12 +194,12 @@ impl Content {
         if length == 0 {
             return Self::Items(syntax);
         }
+        if length < 8 {
+            // No item fits; what stands behind these bytes is not the sequence's.
+            return Self::Other;
+        }
         let Some(first) = bytes.first_chunk::<4>() else {
-            return if length < 8 {
-                Self::Other
-            } else {
-                Self::NotHere
-            };
+            return Self::NotHere;
         };
         let little = Syntax {
             big_endian: false,
