@@ -25,6 +25,16 @@ const LOOPBACK_ACTIONS: [Action; 6] = [
     Action::Store,
 ];
 
+/// What a client of DICOMweb may do on a loopback listener that is open to all. What it hides can
+/// be brought back.
+const OPEN_WEB_ACTIONS: [Action; 5] = [
+    Action::Commit,
+    Action::Find,
+    Action::Get,
+    Action::Hide,
+    Action::Store,
+];
+
 /// The policy of the reference server.
 #[derive(Debug)]
 pub struct Access {
@@ -33,6 +43,8 @@ pub struct Access {
     open_plain: bool,
     /// Whether the listener with TLS is.
     open_tls: bool,
+    /// Whether DICOMweb is.
+    open_web: bool,
     remote_aes: BTreeMap<AeTitle, RemoteAe>,
     /// Certificates that some AE is bound to by their fingerprint.
     pinned: BTreeSet<Fingerprint>,
@@ -113,6 +125,7 @@ impl Access {
             our_title: config.ae_title.clone(),
             open_plain: is_loopback(config.dicom),
             open_tls: config.tls.address.is_some_and(is_loopback),
+            open_web: config.web.open_loopback && is_loopback(config.http),
             remote_aes: config.remote_aes.clone(),
             pinned: pinned.copied().collect(),
             guesses: Guesses::default(),
@@ -278,6 +291,14 @@ impl Access {
 impl Policy for Access {
     fn permits(&self, caller: &Caller, action: Action) -> bool {
         match caller {
+            Caller::Client {
+                address,
+                name: None,
+            } => {
+                self.open_web
+                    && address.to_canonical().is_loopback()
+                    && OPEN_WEB_ACTIONS.contains(&action)
+            }
             Caller::Device {
                 ae_title, address, ..
             } => match self.remote_aes.get(ae_title) {
@@ -290,7 +311,7 @@ impl Policy for Access {
             },
             // The server's own task, which checks what devices asked about.
             Caller::System { .. } => action == Action::Commit,
-            _ => false,
+            Caller::Client { .. } | _ => false,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod associations;
 pub mod network;
 pub mod tls;
+pub mod web;
 
 pub use associations::AssociationLimits;
 
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use tls::{TlsConfig, TlsOptions, TlsSection};
+use web::WebConfig;
 
 /// What may be said on the command line of `pacs-server`; everything can stand in the environment
 /// too.
@@ -48,6 +50,10 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", env = "PACS_INSECURE_DICOM", num_args = 0..=1,
           default_missing_value = "true")]
     pub insecure_dicom: Option<bool>,
+    /// Let every program of this machine use DICOMweb without a token; HTTP must be on loopback
+    #[arg(long, value_name = "BOOL", env = "PACS_OPEN_LOOPBACK", num_args = 0..=1,
+          default_missing_value = "true")]
+    pub open_loopback: Option<bool>,
     /// DICOM over TLS
     #[command(flatten)]
     pub tls: TlsOptions,
@@ -93,6 +99,8 @@ struct DicomSection {
 struct HttpSection {
     address: Option<String>,
     metrics_off_loopback: Option<bool>,
+    open_loopback: Option<bool>,
+    public_url: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,6 +176,8 @@ pub struct Config {
     pub insecure_dicom: bool,
     /// `/metrics` answers clients that are not on loopback.
     pub metrics_off_loopback: bool,
+    /// DICOMweb.
+    pub web: WebConfig,
     /// Silence after which an association is aborted.
     pub idle_duration_max: Duration,
     /// How many associations there may be.
@@ -226,6 +236,7 @@ impl Config {
             .or(file.dicom.insecure)
             .unwrap_or(false);
         faults.extend(dicom.and_then(|dicom| exposed(dicom, insecure_dicom)));
+        let web = web::settings(options.open_loopback, &file.http, http, &mut faults);
         let idle_seconds = file.dicom.idle_seconds.unwrap_or(60);
         if !(1..=86_400).contains(&idle_seconds) {
             faults.push("dicom.idle_seconds: not between 1 and 86400".to_owned());
@@ -234,11 +245,8 @@ impl Config {
         let scrub = scrub(&file.scrub, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
-        let listeners = [dicom, http, tls.address];
-        faults.extend(own_destinations(
-            &remote_aes,
-            listeners.into_iter().flatten(),
-        ));
+        let listeners = [dicom, http, tls.address].into_iter().flatten();
+        faults.extend(own_destinations(&remote_aes, listeners));
         let (Some(dicom), Some(http), Some(ae_title), true) =
             (dicom, http, ae_title, faults.is_empty())
         else {
@@ -257,6 +265,7 @@ impl Config {
             insecure_dicom,
             idle_duration_max: Duration::from_secs(idle_seconds),
             association_limits,
+            web,
             metrics_off_loopback: file.http.metrics_off_loopback.unwrap_or(false),
             scrub,
             remote_aes,

@@ -18,3 +18,4 @@ pub mod server;
 pub mod tls;
 pub mod tool;
 pub mod upkeep;
+pub mod web;

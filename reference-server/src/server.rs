@@ -15,6 +15,7 @@ use crate::scp::Services;
 use crate::scp::commitment::CommitmentService;
 use crate::tls::{Tls, TlsFileError};
 use crate::upkeep::Upkeep;
+use crate::web;
 use pacs_core::Caller;
 use pacs_core::access::{Maintain, permit};
 use pacs_net::{Acceptor, NetLimits};
@@ -89,6 +90,7 @@ pub struct Server {
     scrub: Option<ScrubPlan>,
     room: Room,
     commitments: Commitments,
+    web: axum::Router,
 }
 
 /// Where a server listens.
@@ -149,6 +151,7 @@ impl Server {
         });
         let at = config.tls.address;
         let server = Self {
+            web: web::routes(&archive, config, &access),
             archive,
             door,
             scrub: config.scrub,
@@ -205,7 +208,7 @@ impl Server {
                 tokio::join!(plain, secured);
             }
         });
-        let pages = http::router(Arc::clone(&self.health));
+        let pages = http::router(Arc::clone(&self.health)).merge(self.web);
         let http = tokio::spawn(http::serve(self.http, pages));
         let mut tasks = JoinSet::new();
         let upkeep = Arc::clone(&self.health.upkeep);

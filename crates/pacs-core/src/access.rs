@@ -11,6 +11,13 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Caller {
+    /// A client over HTTP.
+    Client {
+        /// Where its connection comes from.
+        address: IpAddr,
+        /// The name that its credentials stand for; `None`: it showed none, and none are needed.
+        name: Option<String>,
+    },
     /// A DICOM peer.
     Device {
         /// The title it calls itself by: a label, not an identity.

@@ -7,6 +7,7 @@
 //!
 //! - [`Encoding`]: how a transfer syntax writes its data set.
 //! - [`Scanner`]: events with byte ranges over bytes that are all there.
+//! - [`WindowedScanner`]: events over bytes of which only a window is here.
 //! - [`HeadReader`]: reads the head of an instance from fragments as they arrive.
 //! - [`mod@file`]: the DICOM file format around a data set (PS3.10).
 //! - [`gate`]: what may be handed to a recursive reader.
@@ -23,10 +24,12 @@ pub mod inflate;
 pub(crate) mod machine;
 mod scanner;
 pub mod values;
+mod windowed;
 
 pub use element::{Element, Event, is_charset_text, is_pixel_data};
 pub use head::{HeadReader, HeadState};
 pub use scanner::Scanner;
+pub use windowed::{Progress, WindowedScanner};
 
 use crate::limits::ScanLimits;
 use crate::tag::Tag;

@@ -14,3 +14,10 @@ pub fn vr_of(tag: Tag) -> Vr {
         .by_tag(tag)
         .map_or(Vr::UN, |entry| entry.vr().relaxed())
 }
+
+/// The tag whose keyword in PS3.6 is `keyword`.
+#[must_use]
+pub fn by_keyword(keyword: &str) -> Option<Tag> {
+    let entry = dicom_dictionary_std::StandardDataDictionary.by_name(keyword)?;
+    Some(entry.tag())
+}

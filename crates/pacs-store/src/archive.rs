@@ -4,6 +4,7 @@ mod commit;
 mod cursor;
 mod damage;
 mod group;
+mod parts;
 pub(crate) mod recover;
 mod room;
 mod safekeeping;
@@ -299,6 +300,7 @@ impl Archive {
             Caller::Device {
                 ae_title, address, ..
             } => (ae_title.as_str().to_owned(), Some(*address)),
+            Caller::Client { address, name } => (name.clone().unwrap_or_default(), Some(*address)),
             Caller::System { task } => ((*task).to_owned(), None),
             _ => (String::new(), None),
         };

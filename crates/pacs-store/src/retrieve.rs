@@ -8,6 +8,7 @@ use crate::pack::name::PackName;
 use crate::pack::read::PackFiles;
 use bytes::Bytes;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -60,7 +61,20 @@ impl DataSetReader {
         }
     }
 
-    /// Bytes of the data set.
+    /// Gives the bytes of `range` alone.
+    pub(crate) fn part(
+        shared: &Shared,
+        location: Location,
+        digest: Digest,
+        range: &Range<u64>,
+    ) -> Self {
+        Self {
+            hasher: None,
+            ..Self::new(shared, part_of(location, range), digest)
+        }
+    }
+
+    /// Bytes that it gives altogether.
     #[must_use]
     pub const fn length_bytes(&self) -> u64 {
         self.location.length_bytes
@@ -131,6 +145,31 @@ impl DataSetReader {
             }
         }
     }
+}
+
+/// The part of a data set, as far as that has it.
+fn part_of(location: Location, range: &Range<u64>) -> Location {
+    let start = range.start.min(location.length_bytes);
+    let end = range.end.clamp(start, location.length_bytes);
+    Location {
+        pack: location.pack,
+        offset: location.offset.saturating_add(start),
+        length_bytes: end.saturating_sub(start),
+    }
+}
+
+/// The bytes of `range`, as far as the data set has them.
+pub(crate) fn read_now(
+    files: &PackFiles,
+    location: Location,
+    range: &Range<u64>,
+) -> Result<Vec<u8>, ReadError> {
+    let part = part_of(location, range);
+    let length = usize::try_from(part.length_bytes).unwrap_or(usize::MAX);
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    read(files, PackName::of_location(part.pack), part.offset, length)
 }
 
 fn read(

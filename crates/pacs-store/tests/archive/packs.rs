@@ -1,7 +1,8 @@
 //! Packs as others see them: a tar of DICOM files, sealed packs untouched.
 
 use crate::rig::{self, sample, sample_with_uid};
-use pacs_core::access::Hide;
+use pacs_core::access::{Get, Hide};
+use pacs_core::{Level, Query};
 use pacs_store::index::Target;
 use std::path::Path;
 use std::process::Command;
@@ -187,4 +188,38 @@ async fn a_next_pack_that_was_begun_before_a_kill_is_read_after_it() {
 
     assert_eq!(rig::pack_files(copy.path()).len(), 2, "the log turned over");
     rig::assert_holds(&archive, &samples).await;
+}
+
+#[tokio::test]
+async fn a_part_of_a_data_set_is_what_the_whole_has_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = rig::open(directory.path()).await;
+    let permit = rig::permit::<Get>();
+    let large = sample(1, 1, 3_000_000);
+    rig::deposit(&archive, &large).await.unwrap();
+    let found = archive.select(&permit, &Query::new(Level::Study)).await;
+    let stored = found.unwrap().pop().unwrap();
+    let mut whole = Vec::new();
+    let mut reader = archive.read(&permit, &stored);
+    while let Some(piece) = reader.next().await.unwrap() {
+        whole.extend_from_slice(&piece);
+    }
+    let length = whole.len() as u64;
+
+    for (from, to) in [(0, 1), (7, 2_500_000), (length - 1, length), (5, 5)] {
+        let (start, end) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
+        let mut part = Vec::new();
+        let mut reader = archive.read_range(&permit, &stored, &(from..to));
+        assert_eq!(reader.length_bytes(), to - from);
+        while let Some(piece) = reader.next().await.unwrap() {
+            part.extend_from_slice(&piece);
+        }
+        assert!(part == whole[start..end], "{from}..{to}");
+        let now = archive.read_now(&permit, &stored, &(from..to)).unwrap();
+        assert!(now == whole[start..end], "{from}..{to} at once");
+    }
+    let behind = archive.read_now(&permit, &stored, &(length + 5..length + 9));
+    assert!(behind.unwrap().is_empty());
+    let over = archive.read_now(&permit, &stored, &(length - 3..u64::MAX));
+    assert!(over.unwrap() == whole[whole.len() - 3..]);
 }

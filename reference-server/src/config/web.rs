@@ -1,0 +1,49 @@
+//! The settings of DICOMweb.
+
+use super::HttpSection;
+use std::net::SocketAddr;
+
+/// How DICOMweb is offered.
+#[derive(Debug, Clone, Default)]
+pub struct WebConfig {
+    /// Nobody on this machine is asked who they are.
+    pub open_loopback: bool,
+    /// What URLs in answers begin with, instead of what clients say in Host.
+    pub public_url: Option<String>,
+}
+
+/// Puts the settings together; `http` is where HTTP listens, once that is known.
+pub(super) fn settings(
+    open_loopback: Option<bool>,
+    section: &HttpSection,
+    http: Option<SocketAddr>,
+    faults: &mut Vec<String>,
+) -> WebConfig {
+    let open_loopback = open_loopback.or(section.open_loopback).unwrap_or(false);
+    faults.extend(http.and_then(|http| open_to_all(http, open_loopback)));
+    let public_url = section.public_url.as_deref();
+    WebConfig {
+        open_loopback,
+        public_url: public_url.map(|url| own_url(url, faults)),
+    }
+}
+
+/// DICOMweb without tokens is for the programs of this machine alone.
+fn open_to_all(http: SocketAddr, open_loopback: bool) -> Option<String> {
+    (!http.ip().is_loopback() && open_loopback).then(|| {
+        format!(
+            "http.open_loopback: {http} is not loopback, and beyond this machine nobody gets in \
+             without a token"
+        )
+    })
+}
+
+fn own_url(url: &str, faults: &mut Vec<String>) -> String {
+    let is_plain = url.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
+    if !is_plain || !(url.starts_with("https://") || url.starts_with("http://")) {
+        faults.push(format!(
+            "http.public_url: {url:?} is no URL of http or https"
+        ));
+    }
+    url.trim_end_matches('/').to_owned()
+}
