@@ -101,6 +101,10 @@ async fn open(disk: &CrashDisk, seed: u64) -> Result<Archive, String> {
     options.limits.large_bytes = 6_000;
     options.limits.flush_interval = std::time::Duration::from_millis(seed % 4);
     options.is_filled_ahead = seed.is_multiple_of(2);
+    if seed % 3 < 2 {
+        // Every group may be made durable beside the writing of the next.
+        options.limits.finished_beside_bytes_min = 0;
+    }
     Archive::open(options).await.map_err(|error| text(&error))
 }
 

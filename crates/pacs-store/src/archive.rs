@@ -3,6 +3,7 @@
 mod commit;
 mod cursor;
 mod damage;
+mod finish;
 mod group;
 mod parts;
 pub(crate) mod recover;

@@ -33,6 +33,9 @@ pub struct StoreLimits {
     /// Threads that read and digest in a verification or a rebuild; no more than there are
     /// processors.
     pub examining_threads_max: usize,
+    /// Bytes of a commit group from which on it is made durable beside the writing of the next one,
+    /// where that waits already.
+    pub finished_beside_bytes_min: u64,
     /// How long a commit may stay in the index without being durable there; the log is replayed
     /// from the last durable one after a crash, so that this is also about how much is replayed.
     pub flush_interval: Duration,
@@ -80,6 +83,7 @@ impl Default for StoreLimits {
             busy_wait: Duration::from_secs(10),
             chunk_bytes: 1 << 20,
             examining_threads_max: 4,
+            finished_beside_bytes_min: 256 << 10,
             flush_interval: Duration::from_secs(1),
             group_bytes_max: 16 << 20,
             group_count_max: 256,

@@ -1,26 +1,23 @@
-//! The one place that writes: what waits is made durable with one sync, then visible, then
-//! answered.
+//! The one place that writes: what waits goes into the log as one group, which is then finished:
+//! made durable with one sync, visible and answered (`finish.rs`).
 //!
-//! While the sync runs the index stages the group on a thread of its own, so that its work is
-//! hidden behind the sync. What comes in meanwhile waits and is the next group: the slower the
-//! disk, the larger the groups. A thread takes what waits; whoever finds nothing waiting and nobody
-//! writing may commit on its own thread instead ([`Desk::commit_here`]).
+//! What comes in meanwhile waits and is the next group: the slower the disk, the larger the groups.
+//! A thread takes what waits; whoever finds nothing waiting and nobody writing may commit on its
+//! own thread instead ([`Desk::commit_here`]).
 
 use super::Clock;
 use super::damage::FoundDamage;
+use super::finish::{End, Finisher, Tools, Written, index_refusal};
 use super::group::{Group, Refusal};
 use super::room::Reserve;
-use super::stage::Stager;
 use crate::deposit::Receipt;
 use crate::directory::DataDirectory;
 use crate::error::{DepositError, HideError, MaintainError};
 use crate::fail_point::FailPoints;
-use crate::index::{
-    Applied, Digest, DurableContent, Index, IndexError, LogPosition, LogRecord, Provenance,
-};
+use crate::index::{Digest, Index, LogPosition, LogRecord, Provenance};
 use crate::limits::StoreLimits;
 use crate::pack::large::LargePack;
-use crate::pack::log::{AppendError, Log};
+use crate::pack::log::Log;
 use crate::pack::read::PackFiles;
 use crate::rebuild::{self, Progress, RebuildError};
 use bytes::Bytes;
@@ -95,21 +92,6 @@ pub(super) type Queue = mpsc::Receiver<(Work, Option<OwnedSemaphorePermit>)>;
 /// Nobody knows any more what is durable or what the index holds.
 pub(super) struct Failed;
 
-/// Says at the end of the thread, also by a panic, that the archive has failed, unless it was
-/// closed.
-struct End {
-    failed: watch::Sender<bool>,
-    is_orderly: bool,
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        if !self.is_orderly {
-            self.failed.send_replace(true);
-        }
-    }
-}
-
 /// What a [`Committer`] is made of.
 pub(super) struct Parts {
     pub(super) log: Log,
@@ -129,7 +111,9 @@ pub(super) struct Parts {
 
 struct Committer {
     parts: Parts,
-    stager: Stager,
+    finisher: Finisher,
+    /// What was taken out of the queue too early, with its place there.
+    next: Option<(Work, Option<OwnedSemaphorePermit>)>,
     /// When the index was last as durable as it is visible, if it is not now.
     dirty_since: Option<Instant>,
 }
@@ -150,12 +134,20 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// Starts the thread that commits what comes through `queue`.
     pub(super) fn open(parts: Parts, queue: Queue) -> io::Result<(Self, JoinHandle<()>)> {
-        let stager = Stager::start(Arc::clone(&parts.index), parts.runtime.clone())?;
+        let tools = Tools {
+            index: Arc::clone(&parts.index),
+            runtime: parts.runtime.clone(),
+            fail_points: parts.fail_points.clone(),
+            visible: parts.visible.clone(),
+            failed: parts.failed.clone(),
+        };
+        let finisher = Finisher::start(tools, parts.log.position())?;
         let desk = Self {
             failed: parts.failed.clone(),
             committer: Arc::new(Mutex::new(Some(Committer {
                 parts,
-                stager,
+                finisher,
+                next: None,
                 dirty_since: None,
             }))),
         };
@@ -163,7 +155,7 @@ impl Desk {
         let thread = std::thread::Builder::new()
             .name("pacs-commit".to_owned())
             .spawn(move || {
-                let mut end = own.end();
+                let mut end = End::new(&own.failed);
                 end.is_orderly = own.run(&queue).is_ok();
                 // It holds the lock of the directory, which is free when anybody hears of the end.
                 own.leave();
@@ -172,13 +164,6 @@ impl Desk {
                 // closed.
             })?;
         Ok((desk, thread))
-    }
-
-    fn end(&self) -> End {
-        End {
-            failed: self.failed.clone(),
-            is_orderly: false,
-        }
     }
 
     /// Whoever panicked while writing has left nothing that can be relied on.
@@ -200,11 +185,11 @@ impl Desk {
             Ok(held) => held,
             Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => return Err(work),
         };
-        let Some(committer) = held.as_mut() else {
+        let Some(committer) = held.as_mut().filter(|committer| committer.is_at_rest()) else {
             return Err(work);
         };
         let was_dirty = committer.dirty_since.is_some();
-        let mut end = self.end();
+        let mut end = End::new(&self.failed);
         end.is_orderly = block_in_place(|| committer.take(work, None, &mut Vec::new())).is_ok();
         if !end.is_orderly {
             *held = None;
@@ -221,10 +206,14 @@ impl Desk {
     fn run(&self, queue: &Queue) -> Result<(), Failed> {
         let mut closing = Vec::new();
         while closing.is_empty() {
-            let wait = self.lock()?.as_ref().and_then(Committer::time_to_flush);
-            let first = match wait {
-                None => queue.recv().map_err(RecvTimeoutError::from),
-                Some(wait) => queue.recv_timeout(wait),
+            let (next, wait) = match self.lock()?.as_mut() {
+                Some(committer) => (committer.next.take(), committer.time_to_flush()),
+                None => (None, None),
+            };
+            let first = match (next, wait) {
+                (Some(next), _) => Ok(next),
+                (None, None) => queue.recv().map_err(RecvTimeoutError::from),
+                (None, Some(wait)) => queue.recv_timeout(wait),
             };
             let mut held = self.lock()?;
             let Some(committer) = held.as_mut() else {
@@ -259,13 +248,18 @@ impl Committer {
         )
     }
 
+    /// Whether nothing is being finished or waits to be written.
+    const fn is_at_rest(&self) -> bool {
+        self.next.is_none() && !self.finisher.is_busy()
+    }
+
     fn close(mut self, closing: Vec<oneshot::Sender<()>>) -> Result<(), Failed> {
         self.flush()?;
         if self.parts.log.is_appended() {
             self.mark();
         }
         // It holds the lock of the directory, too.
-        drop(self.stager);
+        drop(self.finisher);
         let result = self.parts.log.close();
         drop(self.parts.directory);
         if let Err(error) = result {
@@ -309,8 +303,10 @@ impl Committer {
             let waiting = queue.and_then(|queue| queue.try_recv().ok());
             next = waiting.map(|(work, _place)| work);
         }
-        if self.commit(works)? {
-            self.dirty_since.get_or_insert_with(Instant::now);
+        self.commit(works, queue)?;
+        if self.parts.log.is_full() {
+            // An entry in the next pack proves that all of this one is durable.
+            self.finisher.wait()?;
         }
         let zeros_bytes_max = self.parts.limits.pack_bytes.saturating_mul(2);
         let turned = self
@@ -322,6 +318,7 @@ impl Committer {
             return Err(Failed);
         }
         if let Some((progress, reply)) = rebuild {
+            self.finisher.wait()?;
             let result = self.rebuild(progress);
             // Deposits that the index does not know any more would be kept again as new.
             let is_failed = matches!(result, Err(RebuildError::Incomplete(_)));
@@ -336,13 +333,16 @@ impl Committer {
         Ok(())
     }
 
-    /// Commits one group; whether there was anything to commit.
-    fn commit(&mut self, works: Vec<Work>) -> Result<bool, Failed> {
-        let mut group = Group::new(self.parts.log.position(), self.parts.log.previous_end());
+    /// Commits one group, or begins to.
+    fn commit(&mut self, works: Vec<Work>, queue: Option<&Queue>) -> Result<(), Failed> {
+        let mut group = self.new_group();
         for work in works {
             match work {
                 Work::Deposit(sealed) => {
                     let (instance, digest) = (&sealed.instance.instance, &sealed.digest);
+                    if self.finisher.has_in_flight(instance, digest) {
+                        self.finisher.wait()?;
+                    }
                     let known = self
                         .parts
                         .runtime
@@ -376,74 +376,71 @@ impl Committer {
             }
         }
         if group.records.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         match self.write(&mut group) {
-            Ok(applied) => {
-                self.parts.log.advance(&group.batch);
-                self.parts.fail_points.reach("before-answer");
-                self.parts.visible.send_replace(self.parts.log.position());
-                group.answer(applied);
-                Ok(true)
-            }
+            Ok(()) => self.finish(group, queue),
             Err((refusal, is_failed)) => {
                 group.refuse(&refusal);
-                if is_failed { Err(Failed) } else { Ok(false) }
+                if is_failed { Err(Failed) } else { Ok(()) }
             }
         }
     }
 
-    /// Content first, then the index: the order that everything rests on (docs/decisions/0001).
-    fn write(&mut self, group: &mut Group) -> Result<Vec<Applied>, (Refusal, bool)> {
-        let end = group.end();
-        let records = std::mem::take(&mut group.records);
+    /// A group at the end of the log.
+    fn new_group(&self) -> Group {
+        let start = self.parts.log.position();
+        let durable_offset = self.finisher.durable_offset(start);
+        Group::new(start, durable_offset, self.parts.log.previous_end())
+    }
+
+    /// Writes a group into the log.
+    fn write(&mut self, group: &mut Group) -> Result<(), (Refusal, bool)> {
         group.larges.iter_mut().for_each(LargePack::leave);
         self.parts.fail_points.reach("before-append");
-        match self.parts.log.write(&group.batch) {
-            Ok(()) => self.parts.reserve.took(group.batch.length()),
-            Err(AppendError::Refused(error)) => {
-                group.larges.iter_mut().for_each(LargePack::take_back);
-                return Err((Refusal::of_disk("append to the log", error), false));
-            }
-            Err(AppendError::Unknown(error)) => {
+        if let Err(error) = self.parts.log.write(&group.batch) {
+            // The sync that follows must not take the news of a failed write away from that of the
+            // group before.
+            let waited = self.finisher.wait();
+            if waited.is_err() || self.parts.log.take_back().is_err() {
                 tracing::error!(%error, "the log could not be put back after a failed write");
                 return Err((Refusal::Closed, true));
             }
+            group.larges.iter_mut().for_each(LargePack::take_back);
+            return Err((Refusal::of_disk("append to the log", error), false));
         }
+        self.parts.reserve.took(group.batch.length());
+        self.parts.log.advance(&group.batch);
         self.parts.fail_points.reach("after-append");
-        self.stager.begin(records, end);
-        let synced = self.parts.log.file().sync_data();
-        let staged = self.stager.wait();
-        if let Err(error) = synced {
-            tracing::error!(%error, "a sync of the log failed; it is not known what is durable");
-            return Err((Refusal::Closed, true));
+        Ok(())
+    }
+
+    /// Finishes a group that is written: here, or beside the writing of the next one where that
+    /// waits already and this one is long. Short ones are better put together: for them it is the
+    /// sync that takes its time, not the writing.
+    fn finish(&mut self, group: Group, queue: Option<&Queue>) -> Result<(), Failed> {
+        let is_long = group.batch.length() >= self.parts.limits.finished_beside_bytes_min;
+        let written = Written {
+            group,
+            file: self.parts.log.file(),
+        };
+        if is_long {
+            self.next = queue.and_then(|queue| queue.try_recv().ok());
         }
-        self.parts.fail_points.reach("after-sync");
-        for large in &group.larges {
-            if let Err(error) = large.keep() {
-                tracing::error!(%error, "a large pack could not be given its name");
-                return Err((Refusal::Closed, true));
-            }
+        if self.next.is_some() {
+            self.finisher.begin(written)?;
+        } else {
+            self.finisher.finish_here(written)?;
         }
-        self.parts.fail_points.reach("after-keep");
-        let staged = staged.map_err(|error| (index_refusal("stage", error), true))?;
-        self.parts.fail_points.reach("after-stage");
-        if *self.parts.failed.borrow() {
-            return Err((Refusal::Closed, true));
-        }
-        let content = DurableContent::synced_up_to(end);
-        let applied = self.parts.runtime.block_on(staged.commit(content));
-        let applied =
-            applied.map_err(|error| (index_refusal("commit to the index", error), true))?;
-        self.parts.fail_points.reach("after-commit");
-        Ok(applied)
+        self.dirty_since.get_or_insert_with(Instant::now);
+        Ok(())
     }
 
     /// Ends the log with the proof that all before it is durable: what is damaged of the last group
     /// later is then known to be damage. The sync comes with the end of the pack; nobody waits for
     /// this, and nothing depends on it.
     fn mark(&mut self) {
-        let mut group = Group::new(self.parts.log.position(), self.parts.log.previous_end());
+        let mut group = self.new_group();
         group.push_mark(self.parts.clock.now_unix_ms());
         match self.parts.log.write(&group.batch) {
             Ok(()) => self.parts.log.advance(&group.batch),
@@ -452,6 +449,7 @@ impl Committer {
     }
 
     fn flush(&mut self) -> Result<(), Failed> {
+        self.finisher.wait()?;
         self.parts.fail_points.reach("before-flush");
         if let Err(error) = self.parts.runtime.block_on(self.parts.index.flush()) {
             tracing::error!(%error, "the index could not be made durable");
@@ -471,15 +469,5 @@ impl Committer {
             self.parts.log.position(),
             progress,
         )
-    }
-}
-
-/// The log holds the group: the index gets it at the next opening, since the archive goes no
-/// further.
-fn index_refusal(operation: &'static str, error: IndexError) -> Refusal {
-    tracing::error!(%error, operation, "the index failed");
-    Refusal::Backend {
-        operation,
-        source: Arc::new(error),
     }
 }

@@ -79,6 +79,8 @@ enum Reply {
 #[derive(Debug)]
 pub(super) struct Group {
     start: LogPosition,
+    /// What of the pack was durable when this was put together.
+    durable_offset: u64,
     /// Where the pack before ended, if that is known.
     previous_end: Option<u64>,
     pub(super) batch: Batch,
@@ -94,9 +96,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(start: LogPosition, previous_end: Option<u64>) -> Self {
+    pub(super) fn new(start: LogPosition, durable_offset: u64, previous_end: Option<u64>) -> Self {
         Self {
             start,
+            durable_offset,
             previous_end,
             batch: Batch::default(),
             records: Vec::new(),
@@ -114,6 +117,11 @@ impl Group {
             pack: self.start.pack,
             offset: self.offset(),
         }
+    }
+
+    /// The contents that it has.
+    pub(super) fn known(&self) -> HashMap<Digest, SopInstanceUid> {
+        self.known.clone()
     }
 
     fn offset(&self) -> u64 {
@@ -183,7 +191,7 @@ impl Group {
             provenance: provenance.clone(),
             syntax: Some(instance.transfer_syntax.clone()),
             class: Some(instance.sop_class.clone()),
-            durable_offset: self.start.offset,
+            durable_offset: self.durable_offset,
             previous_end: self.previous_end(),
         };
         let data_bytes: u64 = fragments.iter().map(|f| f.len() as u64).sum();
@@ -243,7 +251,7 @@ impl Group {
             provenance: provenance.clone(),
             syntax: None,
             class: None,
-            durable_offset: self.start.offset,
+            durable_offset: self.durable_offset,
             previous_end: self.previous_end(),
         };
         let name = EntryName::of_position(kind, self.start.pack, self.offset());

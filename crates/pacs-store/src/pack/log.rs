@@ -17,15 +17,6 @@ const FILL_FROM_BYTES: u64 = 4 << 20;
 /// everything twice is much.
 const FILL_BATCH_BYTES_MAX: u64 = 128 << 10;
 
-/// Why a batch is not in the log.
-#[derive(Debug)]
-pub(crate) enum AppendError {
-    /// It could not be written; the log is as it was.
-    Refused(io::Error),
-    /// Nobody knows what the log is now.
-    Unknown(io::Error),
-}
-
 /// Bytes to append, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -114,37 +105,40 @@ impl Log {
         Arc::clone(&self.pack.file)
     }
 
-    /// Writes `batch` after the tail, which stays where it is until [`Self::advance`].
-    pub(crate) fn write(&mut self, batch: &Batch) -> Result<(), AppendError> {
+    /// Writes `batch` after the tail, which stays where it is until [`Self::advance`]. After an
+    /// error part of it may be there: [`Self::take_back`].
+    pub(crate) fn write(&mut self, batch: &Batch) -> io::Result<()> {
         self.pack.claim(self.tail.saturating_add(batch.length));
         let file = &*self.pack.file;
-        let written = if batch.length >= around::BATCH_BYTES_MIN {
-            self.piece.write(file, &batch.parts, self.tail)
-        } else {
-            let slices: Vec<IoSlice<'_>> = batch.parts.iter().map(|p| IoSlice::new(p)).collect();
-            file.write_vectored_at(&slices, self.tail)
-        };
-        let Err(error) = written else {
-            return Ok(());
-        };
+        if batch.length >= around::BATCH_BYTES_MIN {
+            return self.piece.write(file, &batch.parts, self.tail);
+        }
+        let slices: Vec<IoSlice<'_>> = batch.parts.iter().map(|p| IoSlice::new(p)).collect();
+        file.write_vectored_at(&slices, self.tail)
+    }
+
+    /// Ends the log at its tail again, durably. After an error nobody knows what it is.
+    pub(crate) fn take_back(&mut self) -> io::Result<()> {
         // What is behind the tail must not look like entries when something shorter is written over
         // it.
         self.pack.stop_filling();
         let file = &self.pack.file;
-        match file.set_length(self.tail).and_then(|()| file.sync_data()) {
-            Ok(()) => {
-                self.pack.was_cut(self.tail);
-                Err(AppendError::Refused(error))
-            }
-            Err(_) => Err(AppendError::Unknown(error)),
-        }
+        file.set_length(self.tail)?;
+        file.sync_data()?;
+        self.pack.was_cut(self.tail);
+        Ok(())
     }
 
-    /// Moves the tail behind a batch that is durable.
+    /// Moves the tail behind a batch that is written.
     pub(crate) fn advance(&mut self, batch: &Batch) {
         self.tail = self.tail.saturating_add(batch.length);
         self.appended = self.appended.saturating_add(batch.length);
         self.batch_bytes = self.batch_bytes / 8 * 7 + batch.length / 8;
+    }
+
+    /// Whether [`Self::turn`] changes over to the next pack.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.tail >= self.pack_bytes
     }
 
     /// Does what no reply waits for: asks for the next pack, for zeros, and changes over to the

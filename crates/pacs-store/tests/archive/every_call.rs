@@ -135,6 +135,7 @@ fn limits(options: &mut ArchiveOptions) {
     options.limits.pack_bytes = 40_000;
     options.limits.large_bytes = 50_000;
     options.limits.flush_interval = Duration::ZERO;
+    options.limits.finished_beside_bytes_min = 0;
 }
 
 async fn open(disk: Arc<dyn Disk>) -> Option<Archive> {

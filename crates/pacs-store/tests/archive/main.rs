@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 mod backup;
+mod beside;
 mod cursor;
 mod deposit;
 mod every_call;

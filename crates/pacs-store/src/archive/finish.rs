@@ -1,0 +1,242 @@
+//! What comes after a group is written: it is made durable with one sync, then visible, then
+//! answered.
+//!
+//! While the sync runs the index stages the group on a thread of its own, so that its work is
+//! hidden behind the sync. Long groups are finished on a third thread, while the next one is
+//! written: the disk has to do then all the time.
+
+use super::commit::Failed;
+use super::group::{Group, Refusal};
+use super::stage::Stager;
+use crate::disk::DiskFile;
+use crate::fail_point::FailPoints;
+use crate::index::{Applied, Digest, DurableContent, Index, IndexError, LogPosition};
+use pacs_core::SopInstanceUid;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// Says at the end of a thread, also by a panic, that the archive has failed, unless the end is an
+/// orderly one.
+pub(super) struct End {
+    failed: watch::Sender<bool>,
+    pub(super) is_orderly: bool,
+}
+
+impl End {
+    pub(super) fn new(failed: &watch::Sender<bool>) -> Self {
+        Self {
+            failed: failed.clone(),
+            is_orderly: false,
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.is_orderly {
+            self.failed.send_replace(true);
+        }
+    }
+}
+
+/// A group that stands in the log, and is not known to be durable.
+pub(super) struct Written {
+    pub(super) group: Group,
+    /// Where it stands.
+    pub(super) file: Arc<dyn DiskFile>,
+}
+
+/// What a [`Finisher`] is made of.
+pub(super) struct Tools {
+    pub(super) index: Arc<dyn Index>,
+    pub(super) runtime: Handle,
+    pub(super) fail_points: FailPoints,
+    pub(super) visible: watch::Sender<LogPosition>,
+    pub(super) failed: watch::Sender<bool>,
+}
+
+/// What is to be known of the group on the thread.
+struct InFlight {
+    end: LogPosition,
+    known: HashMap<Digest, SopInstanceUid>,
+}
+
+/// Finishes groups in the order in which they were written.
+pub(super) struct Finisher {
+    work: Arc<Mutex<Finishing>>,
+    /// Taken away to end the thread.
+    groups: Option<mpsc::Sender<Written>>,
+    results: mpsc::Receiver<Result<(), Failed>>,
+    thread: Option<JoinHandle<()>>,
+    in_flight: Option<InFlight>,
+    /// Where the last group ended that is durable.
+    durable: LogPosition,
+}
+
+impl Drop for Finisher {
+    /// Waits for the thread: it holds the index, and with it the lock of the data directory, which
+    /// has to be free when the archive is closed.
+    fn drop(&mut self) {
+        self.groups = None;
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, the archive has failed.
+            thread.join().ok();
+        }
+    }
+}
+
+impl Finisher {
+    /// Starts the threads. What stands in the log up to `durable` is durable.
+    pub(super) fn start(tools: Tools, durable: LogPosition) -> io::Result<Self> {
+        let failed = tools.failed.clone();
+        let stager = Stager::start(Arc::clone(&tools.index), tools.runtime.clone())?;
+        let work = Arc::new(Mutex::new(Finishing { tools, stager }));
+        let (groups, queue) = mpsc::channel::<Written>();
+        let (reply, results) = mpsc::channel();
+        let own = Arc::clone(&work);
+        let thread = std::thread::Builder::new()
+            .name("pacs-finish".to_owned())
+            .spawn(move || {
+                let mut end = End::new(&failed);
+                while let Ok(written) = queue.recv() {
+                    let result = finish(&own, written);
+                    let is_failed = result.is_err();
+                    if reply.send(result).is_err() || is_failed {
+                        end.is_orderly = !is_failed;
+                        return;
+                    }
+                }
+                end.is_orderly = true;
+            })?;
+        Ok(Self {
+            work,
+            groups: Some(groups),
+            results,
+            thread: Some(thread),
+            in_flight: None,
+            durable,
+        })
+    }
+
+    /// Whether a group is being finished, as far as is known here.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Whether the group that is being finished has this content: then the index will know it soon.
+    pub(super) fn has_in_flight(&self, instance: &SopInstanceUid, digest: &Digest) -> bool {
+        let in_flight = self.in_flight.as_ref();
+        in_flight.is_some_and(|group| group.known.get(digest) == Some(instance))
+    }
+
+    /// Up to where a pack is durable that has come to `position`.
+    pub(super) const fn durable_offset(&self, position: LogPosition) -> u64 {
+        if self.durable.pack == position.pack {
+            self.durable.offset
+        } else {
+            0
+        }
+    }
+
+    /// Finishes a group on this thread.
+    pub(super) fn finish_here(&mut self, written: Written) -> Result<(), Failed> {
+        self.wait()?;
+        let end = written.group.end();
+        finish(&self.work, written)?;
+        self.durable = end;
+        Ok(())
+    }
+
+    /// Finishes a group on the other thread, after the one that is there.
+    pub(super) fn begin(&mut self, written: Written) -> Result<(), Failed> {
+        self.wait()?;
+        let in_flight = InFlight {
+            end: written.group.end(),
+            known: written.group.known(),
+        };
+        let groups = self.groups.as_ref().ok_or(Failed)?;
+        groups.send(written).map_err(|_| Failed)?;
+        self.in_flight = Some(in_flight);
+        Ok(())
+    }
+
+    /// Waits for the group on the other thread.
+    pub(super) fn wait(&mut self) -> Result<(), Failed> {
+        let Some(in_flight) = self.in_flight.take() else {
+            return Ok(());
+        };
+        self.results.recv().map_err(|_| Failed)??;
+        self.durable = in_flight.end;
+        Ok(())
+    }
+}
+
+/// Whoever panicked at this has left nothing that can be relied on.
+fn finish(work: &Mutex<Finishing>, written: Written) -> Result<(), Failed> {
+    let mut work = work.lock().map_err(|_| Failed)?;
+    let Written { mut group, file } = written;
+    match work.keep(&mut group, &*file) {
+        Ok(applied) => {
+            work.tools.fail_points.reach("before-answer");
+            work.tools.visible.send_replace(group.end());
+            group.answer(applied);
+            Ok(())
+        }
+        Err(refusal) => {
+            group.refuse(&refusal);
+            Err(Failed)
+        }
+    }
+}
+
+struct Finishing {
+    tools: Tools,
+    stager: Stager,
+}
+
+impl Finishing {
+    /// Content first, then the index: the order that everything rests on (docs/decisions/0001).
+    fn keep(&mut self, group: &mut Group, file: &dyn DiskFile) -> Result<Vec<Applied>, Refusal> {
+        let end = group.end();
+        let records = std::mem::take(&mut group.records);
+        self.stager.begin(records, end);
+        let synced = file.sync_data();
+        let staged = self.stager.wait();
+        if let Err(error) = synced {
+            tracing::error!(%error, "a sync of the log failed; it is not known what is durable");
+            return Err(Refusal::Closed);
+        }
+        self.tools.fail_points.reach("after-sync");
+        for large in &group.larges {
+            if let Err(error) = large.keep() {
+                tracing::error!(%error, "a large pack could not be given its name");
+                return Err(Refusal::Closed);
+            }
+        }
+        self.tools.fail_points.reach("after-keep");
+        let staged = staged.map_err(|error| index_refusal("stage", error))?;
+        self.tools.fail_points.reach("after-stage");
+        if *self.tools.failed.borrow() {
+            return Err(Refusal::Closed);
+        }
+        let content = DurableContent::synced_up_to(end);
+        let applied = self.tools.runtime.block_on(staged.commit(content));
+        let applied = applied.map_err(|error| index_refusal("commit to the index", error))?;
+        self.tools.fail_points.reach("after-commit");
+        Ok(applied)
+    }
+}
+
+/// The log holds the group: the index gets it at the next opening, since the archive goes no
+/// further.
+pub(super) fn index_refusal(operation: &'static str, error: IndexError) -> Refusal {
+    tracing::error!(%error, operation, "the index failed");
+    Refusal::Backend {
+        operation,
+        source: Arc::new(error),
+    }
+}
