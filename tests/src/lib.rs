@@ -16,5 +16,6 @@ pub mod power;
 pub mod proxy;
 pub mod samples;
 pub mod server;
+pub mod stow;
 pub mod wire;
 pub mod workspace;

@@ -7,11 +7,15 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub mod accept;
 pub mod access;
 pub mod error;
 pub mod limits;
+pub mod media_type;
+pub mod multipart;
 mod retrieve;
 mod service;
+mod stow;
 mod stream;
 
 pub use access::{Allowed, Identify, OpenToAll, Unidentified};

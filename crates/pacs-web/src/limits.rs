@@ -1,8 +1,45 @@
 //! Every bound of the web services, in one place.
 
+use std::time::Duration;
+
+/// Bytes of one line of the `Accept` header, or of the query parameter.
+pub const ACCEPT_BYTES_MAX: usize = 8 << 10;
+
+/// Media ranges of one request: browsers send about ten.
+pub const ACCEPT_RANGES_MAX: usize = 100;
+
+/// Parameters of a media type.
+pub const MEDIA_PARAMETERS_MAX: usize = 16;
+
+/// Bytes of a media type with its parameters.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 8 << 10;
+
 /// Bounds of requests and of what is held to answer them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebLimits {
+    /// Bytes a second in which the body of a request must arrive on the whole, once
+    /// [`Self::arriving_grace`] has passed: who is slower holds a place and gives nothing (408).
+    pub arriving_bytes_per_second_min: u64,
+    /// How long a body may take whatever its length.
+    pub arriving_grace: Duration,
+    /// Bytes of a file that are held to read its File Meta Information (PS3.10 7.1).
+    pub file_meta_bytes_max: usize,
+    /// Bytes of a file that are waited for before it is looked at.
+    pub file_start_bytes: usize,
+    /// Bytes of a data set that are held to read its head; of a longer head the beginning has to
+    /// say what the instance is.
+    pub head_held_bytes_max: usize,
+    /// Pieces that these bytes are in; more are put together.
+    pub head_pieces_max: usize,
+    /// Of `multipart/related`.
+    pub multipart: MultipartLimits,
+    /// Bytes of one request (413). Its instances have a bound of their own in the archive.
+    pub request_bytes_max: u64,
+    /// Instances of one request that are made durable at once; while they are, it is not read on.
+    pub sealing_max: usize,
+    /// Requests at once that store. Each holds up to [`Self::head_held_bytes_max`] and what a
+    /// connection gives at once, beside what the archive counts (503).
+    pub stores_max: usize,
     /// Pieces of an answer that wait for a slow client.
     pub pieces_waiting_max: usize,
 }
@@ -10,7 +47,41 @@ pub struct WebLimits {
 impl Default for WebLimits {
     fn default() -> Self {
         Self {
+            arriving_bytes_per_second_min: 1 << 10,
+            arriving_grace: Duration::from_secs(30),
+            file_meta_bytes_max: 1 << 20,
+            file_start_bytes: 4 << 10,
+            head_held_bytes_max: 256 << 10,
+            head_pieces_max: 64,
+            multipart: MultipartLimits::default(),
+            request_bytes_max: 64 << 30,
+            sealing_max: 64,
+            stores_max: 64,
             pieces_waiting_max: 2,
+        }
+    }
+}
+
+/// Bounds of reading `multipart/related`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MultipartLimits {
+    /// Bytes of the head of a part, with the empty line behind it.
+    pub head_bytes_max: usize,
+    /// Fields of the head of a part.
+    pub head_fields_max: usize,
+    /// Parts of one body.
+    pub parts_max: usize,
+    /// Bytes before the first boundary, which nobody needs.
+    pub preamble_bytes_max: u64,
+}
+
+impl Default for MultipartLimits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 16 << 10,
+            head_fields_max: 32,
+            parts_max: 10_000,
+            preamble_bytes_max: 64 << 10,
         }
     }
 }

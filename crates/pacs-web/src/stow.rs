@@ -1,0 +1,275 @@
+//! STOW-RS (PS3.18 10.5): instances that clients send.
+//!
+//! Each part of a request becomes the same deposit that C-STORE makes, while it arrives: its bytes
+//! go on as they are, and while one part is still read, earlier ones share the sync of a commit
+//! group. Every instance has its own verdict. Where a transfer is cut, what was complete is kept.
+//!
+//! Nothing that a client names is ever fetched.
+
+mod answer;
+mod body;
+mod incoming;
+mod preamble;
+
+use crate::accept::{Accept, Offer, describe};
+use crate::access::Allowed;
+use crate::error::Failure;
+use crate::media_type::MediaType;
+use crate::multipart::{MultipartError, Next, PartReader};
+use crate::service::Web;
+use answer::{Answer, Form, Verdict};
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::Response;
+use body::{Arriving, Stopped};
+use incoming::{Deposits, Incoming};
+use pacs_core::access::Store;
+use pacs_core::{Permit, StudyUid};
+use std::collections::VecDeque;
+use tokio::task::JoinHandle;
+
+/// `POST /studies`
+pub(crate) async fn store(
+    Allowed(permit): Allowed<Store>,
+    State(web): State<Web>,
+    request: Request,
+) -> Result<Response, Failure> {
+    receive(&web, permit, None, request).await
+}
+
+/// `POST /studies/{study}`
+pub(crate) async fn store_to_study(
+    Allowed(permit): Allowed<Store>,
+    State(web): State<Web>,
+    Path(study): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let study = StudyUid::parse_legacy(&study)
+        .map_err(|_| Failure::bad_request("the path names no study: that is no UID"))?;
+    receive(&web, permit, Some(study), request).await
+}
+
+/// What a request holds.
+enum Payload {
+    /// DICOM files, one a part.
+    Parts(Box<PartReader>),
+    /// One DICOM file.
+    Single,
+}
+
+async fn receive(
+    web: &Web,
+    permit: Permit<Store>,
+    study: Option<StudyUid>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (head, body) = request.into_parts();
+    let form = form(&head)?;
+    let limits = *web.limits();
+    let declared = text(&head.headers, header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limits.request_bytes_max) {
+        return Err(Failure::TooLarge {
+            detail: format!("at most {} bytes in one request", limits.request_bytes_max),
+        });
+    }
+    let payload = payload(web, &head.headers)?;
+    let _place = web.place_to_store()?;
+    let deposits = Deposits {
+        archive: web.archive().clone(),
+        permit,
+        study: study.clone(),
+        limits,
+    };
+    let mut receiving = Receiving {
+        body: Arriving::new(body, &limits),
+        deposits,
+        sealing: VecDeque::new(),
+        verdicts: Vec::new(),
+    };
+    let ended = match payload {
+        Payload::Parts(reader) => receiving.parts(*reader).await,
+        Payload::Single => receiving.single().await,
+    };
+    receiving.settle(0).await;
+    receiving.tell(ended);
+    let answer = Answer {
+        verdicts: receiving.verdicts,
+        ended,
+        study,
+        base_url: web.base_url(&head),
+    };
+    answer.respond(form)
+}
+
+/// How the client wants its verdicts.
+fn form(head: &Parts) -> Result<Form, Failure> {
+    let offers = Form::ALL.map(|form| Offer::single(form.media_type()));
+    let lines = head.headers.get_all(header::ACCEPT).iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    let accept = Accept::parse(lines, []);
+    let accept = accept.map_err(|error| Failure::bad_request(error.to_string()))?;
+    let chosen = accept
+        .choose(&offers)
+        .ok_or_else(|| Failure::NotAcceptable {
+            available: describe(&offers),
+        })?;
+    let chosen = Form::ALL
+        .into_iter()
+        .find(|form| form.media_type() == chosen.media_type);
+    Ok(chosen.unwrap_or(Form::Json))
+}
+
+/// What `Content-Type` says that is coming.
+fn payload(web: &Web, headers: &HeaderMap) -> Result<Payload, Failure> {
+    let unsupported = |what: &str| Failure::UnsupportedMediaType {
+        detail: format!(
+            "{what}; taken is multipart/related; type=\"application/dicom\", and application/dicom"
+        ),
+    };
+    let coding = headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| coding != "identity") {
+        return Err(unsupported("no Content-Encoding is taken"));
+    }
+    let kind = text(headers, header::CONTENT_TYPE).ok_or_else(|| unsupported("no Content-Type"))?;
+    let wrong = |error: MultipartError| Failure::bad_request(error.to_string());
+    if headers.get_all(header::CONTENT_TYPE).iter().count() > 1 {
+        // Whoever looked at the request before us may have believed the other one.
+        return Err(wrong(MultipartError::Boundary));
+    }
+    let kind = MediaType::parse(kind).map_err(|error| wrong(error.into()))?;
+    if kind.is("application/dicom") {
+        return Ok(Payload::Single);
+    }
+    if !kind.is("multipart/related") {
+        return Err(unsupported("this is of another kind"));
+    }
+    let part = kind.parameter("type").map(MediaType::parse).transpose();
+    let part = part.map_err(|error| wrong(error.into()))?;
+    if part.is_some_and(|part| !part.is("application/dicom")) {
+        return Err(unsupported("these parts are of another kind"));
+    }
+    let reader = PartReader::new(&kind, web.limits().multipart);
+    Ok(Payload::Parts(Box::new(reader.map_err(wrong)?)))
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// How a request's body ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It is not as it must be, or ended too early.
+    Malformed(MultipartError),
+    /// It came too slowly, was too long or broke off.
+    Stopped(Stopped),
+    Whole,
+}
+
+/// A request whose body arrives.
+struct Receiving {
+    body: Arriving,
+    deposits: Deposits,
+    /// Instances that are made durable, in order. The tasks live on when the request is cancelled:
+    /// what was complete is kept.
+    sealing: VecDeque<JoinHandle<Verdict>>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Receiving {
+    async fn parts(&mut self, mut reader: PartReader) -> Ended {
+        let mut open: Option<Incoming> = None;
+        let ended = loop {
+            match reader.advance() {
+                Ok(Next::Part(head)) => open = Some(self.deposits.begin(&head)),
+                Ok(Next::Data(bytes)) => {
+                    if let Some(incoming) = &mut open {
+                        incoming.write(bytes).await;
+                    }
+                }
+                Ok(Next::PartEnd) => {
+                    if let Some(incoming) = open.take() {
+                        self.seal(incoming).await;
+                    }
+                }
+                Ok(Next::End) => break Ended::Whole,
+                Ok(Next::NeedsChunk) => match self.body.next().await {
+                    Ok(Some(chunk)) => reader.push(chunk),
+                    Ok(None) => match reader.finish() {
+                        Ok(()) => break Ended::Whole,
+                        Err(error) => break Ended::Malformed(error),
+                    },
+                    Err(stopped) => break Ended::Stopped(stopped),
+                },
+                Err(error) => break Ended::Malformed(error),
+            }
+        };
+        if let Some(incoming) = open {
+            self.sealing
+                .push_back(tokio::spawn(async move { incoming.cut() }));
+        }
+        if ended == Ended::Whole {
+            self.body.drain().await;
+        }
+        ended
+    }
+
+    async fn single(&mut self) -> Ended {
+        let mut incoming = self.deposits.begin_single();
+        loop {
+            match self.body.next().await {
+                Ok(Some(chunk)) => incoming.write(chunk).await,
+                Ok(None) => {
+                    self.seal(incoming).await;
+                    return Ended::Whole;
+                }
+                Err(stopped) => {
+                    self.verdicts.push(incoming.cut());
+                    return Ended::Stopped(stopped);
+                }
+            }
+        }
+    }
+
+    /// One line in the log for a request.
+    fn tell(&self, ended: Ended) {
+        let failed = self
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.is_failure())
+            .count();
+        tracing::info!(
+            caller = ?self.deposits.permit.caller(),
+            instances = self.verdicts.len(),
+            failed,
+            bytes = self.body.received_bytes(),
+            ?ended,
+            "instances came by STOW-RS"
+        );
+    }
+
+    async fn seal(&mut self, incoming: Incoming) {
+        self.settle(self.deposits.limits.sealing_max.saturating_sub(1))
+            .await;
+        self.sealing.push_back(tokio::spawn(incoming.end()));
+    }
+
+    /// Waits until at most `left_max` instances are still made durable.
+    async fn settle(&mut self, left_max: usize) {
+        while self.sealing.len() > left_max {
+            let Some(task) = self.sealing.pop_front() else {
+                return;
+            };
+            let verdict = task.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a deposit was not brought to its end");
+                Verdict::broken()
+            });
+            self.verdicts.push(verdict);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
