@@ -5,9 +5,11 @@
 //! echo, store, ask for commitment, query, retrieve and move to any configured AE; on any other
 //! listener only configured AEs exist.
 
+use crate::clients::Clients;
 use crate::config::{Config, RemoteAe};
 use crate::guessing::Guesses;
 use crate::metrics::Metrics;
+use crate::tokens::Tokens;
 use pacs_core::{Action, AeTitle, Caller, Policy};
 use pacs_net::security::{Channel, Fingerprint, PeerCertificate};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +51,7 @@ pub struct Access {
     /// Certificates that some AE is bound to by their fingerprint.
     pinned: BTreeSet<Fingerprint>,
     guesses: Guesses,
+    tokens: Arc<Tokens>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -129,6 +132,7 @@ impl Access {
             remote_aes: config.remote_aes.clone(),
             pinned: pinned.copied().collect(),
             guesses: Guesses::default(),
+            tokens: Arc::new(Tokens::of(&config.data)),
             metrics: None,
         }
     }
@@ -138,6 +142,12 @@ impl Access {
     pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
         self.metrics = Some(metrics);
         self
+    }
+
+    /// Those who are known by a token.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        Clients::new(Arc::clone(&self.tokens), self.metrics.clone())
     }
 
     /// Whether a peer gets an association at all. A source that is wrong too often is not looked
@@ -291,14 +301,14 @@ impl Access {
 impl Policy for Access {
     fn permits(&self, caller: &Caller, action: Action) -> bool {
         match caller {
-            Caller::Client {
-                address,
-                name: None,
-            } => {
-                self.open_web
-                    && address.to_canonical().is_loopback()
-                    && OPEN_WEB_ACTIONS.contains(&action)
-            }
+            Caller::Client { address, name } => match name {
+                Some(name) => self.tokens.permits(name, action),
+                None => {
+                    self.open_web
+                        && address.to_canonical().is_loopback()
+                        && OPEN_WEB_ACTIONS.contains(&action)
+                }
+            },
             Caller::Device {
                 ae_title, address, ..
             } => match self.remote_aes.get(ae_title) {
@@ -311,7 +321,7 @@ impl Policy for Access {
             },
             // The server's own task, which checks what devices asked about.
             Caller::System { .. } => action == Action::Commit,
-            Caller::Client { .. } | _ => false,
+            _ => false,
         }
     }
 }

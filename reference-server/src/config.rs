@@ -100,6 +100,8 @@ struct HttpSection {
     address: Option<String>,
     metrics_off_loopback: Option<bool>,
     open_loopback: Option<bool>,
+    #[serde(default)]
+    cors_origins: Vec<String>,
     public_url: Option<String>,
 }
 

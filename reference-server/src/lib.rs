@@ -3,9 +3,11 @@
 
 pub mod access;
 pub mod admission;
+pub mod clients;
 pub mod commitment;
 pub mod config;
 pub mod control;
+pub mod cors;
 pub mod guessing;
 pub mod http;
 pub mod limits;
@@ -16,6 +18,7 @@ mod room;
 pub mod scp;
 pub mod server;
 pub mod tls;
+pub mod tokens;
 pub mod tool;
 pub mod upkeep;
 pub mod web;

@@ -59,6 +59,15 @@ pub const GUESSING_NETWORKS_MAX: usize = 4096;
 /// Bytes of a PEM file; more is no certificate. A system's bundle has some 250 KB.
 pub const PEM_BYTES_MAX: u64 = 4 << 20;
 
+/// Characters of the name of a token.
+pub const TOKEN_NAME_CHARS_MAX: usize = 64;
+
+/// Tokens of clients; each request compares with all of them.
+pub const TOKENS_MAX: usize = 1_000;
+
+/// Bytes of the file of tokens: some 300 for each.
+pub const TOKENS_FILE_BYTES_MAX: u64 = 1 << 20;
+
 /// Characters of a user's name that are kept of what a device names.
 pub const USER_NAME_CHARS_MAX: usize = 64;
 

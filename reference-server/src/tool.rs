@@ -23,6 +23,7 @@ mod retrieve;
 mod store;
 mod tally;
 pub mod tls;
+mod token;
 
 use crate::limits::{ASSOCIATIONS_MAX, DEPOSITS_MAX};
 use clap::{Args, Parser, Subcommand};
@@ -128,8 +129,61 @@ pub enum Command {
     /// Send files, folders, ZIP archives, file-sets (DICOMDIR) or an Orthanc storage to a peer
     /// (C-STORE)
     Store(Sending),
+    /// The tokens by which clients of DICOMweb are known; the server may be running
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Read every instance of an archive and compare digests; the server may be running
     Verify(Local),
+}
+
+/// What can be done about tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token, and print its secret this once
+    Create {
+        /// Name of the client: letters, digits and -_.@
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What the client may do
+        #[arg(long, value_enum, value_delimiter = ',', required = true)]
+        scope: Vec<TokenScope>,
+        /// For how long: days, hours or minutes, as in 90d, 12h, 30m
+        #[arg(long, value_name = "TIME", default_value = "365d", value_parser = token::parse_life)]
+        expires: Duration,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// List the tokens
+    List {
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Make a token useless, from the next request on
+    Revoke {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+/// What the client of a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TokenScope {
+    /// Ask for storage commitment
+    Commit,
+    /// Search (QIDO-RS)
+    Find,
+    /// Retrieve (WADO-RS)
+    Get,
+    /// Hide studies
+    Hide,
+    /// Store (STOW-RS)
+    Store,
 }
 
 /// What can be done about AEs.
@@ -335,6 +389,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Repair { local, from } => backup::repair(local, from, output).await,
         Command::Restore { from, to } => backup::restore(from, to, output).await,
         Command::Store(sending) => store::store(sending, output).await,
+        Command::Token(command) => token::token(command, output),
         Command::Verify(local) => maintain::verify(local, output).await,
     }
 }

@@ -1,7 +1,9 @@
 //! DICOMweb, as this server has it: below `/dicomweb`, under the policy of [`Access`].
 
 use crate::access::Access;
+use crate::clients::{Clients, Stranger};
 use crate::config::Config;
+use crate::cors;
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -19,7 +21,8 @@ pub const PREFIX: &str = "/dicomweb";
 /// The routes.
 pub fn routes(archive: &Archive, config: &Config, access: &Arc<Access>) -> Router {
     let options = Options {
-        identify: Arc::new(Clients {
+        identify: Arc::new(Door {
+            clients: access.clients(),
             open_loopback: config.web.open_loopback,
         }),
         policy: Arc::clone(access) as _,
@@ -27,29 +30,45 @@ pub fn routes(archive: &Archive, config: &Config, access: &Arc<Access>) -> Route
         public_url: config.web.public_url.clone(),
         limits: WebLimits::default(),
     };
-    Router::new().nest(PREFIX, pacs_web::router(archive.clone(), options))
+    let routes = pacs_web::router(archive.clone(), options);
+    // Around everything: what browsers ask first carries no token.
+    let origins = config.web.cors_origins.clone();
+    let routes = routes.layer(axum::middleware::from_fn_with_state(origins, cors::allow));
+    Router::new().nest(PREFIX, routes)
 }
 
-/// Who the clients are.
+/// What a client may show.
+const CHALLENGE: &str = "Bearer realm=\"pacs\", Basic realm=\"pacs\", charset=\"UTF-8\"";
+
+/// Who gets in.
 #[derive(Debug)]
-struct Clients {
+struct Door {
+    clients: Clients,
     open_loopback: bool,
 }
 
 #[async_trait]
-impl Identify for Clients {
+impl Identify for Door {
     async fn identify(&self, head: &Parts) -> Result<Caller, Unidentified> {
+        let refused = |is_guessing| Unidentified {
+            challenge: CHALLENGE,
+            is_guessing,
+        };
         let client = head.extensions.get::<ConnectInfo<SocketAddr>>();
         let address = client.map(|client| client.0.ip().to_canonical());
-        match address {
-            Some(address) if self.open_loopback && address.is_loopback() && is_direct(head) => {
-                let name = None;
-                Ok(Caller::Client { address, name })
+        let address = address.ok_or_else(|| refused(false))?;
+        let mut shown = head.headers.get_all(header::AUTHORIZATION).iter();
+        let name = match (shown.next(), shown.next()) {
+            (Some(authorization), None) => {
+                let authorization = authorization.to_str().unwrap_or_default();
+                let name = self.clients.name(authorization, address);
+                Some(name.map_err(|stranger| refused(stranger == Stranger::Guessing))?)
             }
-            _ => Err(Unidentified {
-                challenge: "Bearer realm=\"pacs\"",
-            }),
-        }
+            (None, _) if self.open_loopback && address.is_loopback() && is_direct(head) => None,
+            // Of two, a proxy may have looked at the other one.
+            _ => return Err(refused(false)),
+        };
+        Ok(Caller::Client { address, name })
     }
 }
 

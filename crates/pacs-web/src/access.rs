@@ -23,6 +23,8 @@ pub trait Identify: std::fmt::Debug + Send + Sync + 'static {
 pub struct Unidentified {
     /// What WWW-Authenticate says (RFC 9110 11.6.1).
     pub challenge: &'static str,
+    /// Whether too many before were wrong, too: the client is told to wait (429).
+    pub is_guessing: bool,
 }
 
 /// Takes every request as one of the system itself: for a program whose own layers have decided
@@ -48,6 +50,9 @@ impl<R: Right + Send> FromRequestParts<Web> for Allowed<R> {
 
     async fn from_request_parts(head: &mut Parts, web: &Web) -> Result<Self, Failure> {
         let caller = web.identify().identify(head).await.map_err(|refused| {
+            if refused.is_guessing {
+                return Failure::TooManyRequests;
+            }
             let challenge = refused.challenge;
             Failure::Unauthorized { challenge }
         })?;

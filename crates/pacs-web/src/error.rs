@@ -35,6 +35,9 @@ pub enum Failure {
     /// More was sent, or asked for, than there is room for.
     #[error("{detail}")]
     TooLarge { detail: String },
+    /// Too many requests of this client were wrong.
+    #[error("too many wrong requests; wait")]
+    TooManyRequests,
     /// Nobody known asks.
     #[error("credentials are needed")]
     Unauthorized { challenge: &'static str },
@@ -66,6 +69,7 @@ impl Failure {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -94,7 +98,7 @@ impl IntoResponse for Failure {
                     headers.insert(header::CONTENT_RANGE, range);
                 }
             }
-            Self::Unavailable { .. } => {
+            Self::TooManyRequests | Self::Unavailable { .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
             }
             Self::BadRequest { .. }

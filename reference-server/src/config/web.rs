@@ -1,6 +1,7 @@
 //! The settings of DICOMweb.
 
 use super::HttpSection;
+use crate::cors::Origins;
 use std::net::SocketAddr;
 
 /// How DICOMweb is offered.
@@ -8,6 +9,8 @@ use std::net::SocketAddr;
 pub struct WebConfig {
     /// Nobody on this machine is asked who they are.
     pub open_loopback: bool,
+    /// Where web pages come from that may use it through a browser.
+    pub cors_origins: Origins,
     /// What URLs in answers begin with, instead of what clients say in Host.
     pub public_url: Option<String>,
 }
@@ -24,6 +27,7 @@ pub(super) fn settings(
     let public_url = section.public_url.as_deref();
     WebConfig {
         open_loopback,
+        cors_origins: Origins::check(section.cors_origins.clone(), faults),
         public_url: public_url.map(|url| own_url(url, faults)),
     }
 }

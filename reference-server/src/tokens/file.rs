@@ -1,0 +1,163 @@
+//! The file that tokens stand in, and how it is changed: whole, durably, one change at a time.
+
+use super::Token;
+use crate::limits::{TOKENS_FILE_BYTES_MAX, TOKENS_MAX};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+/// The file, as docs/on-disk-format.md has it.
+const FILE: &str = "access-tokens.json";
+
+/// Held while it is changed.
+const LOCK: &str = "access-tokens.lock";
+
+/// Written, and then renamed.
+const NEW: &str = "access-tokens.json.new";
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    tokens: Vec<Token>,
+}
+
+/// Why tokens were not read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokensError {
+    /// The file is damaged, or of another version.
+    #[error("{FILE} cannot be understood")]
+    Damaged,
+    /// A name that is taken.
+    #[error("there is a token of that name; revoke it first")]
+    Exists,
+    /// The disk did not do it.
+    #[error("{FILE}: {0}")]
+    File(#[from] io::Error),
+    /// A name that stands for none.
+    #[error("there is no token of that name")]
+    Missing,
+    /// More than [`TOKENS_MAX`].
+    #[error("there are {TOKENS_MAX} tokens already")]
+    TooMany,
+}
+
+/// What is to be done to the tokens.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// There is one more.
+    Create(Token),
+    /// The one of that name is of no use any more.
+    Revoke(String),
+}
+
+/// What a file was like when it was read. A change is a new file, so that no two are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    length: u64,
+    modified_ns: (i64, i64),
+}
+
+pub(super) fn path_in(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
+
+/// `None` where there is no file, or it cannot be looked at.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some(Stamp {
+        inode: metadata.ino(),
+        length: metadata.len(),
+        modified_ns: (metadata.mtime(), metadata.mtime_nsec()),
+    })
+}
+
+/// Reads the tokens; none where there is no file.
+pub(super) fn read(path: &Path) -> Result<Vec<Token>, TokensError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut text = Vec::new();
+    file.take(TOKENS_FILE_BYTES_MAX).read_to_end(&mut text)?;
+    let document: Document = serde_json::from_slice(&text).map_err(|_| TokensError::Damaged)?;
+    if document.version != VERSION || document.tokens.len() > TOKENS_MAX {
+        return Err(TokensError::Damaged);
+    }
+    Ok(document.tokens)
+}
+
+impl super::Tokens {
+    /// All tokens of the data directory `directory`, in the order in which they were made.
+    ///
+    /// # Errors
+    /// [`TokensError`].
+    pub fn list(directory: &Path) -> Result<Vec<Token>, TokensError> {
+        read(&path_in(directory))
+    }
+
+    /// Changes the tokens of the data directory `directory`; durable when it returns. The file
+    /// belongs to whoever the directory belongs to, so that the server can read it.
+    ///
+    /// # Errors
+    /// [`TokensError`]; nothing changed then.
+    pub fn change(directory: &Path, change: Change) -> Result<(), TokensError> {
+        let owner = std::fs::metadata(directory)?;
+        let open = |name: &str| {
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true).mode(0o600);
+            options.open(directory.join(name))
+        };
+        let lock = open(LOCK)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(io::Error::from)?;
+        let mut tokens = read(&path_in(directory))?;
+        apply(&mut tokens, change)?;
+        let document = Document {
+            version: VERSION,
+            tokens,
+        };
+        let text = serde_json::to_string_pretty(&document).map_err(io::Error::other)?;
+        let mut new = open(NEW)?;
+        let written = new.metadata()?;
+        if (written.uid(), written.gid()) != (owner.uid(), owner.gid()) {
+            for file in [&new, &lock] {
+                fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+            }
+        }
+        new.write_all(text.as_bytes())?;
+        new.sync_all()?;
+        std::fs::rename(directory.join(NEW), path_in(directory))?;
+        File::open(directory)?.sync_all()?;
+        Ok(())
+    }
+}
+
+fn apply(tokens: &mut Vec<Token>, change: Change) -> Result<(), TokensError> {
+    match change {
+        Change::Create(token) => {
+            if tokens.iter().any(|known| known.name == token.name) {
+                return Err(TokensError::Exists);
+            }
+            if tokens.len() >= TOKENS_MAX {
+                return Err(TokensError::TooMany);
+            }
+            tokens.push(token);
+        }
+        Change::Revoke(name) => {
+            let count = tokens.len();
+            tokens.retain(|token| token.name != name);
+            if tokens.len() == count {
+                return Err(TokensError::Missing);
+            }
+        }
+    }
+    Ok(())
+}
