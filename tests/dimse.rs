@@ -259,17 +259,6 @@ fn a_query_without_its_level_or_with_a_wrong_one_fails_with_a_status() {
     association.release().expect("the association lives on");
 }
 
-/// SOP Class Extended Negotiation (PS3.7 D.3.3.5): relational queries of Study Root - FIND.
-fn relational(class: &str) -> Vec<u8> {
-    let mut value = u16::try_from(class.len())
-        .expect("short")
-        .to_be_bytes()
-        .to_vec();
-    value.extend_from_slice(class.as_bytes());
-    value.push(1);
-    pdu::item(0x56, &value)
-}
-
 #[test]
 fn a_relational_query_finds_images_without_the_keys_above_them() {
     let server = Server::start(Options::default());
@@ -277,8 +266,7 @@ fn a_relational_query_finds_images_without_the_keys_above_them() {
         assert_eq!(store(&server, &Slice::new(1, number)), 0);
     }
     let context = Context::new(uid::STUDY_ROOT_FIND, uid::IMPLICIT_LITTLE_ENDIAN);
-    let mut proposal = Proposal::new(vec![context]);
-    proposal.more_user_items = relational(uid::STUDY_ROOT_FIND);
+    let proposal = Proposal::new(vec![context]).relational(uid::STUDY_ROOT_FIND);
     let mut association = Association::connect(server.dicom(), &proposal).expect("an association");
 
     let keys = Keys::at("IMAGE")

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pacs_tests::edges::askers::{self, Askers};
 use pacs_tests::edges::crowd::{self, Crowd};
 use pacs_tests::edges::io_errors::{self, Plan};
 use pacs_tests::edges::{big, clock, disk_full, is_root, network};
@@ -38,6 +39,18 @@ fn t8_associations_that_are_broken_off_leave_nothing_behind() {
     let drift = crowd::break_off(2_000);
 
     assert!(drift <= 16 << 20, "memory grew by {drift} bytes");
+}
+
+#[test]
+fn t8_many_who_ask_for_everything_and_take_nothing_cost_little() {
+    let answered = askers::come(Askers {
+        count: 200,
+        instances: 600,
+        comments_chars: 10_000,
+    });
+
+    let is_little = answered.grown_bytes <= askers::GROWTH_BYTES_MAX;
+    assert!(is_little && answered.refused > 0, "{answered:?}");
 }
 
 #[test]

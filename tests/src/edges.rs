@@ -4,6 +4,7 @@
 //! As everywhere here the judge stands outside the server: what was acknowledged has to come back,
 //! byte for byte, whatever happened meanwhile.
 
+pub mod askers;
 pub mod big;
 pub mod clock;
 pub mod crowd;
@@ -150,11 +151,12 @@ pub fn until<T>(patience: Duration, what: &str, mut question: impl FnMut() -> Op
 type Case = (&'static str, fn(u64));
 
 /// The cases of the campaign, in the order in which they run.
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     ("memory", |_| big::ten_in_and_out()),
     ("huge", |_| big::five_gigabytes()),
     ("crowd", |_| crowd::ten_thousand()),
     ("churn", |_| crowd::churn(100_000)),
+    ("askers", |_| askers::two_hundred()),
     ("disk-full", |seed| disk_full::campaign(seed)),
     ("io-errors", |seed| io_errors::campaign(seed)),
     ("clock", |_| clock::campaign()),

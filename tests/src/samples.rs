@@ -24,6 +24,8 @@ pub struct Slice {
     pub instance: String,
     /// Instance Number.
     pub number: u32,
+    /// Image Comments; absent where empty.
+    pub comments: String,
     /// Side of the square image in pixels.
     pub side: u16,
     /// Decides the pixels.
@@ -43,6 +45,7 @@ impl Slice {
             instance: format!("{study_uid}.1.{number}"),
             study: study_uid,
             number,
+            comments: String::new(),
             side: 64,
             seed: u64::from(study) << 32 | u64::from(number),
         }
@@ -69,6 +72,9 @@ impl Slice {
         text(&mut out, 0x0020_0010, "SH", "1");
         text(&mut out, 0x0020_0011, "IS", "1");
         text(&mut out, 0x0020_0013, "IS", &self.number.to_string());
+        if !self.comments.is_empty() {
+            text(&mut out, 0x0020_4000, "LT", &self.comments);
+        }
         number(&mut out, 0x0028_0002, 1);
         text(&mut out, 0x0028_0004, "CS", "MONOCHROME2");
         number(&mut out, 0x0028_0010, self.side);

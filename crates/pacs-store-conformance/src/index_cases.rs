@@ -58,6 +58,7 @@ macro_rules! index_conformance {
             nothing_is_left_after_a_clear_and_a_replay_gives_it_back
             one_group_may_bring_an_instance_twice
             other_content_is_kept_and_the_first_is_served
+            results_beyond_the_memory_for_them_are_refused_and_take_none_of_it
             results_carry_only_what_was_asked_and_the_unique_keys
             results_come_in_order_of_study_series_and_arrival
             select_gives_instances_as_they_were_stored
@@ -120,6 +121,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 44);
+        assert_eq!(cases_count, 45);
     }
 }

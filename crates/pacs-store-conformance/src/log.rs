@@ -3,7 +3,7 @@
 use pacs_core::Query;
 use pacs_store::index::{
     Applied, Change, ChangeNumber, DurableContent, Index, IndexError, LogPosition, LogRecord,
-    Match, StoredInstance,
+    Match, Quota, StoredInstance,
 };
 use std::sync::{Arc, Mutex};
 
@@ -62,12 +62,20 @@ impl Log {
 
     /// What matches.
     pub async fn search(&self, query: &Query) -> Vec<Match> {
-        self.index.search(query, MANY).await.unwrap()
+        self.index
+            .search(query, &Quota::of(MANY))
+            .await
+            .unwrap()
+            .into_vec()
     }
 
     /// The instances of what matches.
     pub async fn select(&self, query: &Query) -> Vec<StoredInstance> {
-        self.index.select(query, MANY).await.unwrap()
+        self.index
+            .select(query, &Quota::of(MANY))
+            .await
+            .unwrap()
+            .into_vec()
     }
 
     /// The whole change sequence.

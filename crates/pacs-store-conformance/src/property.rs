@@ -9,7 +9,7 @@ use crate::samples::{CT_IMAGE, MR_IMAGE, Sample, instance_uid, series_uid, study
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Key, Level, Matching, Query, Tag, Uid, Value, Vr};
 use pacs_store::index::memory::MemoryIndex;
-use pacs_store::index::{Index, IndexError, LogPosition, LogRecord, Target};
+use pacs_store::index::{Index, IndexError, LogPosition, LogRecord, Quota, Results, Target};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -80,20 +80,21 @@ async fn same_answers(
     limit_count: usize,
 ) -> Result<(), TestCaseError> {
     // `Debug` hides values, and with them what a failure is about.
+    let quota = Quota::of(limit_count);
     let words = format!("{:?} {}", query.level, keys_in_words(&query.keys));
-    let found = told(index.search(query, limit_count).await)?;
-    let expected = told(model.search(query, limit_count).await)?;
+    let found = told(index.search(query, &quota).await)?;
+    let expected = told(model.search(query, &quota).await)?;
     prop_assert!(found == expected, "search {}", words);
-    let found = told(index.select(query, limit_count).await)?;
-    let expected = told(model.select(query, limit_count).await)?;
+    let found = told(index.select(query, &quota).await)?;
+    let expected = told(model.select(query, &quota).await)?;
     prop_assert!(found == expected, "select {}", words);
     Ok(())
 }
 
 /// What was found, or nothing where that was too much.
-fn told<T>(outcome: Result<Vec<T>, IndexError>) -> Result<Option<Vec<T>>, TestCaseError> {
+fn told<T>(outcome: Result<Results<T>, IndexError>) -> Result<Option<Vec<T>>, TestCaseError> {
     match outcome {
-        Ok(found) => Ok(Some(found)),
+        Ok(found) => Ok(Some(found.into_vec())),
         Err(IndexError::TooMany { .. }) => Ok(None),
         Err(error) => Err(TestCaseError::fail(error.to_string())),
     }

@@ -16,7 +16,8 @@ use crate::directory::DataDirectory;
 use crate::error::{DepositError, HideError, MaintainError, OpenError};
 use crate::fail_point::FailPoints;
 use crate::index::{
-    Change, ChangeNumber, Index, IndexError, LogRecord, Match, Provenance, StoredInstance, Target,
+    Change, ChangeNumber, Index, IndexError, LogRecord, Match, Provenance, Quota, ResultMemory,
+    Results, StoredInstance, Target,
 };
 use crate::limits::StoreLimits;
 use crate::pack::log::Log;
@@ -180,6 +181,8 @@ pub(crate) struct Shared {
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) damage: FoundDamage,
     pub(crate) records: Arc<dyn Records>,
+    /// What one search may give.
+    quota: Quota,
     /// Bytes of instances in memory.
     pub(crate) budget: Arc<Semaphore>,
     /// Places in the queue.
@@ -234,6 +237,7 @@ impl Archive {
             options.is_filled_ahead,
         )
         .map_err(OpenError::disk("start a thread"))?;
+        let results = ResultMemory::new(limits.results_bytes_max, limits.results_own_bytes);
         let reserve = Arc::new(Reserve::new(&options.directory, &options.index, &limits));
         let remover = log.remover();
         let (queue, work) = mpsc::channel();
@@ -261,6 +265,7 @@ impl Archive {
                 directory: options.directory,
                 files,
                 index: options.index,
+                quota: Quota::of(limits.results_count_max).within(&results),
                 budget: Arc::new(Semaphore::new(limits.budget_bytes as usize)),
                 places: Arc::new(Semaphore::new(limits.queue_count_max)),
                 limits,
@@ -279,11 +284,7 @@ impl Archive {
                 is_closing: AtomicBool::new(false),
                 maintenance: Arc::default(),
                 committer: Mutex::new(Some(committer)),
-                opened: Opened {
-                    replayed_count: found.replayed_count,
-                    damaged_count: found.damaged_count,
-                    set_aside_count: found.set_aside_count,
-                },
+                opened: found.opened,
             }),
         })
     }
@@ -340,9 +341,8 @@ impl Archive {
         &self,
         _permit: &Permit<Find>,
         query: &Query,
-    ) -> Result<Vec<Match>, IndexError> {
-        let limit_count = self.shared.limits.results_count_max;
-        let answer = self.shared.index.search(query, limit_count).await;
+    ) -> Result<Results<Match>, IndexError> {
+        let answer = self.shared.index.search(query, &self.shared.quota).await;
         self.shared.noted(answer)
     }
 
@@ -354,9 +354,8 @@ impl Archive {
         &self,
         _permit: &impl RetrievePermit,
         query: &Query,
-    ) -> Result<Vec<StoredInstance>, IndexError> {
-        let limit_count = self.shared.limits.results_count_max;
-        let answer = self.shared.index.select(query, limit_count).await;
+    ) -> Result<Results<StoredInstance>, IndexError> {
+        let answer = self.shared.index.select(query, &self.shared.quota).await;
         self.shared.noted(answer)
     }
 

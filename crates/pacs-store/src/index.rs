@@ -8,10 +8,12 @@ pub mod memory;
 pub mod redb;
 
 mod answer;
+mod results;
 
 pub use crate::digest::Digest;
 use async_trait::async_trait;
 use pacs_core::{Attributes, Instance, Query, SeriesUid, SopInstanceUid, StudyUid};
+pub use results::{IntoResults, Quota, ResultMemory, Results, Weighed};
 
 /// A position in the log: everything before it has been applied, or is durable.
 #[derive(
@@ -240,6 +242,9 @@ pub enum IndexError {
         /// What kind of entry.
         what: &'static str,
     },
+    /// The results of this search and of those of others take all the memory there is for them.
+    #[error("no memory for the results at the moment")]
+    NoMemory,
     /// A commit of records whose content is not proved durable: a fault of the caller.
     #[error("records may not be visible before their content is durable")]
     Premature,
@@ -333,8 +338,8 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
     /// their first study.
     ///
     /// # Errors
-    /// [`IndexError::TooMany`] with more than `limit_count` results.
-    async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError>;
+    /// [`IndexError::TooMany`] and [`IndexError::NoMemory`] with more than `quota` allows.
+    async fn search(&self, query: &Query, quota: &Quota) -> Result<Results<Match>, IndexError>;
 
     /// The visible instances of every entity that matches `query`, in the order of
     /// [`Self::search`].
@@ -343,12 +348,12 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
     /// instance and class; what it was sent with at the levels above is in its bytes.
     ///
     /// # Errors
-    /// [`IndexError::TooMany`] with more than `limit_count` instances.
+    /// [`IndexError::TooMany`] and [`IndexError::NoMemory`] with more than `quota` allows.
     async fn select(
         &self,
         query: &Query,
-        limit_count: usize,
-    ) -> Result<Vec<StoredInstance>, IndexError>;
+        quota: &Quota,
+    ) -> Result<Results<StoredInstance>, IndexError>;
 
     /// Up to `count_max` changes after `after`, in order.
     ///

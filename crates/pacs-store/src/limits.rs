@@ -67,6 +67,12 @@ pub struct StoreLimits {
     /// Bytes of the disk that instances leave free, for the index and for hides; less on a small
     /// disk, where it is one per cent. Beyond it deposits are refused (A700H).
     pub reserve_bytes_max: u64,
+    /// Bytes of results that are held until they are sent, of all searches and selections together,
+    /// beyond the [`Self::results_own_bytes`] of each. One gets half of what is left at most; what
+    /// needs more is refused.
+    pub results_bytes_max: usize,
+    /// Bytes of results that one search or selection may hold whatever others do: some 100 results.
+    pub results_own_bytes: usize,
     /// Results of one search or selection.
     pub results_count_max: usize,
     /// Bounds of reading an instance's head.
@@ -97,6 +103,8 @@ impl Default for StoreLimits {
             reason_chars_max: 1_024,
             replay_count_max: 1_000,
             reserve_bytes_max: 256 << 20,
+            results_bytes_max: 256 << 20,
+            results_own_bytes: 64 << 10,
             results_count_max: 1_000_000,
             scan: ScanLimits::default(),
             versions_checked_max: 100,

@@ -13,7 +13,7 @@ use pacs_core::{Level, Matching, Query, Tag};
 use pacs_store::DataDirectory;
 use pacs_store::disk::OsDisk;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord};
+use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord, Quota};
 use pacs_store_conformance::samples::{Sample, query, range, single, wildcard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,7 +130,9 @@ impl Archive {
         let mut found = 0;
         for _ in 0..50 {
             let start = Instant::now();
-            let selected = self.runtime.block_on(self.index.select(&query, 1_000_000));
+            let selected = self
+                .runtime
+                .block_on(self.index.select(&query, &Quota::of(1_000_000)));
             found = selected.unwrap().len();
             times.push(start.elapsed());
         }
@@ -149,7 +151,7 @@ impl Archive {
             let start = Instant::now();
             found += self
                 .runtime
-                .block_on(self.index.search(&query, 1_000_000))
+                .block_on(self.index.search(&query, &Quota::of(1_000_000)))
                 .unwrap()
                 .len();
             times.push(start.elapsed());

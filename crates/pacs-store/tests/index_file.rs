@@ -7,7 +7,7 @@ use pacs_core::Level;
 use pacs_store::DataDirectory;
 use pacs_store::disk::{Disk, OpenHow, OsDisk};
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::index::{ChangeNumber, Index, IndexError, LogPosition, Target};
+use pacs_store::index::{ChangeNumber, Index, IndexError, LogPosition, Quota, Target};
 use pacs_store::records::redb::RedbRecords;
 use pacs_store::records::{Kind, Records, RecordsError};
 use pacs_store_conformance::crash_disk::CrashDisk;
@@ -27,7 +27,7 @@ fn open(disk: &CrashDisk) -> Result<Arc<dyn Index>, IndexError> {
 
 async fn count(index: &Arc<dyn Index>) -> usize {
     let all = query(Level::Instance, []);
-    index.search(&all, 1_000).await.unwrap().len()
+    index.search(&all, &Quota::of(1_000)).await.unwrap().len()
 }
 
 #[tokio::test]
@@ -158,8 +158,10 @@ async fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
             Ok(index) => {
                 for level in [Level::Patient, Level::Study, Level::Instance] {
                     let all = query(level, []);
-                    failed_count += usize::from(index.search(&all, 1_000).await.is_err());
-                    failed_count += usize::from(index.select(&all, 1_000).await.is_err());
+                    failed_count +=
+                        usize::from(index.search(&all, &Quota::of(1_000)).await.is_err());
+                    failed_count +=
+                        usize::from(index.select(&all, &Quota::of(1_000)).await.is_err());
                 }
                 drop(index.entries(0, 1_000).await);
                 drop(index.changes(ChangeNumber(0), 1_000).await);

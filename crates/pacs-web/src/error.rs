@@ -120,6 +120,9 @@ impl From<IndexError> for Failure {
             IndexError::TooMany { .. } => Self::TooLarge {
                 detail: "too many results: narrow the query, or ask for less at once".to_owned(),
             },
+            IndexError::NoMemory => Self::Unavailable {
+                detail: "no memory for the results now: narrow the query, or wait",
+            },
             IndexError::Backend { .. } | IndexError::Damaged { .. } | IndexError::Premature => {
                 tracing::error!(%error, "the index failed under a web request");
                 Self::Internal

@@ -11,7 +11,7 @@ use pacs_core::tag::{Vr, tags};
 use pacs_core::{AeTitle, Attributes, Query, QueryError, TransferSyntaxUid, Value};
 use pacs_net::service::{FindRequest, Matches, Peer, QueryScp};
 use pacs_net::status::FindStatus;
-use pacs_store::index::{IndexError, Match};
+use pacs_store::index::{IndexError, IntoResults, Match};
 
 #[async_trait]
 impl QueryScp for Services {
@@ -71,7 +71,7 @@ struct Found {
     has_unsupported_keys: bool,
     blank: Attributes,
     transfer_syntax: TransferSyntaxUid,
-    matches: std::vec::IntoIter<Match>,
+    matches: IntoResults<Match>,
     buffer: Vec<u8>,
 }
 
@@ -127,6 +127,10 @@ fn failed(error: &IndexError) -> FindStatus {
     match error {
         IndexError::TooMany { .. } => {
             FindStatus::OUT_OF_RESOURCES.with_comment("too many results, narrow the query")
+        }
+        IndexError::NoMemory => {
+            tracing::warn!("a search was refused: no memory for its results");
+            FindStatus::OUT_OF_RESOURCES.with_comment("no memory now, narrow the query or wait")
         }
         IndexError::Backend { .. } | IndexError::Damaged { .. } | IndexError::Premature => {
             tracing::error!(%error, "a search failed");

@@ -12,7 +12,7 @@ use pacs_net::service::{
     RetrieveScp, SourceError, SubOperations,
 };
 use pacs_net::status::RetrieveStatus;
-use pacs_store::index::{IndexError, StoredInstance};
+use pacs_store::index::{IndexError, IntoResults, StoredInstance};
 use pacs_store::{Archive, DataSetReader, RetrievePermit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Services {
 struct Outgoing<P> {
     archive: Archive,
     permit: Arc<P>,
-    rest: std::vec::IntoIter<StoredInstance>,
+    rest: IntoResults<StoredInstance>,
     conversion_memory: ConversionMemory,
 }
 
@@ -205,6 +205,11 @@ fn failed(error: &IndexError) -> RetrieveStatus {
     match error {
         IndexError::TooMany { .. } => RetrieveStatus::OUT_OF_RESOURCES_MATCHES
             .with_comment("too many instances, retrieve less at once"),
+        IndexError::NoMemory => {
+            tracing::warn!("a retrieval was refused: no memory for the list of its instances");
+            RetrieveStatus::OUT_OF_RESOURCES_MATCHES
+                .with_comment("no memory now, retrieve less at once or wait")
+        }
         IndexError::Backend { .. } | IndexError::Damaged { .. } | IndexError::Premature => {
             tracing::error!(%error, "a selection failed");
             RetrieveStatus::UNABLE_TO_PROCESS

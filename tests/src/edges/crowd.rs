@@ -42,7 +42,7 @@ pub struct Cost {
 }
 
 /// Loopback addresses, as many as hosts that a crowd comes from.
-fn source(index: usize) -> IpAddr {
+pub(super) fn source(index: usize) -> IpAddr {
     let host = u8::try_from(index % 200 + 2).expect("below 255");
     IpAddr::V4(Ipv4Addr::new(127, 0, 1, host))
 }

@@ -73,6 +73,17 @@ impl Proposal {
             more_user_items: Vec::new(),
         }
     }
+
+    /// With relational queries of `class` (SOP Class Extended Negotiation, PS3.7 D.3.3.5).
+    #[must_use]
+    pub fn relational(mut self, class: &str) -> Self {
+        let length = u16::try_from(class.len()).expect("short");
+        let mut value = length.to_be_bytes().to_vec();
+        value.extend_from_slice(class.as_bytes());
+        value.push(1);
+        self.more_user_items.extend(pdu::item(0x56, &value));
+        self
+    }
 }
 
 /// An instance that arrived.

@@ -28,6 +28,8 @@ pub mod tag {
     pub const STUDY: u32 = 0x0020_000D;
     /// Series Instance UID.
     pub const SERIES: u32 = 0x0020_000E;
+    /// Image Comments.
+    pub const IMAGE_COMMENTS: u32 = 0x0020_4000;
 }
 
 impl Keys {

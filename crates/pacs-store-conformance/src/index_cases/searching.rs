@@ -7,7 +7,7 @@ use crate::samples::{
 };
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Matching, Query, Tag, Value, Vr};
-use pacs_store::index::{Index, IndexError, Target};
+use pacs_store::index::{Index, IndexError, Quota, ResultMemory, Target};
 use std::sync::Arc;
 
 /// Three studies of two patients.
@@ -281,21 +281,49 @@ pub async fn a_limit_is_for_more_than_it_not_for_as_many(index: Arc<dyn Index>) 
         (Level::Instance, 4),
     ] {
         let all = query(level, []);
-        let found = log.index.search(&all, count).await.unwrap();
+        let found = log.index.search(&all, &Quota::of(count)).await.unwrap();
         assert_eq!(found.len(), count);
         let less = count - 1;
-        let refused = log.index.search(&all, less).await;
+        let refused = log.index.search(&all, &Quota::of(less)).await;
         assert!(
             matches!(refused, Err(IndexError::TooMany { limit_count }) if limit_count == less),
             "{level:?}"
         );
-        assert_eq!(log.index.select(&all, 4).await.unwrap().len(), 4);
-        let refused = log.index.select(&all, 3).await;
+        assert_eq!(
+            log.index.select(&all, &Quota::of(4)).await.unwrap().len(),
+            4
+        );
+        let refused = log.index.select(&all, &Quota::of(3)).await;
         assert!(matches!(
             refused,
             Err(IndexError::TooMany { limit_count: 3 })
         ));
     }
+}
+
+/// Memory for results is given back with them, and by a search that is refused for lack of it.
+pub async fn results_beyond_the_memory_for_them_are_refused_and_take_none_of_it(
+    index: Arc<dyn Index>,
+) {
+    let log = filled(index).await;
+    let all = query(Level::Instance, []);
+    let none = Quota::of(100).within(&ResultMemory::new(0, 0));
+    let refused = log.index.search(&all, &none).await;
+    assert!(matches!(refused, Err(IndexError::NoMemory)));
+    let refused = log.index.select(&all, &none).await;
+    assert!(matches!(refused, Err(IndexError::NoMemory)));
+
+    let some = ResultMemory::new(1 << 20, 0);
+    let quota = Quota::of(100).within(&some);
+    let found = log.index.search(&all, &quota).await.unwrap();
+    assert_eq!(found.len(), 5);
+    assert!(some.left_bytes() < 1 << 20);
+    let selected = log.index.select(&all, &quota).await.unwrap();
+    assert_eq!(selected.len(), 5);
+    drop((found, selected));
+    let refused = log.index.search(&all, &Quota::of(4).within(&some)).await;
+    assert!(matches!(refused, Err(IndexError::TooMany { .. })));
+    assert_eq!(some.left_bytes(), 1 << 20);
 }
 
 /// Everything the retrieval needs, and of the attributes those of the instance.

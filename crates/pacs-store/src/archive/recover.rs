@@ -6,10 +6,13 @@
 
 mod tail;
 
+use super::Opened;
 use crate::disk::{DiskFile, OpenHow};
 use crate::error::OpenError;
 use crate::fail_point::FailPoints;
-use crate::index::{DurableContent, Index, IndexError, LogPosition, LogRecord, StoredInstance};
+use crate::index::{
+    DurableContent, Index, IndexError, LogPosition, LogRecord, Quota, StoredInstance,
+};
 use crate::limits::StoreLimits;
 use crate::pack::large;
 use crate::pack::name::{DIRECTORY, PackName};
@@ -33,9 +36,8 @@ pub(crate) struct Recovered {
     pub(crate) tail: u64,
     /// Number for the next large pack.
     pub(crate) large_next: u64,
-    pub(crate) replayed_count: u64,
-    pub(crate) damaged_count: u64,
-    pub(crate) set_aside_count: u64,
+    /// For whoever opened the archive.
+    pub(crate) opened: Opened,
 }
 
 /// Where the log ends.
@@ -108,7 +110,7 @@ impl<'a> Applier<'a> {
             if !self.index.knows(uid, &stored.digest).await? {
                 return Ok(false);
             }
-            let shown = self.index.select(&query, 1).await?;
+            let shown = self.index.select(&query, &Quota::of(1)).await?;
             Ok(!shown.iter().any(|shown| {
                 shown.digest == stored.digest && shown.location.pack != stored.location.pack
             }))
@@ -176,9 +178,11 @@ pub(crate) fn recover(
         pack,
         tail,
         large_next: large_next.max().unwrap_or(1),
-        replayed_count,
-        damaged_count: recovery.damaged_count,
-        set_aside_count: recovery.set_aside_count,
+        opened: Opened {
+            replayed_count,
+            damaged_count: recovery.damaged_count,
+            set_aside_count: recovery.set_aside_count,
+        },
     })
 }
 

@@ -6,7 +6,8 @@
 
 use super::{
     Applied, Change, ChangeKind, ChangeNumber, Committed, Digest, DurableContent, Index,
-    IndexError, LogPosition, LogRecord, Match, Staged, StoredInstance, Target, Versions, answer,
+    IndexError, LogPosition, LogRecord, Match, Quota, Results, Staged, StoredInstance, Target,
+    Versions, answer,
 };
 use async_trait::async_trait;
 use pacs_core::matching::Matcher;
@@ -378,42 +379,25 @@ impl Index for MemoryIndex {
         })
     }
 
-    async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError> {
+    async fn search(&self, query: &Query, quota: &Quota) -> Result<Results<Match>, IndexError> {
         let state = self.state();
-        let found = state.found(query);
-        if found.len() > limit_count {
-            return Err(IndexError::TooMany { limit_count });
-        }
         let asked = answer::asked(query);
-        Ok(found
-            .into_iter()
-            .map(|(mut attributes, _)| {
-                attributes.retain(|a| asked.contains(&a.tag));
-                Match { attributes }
-            })
-            .collect())
+        let found = state.found(query).into_iter();
+        Results::new(quota).with(found.map(|(mut attributes, _)| {
+            attributes.retain(|a| asked.contains(&a.tag));
+            Match { attributes }
+        }))
     }
 
     async fn select(
         &self,
         query: &Query,
-        limit_count: usize,
-    ) -> Result<Vec<StoredInstance>, IndexError> {
+        quota: &Quota,
+    ) -> Result<Results<StoredInstance>, IndexError> {
         let state = self.state();
-        let found = state.found(query);
-        if found
-            .iter()
-            .map(|(_, visible)| visible.len())
-            .sum::<usize>()
-            > limit_count
-        {
-            return Err(IndexError::TooMany { limit_count });
-        }
-        Ok(found
-            .into_iter()
-            .flat_map(|(_, visible)| visible)
-            .map(|v| answer::without_levels_above(&v.stored))
-            .collect())
+        let found = state.found(query).into_iter();
+        let visible = found.flat_map(|(_, visible)| visible);
+        Results::new(quota).with(visible.map(|v| answer::without_levels_above(&v.stored)))
     }
 
     async fn changes(

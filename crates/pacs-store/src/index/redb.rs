@@ -21,7 +21,7 @@ mod view;
 
 use super::{
     Applied, Change, ChangeNumber, Committed, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Staged, StoredInstance, Versions,
+    LogPosition, LogRecord, Match, Quota, Results, Staged, StoredInstance, Versions,
 };
 use crate::directory::DataDirectory;
 use crate::redb_file::{self, Held, Space, begin_durable};
@@ -35,7 +35,7 @@ use search::Budget;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tables::Counters;
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 use view::View;
 
 /// How a [`RedbIndex`] works.
@@ -61,6 +61,10 @@ const FILE: &str = "index.redb";
 /// thread that may wait.
 const ROWS_INLINE: u64 = 2_000;
 
+/// Searches on such threads at once; more wait. Each may hold a list of its candidates: some 24
+/// bytes for each instance of the archive at most.
+const LONG_SEARCHES_MAX: usize = 8;
+
 /// Records that are staged without leaving the thread.
 const RECORDS_INLINE: usize = 64;
 
@@ -71,6 +75,8 @@ pub struct RedbIndex {
     directory: DataDirectory,
     /// Whose turn it is to write.
     turn: Arc<Turn<()>>,
+    /// Searches that go on for long take turns.
+    long_searches: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -118,6 +124,7 @@ impl RedbIndex {
                 inner: Arc::new(inner),
                 directory: directory.clone(),
                 turn: Arc::default(),
+                long_searches: Arc::new(Semaphore::new(LONG_SEARCHES_MAX)),
             })
         })
     }
@@ -138,8 +145,8 @@ impl RedbIndex {
         &self,
         operation: &'static str,
         query: &Query,
-        answer: fn(&View, &Plan, usize, &Budget) -> Result<T, Fault>,
-        limit_count: usize,
+        answer: fn(&View, &Plan, &Quota, &Budget) -> Result<T, Fault>,
+        quota: &Quota,
     ) -> Result<T, IndexError> {
         let plan = Plan::new(query);
         let is_long = plan.is_scan() && self.inner.progress().committed.study > ROWS_INLINE;
@@ -148,7 +155,7 @@ impl RedbIndex {
             let mut is_enough = true;
             let answered = attempt(operation, || {
                 let view = View::new(self.inner.database.get()?)?;
-                match answer(&view, &plan, limit_count, &budget) {
+                match answer(&view, &plan, quota, &budget) {
                     Err(Fault::OutOfBudget) => {
                         is_enough = false;
                         Ok(None)
@@ -160,10 +167,13 @@ impl RedbIndex {
                 return Ok(answered);
             }
         }
-        let inner = Arc::clone(&self.inner);
+        let (inner, quota) = (Arc::clone(&self.inner), quota.clone());
+        let turn = Arc::clone(&self.long_searches).acquire_owned().await;
         blocking(operation, move || {
+            // Until the work is done, whether or not anybody still waits for it.
+            let _turn = turn;
             let view = View::new(inner.database.get()?)?;
-            answer(&view, &plan, limit_count, &Budget::new(u64::MAX))
+            answer(&view, &plan, &quota, &Budget::new(u64::MAX))
         })
         .await
     }
@@ -367,18 +377,16 @@ impl Index for RedbIndex {
         .await
     }
 
-    async fn search(&self, query: &Query, limit_count: usize) -> Result<Vec<Match>, IndexError> {
-        self.answer("search", query, search::search, limit_count)
-            .await
+    async fn search(&self, query: &Query, quota: &Quota) -> Result<Results<Match>, IndexError> {
+        self.answer("search", query, search::search, quota).await
     }
 
     async fn select(
         &self,
         query: &Query,
-        limit_count: usize,
-    ) -> Result<Vec<StoredInstance>, IndexError> {
-        self.answer("select", query, search::select, limit_count)
-            .await
+        quota: &Quota,
+    ) -> Result<Results<StoredInstance>, IndexError> {
+        self.answer("select", query, search::select, quota).await
     }
 
     async fn changes(

@@ -176,7 +176,8 @@ pub(crate) async fn select(archive: &Archive) -> Vec<StoredInstance> {
         level: Level::Study,
         keys: vec![key],
     };
-    archive.select(&permit::<Get>(), &query).await.unwrap()
+    let found = archive.select(&permit::<Get>(), &query).await;
+    found.unwrap().into_vec()
 }
 
 pub(crate) async fn read(archive: &Archive, instance: &StoredInstance) -> Vec<u8> {

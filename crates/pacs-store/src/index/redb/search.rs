@@ -8,7 +8,7 @@ use super::rows::{
 };
 use super::tables::{Kind, each_key, exact, study_of};
 use super::view::View;
-use crate::index::{IndexError, Match, StoredInstance, answer};
+use crate::index::{Match, Quota, Results, StoredInstance, answer};
 use pacs_core::instance::level_of;
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Tag};
@@ -54,18 +54,13 @@ type Sink<'s> = dyn FnMut(Found<'_>) -> Result<(), Fault> + 's;
 pub(super) fn search(
     view: &View,
     plan: &Plan,
-    limit_count: usize,
+    quota: &Quota,
     budget: &Budget,
-) -> Result<Vec<Match>, Fault> {
-    let mut matches = Vec::new();
+) -> Result<Results<Match>, Fault> {
+    let mut matches = Results::new(quota);
     Search { view, plan, budget }.run(&mut |found| {
-        if matches.len() == limit_count {
-            return Err(IndexError::TooMany { limit_count }.into());
-        }
-        matches.push(Match {
-            attributes: found.attributes,
-        });
-        Ok(())
+        let attributes = found.attributes;
+        Ok(matches.push(Match { attributes })?)
     })?;
     Ok(matches)
 }
@@ -74,18 +69,14 @@ pub(super) fn search(
 pub(super) fn select(
     view: &View,
     plan: &Plan,
-    limit_count: usize,
+    quota: &Quota,
     budget: &Budget,
-) -> Result<Vec<StoredInstance>, Fault> {
-    let mut selected = Vec::new();
+) -> Result<Results<StoredInstance>, Fault> {
+    let mut selected = Results::new(quota);
     let search = Search { view, plan, budget };
     search.run(&mut |found| {
         search.instances_of(&found.scope, &mut |study, series, row| {
-            if selected.len() == limit_count {
-                return Err(IndexError::TooMany { limit_count }.into());
-            }
-            selected.push(row.stored(&study.uid()?, &series.uid()?, series)?);
-            Ok(())
+            Ok(selected.push(row.stored(&study.uid()?, &series.uid()?, series)?)?)
         })
     })?;
     Ok(selected)
