@@ -270,6 +270,17 @@ fn what_cannot_be_decoded_fails_alone_and_says_why() {
     assert_eq!((got.status, got.failed), (0xA702, 1));
     assert_eq!(got.failed_uids, [broken.instance.as_str()]);
     association.release().expect("the association lives on");
+    let (_, metrics) = server.get("/metrics");
+    for line in [
+        "pacs_conversions_total{outcome=\"converted\"} 2".to_owned(),
+        "pacs_conversions_total{outcome=\"refused\"} 3".to_owned(),
+        format!(
+            "pacs_conversion_bytes_total {}",
+            2 * received[0].length_bytes
+        ),
+    ] {
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
 
     // And who takes it as it is gets it as it is.
     let contexts = vec![

@@ -2,6 +2,7 @@
 //! statuses.
 
 pub mod commitment;
+mod conversion_counters;
 mod convert;
 mod query;
 mod retrieve;
@@ -9,7 +10,8 @@ mod store;
 
 use crate::access::Access;
 use crate::limits::USER_NAME_CHARS_MAX;
-use convert::ConversionMemory;
+pub use conversion_counters::ConversionCounters;
+use convert::Conversions;
 use pacs_core::access::{Right, permit};
 use pacs_core::{AeTitle, Caller, ClaimedUser, Denied, Permit};
 use pacs_net::pdu::{UserIdentity, UserIdentityKind};
@@ -23,18 +25,23 @@ pub struct Services {
     archive: Archive,
     access: Arc<Access>,
     our_title: AeTitle,
-    conversion_memory: ConversionMemory,
+    conversions: Conversions,
 }
 
 impl Services {
-    /// Over `archive`, under `access`.
+    /// Over `archive`, under `access`; conversions for weaker peers count into `counters`.
     #[must_use]
-    pub fn new(archive: Archive, access: Arc<Access>, our_title: AeTitle) -> Self {
+    pub fn new(
+        archive: Archive,
+        access: Arc<Access>,
+        our_title: AeTitle,
+        counters: ConversionCounters,
+    ) -> Self {
         Self {
             archive,
             access,
             our_title,
-            conversion_memory: ConversionMemory::default(),
+            conversions: Conversions::new(counters),
         }
     }
 

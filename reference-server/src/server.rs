@@ -11,8 +11,8 @@ use crate::limits::{
 };
 use crate::metrics::Metrics;
 use crate::room::Room;
-use crate::scp::Services;
 use crate::scp::commitment::CommitmentService;
+use crate::scp::{ConversionCounters, Services};
 use crate::tls::{Tls, TlsFileError};
 use crate::upkeep::Upkeep;
 use crate::web;
@@ -295,10 +295,13 @@ fn acceptor(
     tls: &Tls,
     metrics: &Arc<Metrics>,
 ) -> Result<Acceptor, StartError> {
+    let counters = ConversionCounters::new(metrics.registry());
+    let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
     let services = Arc::new(Services::new(
         archive.clone(),
         Arc::clone(access),
         config.ae_title.clone(),
+        counters,
     ));
     let limits = NetLimits {
         connections_max: connections_max()?,

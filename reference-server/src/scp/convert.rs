@@ -5,6 +5,7 @@
 //! out are held; what is longer is read and converted a second time while it is sent. Memory is
 //! taken from one budget for all conversions.
 
+use super::conversion_counters::{ConversionCounters, Ended};
 use super::retrieve::Stored;
 use crate::limits::{
     CONVERSION_MEMORY_BYTES_MAX, CONVERSION_QUEUE_DURATION_MAX, CONVERTED_BYTES_HELD,
@@ -35,16 +36,21 @@ pub(super) fn conversions(stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> 
     targets(stored, pacs_image::is_decoded(stored))
 }
 
-/// Memory for all conversions of a server.
+/// What all conversions of a server share: memory, and counters.
 #[derive(Debug, Clone)]
-pub(super) struct ConversionMemory(Arc<Semaphore>);
+pub(super) struct Conversions {
+    memory: Arc<Semaphore>,
+    counters: ConversionCounters,
+}
 
-impl Default for ConversionMemory {
-    fn default() -> Self {
+impl Conversions {
+    pub(super) fn new(counters: ConversionCounters) -> Self {
         let units = CONVERSION_MEMORY_BYTES_MAX / UNIT_BYTES;
-        Self(Arc::new(Semaphore::new(
-            usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS),
-        )))
+        let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            memory: Arc::new(Semaphore::new(units)),
+            counters,
+        }
     }
 }
 
@@ -61,6 +67,16 @@ enum Refusal {
     Task(#[from] JoinError),
 }
 
+impl Refusal {
+    const fn ended(&self) -> Ended {
+        match self {
+            Self::Busy => Ended::Busy,
+            Self::Convert(_) | Self::Task(_) => Ended::Refused,
+            Self::Read(_) => Ended::Unreadable,
+        }
+    }
+}
+
 /// A data set on its way through a converter.
 struct Conversion {
     reader: DataSetReader,
@@ -72,18 +88,18 @@ struct Conversion {
 
 /// A share of the budget, given back when it is dropped.
 struct Memory {
-    budget: ConversionMemory,
+    budget: Arc<Semaphore>,
     share: OwnedSemaphorePermit,
 }
 
 impl Memory {
-    async fn take(budget: &ConversionMemory) -> Result<Self, Refusal> {
-        let share = Arc::clone(&budget.0).acquire_many_owned(UNITS_MIN);
+    async fn take(budget: &Arc<Semaphore>) -> Result<Self, Refusal> {
+        let share = Arc::clone(budget).acquire_many_owned(UNITS_MIN);
         let share = timeout(CONVERSION_QUEUE_DURATION_MAX, share)
             .await
             .map_err(|_elapsed| Refusal::Busy)?
             .map_err(|_closed| Refusal::Busy)?;
-        let budget = budget.clone();
+        let budget = Arc::clone(budget);
         Ok(Self { budget, share })
     }
 
@@ -93,7 +109,7 @@ impl Memory {
         let needed = u32::try_from(units).unwrap_or(u32::MAX).max(UNITS_MIN);
         let here = u32::try_from(self.share.num_permits()).unwrap_or(u32::MAX);
         if needed > here {
-            let more = Arc::clone(&self.budget.0).try_acquire_many_owned(needed - here);
+            let more = Arc::clone(&self.budget).try_acquire_many_owned(needed - here);
             self.share.merge(more.map_err(|_none| Refusal::Busy)?);
         }
         Ok(())
@@ -156,20 +172,27 @@ impl Conversion {
 pub(super) async fn convert(
     stored: Arc<dyn Stored>,
     to: &TransferSyntaxUid,
-    budget: &ConversionMemory,
+    conversions: &Conversions,
 ) -> Result<Box<dyn DataSetSource>, ConversionError> {
-    let converted = try_convert(stored, to, budget).await;
-    converted.map_err(|refusal| {
-        tracing::warn!(error = %refusal, to = %to, "an instance cannot be converted for a peer");
-        ConversionError(Box::new(refusal))
-    })
+    match try_convert(stored, to, &conversions.memory).await {
+        Ok((source, bytes)) => {
+            conversions.counters.ended(Ended::Converted, bytes);
+            Ok(source)
+        }
+        Err(refusal) => {
+            conversions.counters.ended(refusal.ended(), 0);
+            tracing::warn!(error = %refusal, %to, "an instance cannot be converted for a peer");
+            Err(ConversionError(Box::new(refusal)))
+        }
+    }
 }
 
+/// What is to be sent, and its bytes.
 async fn try_convert(
     stored: Arc<dyn Stored>,
     to: &TransferSyntaxUid,
-    budget: &ConversionMemory,
-) -> Result<Box<dyn DataSetSource>, Refusal> {
+    budget: &Arc<Semaphore>,
+) -> Result<(Box<dyn DataSetSource>, u64), Refusal> {
     let memory = Memory::take(budget).await?;
     let mut trial = Conversion::new(&*stored, to, memory)?;
     let mut held: Vec<Bytes> = Vec::new();
@@ -183,16 +206,17 @@ async fn try_convert(
         }
     }
     let memory = trial.memory;
+    let bytes = u64::try_from(held_bytes).unwrap_or(u64::MAX);
     if held_bytes <= CONVERTED_BYTES_HELD {
         let pieces = held.into_iter();
-        return Ok(Box::new(Held {
+        let held = Held {
             pieces,
             _memory: memory,
-        }));
+        };
+        return Ok((Box::new(held), bytes));
     }
-    Ok(Box::new(Converted {
-        conversion: Conversion::new(&*stored, to, memory)?,
-    }))
+    let conversion = Conversion::new(&*stored, to, memory)?;
+    Ok((Box::new(Converted { conversion }), bytes))
 }
 
 /// A converted data set that is all in memory.

@@ -1,7 +1,7 @@
 //! C-GET and C-MOVE from the archive (PS3.4 C.4.2 and C.4.3).
 
 use super::Services;
-use super::convert::{ConversionMemory, conversions, convert};
+use super::convert::{Conversions, conversions, convert};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::access::{Get, Move};
@@ -76,7 +76,7 @@ impl Services {
             archive: self.archive.clone(),
             permit: Arc::new(permit),
             rest: found.into_iter(),
-            conversion_memory: self.conversion_memory.clone(),
+            conversions: self.conversions.clone(),
         })
     }
 }
@@ -86,7 +86,7 @@ struct Outgoing<P> {
     archive: Archive,
     permit: Arc<P>,
     rest: IntoResults<StoredInstance>,
-    conversion_memory: ConversionMemory,
+    conversions: Conversions,
 }
 
 #[async_trait]
@@ -133,7 +133,7 @@ impl<P: RetrievePermit + Send + 'static> SubOperations for Outgoing<P> {
             source: Box::new(Source {
                 reader: None,
                 stored: Arc::new(archived),
-                conversion_memory: self.conversion_memory.clone(),
+                conversions: self.conversions.clone(),
             }),
         })
     }
@@ -168,7 +168,7 @@ struct Source {
     /// Once something was asked of it.
     reader: Option<DataSetReader>,
     stored: Arc<dyn Stored>,
-    conversion_memory: ConversionMemory,
+    conversions: Conversions,
 }
 
 #[async_trait]
@@ -185,7 +185,7 @@ impl DataSetSource for Source {
         self: Box<Self>,
         to: &TransferSyntaxUid,
     ) -> Result<Box<dyn DataSetSource>, ConversionError> {
-        convert(self.stored, to, &self.conversion_memory).await
+        convert(self.stored, to, &self.conversions).await
     }
 }
 
