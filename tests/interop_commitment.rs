@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use pacs_tests::peers::{Listener, Said, free_port, node, python, run};
+use pacs_tests::peers::{Listener, free_port, node, peer_py, python, run};
 use pacs_tests::samples::{Slice, write_study};
 use pacs_tests::server::{Options, RemoteAe, Server};
 use pacs_tests::workspace;
@@ -12,16 +12,8 @@ use serde_json::Value;
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 
-/// What a peer's script prints last.
-fn answer(said: &Said) -> Value {
-    let last = said.text.lines().rfind(|line| line.starts_with('{'));
-    serde_json::from_str(last.expect("a line of JSON")).expect("JSON")
-}
-
 fn pynetdicom(python: &Path, arguments: &[&str]) -> Value {
-    let script = workspace::root().join("tests/pynetdicom/peer.py");
-    let mut command = Command::new(python);
-    answer(&run(command.arg(script).args(arguments)).succeeded())
+    run(peer_py(python).args(arguments)).succeeded().json()
 }
 
 fn dcmjs(modules: &Path, arguments: &[&str]) -> Value {
@@ -31,7 +23,7 @@ fn dcmjs(modules: &Path, arguments: &[&str]) -> Value {
         .env("NODE_PATH", modules)
         .arg(script)
         .args(arguments);
-    answer(&run(&mut command).succeeded())
+    run(&mut command).succeeded().json()
 }
 
 /// A server that holds three slices of study 1 and knows `title` at `port`.
@@ -106,9 +98,8 @@ fn dcmjs_dimse_is_told_on_the_same_association_and_on_another() {
 /// pynetdicom as a provider that reports as `how` says, to `peer_port`.
 fn provider(python: &Path, how: &str, peer_port: u16) -> Listener {
     let port = free_port();
-    let mut provide = Command::new(python);
+    let mut provide = peer_py(python);
     provide
-        .arg(workspace::root().join("tests/pynetdicom/peer.py"))
         .arg("provide_commitment")
         .args([&port.to_string(), how, &peer_port.to_string()]);
     Listener::start(&mut provide, port)

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use pacs_tests::corpus::Parts;
+use pacs_tests::corpus::digests_below;
 use pacs_tests::peers::{self, Listener, dcmtk, files_below, free_port, gather, has_dcmtk, run};
-use pacs_tests::samples::{Slice, write_study};
+use pacs_tests::samples::{Slice, digests_sent, write_study};
 use pacs_tests::server::{Options, RemoteAe, Server};
-use pacs_tests::wire::digest;
 use pacs_tests::workspace;
 
 /// The server as the last two arguments of a DCMTK command.
@@ -31,26 +30,6 @@ fn server_with_study(count: u32, remote: Vec<RemoteAe>) -> Server {
     let said = run(storescu.args(files)).succeeded();
     assert!(!said.text.contains("E:"), "{}", said.text);
     server
-}
-
-/// The digests of the data sets of all files below `folder`, sorted.
-fn digests(folder: &Path) -> Vec<String> {
-    let mut digests: Vec<String> = files_below(folder)
-        .iter()
-        .map(|path| std::fs::read(path).expect("a file"))
-        .map(|file| digest(&file[Parts::of(&file).data_set_offset..]))
-        .collect();
-    digests.sort();
-    digests
-}
-
-/// The digests of the first `count` slices of study 1, sorted.
-fn digests_sent(count: u32) -> Vec<String> {
-    let mut digests: Vec<String> = (1..=count)
-        .map(|number| digest(&Slice::new(1, number).data_set()))
-        .collect();
-    digests.sort();
-    digests
 }
 
 fn study_uid() -> String {
@@ -187,7 +166,7 @@ fn getscu_receives_every_slice_as_it_was_sent() {
     ];
     let _ = run(&mut with_server("getscu", &server, &options)).succeeded();
 
-    assert_eq!(digests(received.path()), digests_sent(7));
+    assert_eq!(digests_below(received.path()), digests_sent(1, 7));
 }
 
 #[test]
@@ -219,7 +198,7 @@ fn movescu_has_every_slice_sent_to_a_storescp() {
     let said = run(&mut with_server("movescu", &server, &options)).succeeded();
 
     assert!(!said.text.contains("Failed"), "{}", said.text);
-    assert_eq!(digests(received.path()), digests_sent(7));
+    assert_eq!(digests_below(received.path()), digests_sent(1, 7));
 }
 
 #[test]
@@ -299,7 +278,7 @@ fn our_tool_echoes_stores_finds_and_gets_from_a_dcmqrscp() {
     let _ = pacs(&["get"], &peer, &["-k", &study, "--out", out]).succeeded();
 
     assert!(found.text.contains("TEST00001"), "{}", found.text);
-    assert_eq!(digests(&received), digests_sent(4));
+    assert_eq!(digests_below(&received), digests_sent(1, 4));
 }
 
 #[test]

@@ -5,29 +5,20 @@
 use std::path::Path;
 use std::process::Command;
 
-use pacs_tests::peers::{self, Listener, free_port, python, run};
-use pacs_tests::samples::{Slice, write_study};
+use pacs_tests::peers::{self, Listener, free_port, peer_py, python, run};
+use pacs_tests::samples::{Slice, digests_sent, write_study};
 use pacs_tests::server::{Options, RemoteAe, Server};
-use pacs_tests::wire::digest;
 use pacs_tests::workspace;
 use serde_json::Value;
 
 /// Runs one command of `peer.py` against `server`.
 fn peer(python: &Path, server: &Server, command: &str, arguments: &[&str]) -> Value {
-    let mut script = Command::new(python);
+    let mut script = peer_py(python);
     script
-        .arg(workspace::root().join("tests/pynetdicom/peer.py"))
-        .arg(command);
-    script
+        .arg(command)
         .arg(server.dicom().ip().to_string())
         .arg(server.dicom().port().to_string());
-    let said = run(script.args(arguments)).succeeded();
-    let last = said
-        .text
-        .lines()
-        .rfind(|line| line.starts_with('{'))
-        .expect("a line of JSON");
-    serde_json::from_str(last).expect("JSON")
+    run(script.args(arguments)).succeeded().json()
 }
 
 /// Stores `count` slices of `study` with `peer.py`.
@@ -41,14 +32,6 @@ fn store(python: &Path, server: &Server, study: u32, count: u32) {
     let statuses = answer["statuses"].as_array().expect("statuses");
     assert!(statuses.iter().all(|status| status == 0), "{answer}");
     assert_eq!(statuses.len(), count as usize);
-}
-
-fn digests_sent(study: u32, count: u32) -> Vec<String> {
-    let mut digests: Vec<String> = (1..=count)
-        .map(|number| digest(&Slice::new(study, number).data_set()))
-        .collect();
-    digests.sort();
-    digests
 }
 
 fn digests_received(answer: &Value) -> Vec<String> {

@@ -5,33 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pacs_tests::certificates::{Certificate, Hospital, Wanted, ae};
-use pacs_tests::corpus::Parts;
-use pacs_tests::peers::{self, Listener, Said, dcmtk, files_below, free_port, has_dcmtk, run};
-use pacs_tests::samples::{Slice, write_study};
+use pacs_tests::corpus::digests_below;
+use pacs_tests::peers::{
+    self, Listener, Said, dcmtk, files_below, free_port, has_dcmtk, peer_py, run,
+};
+use pacs_tests::samples::{Slice, digests_sent, write_study};
 use pacs_tests::server::Server;
-use pacs_tests::wire::digest;
+use pacs_tests::wire::uid;
 use pacs_tests::workspace;
 use serde_json::Value;
-
-/// The digests of the first `count` slices of study 1, sorted.
-fn digests_sent(count: u32) -> Vec<String> {
-    let mut digests: Vec<String> = (1..=count)
-        .map(|number| digest(&Slice::new(1, number).data_set()))
-        .collect();
-    digests.sort();
-    digests
-}
-
-/// The digests of the data sets of all files below `folder`, sorted.
-fn digests(folder: &Path) -> Vec<String> {
-    let mut digests: Vec<String> = files_below(folder)
-        .iter()
-        .map(|path| std::fs::read(path).expect("a file"))
-        .map(|file| digest(&file[Parts::of(&file).data_set_offset..]))
-        .collect();
-    digests.sort();
-    digests
-}
 
 /// How DCMTK is to speak TLS: with a certificate of its own or without, trusting `authority`.
 fn dcmtk_tls(own: Option<&Certificate>, authority: &str) -> Vec<String> {
@@ -91,7 +73,7 @@ fn dcmtk_does_everything(server: &Server, tls: &[String]) {
     let _ = over_plain("getscu", server, &["+B", "-od", folder]).succeeded();
 
     assert!(found.text.contains("TEST00001"), "{}", found.text);
-    assert_eq!(digests(received.path()), digests_sent(5));
+    assert_eq!(digests_below(received.path()), digests_sent(1, 5));
 }
 
 #[test]
@@ -193,7 +175,7 @@ fn movescu_has_every_slice_sent_over_tls_to_a_storescp_that_demands_our_certific
     let said = over_plain("movescu", &server, &["-aem", "DCMTK"]).succeeded();
 
     assert!(!said.text.contains("Failed"), "{}", said.text);
-    assert_eq!(digests(received.path()), digests_sent(5));
+    assert_eq!(digests_below(received.path()), digests_sent(1, 5));
 }
 
 #[test]
@@ -260,7 +242,7 @@ fn our_tool_sends_over_tls_to_a_storescp_and_says_what_is_wrong_with_its_certifi
     let stored = [&with_ca[..], &[sent]].concat();
     let _ = pacs(&["store"], &right, &stored).succeeded();
 
-    assert_eq!(digests(received.path()), digests_sent(3));
+    assert_eq!(digests_below(received.path()), digests_sent(1, 3));
     let fails = |peer: &Listener, options: &[&str], reason: &str| {
         let said = pacs(&["echo"], peer, options);
         assert!(said.text.contains("TLS: "), "{}", said.text);
@@ -287,9 +269,8 @@ struct Pynetdicom {
 
 impl Pynetdicom {
     fn script(&self, words: &[&str]) -> Command {
-        let mut script = Command::new(&self.python);
+        let mut script = peer_py(&self.python);
         script
-            .arg(workspace::root().join("tests/pynetdicom/peer.py"))
             .args(words)
             .env("TLS_CA", &self.authority)
             .env("TLS_VERSION", self.version);
@@ -309,9 +290,7 @@ impl Pynetdicom {
     }
 
     fn answer(&self, command: &str, server: &Server, arguments: &[&str]) -> Value {
-        let said = self.run(command, server, arguments).succeeded();
-        let last = said.text.lines().rfind(|line| line.starts_with('{'));
-        serde_json::from_str(last.expect("a line of JSON")).expect("JSON")
+        self.run(command, server, arguments).succeeded().json()
     }
 }
 
@@ -404,6 +383,155 @@ fn our_tool_sends_over_tls_to_a_pynetdicom_provider() {
             refused.text.contains("TLS: the peer refuses"),
             "{}",
             refused.text
+        );
+    }
+}
+
+/// Three slices in `server`, and pynetdicom as `PYNETDICOM` with a certificate of its own.
+fn pynetdicom_with(python: PathBuf, hospital: &Hospital, version: &'static str) -> Pynetdicom {
+    Pynetdicom {
+        python,
+        authority: hospital.trusted.file().to_owned(),
+        own: Some(hospital.trusted.make(&Wanted::new("pynetdicom"))),
+        version,
+    }
+}
+
+/// The first three slices of study 1 as files, and as `peer.py` names them.
+fn three_slices(hospital: &Hospital) -> (Vec<String>, Vec<String>) {
+    let files = write_study(&hospital.folder().join("sent"), 1, 3);
+    let files = files
+        .iter()
+        .map(|file| file.to_str().expect("UTF-8").to_owned());
+    let instances = (1..=3).map(|number| Slice::new(1, number).instance);
+    let references = instances.map(|instance| format!("{}={instance}", uid::CT_IMAGE_STORAGE));
+    (files.collect(), references.collect())
+}
+
+fn words<'a>(first: &[&'a str], rest: &'a [String]) -> Vec<&'a str> {
+    let rest = rest.iter().map(String::as_str);
+    first.iter().copied().chain(rest).collect()
+}
+
+#[test]
+fn commitment_is_asked_for_over_tls_and_reported_there_and_over_an_association_by_tls() {
+    let Some(python) = peers::python() else {
+        return;
+    };
+    let hospital = Hospital::new();
+    let (files, references) = three_slices(&hospital);
+    for version in ["1.2", "1.3"] {
+        let peer = pynetdicom_with(python.clone(), &hospital, version);
+        let pin = peer.own.as_ref().map(|own| own.sha256.as_str());
+        let pin = pin.expect("a certificate");
+        let port = free_port();
+        let bound = format!("tls = true\ncertificate_sha256 = [\"{pin}\"]");
+        let table = ae("PYNETDICOM", ([127, 0, 0, 1], port).into(), &bound);
+        let server = hospital.start("required", &table);
+        let _ = peer.answer("store", &server, &words(&[], &files));
+        let port = port.to_string();
+
+        let here = peer.answer("commit_here", &server, &words(&["2.25.1"], &references));
+        let elsewhere = words(&[&port, "2.25.2"], &references);
+        let elsewhere = peer.answer("commit_elsewhere", &server, &elsewhere);
+
+        for (told, transaction) in [(&here, "2.25.1"), (&elsewhere, "2.25.2")] {
+            let report = &told["reports"][0];
+            assert_eq!(report["transaction"], transaction, "{version}: {told}");
+            let committed = report["committed"].as_array().map(Vec::len);
+            assert_eq!(committed, Some(3), "{version}: {told}");
+        }
+        assert_eq!(elsewhere["roles"][0][2], true, "{elsewhere}");
+    }
+}
+
+#[test]
+fn a_report_is_not_brought_to_whoever_has_another_certificate_than_the_table_says() {
+    let Some(python) = peers::python() else {
+        return;
+    };
+    let hospital = Hospital::new();
+    let (files, references) = three_slices(&hospital);
+    let peer = pynetdicom_with(python, &hospital, "1.3");
+    let port = free_port();
+    let other = "tls = true\ntls_name = \"console.example\"";
+    let table = ae("PYNETDICOM", ([127, 0, 0, 1], port).into(), other);
+    let server = hospital.start("required", &table);
+    let _ = peer.answer("store", &server, &words(&[], &files));
+    let to = server.dicom_tls();
+    let (host, to, own) = (to.ip().to_string(), to.port().to_string(), port.to_string());
+    let asking = words(
+        &["commit_elsewhere", &host, &to, &own, "2.25.1"],
+        &references,
+    );
+
+    let waiting = Listener::start(&mut peer.script(&asking), port);
+    server.wait_for_log("storage commitment reports could not be brought");
+
+    let log = server.log();
+    assert!(log.contains("another name"), "{log}");
+    let (_, metrics) = server.get("/metrics");
+    assert!(metrics.contains("pacs_commitments_open 1"), "{metrics}");
+    drop(waiting);
+}
+
+#[test]
+fn our_tool_finds_gets_and_moves_over_tls_from_a_pynetdicom_provider() {
+    let Some(python) = peers::python() else {
+        return;
+    };
+    let hospital = Hospital::new();
+    let (files, _) = three_slices(&hospital);
+    let own = hospital.trusted.make(&Wanted::new("tool"));
+    let [certificate, key] = own.files();
+    let tls = [
+        "--tls-ca",
+        hospital.trusted.file(),
+        "--tls-cert",
+        certificate,
+        "--tls-key",
+        key,
+    ];
+    for version in ["1.2", "1.3"] {
+        let peer = pynetdicom_with(python.clone(), &hospital, version);
+        let sink = hospital.start("required", "");
+        let to = sink.dicom_tls().port().to_string();
+        let port = free_port();
+        let provide = ["provide_retrieval", &port.to_string(), &to].map(str::to_owned);
+        let provide = [&provide[..], &files].concat();
+        let provider = Listener::start(&mut peer.script(&words(&[], &provide)), port);
+        let received = workspace::temporary_folder();
+        let study = study();
+        let of_study = [&tls[..], &["-k", &study]].concat();
+
+        let asked = [&of_study[..], &["-k", "PatientID"]].concat();
+        let found = pacs(&["find"], &provider, &asked).succeeded();
+        let out = received.path().to_str().expect("UTF-8");
+        let got = [&of_study[..], &["--out", out]].concat();
+        let _ = pacs(&["get"], &provider, &got).succeeded();
+        let moved = [&of_study[..], &["--to", "PACS"]].concat();
+        let _ = pacs(&["move"], &provider, &moved).succeeded();
+
+        assert!(
+            found.text.contains("TEST00001"),
+            "{version}: {}",
+            found.text
+        );
+        assert_eq!(
+            digests_below(received.path()),
+            digests_sent(1, 3),
+            "{version}"
+        );
+        let arrived = workspace::temporary_folder();
+        let folder = arrived.path().to_str().expect("UTF-8");
+        let there = format!("PACS@{}", sink.dicom());
+        let mut get = Command::new(workspace::binary("pacs"));
+        get.args(["get", &there, "-k", &study, "--out", folder]);
+        let _ = run(&mut get).succeeded();
+        assert_eq!(
+            digests_below(arrived.path()),
+            digests_sent(1, 3),
+            "{version}"
         );
     }
 }

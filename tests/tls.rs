@@ -169,6 +169,99 @@ fn the_tool_says_when_one_side_speaks_tls_and_the_other_does_not() {
     assert!(to_tls.contains("it may want TLS"), "{to_tls}");
 }
 
+/// `pacs ae test` of `peer`: whether it went well, and each layer with what was told of it.
+fn layers(peer: &str, options: &[&str]) -> (Option<i32>, Vec<(String, bool, String)>) {
+    let mut pacs = Command::new(workspace::binary("pacs"));
+    let words = ["ae", "test", peer, "--json"];
+    let output = pacs.args(words).args(options).output();
+    let output = output.expect("pacs runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let results = lines.filter(|line: &serde_json::Value| line["kind"] == "result");
+    let layers = results.map(|line| {
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        (text("layer"), line["ok"] == true, text("detail"))
+    });
+    (output.status.code(), layers.collect())
+}
+
+#[test]
+fn the_test_of_an_ae_tells_what_stands_between_us_and_its_tls() {
+    let hospital = Hospital::new();
+    let own = hospital.trusted.make(&Wanted::new("tool"));
+    let [certificate, key] = own.files();
+    let server = hospital.start("required", "");
+    let (secured, plain) = (server.dicom_tls(), server.dicom());
+    let (secured, plain) = (format!("PACS@{secured}"), format!("PACS@{plain}"));
+    let own = ["--tls", "--tls-cert", certificate, "--tls-key", key];
+    let with = |more: &[&'static str], ca| {
+        let ca = ["--tls-ca", ca];
+        [&own[..], &ca, more].concat()
+    };
+    let [trusted, stranger] = [hospital.trusted.file(), hospital.stranger.file()];
+
+    let (code, all) = layers(&secured, &with(&[], trusted));
+    assert_eq!(code, Some(0), "{all:?}");
+    let names: Vec<&str> = all.iter().map(|(layer, ..)| layer.as_str()).collect();
+    let expected = [
+        "name",
+        "TCP",
+        "TLS",
+        "association",
+        "presentation context",
+        "C-ECHO",
+    ];
+    assert_eq!(names, expected);
+    assert!(all.iter().all(|(_, is_good, _)| *is_good), "{all:?}");
+
+    for (peer, options, reason) in [
+        (&secured, with(&[], stranger), "not trusted"),
+        (
+            &secured,
+            with(&["--tls-name", "other.example"], trusted),
+            "another name",
+        ),
+        (&plain, with(&[], trusted), "does not speak TLS"),
+    ] {
+        let (code, told) = layers(peer, &options);
+
+        assert_eq!(code, Some(3), "{told:?}");
+        let good: Vec<bool> = told.iter().map(|(_, is_good, _)| *is_good).collect();
+        assert_eq!(good, [true, true, false], "{told:?}");
+        let (layer, _, detail) = &told[2];
+        assert_eq!(layer, "TLS");
+        assert!(detail.contains(reason), "{reason}: {detail}");
+    }
+}
+
+#[test]
+fn the_test_of_an_ae_dials_it_as_the_configuration_says() {
+    let hospital = Hospital::new();
+    let server = hospital.start("required", "");
+    let bound = format!(
+        "tls = true\ncertificate_sha256 = [\"{}\"]",
+        hospital.archive.sha256
+    );
+    let other = format!("tls = true\ncertificate_sha256 = [\"{}\"]", "0a".repeat(32));
+    let table =
+        ae("ARCHIVE", server.dicom_tls(), &bound) + &ae("OTHER", server.dicom_tls(), &other);
+    let config = hospital.folder().join("tool.toml");
+    std::fs::write(&config, hospital.config("required", &table)).expect("a file");
+    let config = ["--config", config.to_str().expect("UTF-8")];
+
+    let (code, right) = layers("ARCHIVE", &config);
+    let (refused, wrong) = layers("OTHER", &config);
+
+    assert_eq!((code, right.len()), (Some(0), 6), "{right:?}");
+    assert_eq!((refused, wrong.len()), (Some(3), 3), "{wrong:?}");
+    assert!(
+        wrong[2].2.contains("not the one that is pinned"),
+        "{wrong:?}"
+    );
+}
+
 /// A server whose listeners with and without TLS are open to configured AEs alone.
 fn guarded(hospital: &Hospital, table: &str) -> Server {
     let config = hospital

@@ -279,7 +279,7 @@ def commit_elsewhere(host, port, own_port, transaction, *references):
 
     own = AE(ae_title="PYNETDICOM")
     own.add_supported_context(COMMITMENT, scu_role=False, scp_role=True)
-    server = own.start_server(("127.0.0.1", int(own_port)), block=False,
+    server = own.start_server(("127.0.0.1", int(own_port)), block=False, ssl_context=tls(ssl.PROTOCOL_TLS_SERVER),
                               evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_REQUESTED, on_requested)])
     association = associate(entity((COMMITMENT,)), host, port)
     request = commitment_request(transaction, references)
@@ -329,7 +329,41 @@ def provide_commitment(own_port, how, peer_port):
 
     own = AE(ae_title="PYNETDICOM")
     own.add_supported_context(COMMITMENT)
-    own.start_server(("127.0.0.1", int(own_port)), block=True, evt_handlers=[(evt.EVT_N_ACTION, on_action)])
+    own.start_server(("127.0.0.1", int(own_port)), block=True, evt_handlers=[(evt.EVT_N_ACTION, on_action)],
+                     ssl_context=tls(ssl.PROTOCOL_TLS_SERVER))
+
+
+def provide_retrieval(own_port, sink_port, *paths):
+    """A provider of C-FIND, C-GET and C-MOVE of the study in these files until it is killed; all moves go to
+    sink_port, over TLS where we speak it."""
+    files = [dcmread(path) for path in paths]
+
+    def on_find(event):
+        study = identifier(QueryRetrieveLevel="STUDY")
+        for element in event.identifier:
+            if element.keyword != "QueryRetrieveLevel":
+                study.add(files[0][element.tag])
+        yield 0xFF00, study
+
+    def on_get(event):
+        yield len(files)
+        for file in files:
+            yield 0xFF00, file
+
+    def on_move(event):
+        context = tls(ssl.PROTOCOL_TLS_CLIENT)
+        more = {"contexts": entity((CT, ExplicitVRLittleEndian)).requested_contexts}
+        if context:
+            more["tls_args"] = (context, "127.0.0.1")
+        yield "127.0.0.1", int(sink_port), more
+        yield from on_get(event)
+
+    own = AE(ae_title="PYNETDICOM")
+    for model in (FIND, GET, MOVE):
+        own.add_supported_context(model)
+    own.add_supported_context(CT, [ExplicitVRLittleEndian], scu_role=True, scp_role=True)
+    own.start_server(("127.0.0.1", int(own_port)), block=True, ssl_context=tls(ssl.PROTOCOL_TLS_SERVER),
+                     evt_handlers=[(evt.EVT_C_FIND, on_find), (evt.EVT_C_GET, on_get), (evt.EVT_C_MOVE, on_move)])
 
 
 if __name__ == "__main__":

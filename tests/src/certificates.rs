@@ -196,7 +196,7 @@ impl Default for Hospital {
 pub fn ae(title: &str, address: std::net::SocketAddr, more: &str) -> String {
     format!(
         "[[dicom.ae]]\ntitle = \"{title}\"\naddress = \"{address}\"\n\
-         allow = [\"echo\", \"store\", \"find\", \"move\", \"get\"]\n\
+         allow = [\"echo\", \"store\", \"find\", \"move\", \"get\", \"commit\"]\n\
          move_to = [\"{title}\"]\n{more}\n"
     )
 }

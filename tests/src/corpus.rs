@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::wire::uid;
+use crate::peers::files_below;
+use crate::wire::{digest, uid};
 
 /// What the manifest expects of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,4 +157,19 @@ fn guessed_syntax(data_set: &[u8]) -> &'static str {
         }
         _ => uid::IMPLICIT_LITTLE_ENDIAN,
     }
+}
+
+/// The digests of the data sets of all files below `folder`, sorted.
+///
+/// # Panics
+/// When one cannot be read.
+#[must_use]
+pub fn digests_below(folder: &Path) -> Vec<String> {
+    let mut digests: Vec<String> = files_below(folder)
+        .iter()
+        .map(|path| std::fs::read(path).expect("a file"))
+        .map(|file| digest(&file[Parts::of(&file).data_set_offset..]))
+        .collect();
+    digests.sort();
+    digests
 }

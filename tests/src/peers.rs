@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::workspace;
 
 /// How long a peer's command may run.
@@ -29,6 +31,17 @@ impl Said {
     pub fn succeeded(self) -> Self {
         assert!(self.success, "the peer's command failed:\n{}", self.text);
         self
+    }
+
+    /// The line of JSON that a script of ours for a peer ends with.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let last = self.text.lines().rfind(|line| line.starts_with('{'));
+        let last = last.unwrap_or_else(|| panic!("no line of JSON:\n{}", self.text));
+        serde_json::from_str(last).expect("JSON")
     }
 }
 
@@ -75,6 +88,14 @@ pub fn python() -> Option<PathBuf> {
     }
     workspace::skip("the Python environment with pydicom and pynetdicom");
     None
+}
+
+/// `peer.py`, which makes of pynetdicom what a test needs.
+#[must_use]
+pub fn peer_py(python: &Path) -> Command {
+    let mut script = Command::new(python);
+    script.arg(workspace::root().join("tests/pynetdicom/peer.py"));
+    script
 }
 
 /// Where Node.js finds the packages that `cargo xtask setup` installs, or `None` (said loudly).

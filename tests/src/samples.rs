@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::wire::uid;
+use crate::wire::{digest, uid};
 
 /// The root below which the tests make UIDs.
 const UID_ROOT: &str = "2.25.202611250001";
@@ -171,6 +171,16 @@ fn head(out: &mut Vec<u8>, tag: u32, vr: &str) {
     let [a, b, c, d] = tag.to_be_bytes();
     out.extend_from_slice(&[b, a, d, c]);
     out.extend_from_slice(vr.as_bytes());
+}
+
+/// The digests of the data sets of the first `count` slices of `study`, sorted.
+#[must_use]
+pub fn digests_sent(study: u32, count: u32) -> Vec<String> {
+    let mut digests: Vec<String> = (1..=count)
+        .map(|number| digest(&Slice::new(study, number).data_set()))
+        .collect();
+    digests.sort();
+    digests
 }
 
 /// A small generator of repeatable random numbers (`SplitMix64`).
