@@ -250,10 +250,11 @@ impl Receiving {
         );
     }
 
+    /// Has an instance made durable. It is begun before anything is waited for, so that one that
+    /// was complete is kept though the request is cancelled here.
     async fn seal(&mut self, incoming: Incoming) {
-        self.settle(self.deposits.limits.sealing_max.saturating_sub(1))
-            .await;
         self.sealing.push_back(tokio::spawn(incoming.end()));
+        self.settle(self.deposits.limits.sealing_max).await;
     }
 
     /// Waits until at most `left_max` instances are still made durable.
