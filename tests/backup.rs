@@ -1,6 +1,7 @@
 //! Backup, restore, repair and scrub with the real server: the drill, the flips, and the day on
 //! which a disk rots.
 
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 use std::time::Instant;
 
@@ -114,6 +115,39 @@ fn rot_is_found_while_serving_shown_and_repaired_from_a_backup() {
         meta.permissions().mode() & 0o777
     };
     assert_eq!(mode("control.sock"), 0o600);
+}
+
+/// An administrator restores as root, and the server runs as a user of its own.
+#[test]
+fn what_root_restores_belongs_to_the_owner_of_the_place_and_is_closed_to_others() {
+    let mut server = Server::start(Options::default());
+    store(&server, 1..3);
+    assert!(server.stop().success());
+    let folder = workspace::temporary_folder();
+    if folder.path().metadata().expect("a folder").uid() != 0 {
+        eprintln!("SKIPPED: only root can give files away");
+        return;
+    }
+    let (backup, place) = (folder.path().join("backup"), folder.path().join("place"));
+    done(&["backup", "--data", text(&server.data()), text(&backup)]);
+    std::fs::create_dir(&place).expect("a folder");
+    chown(&place, Some(4711), Some(4712)).expect("root may");
+
+    done(&["restore", text(&backup), text(&place)]);
+
+    let mut files_count = 0;
+    for folder in [place.clone(), place.join("packs")] {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let of = path.symlink_metadata().expect("a file");
+            assert_eq!((of.uid(), of.gid()), (4711, 4712), "{}", path.display());
+            assert_eq!(of.mode() & 0o007, 0, "{}", path.display());
+            files_count += 1;
+        }
+    }
+    assert!(files_count >= 5, "{files_count}");
+    let folder = backup.metadata().expect("a folder");
+    assert_eq!((folder.uid(), folder.mode() & 0o007), (0, 0));
 }
 
 #[test]

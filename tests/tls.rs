@@ -75,10 +75,7 @@ fn certificates_are_replaced_on_sighup_and_a_bad_one_replaces_nothing() {
     assert!(!pinned(&expired).success);
     assert_eq!(standing.echo().expect("it stands"), 0);
     let (_, metrics) = server.get("/metrics");
-    assert!(
-        metrics.contains("pacs_tls_reloads_failed_total 3"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("pacs_reloads_failed_total 3"), "{metrics}");
     assert!(
         metrics.contains("pacs_tls_certificate_expires_unix_seconds 32"),
         "{metrics}"
@@ -398,6 +395,65 @@ fn ten_thousand_guesses_are_looked_at_once_a_second_and_raise_an_alarm() {
     let words = ["echo", &peer, "--ae-title", "CT1", "--tls"];
     let _ = run(pacs.args(words).args(trusting(&hospital, Some(&own)))).succeeded();
     assert!(server.is_alive());
+}
+
+#[test]
+fn the_ae_table_is_replaced_on_sighup_and_a_bad_one_replaces_nothing() {
+    let hospital = Hospital::new();
+    let own = hospital.trusted.make(&Wanted::new("ct"));
+    let bound = format!("certificate_sha256 = [\"{}\"]", own.sha256);
+    let first = ae("OLD", NOWHERE, "") + &ae("SECOND", NOWHERE, "");
+    let mut server = guarded(&hospital, &first);
+    let (plain, secured) = (here(server.dicom()), here(server.dicom_tls()));
+    let associate = |calling: &str| {
+        let find = Context::new(uid::STUDY_ROOT_FIND, uid::IMPLICIT_LITTLE_ENDIAN);
+        let proposal = Proposal {
+            calling: calling.to_owned(),
+            ..Proposal::new(vec![find])
+        };
+        Association::connect(plain, &proposal)
+    };
+    let find_status = |association: &mut Association| {
+        let keys = Keys::at("STUDY").with(tag::PATIENT_ID, "");
+        let found = association.find(uid::STUDY_ROOT_FIND, &keys);
+        found.map(|(_, status)| status).expect("an answer")
+    };
+    let is_new_known = || {
+        let peer = format!("PACS@{secured}");
+        let mut pacs = Command::new(workspace::binary("pacs"));
+        let words = ["echo", &peer, "--ae-title", "NEW", "--tls"];
+        run(pacs.args(words).args(trusting(&hospital, Some(&own)))).success
+    };
+    let table = |table: &str| {
+        let config = hospital.config("optional", table);
+        config.replace("127.0.0.1:0", "0.0.0.0:0")
+    };
+    let mut standing = associate("OLD").expect("an association");
+    let before = find_status(&mut standing);
+    let was_new_known = is_new_known();
+
+    server.rewrite_config(table(&ae("NEW", NOWHERE, &bound)) + "[scrub]\ndays = 7\n");
+    server.hang_up();
+    server.wait_for_log("\"aes\":1");
+
+    assert_eq!((before, was_new_known), (0, false));
+    assert!(is_new_known());
+    assert!(matches!(associate("OLD"), Err(WireError::Rejected { .. })));
+    // Not authorized (PS3.7 C.5.9): a right that is withdrawn counts at once.
+    assert_eq!(find_status(&mut standing), 0x0124);
+    server.wait_for_log("\"settings\":\"scrub\"");
+    server.rewrite_config(table(&first.replace("\"find\"", "\"fidn\"")));
+    server.hang_up();
+    server.wait_for_log("AE table and certificates could not be read again");
+    assert!(is_new_known());
+    let missing = ae("OLD", NOWHERE, "tls = true\ntls_ca = \"missing.pem\"");
+    server.rewrite_config(table(&missing));
+    server.hang_up();
+    server.wait_for_log("missing.pem: cannot be read");
+    assert!(is_new_known());
+    assert!(matches!(associate("OLD"), Err(WireError::Rejected { .. })));
+    let (_, metrics) = server.get("/metrics");
+    assert!(metrics.contains("pacs_reloads_failed_total 2"), "{metrics}");
 }
 
 #[test]

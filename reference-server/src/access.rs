@@ -4,6 +4,9 @@
 //! certificate is worth nothing under another title. On a loopback listener an unknown title may
 //! echo, store, ask for commitment, query, retrieve and move to any configured AE; on any other
 //! listener only configured AEs exist.
+//!
+//! The table can be replaced while the server runs ([`crate::reload`]). Who is associated stays so,
+//! and each operation is judged by the table as it is when the operation begins.
 
 use crate::clients::Clients;
 use crate::config::{Config, RemoteAe};
@@ -14,7 +17,7 @@ use pacs_core::{Action, AeTitle, Caller, Policy};
 use pacs_net::security::{Channel, Fingerprint, PeerCertificate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// What a peer on an open loopback listener may do without being configured.
@@ -47,12 +50,18 @@ pub struct Access {
     open_tls: bool,
     /// Whether DICOMweb is.
     open_web: bool,
-    remote_aes: BTreeMap<AeTitle, RemoteAe>,
-    /// Certificates that some AE is bound to by their fingerprint.
-    pinned: BTreeSet<Fingerprint>,
+    table: RwLock<Arc<Table>>,
     guesses: Guesses,
     tokens: Arc<Tokens>,
     metrics: Option<Arc<Metrics>>,
+}
+
+/// The AEs that are configured.
+#[derive(Debug)]
+struct Table {
+    remote_aes: BTreeMap<AeTitle, RemoteAe>,
+    /// Certificates that some AE is bound to by their fingerprint.
+    pinned: BTreeSet<Fingerprint>,
 }
 
 /// A peer at the door.
@@ -117,20 +126,62 @@ impl RemoteAe {
     }
 }
 
+impl Table {
+    fn new(remote_aes: BTreeMap<AeTitle, RemoteAe>) -> Self {
+        let pinned = remote_aes.values().flat_map(|ae| &ae.certificate_sha256);
+        Self {
+            pinned: pinned.copied().collect(),
+            remote_aes,
+        }
+    }
+
+    fn get(&self, title: &AeTitle) -> Option<&RemoteAe> {
+        self.remote_aes.get(title)
+    }
+
+    /// Whether `shown` is a certificate that `ae` is bound to.
+    fn belongs(&self, shown: &PeerCertificate, ae: &RemoteAe) -> bool {
+        let is_subject = ae.certificate_subject.as_ref() == Some(&shown.subject);
+        if self.pinned.contains(&shown.sha256) {
+            // It may be self-made, so that its subject alone says nothing.
+            let is_subject = is_subject || ae.certificate_subject.is_none();
+            return ae.certificate_sha256.contains(&shown.sha256) && is_subject;
+        }
+        ae.certificate_sha256.is_empty() && is_subject
+    }
+
+    fn is_proved(&self, knock: Knock<'_>) -> bool {
+        let known = self.get(knock.calling);
+        let shown = knock.channel.certificate();
+        known
+            .zip(shown)
+            .is_some_and(|(ae, shown)| self.belongs(shown, ae))
+    }
+
+    /// A certificate that belongs to an AE of the table is of no use under a title that it does
+    /// not belong to.
+    fn check_not_borrowed(&self, knock: Knock<'_>) -> Result<(), Refusal> {
+        let Some(shown) = knock.channel.certificate() else {
+            return Ok(());
+        };
+        if self.remote_aes.values().any(|ae| self.belongs(shown, ae)) {
+            return Err(Refusal::Borrowed);
+        }
+        Ok(())
+    }
+}
+
 impl Access {
     /// The policy that `config` describes.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let aes = config.remote_aes.values();
-        let pinned = aes.flat_map(|ae| &ae.certificate_sha256);
         let is_loopback = |address: std::net::SocketAddr| address.ip().is_loopback();
         Self {
             our_title: config.ae_title.clone(),
             open_plain: is_loopback(config.dicom),
             open_tls: config.tls.address.is_some_and(is_loopback),
             open_web: config.web.open_loopback && is_loopback(config.http),
-            remote_aes: config.remote_aes.clone(),
-            pinned: pinned.copied().collect(),
+            table: RwLock::new(Arc::new(Table::new(config.remote_aes.clone()))),
             guesses: Guesses::default(),
             tokens: Arc::new(Tokens::of(&config.data)),
             metrics: None,
@@ -150,6 +201,17 @@ impl Access {
         Clients::new(Arc::clone(&self.tokens), self.metrics.clone())
     }
 
+    /// Puts another table in place of the present one.
+    pub fn replace(&self, remote_aes: BTreeMap<AeTitle, RemoteAe>) {
+        let table = Arc::new(Table::new(remote_aes));
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
+    }
+
+    fn table(&self) -> Arc<Table> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&table)
+    }
+
     /// Whether a peer gets an association at all. A source that is wrong too often is not looked
     /// at; refusals are counted and logged.
     ///
@@ -158,10 +220,11 @@ impl Access {
     pub fn admit(&self, knock: Knock<'_>) -> Result<(), Refusal> {
         // Who holds the key of the right certificate does not guess, and is not kept out by those
         // who do.
-        let admitted = if self.is_proved(knock) {
-            self.judge(knock)
+        let table = self.table();
+        let admitted = if table.is_proved(knock) {
+            self.judge(&table, knock)
         } else {
-            let judge = || self.judge(knock);
+            let judge = || self.judge(&table, knock);
             match self.guesses.evaluate(knock.address, Instant::now(), judge) {
                 Ok(judged) => judged,
                 Err(turned_away) => {
@@ -176,26 +239,7 @@ impl Access {
         admitted
     }
 
-    /// Whether `shown` is a certificate that `ae` is bound to.
-    fn belongs(&self, shown: &PeerCertificate, ae: &RemoteAe) -> bool {
-        let is_subject = ae.certificate_subject.as_ref() == Some(&shown.subject);
-        if self.pinned.contains(&shown.sha256) {
-            // It may be self-made, so that its subject alone says nothing.
-            let is_subject = is_subject || ae.certificate_subject.is_none();
-            return ae.certificate_sha256.contains(&shown.sha256) && is_subject;
-        }
-        ae.certificate_sha256.is_empty() && is_subject
-    }
-
-    fn is_proved(&self, knock: Knock<'_>) -> bool {
-        let known = self.remote_aes.get(knock.calling);
-        let shown = knock.channel.certificate();
-        known
-            .zip(shown)
-            .is_some_and(|(ae, shown)| self.belongs(shown, ae))
-    }
-
-    fn judge(&self, knock: Knock<'_>) -> Result<(), Refusal> {
+    fn judge(&self, table: &Table, knock: Knock<'_>) -> Result<(), Refusal> {
         let is_open = match knock.channel {
             Channel::Plain => self.open_plain,
             Channel::Tls { .. } => self.open_tls,
@@ -203,11 +247,11 @@ impl Access {
         if !is_open && *knock.called != self.our_title {
             return Err(Refusal::CalledTitle);
         }
-        let Some(ae) = self.remote_aes.get(knock.calling) else {
+        let Some(ae) = table.get(knock.calling) else {
             if !is_open {
                 return Err(Refusal::CallingTitle);
             }
-            return self.check_not_borrowed(knock);
+            return table.check_not_borrowed(knock);
         };
         if !ae.comes_from(knock.address) {
             return Err(Refusal::Address);
@@ -216,27 +260,15 @@ impl Access {
             return Err(Refusal::Plain);
         }
         if !ae.is_bound() {
-            return self.check_not_borrowed(knock);
+            return table.check_not_borrowed(knock);
         }
         match knock.channel.certificate() {
-            Some(shown) if self.belongs(shown, ae) => Ok(()),
-            Some(_) => self
+            Some(shown) if table.belongs(shown, ae) => Ok(()),
+            Some(_) => table
                 .check_not_borrowed(knock)
                 .and(Err(Refusal::Certificate)),
             None => Err(Refusal::Certificate),
         }
-    }
-
-    /// A certificate that belongs to an AE of the table is of no use under a title that it does
-    /// not belong to.
-    fn check_not_borrowed(&self, knock: Knock<'_>) -> Result<(), Refusal> {
-        let Some(shown) = knock.channel.certificate() else {
-            return Ok(());
-        };
-        if self.remote_aes.values().any(|ae| self.belongs(shown, ae)) {
-            return Err(Refusal::Borrowed);
-        }
-        Ok(())
     }
 
     fn tell(&self, knock: Knock<'_>, refusal: Refusal) {
@@ -276,19 +308,21 @@ impl Access {
 
     /// What is configured of `title`.
     #[must_use]
-    pub fn remote_ae(&self, title: &AeTitle) -> Option<&RemoteAe> {
-        self.remote_aes.get(title)
+    pub fn remote_ae(&self, title: &AeTitle) -> Option<RemoteAe> {
+        self.table().get(title).cloned()
     }
 
     /// The AE that `caller` names as C-MOVE destination: `None` if there is no such AE, or not for
     /// this caller.
     #[must_use]
-    pub fn move_destination(&self, caller: &AeTitle, destination: &AeTitle) -> Option<&RemoteAe> {
-        let known = self.remote_aes.get(destination)?;
-        match self.remote_aes.get(caller) {
-            Some(ae) => ae.move_to.contains(destination).then_some(known),
-            None => self.is_open_somewhere().then_some(known),
-        }
+    pub fn move_destination(&self, caller: &AeTitle, destination: &AeTitle) -> Option<RemoteAe> {
+        let table = self.table();
+        let known = table.get(destination)?;
+        let is_allowed = match table.get(caller) {
+            Some(ae) => ae.move_to.contains(destination),
+            None => self.is_open_somewhere(),
+        };
+        is_allowed.then(|| known.clone())
     }
 }
 
@@ -311,7 +345,7 @@ impl Policy for Access {
             },
             Caller::Device {
                 ae_title, address, ..
-            } => match self.remote_aes.get(ae_title) {
+            } => match self.table().get(ae_title) {
                 Some(ae) => ae.comes_from(*address) && ae.allow.contains(&action),
                 None => {
                     self.is_open_somewhere()

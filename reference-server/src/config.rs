@@ -130,7 +130,7 @@ struct AeSection {
 pub struct RemoteAe {
     /// Its title.
     pub title: AeTitle,
-    /// Where it listens, resolved once at start.
+    /// Where it listens, resolved at start and on SIGHUP.
     pub address: SocketAddr,
     /// The host of its address as it is written: what its certificate has to name.
     pub host: String,
@@ -278,6 +278,41 @@ impl Config {
     #[must_use]
     pub fn is_insecure(&self) -> bool {
         !self.dicom.ip().is_loopback()
+    }
+}
+
+impl Config {
+    /// The keys in which `new` differs and that count from the next start on: all but the AE
+    /// table and TLS without its address.
+    #[must_use]
+    pub fn changed_for_restart(&self, new: &Self) -> Vec<&'static str> {
+        let changes = [
+            ("data", self.data != new.data),
+            ("dicom.address", self.dicom != new.dicom),
+            ("dicom.ae_title", self.ae_title != new.ae_title),
+            (
+                "dicom.idle_seconds",
+                self.idle_duration_max != new.idle_duration_max,
+            ),
+            ("dicom.insecure", self.insecure_dicom != new.insecure_dicom),
+            (
+                "dicom.limits",
+                self.association_limits != new.association_limits,
+            ),
+            ("dicom.tls.address", self.tls.address != new.tls.address),
+            ("http.address", self.http != new.http),
+            (
+                "http.metrics_off_loopback",
+                self.metrics_off_loopback != new.metrics_off_loopback,
+            ),
+            (
+                "http.open_loopback, cors_origins or public_url",
+                self.web != new.web,
+            ),
+            ("scrub", self.scrub != new.scrub),
+        ];
+        let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
+        changed.map(|(key, _)| key).collect()
     }
 }
 

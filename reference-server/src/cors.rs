@@ -24,7 +24,7 @@ const EXPOSED: &str = "content-encoding, content-location, content-range, etag, 
 const ASKED_FOR_S: &str = "600";
 
 /// Origins, as browsers write them: `https://viewer.example:8443`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(Arc<BTreeSet<String>>);
 
 impl Origins {

@@ -84,8 +84,8 @@ impl Metrics {
             "When our own certificate expires; 0 where there is none",
         )?;
         let reloads_failed = IntCounter::new(
-            "pacs_tls_reloads_failed_total",
-            "SIGHUPs whose files were of no use, so that the old ones stayed",
+            "pacs_reloads_failed_total",
+            "SIGHUPs whose settings or files were of no use, so that the old ones stayed",
         )?;
         registry.register(Box::new(refusals.clone()))?;
         registry.register(Box::new(guessing_alarms.clone()))?;
@@ -172,7 +172,7 @@ impl Metrics {
     }
 
     /// Files of TLS could not be read again.
-    pub fn tls_reload_failed(&self) {
+    pub fn reload_failed(&self) {
         self.reloads_failed.inc();
     }
 

@@ -3,13 +3,14 @@
 use crate::access::{Access, MaintenanceOnly};
 use crate::admission::Watcher;
 use crate::commitment::{Commitments, Parts};
-use crate::config::Config;
+use crate::config::{Config, Options};
 use crate::control::Door;
 use crate::http::{self, Health};
 use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
 };
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 use crate::room::Room;
 use crate::scp::commitment::CommitmentService;
 use crate::scp::{ConversionCounters, Services};
@@ -58,7 +59,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The files of TLS are of no use.
-    #[error("TLS: {0}")]
+    #[error("TLS")]
     Tls(#[from] TlsFileError),
     /// A part was put together wrongly: a fault of this crate.
     #[error("server cannot be put together")]
@@ -85,6 +86,8 @@ pub struct Server {
     dicom_tls: Option<TcpListener>,
     http: TcpListener,
     tls: Arc<Tls>,
+    access: Arc<Access>,
+    config: Config,
     health: Arc<Health>,
     door: Option<Door>,
     scrub: Option<ScrubPlan>,
@@ -160,6 +163,8 @@ impl Server {
             dicom_tls: at.map(|at| listen("DICOM over TLS", at)).transpose()?,
             http: listen("HTTP", config.http)?,
             tls,
+            access,
+            config: config.clone(),
             health,
             room,
             commitments,
@@ -184,10 +189,12 @@ impl Server {
         })
     }
 
-    /// Its TLS, to be reloaded.
+    /// What SIGHUP does; `options` are those that its settings were made from.
     #[must_use]
-    pub fn tls(&self) -> Arc<Tls> {
-        Arc::clone(&self.tls)
+    pub fn reload(&self, options: &Options) -> Reload {
+        let (access, tls) = (Arc::clone(&self.access), Arc::clone(&self.tls));
+        let metrics = Arc::clone(&self.health.metrics);
+        Reload::new(options, &self.config, access, tls, metrics)
     }
 
     /// Serves until `stop` resolves or the store fails, then drains.

@@ -22,7 +22,7 @@ use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 /// Before its certificate expires, the server says so whenever it reads it.
@@ -42,7 +42,7 @@ pub enum TlsFileError {
         path: String,
     },
     /// A file cannot be read.
-    #[error("{path}: cannot be read: {source}")]
+    #[error("{path}: cannot be read")]
     File {
         /// Which.
         path: String,
@@ -50,7 +50,7 @@ pub enum TlsFileError {
         source: io::Error,
     },
     /// A file is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path} is of no use")]
     Pem {
         /// Which.
         path: String,
@@ -58,7 +58,7 @@ pub enum TlsFileError {
         source: PemError,
     },
     /// The files do not go together.
-    #[error("{of}: {source}")]
+    #[error("settings of {of}")]
     Settings {
         /// Of the listener, or of which AE.
         of: String,
@@ -135,7 +135,8 @@ struct Loaded {
 /// TLS of one server.
 #[derive(Debug)]
 pub struct Tls {
-    config: Config,
+    /// What it was last read from.
+    config: Mutex<Config>,
     server: Option<Arc<TlsServer>>,
     dialler: Arc<Dialler>,
     metrics: Arc<Metrics>,
@@ -153,13 +154,13 @@ impl Tls {
             .map(|settings| TlsServer::new(&settings).map_err(of_listener))
             .transpose()?;
         let tls = Self {
-            config: config.clone(),
+            config: Mutex::new(config.clone()),
             server: server.map(Arc::new),
             dialler: Arc::new(Dialler::default()),
             metrics: Arc::clone(metrics),
         };
         tls.dialler.replace(loaded.clients);
-        tls.tell(loaded.own.as_ref());
+        tls.tell(config, loaded.own.as_ref());
         Ok(tls)
     }
 
@@ -175,38 +176,38 @@ impl Tls {
         Arc::clone(&self.dialler)
     }
 
-    /// Reads the files again, for connections to come; logs how it went. Where one is of no use,
-    /// everything stays as it was.
-    pub fn reload(&self) {
-        let replaced = load(&self.config).and_then(|loaded| {
-            // An expired certificate that is there at start must do; it replaces no other.
-            if let (Some(own), Some((path, _))) = (&loaded.own, &self.config.tls.own)
-                && own.not_after() <= SystemTime::now()
-            {
-                let path = path.display().to_string();
-                return Err(TlsFileError::Expired { path });
-            }
-            if let (Some(server), Some(settings)) = (&self.server, &loaded.server) {
-                server.replace(settings).map_err(of_listener)?;
-            }
-            self.dialler.replace(loaded.clients);
-            Ok(loaded.own)
-        });
-        match replaced {
-            Ok(own) => {
-                tracing::info!("certificates were read again, for connections to come");
-                self.tell(own.as_ref());
-            }
-            Err(error) => {
-                tracing::error!(%error, "certificates could not be read again; the old ones stay");
-                self.metrics.tls_reload_failed();
-            }
+    /// Reads the files that `config` names, for connections to come. Where one is of no use,
+    /// everything stays as it was. The listener stays where it is.
+    ///
+    /// # Errors
+    /// [`TlsFileError`]
+    pub fn reload(&self, mut config: Config) -> Result<(), TlsFileError> {
+        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.server.is_some() && config.tls.own.is_none() {
+            // It goes on with what it has until the restart that closes it.
+            config.tls = current.tls.clone();
         }
+        config.tls.address = current.tls.address;
+        let loaded = load(&config)?;
+        // An expired certificate that is there at start must do; it replaces no other.
+        if let (Some(own), Some((path, _))) = (&loaded.own, &config.tls.own)
+            && own.not_after() <= SystemTime::now()
+        {
+            let path = path.display().to_string();
+            return Err(TlsFileError::Expired { path });
+        }
+        if let (Some(server), Some(settings)) = (&self.server, &loaded.server) {
+            server.replace(settings).map_err(of_listener)?;
+        }
+        self.dialler.replace(loaded.clients);
+        self.tell(&config, loaded.own.as_ref());
+        *current = config;
+        Ok(())
     }
 
     /// Says which certificate is shown, and whether it will do for long.
-    fn tell(&self, own: Option<&Credentials>) {
-        let (Some(own), Some((_, key))) = (own, &self.config.tls.own) else {
+    fn tell(&self, config: &Config, own: Option<&Credentials>) {
+        let (Some(own), Some((_, key))) = (own, &config.tls.own) else {
             return;
         };
         let certificate = own.certificate();

@@ -18,6 +18,7 @@ mod journal;
 mod maintain;
 mod manual;
 pub mod output;
+mod owner;
 pub mod peer;
 mod retrieve;
 mod store;
@@ -359,7 +360,10 @@ pub struct Local {
 /// standard error.
 pub async fn run(cli: &Cli) -> Exit {
     let output = Output::new(cli.json);
-    match command(&cli.command, &output).await {
+    let done = command(&cli.command, &output).await;
+    // Also where it failed: what it has made must not keep the server from starting.
+    let done = done.and(owner::restore_owners(&cli.command));
+    match done {
         Ok(()) => Exit::Done,
         Err(failure) => {
             output.failure(&failure);

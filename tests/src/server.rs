@@ -279,7 +279,18 @@ impl Server {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Asks it to read its certificates again (SIGHUP), without waiting.
+    /// Replaces what [`Options::config`] said, in the file; the server learns of it when it is told
+    /// to look.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn rewrite_config(&mut self, config: String) {
+        self.options.config = config;
+        let path = self.home.path().join("pacs.toml");
+        std::fs::write(path, self.options.config_text()).expect("the home is writable");
+    }
+
+    /// Asks it to read its AE table and certificates again (SIGHUP), without waiting.
     ///
     /// # Panics
     /// When it is already gone.

@@ -40,7 +40,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 const DAMAGE_COUNT_MAX: usize = 1_000;
 
 /// How a scrub works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrubPlan {
     /// In this time everything is read once.
     pub pass_duration: Duration,

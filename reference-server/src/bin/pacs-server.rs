@@ -5,8 +5,10 @@ use clap::Parser as _;
 use reference_server::config::{Config, Options};
 use reference_server::logging;
 use reference_server::server::{Outcome, Server, StartError};
+use reference_server::service;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The settings are wrong.
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_SETTINGS);
         }
     };
-    match serve(&config) {
+    match serve(&config, &options) {
         Ok(Outcome::Stopped) => ExitCode::SUCCESS,
         Ok(Outcome::Broken) => {
             tracing::error!("a part of the server ended; restart");
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: &Config) -> anyhow::Result<Outcome> {
+fn serve(config: &Config, options: &Options) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -76,15 +78,19 @@ fn serve(config: &Config) -> anyhow::Result<Outcome> {
             write!(out, " dicom_tls={dicom_tls}")?;
         }
         writeln!(out).and_then(|()| out.flush())?;
-        let tls = server.tls();
+        service::notify("READY=1");
+        let reload = Arc::new(server.reload(options));
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                tls.reload();
+                let reload = Arc::clone(&reload);
+                // Host names are resolved, which must not stop anything else.
+                tokio::task::spawn_blocking(move || reload.run()).await.ok();
             }
         });
         let stop = async {
             stop.await;
             tracing::info!("draining");
+            service::notify("STOPPING=1");
         };
         anyhow::Ok(server.run(stop).await)
     })?;

@@ -5,7 +5,7 @@ use crate::cors::Origins;
 use std::net::SocketAddr;
 
 /// How DICOMweb is offered.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebConfig {
     /// Nobody on this machine is asked who they are.
     pub open_loopback: bool,

@@ -7,6 +7,7 @@ use super::Local;
 use super::failure::Failure;
 use super::maintain::{self, allowed};
 use super::output::{Output, Unit, Work};
+use super::owner;
 use crate::control::{Asked, Reply, Request};
 use crate::upkeep::now_unix_ms;
 use pacs_store::backup::{self, Backup, CopyProgress, Document, Made};
@@ -266,6 +267,7 @@ pub(super) async fn restore(from: &Path, to: &Path, output: &Output) -> Result<(
     let target = disk(to)?;
     refuse_nested(to, from)?;
     refuse_used(to)?;
+    owner::follow(from, to).map_err(|error| Failure::file(to, error))?;
     let work = output.work("copying", Unit::Bytes, Some(0));
     let progress = shown(&work);
     let restored = blocking(move || backup::restore(&*folder, target, progress)).await?;

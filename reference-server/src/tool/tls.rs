@@ -1,10 +1,11 @@
 //! What the tool may be told about TLS.
 
-use super::failure::Failure;
-use crate::tls::{authorities, credentials, read_pem};
+use super::failure::{Failure, chain};
+use crate::tls::{TlsFileError, authorities, credentials, read_pem};
 use clap::Args;
 use pacs_net::security::Fingerprint;
 use pacs_net::tls::{Authorities, ClientSettings, MinimumVersion, TlsClient, Trust};
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ impl TlsArgs {
         if !self.tls {
             return Ok(None);
         }
-        let wrong = |error: &dyn std::error::Error| Failure::CommandLine(format!("TLS: {error}"));
+        let wrong = |error: &dyn Error| Failure::CommandLine(format!("TLS: {}", chain(error)));
         let own = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
         let own = own.map(|(certificate, key)| credentials(certificate, key));
         let settings = ClientSettings {
@@ -72,7 +73,7 @@ impl TlsArgs {
         if !self.tls_sha256.is_empty() {
             return Ok(Trust::Pinned(self.tls_sha256.iter().copied().collect()));
         }
-        let wrong = |error| Failure::CommandLine(format!("TLS: {error}"));
+        let wrong = |error: TlsFileError| Failure::CommandLine(format!("TLS: {}", chain(&error)));
         if let Some(path) = &self.tls_ca {
             return Ok(Trust::Authorities(authorities(path).map_err(wrong)?));
         }
@@ -84,7 +85,8 @@ impl TlsArgs {
         let text = read_pem(path).map_err(wrong)?;
         let bundle = Authorities::from_bundle(&text);
         Ok(Trust::Authorities(bundle.map_err(|error| {
-            Failure::CommandLine(format!("TLS: {}: {error}", path.display()))
+            let text = format!("TLS: {}: {}", path.display(), chain(&error));
+            Failure::CommandLine(text)
         })?))
     }
 }

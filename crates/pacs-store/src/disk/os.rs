@@ -6,16 +6,19 @@ mod direct;
 use super::{Disk, DiskFile, OpenHow, Room};
 use rustix::fs::FallocateFlags;
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
 #[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Name of the file that is locked while an archive is open.
 const LOCK: &str = "LOCK";
+
+/// Mode of a directory, for owner and group.
+const DIRECTORY_MODE: u32 = 0o750;
 
 /// Slices handed to the system at once; Linux takes 1,024 (`IOV_MAX`).
 const SLICES_MAX: usize = 1_024;
@@ -24,8 +27,8 @@ const SLICES_MAX: usize = 1_024;
 #[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
 const PAGE_BYTES: u64 = 4_096;
 
-/// A directory of the operating system. Files are made readable by their owner and group alone:
-/// they hold patient data.
+/// A directory of the operating system. What is made in it, and itself, can be read by owner and
+/// group alone: it holds patient data.
 #[derive(Debug, Clone)]
 pub struct OsDisk {
     root: PathBuf,
@@ -38,7 +41,7 @@ impl OsDisk {
     /// As the system gives them.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
-        make_durably(&root)?;
+        make_durably(&root, Some(DIRECTORY_MODE))?;
         Ok(Self { root })
     }
 
@@ -57,14 +60,19 @@ impl OsDisk {
     }
 }
 
-/// Makes `directory` and what is missing above it, each durable in what holds it.
-fn make_durably(directory: &Path) -> io::Result<()> {
+/// Makes `directory` and what is missing above it, each durable in what holds it. `mode` is that of
+/// the directory itself; those above hold nothing of ours.
+fn make_durably(directory: &Path, mode: Option<u32>) -> io::Result<()> {
     let parent = parent_of(directory);
     if !directory.is_dir() {
         if let Some(parent) = parent {
-            make_durably(parent)?;
+            make_durably(parent, None)?;
         }
-        match fs::create_dir(directory) {
+        let mut builder = DirBuilder::new();
+        if let Some(mode) = mode {
+            builder.mode(mode);
+        }
+        match builder.create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -122,7 +130,8 @@ impl Disk for OsDisk {
     }
 
     fn create_directory(&self, directory: &str) -> io::Result<()> {
-        match fs::create_dir(self.path(directory)) {
+        let path = self.path(directory);
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
         }
