@@ -3,6 +3,9 @@
 //! ARCHITECTURE.md says who may import whom and which foreign crate stands behind which fence;
 //! CONTRIBUTING.md says the rest. A failure names the file, the line and the rule.
 
+#[path = "tidy/dependencies.rs"]
+mod dependencies;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

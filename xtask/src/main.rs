@@ -48,8 +48,8 @@ enum Chore {
     Crash(crash::Options),
     /// Tries the limits at the edges: huge objects, crowds, a full or failing disk, a bad network
     Edges(edges::Options),
-    /// Makes the Debian package
-    Package,
+    /// Makes the Debian package; with --try, has an administrator's day with it on bare machines
+    Package(package::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Flip(options) => upkeep::flip(&workspace, &options),
         Chore::Crash(options) => crash::run(&workspace, &options),
         Chore::Edges(options) => edges::run(&workspace, &options),
-        Chore::Package => package::run(&workspace),
+        Chore::Package(options) => package::run(&workspace, &options),
     }
 }
 
