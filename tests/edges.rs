@@ -1,10 +1,12 @@
 //! Limits at the edges, in short; `cargo xtask edges` is the same at full size.
 
+use std::path::Path;
 use std::time::Duration;
 
 use pacs_tests::edges::askers::{self, Askers};
 use pacs_tests::edges::crowd::{self, Crowd};
 use pacs_tests::edges::io_errors::{self, Plan};
+use pacs_tests::edges::lossy::{self, Line};
 use pacs_tests::edges::{big, clock, disk_full, is_root, network};
 use pacs_tests::huge::Huge;
 
@@ -98,7 +100,7 @@ fn calls_that_fail_cost_no_acknowledged_instance() {
 
 #[test]
 fn a_sync_that_fails_ends_the_server_and_costs_no_acknowledged_instance() {
-    let plan = Plan::fails("posix/io/sync/fdatasync", 5, 0.05, Duration::from_secs(4));
+    let plan = Plan::fails("posix/io/sync/fdatasync", 5, 0.1, Duration::from_secs(4));
 
     let Some(report) = io_errors::run(&plan, 2) else {
         return;
@@ -121,6 +123,16 @@ fn reads_and_writes_that_do_less_than_they_should_are_not_seen() {
 #[test]
 fn a_clock_that_jumps_ends_nothing_and_loses_nothing() {
     clock::jumps();
+}
+
+#[test]
+fn a_line_that_loses_packets_or_is_narrow_makes_nothing_untrue() {
+    let campaign = Path::new(env!("CARGO_BIN_EXE_edges"));
+    for line in [Line::Loses(5), Line::Narrow(1_000)] {
+        if !lossy::run(campaign, line, 5) {
+            return;
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod crowd;
 pub mod disk_full;
 pub mod io_errors;
+pub mod lossy;
 pub mod network;
 
 use std::collections::BTreeMap;
@@ -151,7 +152,7 @@ pub fn until<T>(patience: Duration, what: &str, mut question: impl FnMut() -> Op
 type Case = (&'static str, fn(u64));
 
 /// The cases of the campaign, in the order in which they run.
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     ("memory", |_| big::ten_in_and_out()),
     ("huge", |_| big::five_gigabytes()),
     ("crowd", |_| crowd::ten_thousand()),
@@ -161,6 +162,7 @@ const CASES: [Case; 9] = [
     ("io-errors", |seed| io_errors::campaign(seed)),
     ("clock", |_| clock::campaign()),
     ("network", |seed| network::campaign(seed)),
+    ("lossy", |_| lossy::campaign()),
 ];
 
 /// Reads the command line of the campaign and runs it.
@@ -173,6 +175,11 @@ pub fn main() {
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(1, |since| u64::from(since.subsec_nanos()) ^ since.as_secs());
     let mut arguments = std::env::args().skip(1);
+    if let [inside, instances, outside] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
+        && inside == lossy::INSIDE
+    {
+        return lossy::inside(instances.parse().expect("a number"), outside);
+    }
     while let Some(argument) = arguments.next() {
         if argument == "--seed" {
             let value = arguments.next().unwrap_or_default();

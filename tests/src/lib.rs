@@ -10,6 +10,7 @@ pub mod crash;
 pub mod drill;
 pub mod edges;
 pub mod flip;
+pub mod forged_media;
 pub mod huge;
 pub mod peers;
 pub mod power;

@@ -1,11 +1,12 @@
 //! The real server as a child process: started on free ports with its own folder, watched, killed.
 
+mod output;
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use tempfile::TempDir;
 
 use crate::wire::{Association, Context, Proposal, WireError, uid};
 use crate::workspace;
+
+use output::lines;
+pub use output::{Ready, ready_line};
 
 /// How long a server may take to start, to stop, or to say what it should say.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -538,40 +542,6 @@ fn spawn(options: &Options, home: &Path) -> Result<Running, String> {
             return Ok((child, at, log));
         }
     }
-}
-
-/// What a server says when it is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// Where it speaks DICOM.
-    pub dicom: SocketAddr,
-    /// Where it speaks HTTP.
-    pub http: SocketAddr,
-    /// Where it speaks DICOM over TLS.
-    pub dicom_tls: Option<SocketAddr>,
-}
-
-/// Reads `ready dicom=HOST:PORT http=HOST:PORT [dicom_tls=HOST:PORT]`.
-#[must_use]
-pub fn ready_line(line: &str) -> Option<Ready> {
-    let mut at = line.trim_end().strip_prefix("ready ")?.split(' ');
-    let mut next = |name| at.next()?.strip_prefix(name)?.parse().ok();
-    Some(Ready {
-        dicom: next("dicom=")?,
-        http: next("http=")?,
-        dicom_tls: next("dicom_tls="),
-    })
-}
-
-fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            // Nobody listens any more once the server is ready; reading on keeps its pipe empty.
-            sender.send(line).ok();
-        }
-    });
-    receiver
 }
 
 /// What one attack may add to the memory of an idle server.

@@ -109,8 +109,14 @@ fn missing_packages() -> Vec<&'static str> {
     if on_path("faketime").is_none() {
         missing.push("faketime");
     }
-    // Power cuts need a file system of their own, and only root can make one.
+    // Power cuts need a file system of their own, bad lines a network: only root can make them.
     if is_root() {
+        if on_path("nft").is_none() {
+            missing.push("nftables");
+        }
+        if on_path("tc").is_none() {
+            missing.push("iproute2");
+        }
         if on_path("mkfs.ext4").is_none() {
             missing.push("e2fsprogs");
         }

@@ -63,7 +63,7 @@ fn again(server: &Server, kept: &Kept, weather: Weather, slice: &Slice) -> Seen 
 }
 
 /// How often C-FIND knows the instance.
-fn count(server: &Server, slice: &Slice) -> usize {
+pub(super) fn count(server: &Server, slice: &Slice) -> usize {
     let mut association = server.associate(questions()).expect("an association");
     let keys = Keys::instance(&slice.study, &slice.series, &slice.instance);
     let keys = keys.with(identifier::tag::SOP_INSTANCE, &slice.instance);
@@ -72,7 +72,7 @@ fn count(server: &Server, slice: &Slice) -> usize {
 }
 
 /// No association is open, and as many files as before.
-fn nothing_is_left(server: &Server) {
+pub(super) fn nothing_is_left(server: &Server) {
     until(
         Duration::from_secs(20),
         "the end of all associations",
