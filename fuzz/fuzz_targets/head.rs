@@ -39,7 +39,9 @@ fuzz_target!(|input: &[u8]| {
     let encoding = Encoding::of(&syntax);
     events_are_nested(bytes, encoding, &limits);
     if gate::check(bytes, encoding, &limits).is_ok() {
-        let registered = TransferSyntaxRegistry.get(uid).expect("a registered syntax");
+        let registered = TransferSyntaxRegistry
+            .get(uid)
+            .expect("a registered syntax");
         let _ = InMemDicomObject::read_dataset_with_ts(bytes, registered);
     }
     let _ = file::read(bytes);

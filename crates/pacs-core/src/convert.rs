@@ -20,7 +20,8 @@ mod level;
 mod machinery;
 mod pixels;
 
-pub use pixels::{PixelDecoder, PixelError, PixelForm};
+pub use level::pixel_form;
+pub use pixels::{Photometric, PixelDecoder, PixelError, PixelForm};
 
 use crate::encode::{EncodeError, Layout};
 use crate::limits::ScanLimits;

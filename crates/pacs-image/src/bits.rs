@@ -42,9 +42,41 @@ impl Joint {
     }
 }
 
+/// The `bits` bits of `bytes` behind the first `skip`: a frame that begins within a byte, as one
+/// that begins with one.
+pub(crate) fn cut_out(bytes: &[u8], skip: u32, bits: u64) -> Vec<u8> {
+    let whole = usize::try_from(skip >> 3).unwrap_or(usize::MAX);
+    let bytes = bytes.get(whole..).unwrap_or_default();
+    let whole = usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX);
+    let nexts = bytes.iter().skip(1).copied().chain([0]);
+    let pairs = bytes.iter().copied().zip(nexts).take(whole);
+    let mut out: Vec<u8> = pairs
+        .map(|(byte, next)| {
+            let [low, _] = (u16::from_le_bytes([byte, next]) >> (skip & 7)).to_le_bytes();
+            low
+        })
+        .collect();
+    let rest = u32::try_from(bits & 7).unwrap_or(0);
+    if rest > 0
+        && let Some(last) = out.last_mut()
+    {
+        *last &= 0xFF_u8.wrapping_shr(8_u32.saturating_sub(rest));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_cut_out_from_within_a_byte() {
+        let bytes = [0b1010_1010, 0b1100_0101, 0b1111_1100];
+        assert_eq!(cut_out(&bytes, 0, 12), [0b1010_1010, 0b0000_0101]);
+        assert_eq!(cut_out(&bytes[1..], 4, 12), [0b1100_1100, 0b0000_1111]);
+        assert_eq!(cut_out(&bytes, 3, 8), [0b1011_0101]);
+        assert_eq!(cut_out(&bytes, 12, 12), [0b1100_1100, 0b0000_1111]);
+    }
 
     #[test]
     fn frames_of_odd_bits_follow_one_another_without_gaps() {

@@ -1,16 +1,16 @@
 //! Fragments in, native frames out: finds the frames and gives each to its codec.
 
 use crate::bits::Joint;
-use crate::codec::{Codec, Frame};
+use crate::codec::Codec;
+use crate::decoders::{Decoders, Frame};
 use crate::frames::Frames;
-use crate::limits::ImageLimits;
-use pacs_core::convert::{PixelDecoder, PixelError, PixelForm};
+use pacs_core::convert::{Photometric, PixelDecoder, PixelError, PixelForm};
 
 /// The pixel data of one data set, frame after frame.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     codec: Codec,
-    limits: ImageLimits,
+    decoders: Decoders,
     /// The pixel data that has begun.
     current: Option<Current>,
 }
@@ -28,44 +28,44 @@ struct Current {
 }
 
 impl Decoder {
-    pub(crate) const fn new(codec: Codec, limits: &ImageLimits) -> Self {
+    pub(crate) const fn new(codec: Codec, decoders: Decoders) -> Self {
         Self {
             codec,
-            limits: *limits,
+            decoders,
             current: None,
         }
     }
 
-    fn current(&mut self) -> Result<(&mut Current, Codec), PixelError> {
+    fn current(&mut self) -> Result<&mut Current, PixelError> {
         let what = "fragments outside pixel data";
-        let current = self.current.as_mut().ok_or(PixelError::Damaged { what })?;
-        Ok((current, self.codec))
+        self.current.as_mut().ok_or(PixelError::Damaged { what })
     }
-}
 
-impl Current {
-    fn begin(&mut self, codec: Codec, encoded: Option<Vec<u8>>) -> Result<(), PixelError> {
-        if let Some(encoded) = encoded {
-            self.frame = Some(codec.begin(&self.form, encoded)?);
-            if let Some((_, bits_left)) = &mut self.joint {
-                *bits_left = self.form.frame_bits();
-            }
+    /// Begins to decode a frame that is whole.
+    fn begin_frame(&mut self, encoded: Option<Vec<u8>>) -> Result<(), PixelError> {
+        let (Some(encoded), Some(current)) = (encoded, &mut self.current) else {
+            return Ok(());
+        };
+        let frame = self.decoders.begin(self.codec, &current.form, encoded)?;
+        current.frame = Some(frame);
+        if let Some((_, bits_left)) = &mut current.joint {
+            *bits_left = current.form.frame_bits();
         }
         Ok(())
     }
 }
 
 impl PixelDecoder for Decoder {
+    fn native_photometric(&self, photometric: Photometric) -> Option<&'static str> {
+        self.codec.native_photometric(photometric)
+    }
+
     fn begin(&mut self, form: &PixelForm) -> Result<(), PixelError> {
-        let what = "no pixels";
-        if form.frame_bits() == 0 || form.frames == 0 {
-            return Err(PixelError::Unsupported { what });
-        }
-        self.codec.check(form)?;
+        self.decoders.check(self.codec, form)?;
         let is_joined = form.frame_bits() & 7 != 0;
         self.current = Some(Current {
             form: *form,
-            frames: Frames::new(form.frames, self.limits),
+            frames: Frames::new(self.codec, form.frames, *self.decoders.limits()),
             is_first_fragment: true,
             frame: None,
             joint: is_joined.then(|| (Joint::default(), 0)),
@@ -75,28 +75,26 @@ impl PixelDecoder for Decoder {
     }
 
     fn fragment(&mut self, length_bytes: u64) -> Result<(), PixelError> {
-        let (current, codec) = self.current()?;
+        let current = self.current()?;
         let is_first = std::mem::take(&mut current.is_first_fragment);
         let whole = current.frames.fragment(length_bytes, is_first)?;
-        current.begin(codec, whole)
+        self.begin_frame(whole)
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), PixelError> {
-        let (current, _) = self.current()?;
-        current.frames.push(bytes);
-        Ok(())
+        let whole = self.current()?.frames.push(bytes)?;
+        self.begin_frame(whole)
     }
 
     fn end(&mut self) -> Result<(), PixelError> {
-        let (current, codec) = self.current()?;
+        let current = self.current()?;
         let whole = current.frames.end();
-        current.begin(codec, whole)?;
         current.has_ended = true;
-        Ok(())
+        self.begin_frame(whole)
     }
 
     fn read(&mut self, out: &mut Vec<u8>, bytes_max: usize) -> Result<(), PixelError> {
-        let (current, _) = self.current()?;
+        let current = self.current()?;
         if let Some(frame) = &mut current.frame {
             let Some((joint, bits_left)) = &mut current.joint else {
                 if !frame.read(out, bytes_max)? {

@@ -1,9 +1,11 @@
 //! Pixel data: where the frames of encapsulated pixel data are, and how they become native.
 //!
-//! [`decoder`] gives what the converter of pacs-core asks for ([`PixelDecoder`]). Behind it,
-//! `frames` finds frames among fragments, and each transfer syntax has a `codec` that decodes one
-//! frame at a time. Every codec here is safe code of our own with bounded memory and runs in the
-//! process; those that are not will have a process of their own.
+//! - [`FrameMap`] says where the frames of stored pixel data are, so that one of them is one
+//!   positioned read.
+//! - [`Decoders`] decodes them, in this process or in those of a [`WorkerPool`]; for the converter
+//!   of pacs-core it gives a decoder of whole data sets. Behind it each transfer syntax has a
+//!   `codec` that decodes one frame at a time.
+//! - A worker is the same program started with [`worker::ARGUMENT`]: see [`worker`].
 //!
 //! Nothing here is called while an instance is received.
 
@@ -12,24 +14,28 @@
 mod bits;
 mod codec;
 mod decoder;
+mod decoders;
+mod frame_map;
 mod frames;
 pub mod limits;
+pub mod worker;
 
-pub use limits::ImageLimits;
+pub use decoders::{Decoders, native_form};
+pub use frame_map::{FrameLocation, FrameMap, FrameMapError, PixelDataPlace, ReadAt};
+pub use limits::{ImageLimits, WorkerLimits};
+pub use worker::{WorkerCommand, WorkerPool};
 
 use codec::Codec;
-use decoder::Decoder;
 use pacs_core::TransferSyntaxUid;
 use pacs_core::convert::PixelDecoder;
 
-/// A decoder for pixel data in `transfer_syntax`; `None` where there is none.
+/// A decoder for pixel data in `transfer_syntax`, in this process; `None` where there is none.
 #[must_use]
 pub fn decoder(
     transfer_syntax: &TransferSyntaxUid,
     limits: &ImageLimits,
 ) -> Option<Box<dyn PixelDecoder>> {
-    let codec = Codec::of(transfer_syntax)?;
-    Some(Box::new(Decoder::new(codec, limits)))
+    Decoders::in_process(*limits).decoder(transfer_syntax)
 }
 
 /// Whether there is a decoder for pixel data in `transfer_syntax`.

@@ -1,4 +1,6 @@
-//! Every bound on what pixel data can make us hold.
+//! Every bound on what pixel data can make us hold and wait for.
+
+use std::time::Duration;
 
 /// Bounds of the decoders. Over any of them decoding ends with
 /// [`pacs_core::convert::PixelError::TooLarge`].
@@ -9,6 +11,14 @@ pub struct ImageLimits {
     pub encoded_frame_bytes_max: u64,
     /// Bytes of an offset table (PS3.5 A.4): four for each frame.
     pub offset_table_bytes_max: u64,
+    /// Bytes of one native frame, for the codecs that decode frames whole: the frame is held, and
+    /// several times as much while it is decoded. The largest real ones, scanned films and slices
+    /// of tomosynthesis, have some ten million pixels.
+    pub native_frame_bytes_max: u64,
+    /// Frames that a [`crate::FrameMap`] lists: eight to sixteen bytes are held for each.
+    pub frames_max: u32,
+    /// Fragments that are walked to find frames where no table says where they are.
+    pub fragments_max: u32,
 }
 
 impl Default for ImageLimits {
@@ -16,6 +26,39 @@ impl Default for ImageLimits {
         Self {
             encoded_frame_bytes_max: 64 << 20,
             offset_table_bytes_max: 4 << 20,
+            native_frame_bytes_max: 128 << 20,
+            frames_max: 1 << 20,
+            fragments_max: 1 << 20,
+        }
+    }
+}
+
+/// Bounds of the worker processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerLimits {
+    /// Workers at a time, each with one frame. Over it a frame waits for `queue_duration_max`.
+    pub workers_max: usize,
+    /// Address space of a worker, its program included. Over it the allocation fails, and with it
+    /// the frame. Has to hold about twelve times [`ImageLimits::native_frame_bytes_max`] for
+    /// JPEG 2000 of that size; real frames need some hundred million bytes.
+    pub memory_bytes_max: u64,
+    /// From the frame being sent to its being decoded. Over it the worker is killed.
+    pub frame_duration_max: Duration,
+    /// How long a frame waits for a worker; after it
+    /// [`PixelError::Worker`](pacs_core::convert::PixelError::Worker).
+    pub queue_duration_max: Duration,
+    /// Frames after which a worker is replaced, so that what one of them left behind does not stay.
+    pub frames_max: u32,
+}
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self {
+            workers_max: crate::worker::processors().clamp(1, 16),
+            memory_bytes_max: 2 << 30,
+            frame_duration_max: Duration::from_secs(20),
+            queue_duration_max: Duration::from_secs(30),
+            frames_max: 1000,
         }
     }
 }

@@ -81,6 +81,9 @@ def compare(path, before, after, orders, problems):
             for at, items in enumerate(zip(one.value, two.value)):
                 compare(f"{here}[{at}]", *items, orders, problems)
             continue
+        if tag == 0x00280004 and one.value.startswith("YBR_") and two.value == "RGB":
+            # Decoding gives RGB; who compares the pixels sees whether it does.
+            continue
         ones, twos = (normal(little(e, order)) for e, order in zip((one, two), orders))
         same = ones == twos or repr(ones) == repr(twos)
         if not same and one.VR != two.VR:

@@ -39,7 +39,14 @@ const REFUSED: &[(&str, &str)] = &[
         "odd/trailing-garbage.dcm",
         "data set ends in the middle, at offset 9596",
     ),
+    (
+        "odd/JPEG2000-embedded-sequence-delimiter.dcm",
+        "pixel data is damaged: a code stream of another size than Rows and Columns",
+    ),
 ];
+
+/// Twenty-seven frames of JPEG XL take long without optimisation; frames.rs has them.
+const LEFT_OUT: &str = "ts/will-jxl.dcm";
 
 fn python() -> String {
     let named = std::env::var("PACS_PYTHON").ok();
@@ -66,6 +73,7 @@ fn convertible() -> Vec<(&'static Entry, Vec<u8>, FileForm)> {
     entries()
         .iter()
         .filter(|entry| matches!(entry.expected.as_str(), "valid" | "odd-accept"))
+        .filter(|entry| entry.name != LEFT_OUT)
         .filter_map(|entry| {
             let bytes = entry.bytes();
             let form = file::read(&bytes).ok()?;
@@ -233,7 +241,10 @@ fn whatever_the_pieces_the_result_is_the_same() {
     let mut pieces = 0;
     for (entry, bytes, form) in convertible() {
         let data_set = &bytes[form.data_set.clone()];
-        if data_set.len() > 300_000 {
+        // The decoders of most codecs see a whole frame, whatever the pieces were.
+        let name = form.transfer_syntax.as_str();
+        let is_whole = name.starts_with("1.2.840.10008.1.2.4.");
+        if data_set.len() > if is_whole { 20_000 } else { 300_000 } {
             continue;
         }
         for to in targets_of(&form.transfer_syntax) {

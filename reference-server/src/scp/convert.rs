@@ -33,7 +33,9 @@ const UNITS_MIN: u32 = 5;
 
 /// What an instance in `stored` can be converted to, the best first.
 pub(super) fn conversions(stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
-    targets(stored, pacs_image::is_decoded(stored))
+    // RLE Lossless and Encapsulated Uncompressed; all else waits for workers of this server.
+    let is_decoded = ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.98"].contains(&stored.as_str());
+    targets(stored, is_decoded)
 }
 
 /// What all conversions of a server share: memory, and counters.

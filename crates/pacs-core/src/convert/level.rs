@@ -1,9 +1,11 @@
 //! What is known of the data set or item that is being converted: what its VRs and its pixel data
 //! depend on.
 
-use super::PixelForm;
-use crate::scan::Element;
+use super::{Photometric, PixelForm};
+use crate::limits::ScanLimits;
+use crate::scan::{Element, Encoding, Event, ScanError, Scanner};
 use crate::tag::{Tag, Vr, tags};
+use crate::uid::TransferSyntaxUid;
 use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _, VirtualVr};
 
 /// Attributes of one data set or item, as far as others depend on them.
@@ -13,10 +15,11 @@ pub(super) struct Level {
     columns: Option<u16>,
     pub(super) samples_per_pixel: Option<u16>,
     pub(super) bits_allocated: Option<u16>,
+    bits_stored: Option<u16>,
     pixel_representation: Option<u16>,
     pub(super) planar_configuration: Option<u16>,
     waveform_bits_allocated: Option<u16>,
-    is_subsampled: bool,
+    photometric: Photometric,
     frames: Option<u32>,
 }
 
@@ -32,6 +35,7 @@ impl Level {
                 | tags::COLUMNS
                 | tags::SAMPLES_PER_PIXEL
                 | tags::BITS_ALLOCATED
+                | tags::BITS_STORED
                 | tags::PIXEL_REPRESENTATION
                 | tags::PLANAR_CONFIGURATION
                 | tags::WAVEFORM_BITS_ALLOCATED
@@ -55,15 +59,12 @@ impl Level {
             tags::COLUMNS => self.columns = number(),
             tags::SAMPLES_PER_PIXEL => self.samples_per_pixel = number(),
             tags::BITS_ALLOCATED => self.bits_allocated = number(),
+            tags::BITS_STORED => self.bits_stored = number(),
             tags::PIXEL_REPRESENTATION => self.pixel_representation = number(),
             // One that is there without a value is not written again.
             tags::PLANAR_CONFIGURATION => self.planar_configuration = number().or(Some(0)),
             tags::WAVEFORM_BITS_ALLOCATED => self.waveform_bits_allocated = number(),
-            tags::PHOTOMETRIC_INTERPRETATION => {
-                let text = value.trim_ascii_end();
-                let text = text.strip_suffix(&[0]).unwrap_or(text);
-                self.is_subsampled = text.ends_with(b"_422") || text.ends_with(b"_420");
-            }
+            tags::PHOTOMETRIC_INTERPRETATION => self.photometric = Photometric::of(value),
             tags::NUMBER_OF_FRAMES => {
                 let text = std::str::from_utf8(value).unwrap_or_default();
                 let text = text.trim_matches([' ', '\0']);
@@ -73,6 +74,10 @@ impl Level {
         }
     }
 
+    pub(super) const fn photometric(&self) -> Photometric {
+        self.photometric
+    }
+
     /// The form of the pixel data; `None` where an attribute is missing.
     pub(super) fn pixel_form(&self) -> Option<PixelForm> {
         Some(PixelForm {
@@ -80,11 +85,38 @@ impl Level {
             columns: self.columns?,
             samples_per_pixel: self.samples_per_pixel.unwrap_or(1),
             bits_allocated: self.bits_allocated?,
+            bits_stored: self.bits_stored.or(self.bits_allocated)?,
+            is_signed: self.pixel_representation == Some(1),
+            photometric: self.photometric,
             is_planar: self.planar_configuration == Some(1),
-            is_subsampled: self.is_subsampled,
+            is_subsampled: self.photometric.is_subsampled(),
             frames: self.frames.unwrap_or(1),
         })
     }
+}
+
+/// The form of the pixel data of a data set that begins with `head`, which holds everything before
+/// the pixel data; `None` where an attribute is missing. A deflated one has to be inflated.
+///
+/// # Errors
+/// [`ScanError`].
+pub fn pixel_form(
+    head: &[u8],
+    transfer_syntax: &TransferSyntaxUid,
+    limits: &ScanLimits,
+) -> Result<Option<PixelForm>, ScanError> {
+    let mut scanner = Scanner::of_head(head, Encoding::of(transfer_syntax), limits);
+    let mut level = Level::default();
+    while let Some(event) = scanner.next() {
+        if let Event::Element(element) = event?
+            && scanner.depth() == 0
+            && Level::notes(element.tag)
+            && element.length() <= NOTED_BYTES_MAX
+        {
+            level.note(&element, scanner.bytes(&element.value));
+        }
+    }
+    Ok(level.pixel_form())
 }
 
 /// The VR of an element that came without one, in the innermost of `levels`.

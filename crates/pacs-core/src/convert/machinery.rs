@@ -71,6 +71,8 @@ pub(super) struct Machinery {
     doing: Doing,
     /// The data set and the items that are open.
     levels: Vec<Level>,
+    /// Photometric Interpretation of the image was written as what decoding makes of it.
+    is_photometric_changed: bool,
     has_ended: bool,
 }
 
@@ -91,6 +93,7 @@ impl Machinery {
             decoding: None,
             doing: Doing::Scanning,
             levels: vec![Level::default()],
+            is_photometric_changed: false,
             has_ended: false,
         }
     }
@@ -345,8 +348,32 @@ impl Machinery {
         if let Some(level) = self.levels.last_mut() {
             level.note(&element, value);
         }
-        self.begin_value(&element, out)?;
+        if !self.change_photometric(&element, out)? {
+            self.begin_value(&element, out)?;
+        }
         Ok(Advance::Went)
+    }
+
+    /// Writes the Photometric Interpretation that the decoded image has (PS3.5 8.2.1), where that
+    /// is another one than `element` says. Items keep theirs: icons are not of compressed colour.
+    fn change_photometric(
+        &mut self,
+        element: &Element,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, ConvertError> {
+        let tag = element.tag;
+        let ([level], Some(decoder)) = (&*self.levels, &self.decoder) else {
+            return Ok(false);
+        };
+        let native = decoder.native_photometric(level.photometric());
+        let Some(native) = native.filter(|_| tag == tags::PHOTOMETRIC_INTERPRETATION) else {
+            return Ok(false);
+        };
+        self.writer(out).text(tag, Vr::CS, native)?;
+        self.is_photometric_changed = true;
+        let left = element.length();
+        self.doing = Doing::Skipping { left };
+        Ok(true)
     }
 
     /// Writes what a decoded image needs and the encapsulated one may lack, before `tag`.
@@ -372,6 +399,10 @@ impl Machinery {
             Some(written) => written,
             None => implied_vr(element, &self.levels),
         };
+        if tag == tags::PIXEL_DATA && self.is_photometric_changed && self.levels.len() == 1 {
+            let what = "no fragments, but a compressed transfer syntax";
+            return Err(PixelError::Unsupported { what }.into());
+        }
         if tag == tags::PIXEL_DATA && vr == Vr::OB && !element.big_endian && self.has_words() {
             // Native samples of more than eight bits are OW (PS3.5 A.2), whatever was written.
             vr = Vr::OW;
@@ -440,7 +471,14 @@ impl Machinery {
             return Err(PixelError::Unsupported { what }.into());
         }
         let what = "no Rows, Columns or Bits Allocated";
-        let form = level.pixel_form().ok_or(PixelError::Unsupported { what })?;
+        let mut form = level.pixel_form().ok_or(PixelError::Unsupported { what })?;
+        if decoder.native_photometric(form.photometric).is_some() {
+            if !self.is_photometric_changed || self.levels.len() > 1 {
+                let what = "colour that would need another Photometric Interpretation";
+                return Err(PixelError::Unsupported { what }.into());
+            }
+            form.is_subsampled = false;
+        }
         decoder.begin(&form)?;
         let expected_bytes = form.native_bytes();
         let even = expected_bytes.saturating_add(expected_bytes & 1);

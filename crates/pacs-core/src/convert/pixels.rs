@@ -11,6 +11,12 @@ pub struct PixelForm {
     pub samples_per_pixel: u16,
     /// Bits Allocated (0028,0100).
     pub bits_allocated: u16,
+    /// Bits Stored (0028,0101); Bits Allocated where there is none.
+    pub bits_stored: u16,
+    /// Whether samples are signed: Pixel Representation (0028,0103).
+    pub is_signed: bool,
+    /// Photometric Interpretation (0028,0004), as it stands in the data set.
+    pub photometric: Photometric,
     /// Whether native frames have one plane for each sample: Planar Configuration (0028,0006).
     pub is_planar: bool,
     /// Whether chrominance has fewer samples than luminance (4:2:2 or 4:2:0).
@@ -20,14 +26,20 @@ pub struct PixelForm {
 }
 
 impl PixelForm {
-    /// Bits of one frame without padding.
+    /// Bits of one native frame without padding.
     #[must_use]
     pub fn frame_bits(&self) -> u64 {
-        [self.columns, self.samples_per_pixel, self.bits_allocated]
+        let bits = [self.columns, self.samples_per_pixel, self.bits_allocated]
             .into_iter()
             .fold(u64::from(self.rows), |product, factor| {
                 product.saturating_mul(u64::from(factor))
-            })
+            });
+        match (self.is_subsampled, self.photometric) {
+            (false, _) => bits,
+            // A quarter of each chrominance, or half of it (PS3.3 C.7.6.3.1.2).
+            (true, Photometric::YbrPartial420) => bits.div_ceil(2),
+            (true, _) => bits.saturating_mul(2).div_ceil(3),
+        }
     }
 
     /// Bytes of all frames, native, without padding at the end: frames of single bits follow one
@@ -36,6 +48,64 @@ impl PixelForm {
     pub fn native_bytes(&self) -> u64 {
         let bits = self.frame_bits().saturating_mul(u64::from(self.frames));
         bits.div_ceil(8)
+    }
+}
+
+/// Photometric Interpretation (PS3.3 C.7.6.3.1.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Photometric {
+    /// MONOCHROME1.
+    Monochrome1,
+    /// MONOCHROME2.
+    Monochrome2,
+    /// PALETTE COLOR.
+    PaletteColor,
+    /// RGB.
+    Rgb,
+    /// `YBR_FULL`.
+    YbrFull,
+    /// `YBR_FULL_422`.
+    YbrFull422,
+    /// `YBR_ICT`.
+    YbrIct,
+    /// `YBR_PARTIAL_420`.
+    YbrPartial420,
+    /// `YBR_PARTIAL_422`.
+    YbrPartial422,
+    /// `YBR_RCT`.
+    YbrRct,
+    /// Any other, or none.
+    #[default]
+    Other,
+}
+
+impl Photometric {
+    /// Of the value of the attribute, padded or not.
+    #[must_use]
+    pub fn of(value: &[u8]) -> Self {
+        let text = value.trim_ascii();
+        match text.strip_suffix(&[0]).unwrap_or(text) {
+            b"MONOCHROME1" => Self::Monochrome1,
+            b"MONOCHROME2" => Self::Monochrome2,
+            b"PALETTE COLOR" => Self::PaletteColor,
+            b"RGB" => Self::Rgb,
+            b"YBR_FULL" => Self::YbrFull,
+            b"YBR_FULL_422" => Self::YbrFull422,
+            b"YBR_ICT" => Self::YbrIct,
+            b"YBR_PARTIAL_420" => Self::YbrPartial420,
+            b"YBR_PARTIAL_422" => Self::YbrPartial422,
+            b"YBR_RCT" => Self::YbrRct,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether native pixel data has fewer samples of chrominance than of luminance.
+    #[must_use]
+    pub const fn is_subsampled(self) -> bool {
+        matches!(
+            self,
+            Self::YbrFull422 | Self::YbrPartial420 | Self::YbrPartial422
+        )
     }
 }
 
@@ -63,6 +133,13 @@ pub enum PixelError {
         /// Which.
         what: &'static str,
     },
+    /// The decoder ended, took too long, or there was none free: no fault of the pixel data is
+    /// proved by it, and another attempt may do.
+    #[error("the decoder {what}")]
+    Worker {
+        /// What it did.
+        what: &'static str,
+    },
 }
 
 /// Decodes the encapsulated pixel data of one data set (PS3.5 A.4) to native frames, little endian.
@@ -71,6 +148,13 @@ pub enum PixelError {
 /// and `end`. After each of these calls it empties the decoder by `read`. Pixel data nested in a
 /// sequence begins anew.
 pub trait PixelDecoder: Send {
+    /// The Photometric Interpretation that the native frames of an image with `photometric` have,
+    /// where that is another one: decoders of compressed colour give RGB.
+    fn native_photometric(&self, photometric: Photometric) -> Option<&'static str> {
+        let _ = photometric;
+        None
+    }
+
     /// Pixel data of this form begins; `Ok` is that it can be decoded.
     ///
     /// # Errors

@@ -9,15 +9,20 @@ pub(crate) struct Frame {
     given: usize,
 }
 
+/// The bytes of a native frame, without the padding that may follow.
+pub(crate) fn whole(form: &PixelForm, mut bytes: Vec<u8>) -> Result<Vec<u8>, PixelError> {
+    let length = usize::try_from(form.frame_bits().div_ceil(8)).unwrap_or(usize::MAX);
+    if bytes.len() < length {
+        let what = "a frame is cut";
+        return Err(PixelError::Damaged { what });
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
 impl Frame {
-    pub(crate) fn new(form: &PixelForm, mut bytes: Vec<u8>) -> Result<Self, PixelError> {
-        let length = usize::try_from(form.frame_bits().div_ceil(8)).unwrap_or(usize::MAX);
-        if bytes.len() < length {
-            let what = "a frame is cut";
-            return Err(PixelError::Damaged { what });
-        }
-        // What follows is padding.
-        bytes.truncate(length);
+    pub(crate) fn new(form: &PixelForm, bytes: Vec<u8>) -> Result<Self, PixelError> {
+        let bytes = whole(form, bytes)?;
         Ok(Self { bytes, given: 0 })
     }
 

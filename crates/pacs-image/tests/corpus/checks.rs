@@ -2,7 +2,9 @@
 //! and `rle`, and by the replay of their corpora.
 
 use pacs_core::TransferSyntaxUid;
-use pacs_core::convert::{ConvertError, Converter, PixelDecoder, PixelError, PixelForm, Progress};
+use pacs_core::convert::{
+    ConvertError, Converter, Photometric, PixelDecoder, PixelError, PixelForm, Progress,
+};
 use pacs_core::limits::ScanLimits;
 use pacs_image::{ImageLimits, decoder};
 
@@ -92,6 +94,9 @@ pub(crate) fn rle(input: &[u8]) -> bool {
         columns: u16::from(*columns),
         samples_per_pixel: u16::from(choice & 3),
         bits_allocated: [1, 8, 16, 32][usize::from(choice >> 2 & 3)],
+        bits_stored: 1,
+        is_signed: false,
+        photometric: Photometric::Other,
         is_planar: choice & 16 != 0,
         is_subsampled: false,
         frames: u32::from(choice >> 5) + 1,

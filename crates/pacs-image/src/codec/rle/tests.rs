@@ -6,7 +6,7 @@
 )]
 
 use super::{Frame, check};
-use pacs_core::convert::{PixelError, PixelForm};
+use pacs_core::convert::{Photometric, PixelError, PixelForm};
 use proptest::prelude::*;
 
 fn form(rows: u16, columns: u16, samples: u16, bits: u16) -> PixelForm {
@@ -15,6 +15,9 @@ fn form(rows: u16, columns: u16, samples: u16, bits: u16) -> PixelForm {
         columns,
         samples_per_pixel: samples,
         bits_allocated: bits,
+        bits_stored: bits,
+        is_signed: false,
+        photometric: Photometric::Monochrome2,
         is_planar: false,
         is_subsampled: false,
         frames: 1,
