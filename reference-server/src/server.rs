@@ -153,15 +153,16 @@ impl Server {
             upkeep,
         });
         let at = config.tls.address;
+        let http = listen("HTTP", config.http)?;
         let server = Self {
-            web: web::routes(&archive, config, &access),
+            web: web::routes(&archive, config, &access, http.local_addr().ok()),
             archive,
             door,
             scrub: config.scrub,
             acceptor,
             dicom: listen("DICOM", config.dicom)?,
             dicom_tls: at.map(|at| listen("DICOM over TLS", at)).transpose()?,
-            http: listen("HTTP", config.http)?,
+            http,
             tls,
             access,
             config: config.clone(),

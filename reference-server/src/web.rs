@@ -18,8 +18,13 @@ use std::sync::Arc;
 /// Where it is mounted.
 pub const PREFIX: &str = "/dicomweb";
 
-/// The routes.
-pub fn routes(archive: &Archive, config: &Config, access: &Arc<Access>) -> Router {
+/// The routes; `http` is where the server really listens.
+pub fn routes(
+    archive: &Archive,
+    config: &Config,
+    access: &Arc<Access>,
+    http: Option<SocketAddr>,
+) -> Router {
     let options = Options {
         identify: Arc::new(Door {
             clients: access.clients(),
@@ -28,6 +33,7 @@ pub fn routes(archive: &Archive, config: &Config, access: &Arc<Access>) -> Route
         policy: Arc::clone(access) as _,
         prefix: PREFIX.to_owned(),
         public_url: config.web.public_url.clone(),
+        local_port: http.map(|http| http.port()),
         limits: WebLimits::default(),
     };
     let routes = pacs_web::router(archive.clone(), options);

@@ -18,5 +18,6 @@ pub mod proxy;
 pub mod samples;
 pub mod server;
 pub mod stow;
+pub mod web;
 pub mod wire;
 pub mod workspace;

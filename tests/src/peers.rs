@@ -98,6 +98,18 @@ pub fn peer_py(python: &Path) -> Command {
     script
 }
 
+/// The Python of the environment with dicomweb-client, which shadows a library that others need
+/// and so has one of its own; or `None` (said loudly).
+#[must_use]
+pub fn dicomweb_python() -> Option<PathBuf> {
+    let python = tools().join("dicomweb/bin/python");
+    if python.is_file() {
+        return Some(python);
+    }
+    workspace::skip("the Python environment with dicomweb-client");
+    None
+}
+
 /// Where Node.js finds the packages that `cargo xtask setup` installs, or `None` (said loudly).
 #[must_use]
 pub fn node() -> Option<PathBuf> {

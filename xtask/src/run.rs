@@ -33,11 +33,6 @@ impl Workspace {
         std::env::var_os("PACS_TOOLS").map_or_else(|| self.target.join("tools"), PathBuf::from)
     }
 
-    /// The Python of the tests' environment.
-    pub(crate) fn python(&self) -> PathBuf {
-        self.tools().join("venv/bin/python")
-    }
-
     /// The test data, when they are here.
     pub(crate) fn test_data(&self) -> Option<PathBuf> {
         let folder = std::env::var_os("PACS_TESTDATA")

@@ -1,9 +1,10 @@
 //! `cargo xtask setup`: installs what the tests need, only what is missing, and says what it does.
 //!
-//! DCMTK, Orthanc, Python and Node.js come from Debian; pydicom, pynetdicom and dcmjs-dimse go
-//! below the target folder. Nothing is installed outside the system's packages and that folder.
+//! DCMTK, Orthanc, Python and Node.js come from Debian; pydicom, pynetdicom, dicomweb-client and
+//! dcmjs-dimse go below the target folder. Nothing is installed outside the system's packages and
+//! that folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
@@ -25,8 +26,27 @@ pub(crate) struct Options {
     bench: bool,
 }
 
-/// What the Python environment holds, at the versions the tests were written with.
-const PYTHON_PACKAGES: &str = "tests/requirements.txt";
+/// A Python environment, and what it holds at the versions the tests were written with.
+struct Environment {
+    folder: &'static str,
+    packages: &'static str,
+    /// What can be imported where all is there.
+    imports: &'static str,
+}
+
+/// dicomweb-client brings a library that shadows one of the others, and so stands alone.
+const ENVIRONMENTS: [Environment; 2] = [
+    Environment {
+        folder: "venv",
+        packages: "tests/requirements.txt",
+        imports: "pydicom, pynetdicom, numpy",
+    },
+    Environment {
+        folder: "dicomweb",
+        packages: "tests/dicomweb/requirements.txt",
+        imports: "pydicom, dicomweb_client",
+    },
+];
 
 /// What Node.js is to find, likewise.
 const NODE_PACKAGES: &str = "tests/dcmjs/package.json";
@@ -58,7 +78,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
 /// Installs what the tests need.
 pub(crate) fn tests(workspace: &Workspace) -> anyhow::Result<()> {
     debian_packages()?;
-    python_environment(workspace)?;
+    for environment in &ENVIRONMENTS {
+        python_environment(workspace, environment)?;
+    }
     node_packages(workspace)?;
     // Where a nightly compiler is at hand, CI fuzzes too; a developer asks for it with --fuzz.
     if std::env::var_os("CI").is_some() && crate::fuzz::has_nightly() {
@@ -79,8 +101,10 @@ pub(crate) fn missing(workspace: &Workspace) -> Vec<String> {
         .iter()
         .map(|package| format!("{package} (Debian package)"))
         .collect();
-    if !environment_is_complete(workspace) {
-        missing.push("pydicom and pynetdicom (Python environment)".to_owned());
+    for environment in &ENVIRONMENTS {
+        if !environment.is_complete(workspace) {
+            missing.push(format!("{} (Python environment)", environment.imports));
+        }
     }
     if !node_packages_are_there(workspace) {
         missing.push("dcmjs-dimse (Node.js package)".to_owned());
@@ -179,15 +203,21 @@ fn apt_get(arguments: &[&str]) -> Command {
     command
 }
 
-fn environment_is_complete(workspace: &Workspace) -> bool {
-    let mut import = Command::new(workspace.python());
-    import.args(["-c", "import pydicom, pynetdicom, numpy"]);
-    ask(&mut import).is_some()
+impl Environment {
+    fn python(&self, workspace: &Workspace) -> PathBuf {
+        workspace.tools().join(self.folder).join("bin/python")
+    }
+
+    fn is_complete(&self, workspace: &Workspace) -> bool {
+        let mut import = Command::new(self.python(workspace));
+        import.args(["-c", &format!("import {}", self.imports)]);
+        ask(&mut import).is_some()
+    }
 }
 
-fn python_environment(workspace: &Workspace) -> anyhow::Result<()> {
-    let folder = workspace.tools().join("venv");
-    if environment_is_complete(workspace) {
+fn python_environment(workspace: &Workspace, environment: &Environment) -> anyhow::Result<()> {
+    let folder = workspace.tools().join(environment.folder);
+    if environment.is_complete(workspace) {
         println!(
             "setup: the Python environment is complete ({})",
             folder.display()
@@ -197,18 +227,10 @@ fn python_environment(workspace: &Workspace) -> anyhow::Result<()> {
     println!("setup: making a Python environment in {}", folder.display());
     std::fs::create_dir_all(workspace.tools())?;
     must(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    must(
-        Command::new(workspace.python())
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "-r",
-            ])
-            .arg(workspace.root.join(PYTHON_PACKAGES)),
-    )
+    let mut pip = Command::new(environment.python(workspace));
+    pip.args(["-m", "pip", "install", "--quiet"]);
+    pip.args(["--disable-pip-version-check", "-r"]);
+    must(pip.arg(workspace.root.join(environment.packages)))
 }
 
 fn node_packages_are_there(workspace: &Workspace) -> bool {

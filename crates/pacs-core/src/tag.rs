@@ -4,7 +4,7 @@
 pub use dicom_core::{Tag, VR as Vr};
 pub use dicom_dictionary_std::tags;
 
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 
 /// The VR that PS3.6 gives `tag`; UN where it gives none. Where it gives a choice (OB or OW, US or
 /// SS) the wider byte form or the unsigned form is named.
@@ -20,4 +20,13 @@ pub fn vr_of(tag: Tag) -> Vr {
 pub fn by_keyword(keyword: &str) -> Option<Tag> {
     let entry = dicom_dictionary_std::StandardDataDictionary.by_name(keyword)?;
     Some(entry.tag())
+}
+
+/// Whether PS3.6 leaves it to Pixel Representation (0028,0103) if the values of `tag` are signed
+/// (US or SS).
+#[must_use]
+pub fn follows_pixel_representation(tag: Tag) -> bool {
+    dicom_dictionary_std::StandardDataDictionary
+        .by_tag(tag)
+        .is_some_and(|entry| entry.vr() == VirtualVr::Xs)
 }

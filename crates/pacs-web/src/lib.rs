@@ -9,14 +9,28 @@
 
 pub mod accept;
 pub mod access;
+mod bulk;
+mod capabilities;
+mod content;
+mod convert;
 pub mod error;
+mod frames;
+mod hide;
+pub mod json;
 pub mod limits;
 pub mod media_type;
+mod metadata;
 pub mod multipart;
+mod pixels;
+pub mod qido;
+mod query_string;
+mod range;
+mod resource;
 mod retrieve;
 mod service;
 mod stow;
 mod stream;
+pub mod walk;
 
 pub use access::{Allowed, Identify, OpenToAll, Unidentified};
 pub use error::Failure;

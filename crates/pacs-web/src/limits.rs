@@ -40,8 +40,36 @@ pub struct WebLimits {
     /// Requests at once that store. Each holds up to [`Self::head_held_bytes_max`] and what a
     /// connection gives at once, beside what the archive counts (503).
     pub stores_max: usize,
+    /// Conversions to another transfer syntax that work at once; the others wait their turn.
+    pub conversions_max: usize,
+    /// Bytes that a deflated data set may become to be described or taken apart; it is held in
+    /// memory then.
+    pub inflated_bytes_max: u64,
+    /// Fragments of pixel data that are looked at one by one, where no table says where frames are.
+    pub fragments_max: usize,
+    /// Frames of one request.
+    pub frames_max: usize,
+    /// Bytes (OB, OW, UN and the like) that stand in metadata themselves.
+    pub inline_bytes_max: u64,
+    /// Bytes of a table of frame offsets.
+    pub offset_table_bytes_max: u64,
+    /// Parameters of a query.
+    pub parameters_max: usize,
+    /// Bytes of what is written before it is sent.
+    pub piece_bytes: usize,
     /// Pieces of an answer that wait for a slow client.
     pub pieces_waiting_max: usize,
+    /// Bytes of the query of a URL.
+    pub query_bytes_max: usize,
+    /// Results of a search, whatever it wants.
+    pub results_max: usize,
+    /// Studies of a search that says nothing of how many it wants. Of series and instances it gets
+    /// as many as there may be: half a study is of no use.
+    pub studies_unasked_max: usize,
+    /// Bytes of any value of an attribute that stand in metadata themselves.
+    pub value_bytes_max: u64,
+    /// Warnings of one answer.
+    pub warnings_max: usize,
 }
 
 impl Default for WebLimits {
@@ -57,7 +85,20 @@ impl Default for WebLimits {
             request_bytes_max: 64 << 30,
             sealing_max: 64,
             stores_max: 64,
+            conversions_max: 4,
+            inflated_bytes_max: 256 << 20,
+            fragments_max: 1_000_000,
+            frames_max: 1_000,
+            inline_bytes_max: 4 << 10,
+            offset_table_bytes_max: 16 << 20,
+            parameters_max: 256,
+            piece_bytes: 64 << 10,
             pieces_waiting_max: 2,
+            query_bytes_max: 64 << 10,
+            results_max: 10_000,
+            studies_unasked_max: 200,
+            value_bytes_max: 64 << 10,
+            warnings_max: 16,
         }
     }
 }

@@ -1,78 +1,303 @@
 //! WADO-RS (PS3.18 10.4.1.1.1): stored instances, with the bytes they came with.
 
+use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
+use crate::convert::{self, conversions};
 use crate::error::Failure;
+use crate::multipart::PartWriter;
+use crate::query_string;
+use crate::resource::{Resource, path_of};
 use crate::service::Web;
-use crate::stream;
-use axum::extract::{Path, State};
-use axum::http::header;
+use crate::stream::{self, Gone, Pieces};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pacs_core::access::Get;
 use pacs_core::scan::file::file_meta;
-use pacs_core::tag::tags;
-use pacs_core::{Key, Level, Matching, Permit, Query, Uid, Vr};
-use pacs_store::index::StoredInstance;
+use pacs_core::{Level, Permit, TransferSyntaxUid};
+use pacs_store::DataSetReader;
+use pacs_store::index::{Results, StoredInstance};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::iter::once;
+
+const DICOM: &str = "application/dicom";
+
+/// `GET /studies/{study}`
+pub(crate) async fn study(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path(study): Path<String>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, None, None)?;
+    let accept = accept(&web, &headers, query.as_deref())?;
+    retrieve(web, permit, &resource, &headers, &accept).await
+}
+
+/// `GET /studies/{study}/series/{series}`
+pub(crate) async fn series(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path((study, series)): Path<(String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, Some(&series), None)?;
+    let accept = accept(&web, &headers, query.as_deref())?;
+    retrieve(web, permit, &resource, &headers, &accept).await
+}
 
 /// `GET /studies/{study}/series/{series}/instances/{instance}`
 pub(crate) async fn instance(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
     Path((study, series, instance)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let named = [
-        (tags::STUDY_INSTANCE_UID, study),
-        (tags::SERIES_INSTANCE_UID, series),
-        (tags::SOP_INSTANCE_UID, instance),
-    ];
-    let mut query = Query::new(Level::Instance);
-    for (tag, uid) in named {
-        let uid = Uid::parse_legacy(&uid).map_err(|_| Failure::NotFound { what: "resource" })?;
-        let matching = Matching::SingleValue(uid.as_str().to_owned());
-        let vr = Vr::UI;
-        query = query.with(Key { tag, vr, matching });
-    }
-    let mut found = web.archive().select(&permit, &query).await?;
-    let Some(stored) = found.pop() else {
-        return Err(Failure::NotFound { what: "instance" });
-    };
-    Ok(part10(&web, &permit, &stored))
+    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
+    let accept = accept(&web, &headers, query.as_deref())?;
+    retrieve(web, permit, &resource, &headers, &accept).await
 }
 
-/// One instance as a DICOM file (PS3.10), streamed.
-fn part10(web: &Web, permit: &Permit<Get>, stored: &StoredInstance) -> Response {
-    let head = &stored.instance;
-    let meta = file_meta(&head.sop_class, &head.instance, &head.transfer_syntax);
+/// What the client takes: as its query says, or else its header.
+pub(crate) fn accept(
+    web: &Web,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Accept, Failure> {
+    let parameters = query_string::parameters(query, web.limits())?;
+    let named = parameters.iter().filter(|(name, _)| name == "accept");
+    let lines = headers.get_all(header::ACCEPT).iter();
+    Accept::parse(
+        lines.filter_map(|line| line.to_str().ok()),
+        named.map(|(_, value)| value.as_str()),
+    )
+    .map_err(|error| Failure::bad_request(error.to_string()))
+}
+
+/// The media type in which the client gets the JSON model.
+pub(crate) fn json_type(accept: &Accept) -> Result<&'static str, Failure> {
+    let offers = [
+        Offer::single("application/dicom+json"),
+        Offer::single("application/json"),
+    ];
+    let chosen = accept.choose(&offers).map(|offer| offer.media_type);
+    chosen.ok_or_else(|| Failure::NotAcceptable {
+        available: describe(&offers),
+    })
+}
+
+/// A boundary that nobody can foretell.
+pub(crate) fn part_writer() -> PartWriter {
+    // Keyed with randomness of the system.
+    let random = || RandomState::new().build_hasher().finish();
+    let number = (u128::from(random()) << 64) | u128::from(random());
+    PartWriter::new(number.to_be_bytes())
+}
+
+async fn retrieve(
+    web: Web,
+    permit: Permit<Get>,
+    resource: &Resource,
+    headers: &HeaderMap,
+    accept: &Accept,
+) -> Result<Response, Failure> {
+    let found = resource.instances(&web, &permit).await?;
+    let chosen = choose(&found, resource.level(), accept)?;
+    let is_multipart = chosen.values().all(|chosen| chosen.is_multipart);
+    let base = web.base_url_by(headers);
+    if is_multipart {
+        return Ok(multipart(web, permit, found, chosen, base));
+    }
+    let mut found = found.into_iter();
+    let Some(stored) = found.next() else {
+        return Err(Failure::NotFound { what: "instance" });
+    };
+    let to = wanted(&chosen, &stored);
+    Ok(single(&web, &permit, stored, to))
+}
+
+/// What the client gets of the instances in one transfer syntax.
+#[derive(Debug, Clone)]
+struct Chosen {
+    is_multipart: bool,
+    transfer_syntax: TransferSyntaxUid,
+}
+
+type Choice = BTreeMap<TransferSyntaxUid, Chosen>;
+
+/// For each transfer syntax that is stored, what the client gets: the same, unless it names others
+/// and one of them can be had.
+fn choose(found: &[StoredInstance], level: Level, accept: &Accept) -> Result<Choice, Failure> {
+    let mut choice = Choice::new();
+    for stored in found {
+        let syntax = &stored.instance.transfer_syntax;
+        if choice.contains_key(syntax) {
+            continue;
+        }
+        let mut offers = Vec::new();
+        for (at, target) in once(syntax.clone()).chain(conversions(syntax)).enumerate() {
+            let is_default = at == 0;
+            offers.push(Offer::multipart(DICOM).in_syntax(target.as_str(), is_default));
+            if level == Level::Instance {
+                offers.push(Offer::single(DICOM).in_syntax(target.as_str(), is_default));
+            }
+        }
+        let Some(offer) = accept.choose(&offers) else {
+            let available = describe(&offers);
+            return Err(Failure::NotAcceptable { available });
+        };
+        let target = offer.transfer_syntax.as_deref().unwrap_or_default();
+        let chosen = Chosen {
+            is_multipart: offer.is_multipart,
+            transfer_syntax: TransferSyntaxUid::parse_legacy(target)
+                .map_err(|_| Failure::Internal)?,
+        };
+        choice.insert(syntax.clone(), chosen);
+    }
+    Ok(choice)
+}
+
+/// The transfer syntax in which the client gets `stored`.
+fn wanted(choice: &Choice, stored: &StoredInstance) -> TransferSyntaxUid {
+    let syntax = &stored.instance.transfer_syntax;
+    let chosen = choice.get(syntax);
+    chosen.map_or_else(|| syntax.clone(), |chosen| chosen.transfer_syntax.clone())
+}
+
+/// One instance as a DICOM file (PS3.10).
+fn single(
+    web: &Web,
+    permit: &Permit<Get>,
+    stored: StoredInstance,
+    to: TransferSyntaxUid,
+) -> Response {
+    let meta = meta_of(&stored, &to);
     let length = stored
         .location
         .length_bytes
         .saturating_add(u64::try_from(meta.len()).unwrap_or(u64::MAX));
-    let (pieces, body) = stream::body(web.limits().pieces_waiting_max, Some(length));
-    let mut reader = web.archive().read(permit, stored);
+    // What is converted has another length, which nobody knows.
+    let length = Some(length).filter(|_| to == stored.instance.transfer_syntax);
+    let (pieces, body) = stream::body(web.limits().pieces_waiting_max, length);
+    let kind = type_in(&to);
+    let name = stored.instance.instance.as_str().to_owned();
+    let reader = web.archive().read(permit, &stored);
+    let web = web.clone();
     tokio::spawn(async move {
-        if pieces.put(Bytes::from(meta)).await.is_err() {
-            return;
-        }
-        loop {
-            match reader.next().await {
-                Ok(Some(piece)) => {
-                    if pieces.put(piece).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::error!(%error, "a stored instance cannot be given back");
-                    pieces.cut().await;
-                    return;
-                }
-            }
+        if pieces.put(meta).await.is_ok() {
+            send_in(&web, &pieces, reader, &stored, &to).await.ok();
         }
     });
     let headers = [
-        (header::CONTENT_TYPE, "application/dicom"),
-        (header::CONTENT_DISPOSITION, "attachment"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_TYPE, kind),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}.dcm\""),
+        ),
     ];
-    (headers, body).into_response()
+    guarded((headers, body).into_response())
+}
+
+/// All instances, each in a part, one after the other; the next is read while one is sent.
+fn multipart(
+    web: Web,
+    permit: Permit<Get>,
+    found: Results<StoredInstance>,
+    choice: Choice,
+    base: String,
+) -> Response {
+    let (pieces, body) = stream::body(web.limits().pieces_waiting_max, None);
+    let mut writer = part_writer();
+    let kind = [(header::CONTENT_TYPE, writer.content_type(DICOM))];
+    tokio::spawn(async move {
+        let mut found = found.into_iter();
+        let mut next = found.next().map(|stored| open(&web, &permit, stored));
+        while let Some((stored, reader)) = next.take() {
+            next = found.next().map(|stored| open(&web, &permit, stored));
+            let location = format!("{base}{}", path_of(&stored));
+            let to = wanted(&choice, &stored);
+            let kind = type_in(&to);
+            let part = writer.part(&[("Content-Type", &kind), ("Content-Location", &location)]);
+            let begun = [part, meta_of(&stored, &to)];
+            for piece in begun {
+                if matches!(pieces.put(piece).await, Err(Gone)) {
+                    return;
+                }
+            }
+            let sent = send_in(&web, &pieces, reader, &stored, &to).await;
+            if matches!(sent, Err(Gone)) {
+                return;
+            }
+        }
+        // Who has gone by now has everything.
+        pieces.put(writer.end()).await.ok();
+    });
+    guarded((kind, body).into_response())
+}
+
+fn open(
+    web: &Web,
+    permit: &Permit<Get>,
+    stored: StoredInstance,
+) -> (StoredInstance, DataSetReader) {
+    let mut reader = web.archive().read(permit, &stored);
+    reader.prefetch();
+    (stored, reader)
+}
+
+/// Sends what `reader` gives; after [`Gone`] nothing more is to be sent.
+pub(crate) async fn send(pieces: &Pieces, mut reader: DataSetReader) -> Result<(), Gone> {
+    loop {
+        match reader.next().await {
+            Ok(Some(piece)) => pieces.put(piece).await?,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "a stored instance cannot be given back");
+                pieces.cut().await;
+                return Err(Gone);
+            }
+        }
+    }
+}
+
+/// As [`send`], in the transfer syntax `to`.
+async fn send_in(
+    web: &Web,
+    pieces: &Pieces,
+    reader: DataSetReader,
+    stored: &StoredInstance,
+    to: &TransferSyntaxUid,
+) -> Result<(), Gone> {
+    let from = &stored.instance.transfer_syntax;
+    if from == to {
+        return send(pieces, reader).await;
+    }
+    let piece_bytes = web.limits().piece_bytes;
+    convert::send(pieces, reader, (from, to), web.conversions(), piece_bytes).await
+}
+
+fn meta_of(stored: &StoredInstance, transfer_syntax: &TransferSyntaxUid) -> Bytes {
+    let head = &stored.instance;
+    file_meta(&head.sop_class, &head.instance, transfer_syntax).into()
+}
+
+fn type_in(transfer_syntax: &TransferSyntaxUid) -> String {
+    format!("{DICOM}; transfer-syntax={}", transfer_syntax.as_str())
+}
+
+/// The headers of every answer that holds what somebody sent us: no browser shall guess what it is,
+/// and nobody keep it for others.
+pub(crate) fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let nosniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    let private = HeaderValue::from_static("private, no-cache");
+    headers.insert(header::CACHE_CONTROL, private);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }

@@ -1,14 +1,14 @@
 //! The routes, and what stands behind them.
 
 use crate::access::Identify;
+use crate::convert::Turns;
 use crate::error::Failure;
 use crate::limits::WebLimits;
-use crate::retrieve;
-use crate::stow;
+use crate::{bulk, capabilities, frames, hide, metadata, qido, retrieve, stow};
 use axum::Router;
-use axum::http::header;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::http::{HeaderMap, header};
+use axum::routing::get;
 use pacs_core::Policy;
 use pacs_store::Archive;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Options {
     /// What URLs in answers begin with, where clients come by another name than they say in Host
     /// (behind a proxy with TLS): scheme, host and path, without a slash at the end.
     pub public_url: Option<String>,
+    /// The port for clients of this machine that leave it out in Host, as some do.
+    pub local_port: Option<u16>,
     /// Bounds.
     pub limits: WebLimits,
 }
@@ -42,6 +44,7 @@ struct Inner {
     options: Options,
     /// For requests that store.
     stores: Arc<Semaphore>,
+    conversions: Turns,
 }
 
 impl Web {
@@ -55,6 +58,11 @@ impl Web {
     #[must_use]
     pub fn limits(&self) -> &WebLimits {
         &self.inner.options.limits
+    }
+
+    /// Whose turn it is to convert.
+    pub(crate) fn conversions(&self) -> &Turns {
+        &self.inner.conversions
     }
 
     pub(crate) fn identify(&self) -> &dyn Identify {
@@ -76,20 +84,33 @@ impl Web {
 
     /// What URLs in an answer to the request with this head begin with.
     pub(crate) fn base_url(&self, head: &Parts) -> String {
+        let host = head.headers.get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok());
+        self.base_url_at(host.or_else(|| head.uri.authority().map(|at| at.as_str())))
+    }
+
+    /// As [`Self::base_url`], of the request with these headers.
+    pub(crate) fn base_url_by(&self, headers: &HeaderMap) -> String {
+        let host = headers.get(header::HOST);
+        self.base_url_at(host.and_then(|host| host.to_str().ok()))
+    }
+
+    /// What URLs in answers begin with, without a slash at the end: as the program says, or else as
+    /// the client names us. A name with letters that no host has is left out.
+    fn base_url_at(&self, host: Option<&str>) -> String {
         let options = &self.inner.options;
         if let Some(url) = &options.public_url {
             return url.clone();
         }
-        let host = head.headers.get(header::HOST);
-        let host = host.and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| head.uri.authority().map(|at| at.as_str()));
-        let is_host = |host: &&str| {
-            host.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
-        };
-        match host.filter(is_host) {
-            Some(host) => format!("http://{host}{}", options.prefix),
-            None => options.prefix.clone(),
+        let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+        let is_host = |host: &&str| !host.is_empty() && host.bytes().all(is_letter);
+        let prefix = &options.prefix;
+        match (host.filter(is_host), options.local_port) {
+            (Some(host), Some(port)) if is_loopback_without_port(host) => {
+                format!("http://{host}:{port}{prefix}")
+            }
+            (Some(host), _) => format!("http://{host}{prefix}"),
+            (None, _) => prefix.clone(),
         }
     }
 
@@ -98,22 +119,52 @@ impl Web {
     }
 }
 
+fn is_loopback_without_port(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = |ip: std::net::IpAddr| ip.is_loopback();
+    host == "localhost" || address.parse().is_ok_and(is_loopback)
+}
+
 /// The routes of DICOMweb over `archive`, to be served as they are or nested below
 /// [`Options::prefix`].
 pub fn router(archive: Archive, options: Options) -> Router {
     let web = Web {
         inner: Arc::new(Inner {
-            archive,
             stores: Arc::new(Semaphore::new(options.limits.stores_max)),
+            conversions: Turns::new(&options.limits),
+            archive,
             options,
         }),
     };
-    Router::new()
-        .route("/studies", post(stow::store))
-        .route("/studies/{study}", post(stow::store_to_study))
+    let of_study = Router::new()
         .route(
+            "/",
+            get(retrieve::study)
+                .post(stow::store_to_study)
+                .delete(hide::study),
+        )
+        .route("/metadata", get(metadata::study))
+        .route("/series", get(qido::series_of_study))
+        .route("/instances", get(qido::instances_of_study));
+    let of_series = Router::new()
+        .route("/", get(retrieve::series).delete(hide::series))
+        .route("/metadata", get(metadata::series))
+        .route("/instances", get(qido::instances_of_series));
+    let of_instance = Router::new()
+        .route("/", get(retrieve::instance).delete(hide::instance))
+        .route("/metadata", get(metadata::instance))
+        .route("/frames/{frames}", get(frames::frames))
+        .route("/bulkdata/{*path}", get(bulk::bulk_data));
+    Router::new()
+        .route("/", get(capabilities::get).options(capabilities::options))
+        .route("/studies", get(qido::studies).post(stow::store))
+        .route("/series", get(qido::series))
+        .route("/instances", get(qido::instances))
+        .nest("/studies/{study}", of_study)
+        .nest("/studies/{study}/series/{series}", of_series)
+        .nest(
             "/studies/{study}/series/{series}/instances/{instance}",
-            get(retrieve::instance),
+            of_instance,
         )
         .with_state(web)
 }

@@ -1,0 +1,146 @@
+//! Frames of small data sets, made here.
+
+use super::*;
+use pacs_core::scan::Encoding;
+
+fn element(out: &mut Vec<u8>, group: u16, number: u16, vr: &[u8; 2], value: &[u8]) {
+    out.extend(group.to_le_bytes());
+    out.extend(number.to_le_bytes());
+    out.extend(vr);
+    if matches!(vr, b"OB" | b"OW" | b"OV" | b"SQ") {
+        out.extend([0, 0]);
+        out.extend(u32::try_from(value.len()).unwrap().to_le_bytes());
+    } else {
+        out.extend(u16::try_from(value.len()).unwrap().to_le_bytes());
+    }
+    out.extend(value);
+}
+
+fn image(frames: &str, rows: u16, columns: u16, bits: u16) -> Vec<u8> {
+    let mut out = Vec::new();
+    element(&mut out, 0x28, 2, b"US", &1_u16.to_le_bytes());
+    element(&mut out, 0x28, 8, b"IS", frames.as_bytes());
+    element(&mut out, 0x28, 0x10, b"US", &rows.to_le_bytes());
+    element(&mut out, 0x28, 0x11, b"US", &columns.to_le_bytes());
+    element(&mut out, 0x28, 0x100, b"US", &bits.to_le_bytes());
+    out
+}
+
+fn encapsulated(mut head: Vec<u8>, items: &[&[u8]]) -> Vec<u8> {
+    head.extend(b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff");
+    for item in items {
+        head.extend(b"\xfe\xff\0\xe0");
+        head.extend(u32::try_from(item.len()).unwrap().to_le_bytes());
+        head.extend(*item);
+    }
+    head.extend(b"\xfe\xff\xdd\xe0\0\0\0\0");
+    head
+}
+
+/// Frames 1, 2, … of a data set, until there is none.
+fn frames(data_set: &[u8]) -> Result<Vec<Vec<u8>>, FrameError> {
+    let mut walk = walk_of(data_set, Encoding::ExplicitLittleEndian);
+    let (description, pixels) = describe(&mut walk)?;
+    let limits = TableLimits {
+        fragments_max: 100,
+        offset_table_bytes_max: 1_000,
+    };
+    let mut found = Vec::new();
+    for number in 1.. {
+        let frame = match &pixels {
+            Pixels::Native { value, .. } => native_frame(&description, value, number),
+            Pixels::Encapsulated { items } => {
+                let table = FrameTable::find(&data_set, &description, *items, limits)?;
+                table.frame(&data_set, number, limits)
+            }
+        };
+        match frame {
+            Ok(frame) => {
+                let mut bytes = Vec::new();
+                for range in &frame.ranges {
+                    bytes.extend(data_set.read(range).unwrap());
+                }
+                found.push(match frame.bits {
+                    Some(bits) => shifted(&bytes, frame.shift_bits, bits),
+                    None => bytes,
+                });
+            }
+            Err(FrameError::NoSuchFrame) => return Ok(found),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn native_frames_are_equal_parts_of_the_value() {
+    let mut data_set = image("3 ", 2, 1, 16);
+    element(&mut data_set, 0x7fe0, 0x10, b"OW", b"abcdefghijkl");
+    assert_eq!(frames(&data_set).unwrap(), [b"abcd", b"efgh", b"ijkl"]);
+}
+
+#[test]
+fn frames_of_single_bits_begin_where_the_last_one_ended() {
+    let mut data_set = image("2 ", 3, 1, 1);
+    element(&mut data_set, 0x7fe0, 0x10, b"OB", &[0b0010_1101, 0]);
+    assert_eq!(frames(&data_set).unwrap(), [[0b101], [0b101]]);
+}
+
+#[test]
+fn fragments_are_frames_by_count_or_by_either_table() {
+    let none: &[u8] = &[];
+    let two = encapsulated(image("2 ", 1, 1, 8), &[none, b"ab", b"cd"]);
+    assert_eq!(frames(&two).unwrap(), [b"ab", b"cd"]);
+    let one = encapsulated(image("1 ", 1, 1, 8), &[none, b"ab", b"cd"]);
+    assert_eq!(frames(&one).unwrap(), [b"abcd"]);
+    let table = [0_u32.to_le_bytes(), 20_u32.to_le_bytes()].concat();
+    let basic = encapsulated(image("2 ", 1, 1, 8), &[&table, b"ab", b"cd", b"ef"]);
+    assert_eq!(frames(&basic).unwrap(), [b"abcd".as_slice(), b"ef"]);
+    let mut head = image("2 ", 1, 1, 8);
+    let offsets = [0_u64.to_le_bytes(), 10_u64.to_le_bytes()].concat();
+    let lengths = [1_u64.to_le_bytes(), 2_u64.to_le_bytes()].concat();
+    element(&mut head, 0x7fe0, 1, b"OV", &offsets);
+    element(&mut head, 0x7fe0, 2, b"OV", &lengths);
+    let extended = encapsulated(head, &[none, b"a\0", b"cd"]);
+    assert_eq!(frames(&extended).unwrap(), [b"a".as_slice(), b"cd"]);
+}
+
+#[test]
+fn frames_that_cannot_be_told_apart_are_not_guessed() {
+    let none: &[u8] = &[];
+    let three = encapsulated(image("2 ", 1, 1, 8), &[none, b"ab", b"cd", b"ef"]);
+    assert!(matches!(frames(&three), Err(FrameError::NotTold)));
+    let nothing = encapsulated(image("2 ", 1, 1, 8), &[none]);
+    assert!(matches!(frames(&nothing), Err(FrameError::NoPixelData)));
+    assert!(matches!(
+        frames(&image("1 ", 1, 1, 8)),
+        Err(FrameError::NoPixelData)
+    ));
+}
+
+#[test]
+fn an_element_is_found_by_its_path() {
+    let mut inner = Vec::new();
+    element(&mut inner, 0x5400, 0x1010, b"OB", b"xy");
+    let item = |content: &[u8]| {
+        let mut item = b"\xfe\xff\0\xe0".to_vec();
+        item.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+        item.extend(content);
+        item
+    };
+    let mut data_set = Vec::new();
+    let items = [item(&[]), item(&inner)].concat();
+    element(&mut data_set, 0x5400, 0x100, b"SQ", &items);
+    let sequence = Tag(0x5400, 0x100);
+    let last = Tag(0x5400, 0x1010);
+    let find_in = |item| {
+        let mut walk = walk_of(&data_set, Encoding::ExplicitLittleEndian);
+        find(&mut walk, &[(sequence, item)], last).unwrap()
+    };
+    let Some(Found::Value(element)) = find_in(2) else {
+        panic!("not found");
+    };
+    assert_eq!(data_set.as_slice().read(&element.value).unwrap(), b"xy");
+    assert_eq!(find_in(1), None);
+    assert_eq!(find_in(3), None);
+}

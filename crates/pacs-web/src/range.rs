@@ -1,0 +1,79 @@
+//! `Range` (RFC 9110 14.2): one range of bytes; who asks for several gets all of it, as the
+//! standard permits.
+
+use crate::error::Failure;
+use axum::http::{HeaderMap, header};
+use std::ops::Range;
+
+/// The range of `length_bytes` that a request asks for; `None`: all.
+///
+/// # Errors
+/// [`Failure::RangeNotSatisfiable`].
+pub(crate) fn asked(headers: &HeaderMap, length_bytes: u64) -> Result<Option<Range<u64>>, Failure> {
+    let Some(text) = headers
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return Ok(None);
+    };
+    let Some((from, to)) = text
+        .trim()
+        .strip_prefix("bytes=")
+        .and_then(|t| t.split_once('-'))
+    else {
+        return Ok(None);
+    };
+    let (from, to) = (from.trim(), to.trim());
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.len() < 19;
+    if !is_number(from) || !is_number(to) || (from.is_empty() && to.is_empty()) {
+        return Ok(None);
+    }
+    let number = |text: &str| text.parse::<u64>().ok();
+    let refused = Failure::RangeNotSatisfiable { length_bytes };
+    let range = match (number(from), number(to)) {
+        (Some(from), Some(to)) if to < from => return Ok(None),
+        (Some(from), to) => {
+            let end = to.map_or(length_bytes, |to| to.saturating_add(1).min(length_bytes));
+            from..end
+        }
+        (None, Some(count)) => length_bytes.saturating_sub(count)..length_bytes,
+        (None, None) => return Ok(None),
+    };
+    if range.start >= range.end {
+        return Err(refused);
+    }
+    Ok(Some(range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn of(text: &'static str) -> Result<Option<Range<u64>>, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_static(text));
+        asked(&headers, 100)
+    }
+
+    #[test]
+    fn ranges_are_read_as_the_rfc_has_them() {
+        for (text, range) in [
+            ("bytes=0-9", Some(0..10)),
+            ("bytes=90-", Some(90..100)),
+            ("bytes=90-500", Some(90..100)),
+            ("bytes=-5", Some(95..100)),
+            ("bytes=-500", Some(0..100)),
+            ("bytes=9-3", None),
+            ("bytes=0-1,5-6", None),
+            ("pages=1-2", None),
+            ("bytes=-", None),
+        ] {
+            assert_eq!(of(text).ok(), Some(range), "{text}");
+        }
+        for text in ["bytes=100-", "bytes=200-300", "bytes=-0"] {
+            let refused = Failure::RangeNotSatisfiable { length_bytes: 100 };
+            assert_eq!(of(text).unwrap_err().to_string(), refused.to_string());
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! dicomweb-client (Python) over the real server, and our metadata beside pydicom's.
+//!
+//! The Python side is in `dicomweb/`.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use pacs_tests::corpus::{self, Expected, Sample};
+use pacs_tests::peers::{dicomweb_python, run};
+use pacs_tests::samples::Slice;
+use pacs_tests::server::{Options, Server};
+use pacs_tests::web::get;
+use pacs_tests::wire::{Context, digest, uid};
+use pacs_tests::workspace;
+use serde_json::Value;
+
+fn open_server() -> Server {
+    Server::start(Options {
+        arguments: vec!["--open-loopback".to_owned()],
+        ..Options::default()
+    })
+}
+
+fn store(server: &Server, class: &str, instance: &str, syntax: &str, data_set: &[u8]) {
+    let context = Context::new(class, syntax);
+    let mut association = server.associate(vec![context]).expect("an association");
+    let status = association.store(class, instance, syntax, data_set);
+    association.release().expect("a release in order");
+    assert_eq!(status.expect("an answer"), 0, "{instance}");
+}
+
+fn filled(count: u32) -> Server {
+    let server = open_server();
+    for study in 1..=2 {
+        for number in 1..=count {
+            let slice = Slice::new(study, number);
+            let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
+            store(&server, class, &slice.instance, syntax, &slice.data_set());
+        }
+    }
+    server
+}
+
+/// Runs one command of `peer.py` against `server`.
+fn peer(python: &Path, server: &Server, command: &str, argument: &str) -> Value {
+    let mut script = Command::new(python);
+    script
+        .arg(workspace::root().join("tests/dicomweb/peer.py"))
+        .arg(command)
+        .arg(format!("http://{}/dicomweb", server.http()))
+        .arg(argument);
+    let said = run(&mut script).succeeded();
+    let last = said.text.lines().rfind(|line| line.starts_with('{'));
+    serde_json::from_str(last.expect("a line of JSON")).expect("JSON")
+}
+
+#[test]
+fn dicomweb_client_searches_on_every_way_it_has() {
+    let Some(python) = dicomweb_python() else {
+        return;
+    };
+    let server = filled(3);
+
+    let said = peer(&python, &server, "search", "Test^Patient1");
+
+    let expected = serde_json::json!({
+        "studies": 1, "by_uid": 1, "series": [1, 1], "instances": [3, 3, 3],
+        "pages_are_the_whole": true, "fuzzy": 1, "nothing": 0, "has_age": true,
+    });
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn dicomweb_client_retrieves_on_every_way_it_has_and_deletes() {
+    let Some(python) = dicomweb_python() else {
+        return;
+    };
+    let server = filled(3);
+    let slice = Slice::new(1, 1);
+    let length = usize::from(slice.side) * usize::from(slice.side) * 2;
+    let pixels = |number| {
+        let data_set = Slice::new(1, number).data_set();
+        digest(&data_set[data_set.len() - length..])
+    };
+    let mut expected: Vec<String> = (1..=3).map(pixels).collect();
+    expected.sort();
+
+    let said = peer(&python, &server, "retrieve", &slice.study);
+
+    assert_eq!(said["study"], serde_json::json!(expected));
+    assert_eq!(said["series"], serde_json::json!(expected));
+    assert_eq!(said["iterated"], 3);
+    for equal in ["instance_is_equal", "frame_is_equal", "bulk_is_equal"] {
+        assert_eq!(said[equal], true, "{equal}: {said}");
+    }
+    assert_eq!(said["metadata"]["study"], 3);
+    assert_eq!(said["metadata"]["series"], 3);
+    assert_eq!(said["metadata"]["instance"], said["instance"]);
+
+    assert_eq!(peer(&python, &server, "delete", &slice.study)["left"], 0);
+}
+
+/// What pydicom makes of the files.
+fn pydicom_models(python: &Path, files: &[String]) -> Vec<Value> {
+    let script = workspace::root().join("tests/dicomweb/json_model.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("Python runs");
+    let names = files.join("\n");
+    let mut stdin = child.stdin.take().expect("piped");
+    let writer = std::thread::spawn(move || stdin.write_all(names.as_bytes()));
+    let output = child.wait_with_output().expect("Python ends");
+    writer.join().expect("a writer").expect("names are written");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let models = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    models.collect()
+}
+
+/// File, tag (or all), and why ours is not pydicom's.
+const MAY_DIFFER: &[(&str, &str, &str)] = &[
+    ("chrJapMulti.dcm", "/0019", PRIVATE),
+    ("chrKoreanMulti.dcm", "/0019", PRIVATE),
+    ("TOSHIBA_J2K_SIZ0_PixRep1.dcm", "/7005", PRIVATE),
+    ("modality/rtdose.dcm", "/300C0002", LEFT_OUT),
+    ("odd/bad_sequence.dcm", "", BROKEN),
+    ("odd/mislabelled_cp1251_as_iso144.dcm", "", GUESSED),
+    ("odd/mislabelled_cp1251_no_charset.dcm", "", GUESSED),
+    ("odd/utf8_bytes_declared_latin1.dcm", "", GUESSED),
+    ("odd/utf8_bytes_no_charset.dcm", "", GUESSED),
+];
+
+const PRIVATE: &str = "pydicom has a dictionary of private attributes that are written as UN";
+
+const LEFT_OUT: &str = "pydicom is asked to leave out what is invalid, and a UID in it is";
+
+const BROKEN: &str = "pydicom reads nothing behind a broken sequence";
+
+const GUESSED: &str = "the bytes are in another set than declared: we guess, pydicom takes them so";
+
+fn may_differ(file: &str, tag: &str) -> bool {
+    let mut known = MAY_DIFFER.iter();
+    known.any(|(name, of, _)| file.ends_with(name) && (of.is_empty() || tag.contains(of)))
+}
+
+/// Where two objects of the model differ: tag by tag, with the path of what is in sequences.
+fn differences(ours: &Value, theirs: &Value, path: &str, out: &mut Vec<String>) {
+    let (Some(ours), Some(theirs)) = (ours.as_object(), theirs.as_object()) else {
+        out.push(format!("{path}: no object"));
+        return;
+    };
+    let tags: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    for tag in tags {
+        // PS3.18 F.2 leaves group lengths and padding out, and says the character set of the JSON.
+        if tag.ends_with("0000") || ["FFFCFFFC", "00080005"].contains(&tag.as_str()) {
+            continue;
+        }
+        let path = format!("{path}/{tag}");
+        match (ours.get(tag), theirs.get(tag)) {
+            (Some(ours), Some(theirs)) => attribute(ours, theirs, &path, out),
+            (None, _) => out.push(format!("{path}: only pydicom has it")),
+            (_, None) => out.push(format!("{path}: only we have it")),
+        }
+    }
+}
+
+fn attribute(ours: &Value, theirs: &Value, path: &str, out: &mut Vec<String>) {
+    if ours["vr"] != theirs["vr"] {
+        out.push(format!("{path}: vr {} and {}", ours["vr"], theirs["vr"]));
+        return;
+    }
+    let is_bulk =
+        |value: &Value| value.get("BulkDataURI").is_some() || value.get("InlineBinary").is_some();
+    if ours.get("BulkDataURI").is_some() || theirs.get("BulkDataURI").is_some() {
+        // Who names it and who holds it depends on its length; it is compared where both hold it.
+        let is_there = is_bulk(theirs) || theirs.get("Value").is_some();
+        if !is_there && ours["vr"] != "UN" {
+            out.push(format!("{path}: we have bytes, pydicom nothing"));
+        }
+        return;
+    }
+    let binary = |value: &Value| value.get("InlineBinary").cloned().filter(|v| v != "");
+    if binary(ours) != binary(theirs) {
+        out.push(format!("{path}: bytes {ours} and {theirs}"));
+    }
+    let (ours, theirs) = (list(ours), list(theirs));
+    if ours.len() != theirs.len() {
+        out.push(format!("{path}: {ours:?} and {theirs:?}"));
+        return;
+    }
+    for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        if ours.is_object() && !is_name(ours) && !is_name(theirs) {
+            differences(ours, theirs, &format!("{path}/{}", at + 1), out);
+        } else if !is_equal(ours, theirs) {
+            out.push(format!("{path}: {ours} and {theirs}"));
+        }
+    }
+}
+
+/// The values; where there is nothing but nothing, none.
+fn list(attribute: &Value) -> Vec<Value> {
+    let values = attribute["Value"].as_array().cloned().unwrap_or_default();
+    if values.iter().all(is_nothing) && values.len() < 2 && attribute["vr"] != "SQ" {
+        return Vec::new();
+    }
+    values
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(groups) => groups.values().all(|group| group == ""),
+        _ => false,
+    }
+}
+
+fn is_name(value: &Value) -> bool {
+    let groups = ["Alphabetic", "Ideographic", "Phonetic"];
+    let is_group = |group: &String| groups.contains(&group.as_str());
+    value
+        .as_object()
+        .is_some_and(|object| !object.is_empty() && object.keys().all(is_group))
+}
+
+fn is_equal(ours: &Value, theirs: &Value) -> bool {
+    if is_nothing(ours) && is_nothing(theirs) {
+        return true;
+    }
+    let number = |value: &Value| match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    if let (Some(ours), Some(theirs)) = (number(ours), number(theirs)) {
+        // pydicom widens FL to double, and shows what that adds.
+        let (narrow, other) = (ours as f32, theirs as f32);
+        return ours.to_bits() == theirs.to_bits() || narrow.to_bits() == other.to_bits();
+    }
+    match (ours, theirs) {
+        (Value::String(ours), Value::String(theirs)) => ours.trim() == theirs.trim(),
+        (Value::Object(_), Value::Object(_)) => ["Alphabetic", "Ideographic", "Phonetic"]
+            .iter()
+            .all(|group| {
+                let text = |value: &Value| value[*group].as_str().unwrap_or("").trim().to_owned();
+                text(ours) == text(theirs)
+            }),
+        _ => ours == theirs,
+    }
+}
+
+#[test]
+fn metadata_of_every_file_is_what_pydicom_makes_of_it() {
+    let (Some(python), Some(folder)) = (dicomweb_python(), workspace::test_data()) else {
+        return;
+    };
+    let mut samples: Vec<Sample> = corpus::load(&folder);
+    samples.retain(|sample| matches!(sample.expected, Expected::Valid | Expected::OddAccept));
+    let mut seen = BTreeSet::new();
+    samples.retain(|sample| seen.insert(sample.sop_instance.clone()));
+    let path = |sample: &Sample| folder.join(&sample.name).display().to_string();
+    let files: Vec<String> = samples.iter().map(path).collect();
+    let models = pydicom_models(&python, &files);
+    assert_eq!(models.len(), samples.len());
+    let server = open_server();
+    let mut faults = Vec::new();
+    let mut compared_count = 0;
+    for (sample, theirs) in samples.iter().zip(&models) {
+        let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+        store(
+            &server,
+            class,
+            instance,
+            &sample.transfer_syntax,
+            &sample.data_set,
+        );
+        if theirs.is_null() {
+            continue;
+        }
+        let found = format!("/dicomweb/instances?SOPInstanceUID={instance}");
+        let found = get(server.http(), &found, &[]).json();
+        let url = found[0]["00081190"]["Value"][0]
+            .as_str()
+            .expect("a URL")
+            .to_owned();
+        let path = url.split("/dicomweb").nth(1).expect("a path");
+        let ours = get(server.http(), &format!("/dicomweb{path}/metadata"), &[]).json();
+        let mut found = Vec::new();
+        differences(&ours[0], theirs, "", &mut found);
+        found.retain(|difference| !may_differ(&sample.name, difference));
+        faults.extend(
+            found
+                .iter()
+                .map(|difference| format!("{}: {difference}", sample.name)),
+        );
+        compared_count += 1;
+    }
+    assert!(
+        faults.is_empty(),
+        "{} differences:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
+    assert!(compared_count > 100, "{compared_count}");
+}

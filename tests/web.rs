@@ -1,0 +1,550 @@
+//! DICOMweb over the real server: searches, retrieval, metadata, frames, bulk data, who gets in.
+
+use std::io::Read as _;
+
+use pacs_tests::corpus::{self, Expected, Sample};
+use pacs_tests::samples::Slice;
+use pacs_tests::server::{Options, Server};
+use pacs_tests::web::{Reply, get, request};
+use pacs_tests::wire::{Context, uid};
+use pacs_tests::workspace;
+use serde_json::Value;
+
+fn open_server() -> Server {
+    Server::start(Options {
+        arguments: vec!["--open-loopback".to_owned()],
+        ..Options::default()
+    })
+}
+
+fn store(server: &Server, class: &str, instance: &str, syntax: &str, data_set: &[u8]) -> u16 {
+    let context = Context::new(class, syntax);
+    let mut association = server.associate(vec![context]).expect("an association");
+    let status = association.store(class, instance, syntax, data_set);
+    association.release().expect("a release in order");
+    status.expect("an answer")
+}
+
+fn store_slice(server: &Server, slice: &Slice) {
+    let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
+    let status = store(server, class, &slice.instance, syntax, &slice.data_set());
+    assert_eq!(status, 0, "C-STORE");
+}
+
+/// A server with `studies` studies of two slices each.
+fn filled(studies: u32) -> Server {
+    let server = open_server();
+    for study in 1..=studies {
+        for number in 1..=2 {
+            store_slice(&server, &Slice::new(study, number));
+        }
+    }
+    server
+}
+
+fn ask(server: &Server, path: &str) -> Reply {
+    get(server.http(), &format!("/dicomweb{path}"), &[])
+}
+
+fn values(reply: &Reply, tag: &str) -> Vec<String> {
+    if reply.status == 204 {
+        return Vec::new();
+    }
+    assert_eq!(
+        reply.status,
+        200,
+        "{}",
+        String::from_utf8_lossy(&reply.body)
+    );
+    let json = reply.json();
+    let results = json.as_array().expect("an array").iter();
+    let text = |value: &Value| {
+        let value = &value[tag]["Value"][0];
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    results.map(text).collect()
+}
+
+fn study(number: u32) -> String {
+    Slice::new(number, 1).study
+}
+
+#[test]
+fn nobody_gets_in_without_being_known() {
+    let closed = Server::start(Options::default());
+    let open = open_server();
+    for path in [
+        "",
+        "/studies",
+        "/series",
+        "/instances",
+        "/studies/1.2",
+        "/studies/1.2/metadata",
+        "/studies/1.2/series/1.3/instances/1.4/frames/1",
+        "/studies/1.2/series/1.3/instances/1.4/bulkdata/7FE00010",
+    ] {
+        let path = format!("/dicomweb{path}");
+        let refused = get(closed.http(), &path, &[]);
+        assert_eq!(refused.status, 401, "{path}");
+        assert!(refused.header("www-authenticate").is_some(), "{path}");
+        assert_ne!(get(open.http(), &path, &[]).status, 401, "{path}");
+        for header in [
+            ("Host", "elsewhere.example"),
+            ("Origin", "https://elsewhere.example"),
+            ("Sec-Fetch-Site", "cross-site"),
+        ] {
+            assert_eq!(
+                get(open.http(), &path, &[header]).status,
+                401,
+                "{path} {header:?}"
+            );
+        }
+    }
+    let delete = request(closed.http(), "DELETE", "/dicomweb/studies/1.2", &[]);
+    assert_eq!(delete.status, 401);
+}
+
+#[test]
+fn an_address_that_is_not_loopback_is_never_open() {
+    let home = workspace::temporary_folder();
+    let options = Options {
+        arguments: ["--open-loopback", "--http", "0.0.0.0:0"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..Options::default()
+    };
+    let (status, said) = pacs_tests::server::start_refused(&options, home.path());
+    assert!(!status.success());
+    assert!(said.contains("open_loopback"), "{said}");
+}
+
+#[test]
+fn searches_find_what_they_name_newest_first() {
+    let server = filled(3);
+    let newest_first = [study(3), study(2), study(1)];
+
+    assert_eq!(values(&ask(&server, "/studies"), "0020000D"), newest_first);
+    for (query, expected) in [
+        ("PatientID=TEST00002", vec![study(2)]),
+        ("00100020=TEST00002", vec![study(2)]),
+        ("PatientName=Test%5EPatient1", vec![study(1)]),
+        ("PatientName=Test%5EPatient%2A", newest_first.to_vec()),
+        ("PatientName=test*", newest_first.to_vec()),
+        ("PatientName=patient3&fuzzymatching=true", vec![study(3)]),
+        ("StudyDate=20260101-20260131", newest_first.to_vec()),
+        ("StudyDate=20260201-", vec![]),
+        (
+            &format!("StudyInstanceUID={},{}", study(1), study(3)),
+            vec![study(3), study(1)],
+        ),
+        ("ModalitiesInStudy=CT", newest_first.to_vec()),
+        ("ModalitiesInStudy=MR", vec![]),
+        ("limit=1&offset=1", vec![study(2)]),
+    ] {
+        let found = values(&ask(&server, &format!("/studies?{query}")), "0020000D");
+        assert_eq!(found, expected, "{query}");
+    }
+    let nothing = ask(&server, "/studies?PatientID=NOBODY");
+    assert_eq!((nothing.status, nothing.body.len()), (204, 0));
+
+    let one = ask(&server, &format!("/studies?StudyInstanceUID={}", study(2))).json();
+    assert_eq!(one[0]["00201206"]["Value"][0], 1, "series");
+    assert_eq!(one[0]["00201208"]["Value"][0], 2, "instances");
+    assert_eq!(
+        one[0]["00100010"]["Value"][0]["Alphabetic"],
+        "Test^Patient2"
+    );
+    let url = one[0]["00081190"]["Value"][0].as_str().expect("a URL");
+    assert_eq!(
+        url,
+        format!("http://{}/dicomweb/studies/{}", server.http(), study(2))
+    );
+}
+
+#[test]
+fn series_and_instances_are_found_below_their_parents_and_alone() {
+    let server = filled(2);
+    let slice = Slice::new(1, 1);
+    let of_study = format!("/studies/{}", slice.study);
+    let of_series = format!("{of_study}/series/{}", slice.series);
+
+    let series = values(&ask(&server, &format!("{of_study}/series")), "0020000E");
+    assert_eq!(series, std::slice::from_ref(&slice.series));
+    assert_eq!(values(&ask(&server, "/series"), "0020000E").len(), 2);
+    for path in [
+        format!("{of_study}/instances"),
+        format!("{of_series}/instances"),
+    ] {
+        let found = values(&ask(&server, &path), "00080018");
+        assert_eq!(
+            found,
+            [slice.instance.clone(), Slice::new(1, 2).instance],
+            "{path}"
+        );
+    }
+    let all = values(&ask(&server, "/instances?includefield=all"), "00080018");
+    assert_eq!(all.len(), 4);
+    assert_eq!(all[0], Slice::new(2, 1).instance, "of the newest study");
+    let second = values(&ask(&server, "/instances?InstanceNumber=2"), "00200013");
+    assert_eq!(second, ["2", "2"]);
+    let other = format!("{of_study}/series/{}/instances", Slice::new(2, 1).series);
+    assert_eq!(
+        ask(&server, &other).status,
+        204,
+        "a series of another study"
+    );
+}
+
+#[test]
+fn pages_neither_repeat_nor_skip_while_studies_arrive() {
+    let server = filled(5);
+    let mut path = "/studies?limit=2&PatientName=Test*".to_owned();
+    let mut seen = Vec::new();
+    let mut arriving = 5;
+    loop {
+        let page = ask(&server, &path);
+        seen.extend(values(&page, "0020000D"));
+        arriving += 1;
+        store_slice(&server, &Slice::new(arriving, 1));
+        let Some(link) = page.header("link") else {
+            assert_eq!(page.header("warning"), None);
+            break;
+        };
+        let warning = page.header("warning").expect("a warning");
+        assert!(warning.starts_with("299 ") && warning.contains("additional results"));
+        let url = link.split(['<', '>']).nth(1).expect("a URL");
+        path = url.split("/dicomweb").nth(1).expect("a path").to_owned();
+    }
+    let expected: Vec<String> = (1..=5).rev().map(study).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn what_cannot_be_searched_is_refused_or_told() {
+    let server = filled(1);
+    for query in [
+        "PatientNome=A",
+        "StudyDate=tomorrow",
+        "limit=-1",
+        "PatientName=%ff",
+        "PatientName=%",
+        "includefield=Nonsense",
+        "cursor=1.2.3",
+        "fuzzymatching=maybe",
+    ] {
+        let refused = ask(&server, &format!("/studies?{query}"));
+        assert_eq!(refused.status, 400, "{query}");
+        assert_eq!(
+            refused.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(refused.json()["status"], 400);
+    }
+    let long = format!("/studies?PatientName={}", "A".repeat(70_000));
+    assert!([413, 414, 431].contains(&ask(&server, &long).status));
+    for path in [
+        "/studies".to_owned(),
+        format!("/studies/{}/metadata", study(1)),
+    ] {
+        for (accept, status) in [
+            ("text/html", 406),
+            ("application/json", 200),
+            ("text/html, */*;q=0.5", 200),
+            ("no list", 400),
+        ] {
+            let path = format!("/dicomweb{path}");
+            let reply = get(server.http(), &path, &[("Accept", accept)]);
+            assert_eq!(reply.status, status, "{path} {accept}");
+        }
+    }
+    let told = ask(&server, "/studies?Rows=64&_dc=1");
+    assert_eq!(told.status, 200);
+    let warnings = told.headers.iter().filter(|(name, _)| name == "warning");
+    assert_eq!(warnings.count(), 2);
+}
+
+#[test]
+fn instances_come_back_as_files_alone_and_in_parts() {
+    let server = filled(1);
+    let slices = [Slice::new(1, 1), Slice::new(1, 2)];
+    let of_study = format!("/studies/{}", slices[0].study);
+    let of_series = format!("{of_study}/series/{}", slices[0].series);
+    let of_instance = format!("{of_series}/instances/{}", slices[0].instance);
+    let data_set = |file: &[u8]| {
+        assert_eq!(&file[..132], [&[0; 128][..], b"DICM"].concat());
+        file[corpus::Parts::of(file).data_set_offset..].to_vec()
+    };
+
+    for (path, expected) in [(&of_study, 2), (&of_series, 2), (&of_instance, 1)] {
+        let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+        let reply = get(
+            server.http(),
+            &format!("/dicomweb{path}"),
+            &[("Accept", accept)],
+        );
+        assert!(reply.is_whole && reply.status == 200);
+        let parts = reply.parts();
+        assert_eq!(parts.len(), expected, "{path}");
+        for (part, slice) in parts.iter().zip(&slices) {
+            let kind = format!(
+                "application/dicom; transfer-syntax={}",
+                uid::EXPLICIT_LITTLE_ENDIAN
+            );
+            assert_eq!(part.header("content-type"), Some(kind.as_str()));
+            assert!(data_set(&part.body) == slice.data_set(), "{path}");
+        }
+    }
+    let alone = get(
+        server.http(),
+        &format!("/dicomweb{of_instance}"),
+        &[("Accept", "application/dicom")],
+    );
+    assert_eq!(alone.header("x-content-type-options"), Some("nosniff"));
+    assert!(data_set(&alone.body) == slices[0].data_set());
+    for accept in [
+        "text/html",
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50",
+    ] {
+        let path = format!("/dicomweb{of_instance}");
+        let refused = get(server.http(), &path, &[("Accept", accept)]);
+        assert_eq!(refused.status, 406, "{accept}");
+        let told = refused.json()["detail"].to_string();
+        assert!(told.contains("application/dicom"), "{told}");
+    }
+    for path in [
+        "/studies/1.2.3",
+        "/studies/not%2Fa%20uid",
+        "/studies/1.2.3/metadata",
+    ] {
+        assert_eq!(ask(&server, path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_client_that_names_another_syntax_gets_what_can_be_converted() {
+    let server = filled(1);
+    let slice = Slice::new(1, 1);
+    let path = format!(
+        "/dicomweb/studies/{}/series/{}/instances/{}",
+        slice.study, slice.series, slice.instance
+    );
+    let implicit = uid::IMPLICIT_LITTLE_ENDIAN;
+    let accept = format!("application/dicom; transfer-syntax={implicit}");
+
+    let reply = get(server.http(), &path, &[("Accept", &accept)]);
+
+    assert!(reply.status == 200 && reply.is_whole);
+    let parts = corpus::Parts::of(&reply.body);
+    assert_eq!(parts.transfer_syntax, implicit);
+    let data_set = &reply.body[parts.data_set_offset..];
+    let length = usize::from(slice.side) * usize::from(slice.side) * 2;
+    let original = slice.data_set();
+    assert!(
+        data_set.ends_with(&original[original.len() - length..]),
+        "the same pixels"
+    );
+    assert_eq!(
+        &data_set[..8],
+        b"\x08\0\x05\0\x0a\0\0\0",
+        "no VR is written"
+    );
+}
+
+#[test]
+fn metadata_is_made_once_for_a_client_that_keeps_it() {
+    let server = filled(1);
+    let slice = Slice::new(1, 1);
+    let path = format!(
+        "/dicomweb/studies/{}/series/{}/metadata",
+        slice.study, slice.series
+    );
+
+    let plain = get(server.http(), &path, &[]);
+    let json = plain.json();
+    assert_eq!(json.as_array().expect("an array").len(), 2);
+    assert_eq!(json[0]["00080018"]["Value"][0], slice.instance.as_str());
+    let tag = plain.header("etag").expect("a tag");
+
+    let again = get(server.http(), &path, &[("If-None-Match", tag)]);
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let zipped = get(
+        server.http(),
+        &path,
+        &[("Accept-Encoding", "br, gzip;q=0.8")],
+    );
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    assert!(zipped.body.len() < plain.body.len());
+    let mut unzipped = Vec::new();
+    let mut reader = flate2::read::GzDecoder::new(zipped.body.as_slice());
+    reader.read_to_end(&mut unzipped).expect("gzip");
+    assert_eq!(unzipped, plain.body);
+
+    store_slice(&server, &Slice::new(1, 3));
+    let grown = get(server.http(), &path, &[("If-None-Match", tag)]);
+    assert_eq!(grown.status, 200);
+    assert_eq!(grown.json().as_array().expect("an array").len(), 3);
+}
+
+#[test]
+fn frames_and_bulk_data_are_the_pixels_also_in_part() {
+    let server = filled(1);
+    let slice = Slice::new(1, 1);
+    let data_set = slice.data_set();
+    let length = usize::from(slice.side) * usize::from(slice.side) * 2;
+    let pixels = &data_set[data_set.len() - length..];
+    let of_instance = format!(
+        "/dicomweb/studies/{}/series/{}/instances/{}",
+        slice.study, slice.series, slice.instance
+    );
+
+    let frame = get(server.http(), &format!("{of_instance}/frames/1"), &[]);
+    let parts = frame.parts();
+    assert!(parts.len() == 1 && parts[0].body == pixels);
+    let bytes = [("Accept", "application/octet-stream")];
+    let single = get(server.http(), &format!("{of_instance}/frames/1"), &bytes);
+    assert!(single.body == pixels);
+    for (list, status) in [
+        ("2", 404),
+        ("0", 400),
+        ("x", 400),
+        ("1,,2", 400),
+        ("1,2", 404),
+    ] {
+        let reply = get(server.http(), &format!("{of_instance}/frames/{list}"), &[]);
+        assert_eq!(reply.status, status, "{list}");
+    }
+
+    let metadata = get(server.http(), &format!("{of_instance}/metadata"), &[]).json();
+    let url = metadata[0]["7FE00010"]["BulkDataURI"]
+        .as_str()
+        .expect("a URL");
+    let path = format!(
+        "/dicomweb{}",
+        url.split("/dicomweb").nth(1).expect("a path")
+    );
+    assert!(get(server.http(), &path, &[]).body == pixels);
+    let range = get(server.http(), &path, &[("Range", "bytes=100-299")]);
+    assert_eq!(range.status, 206);
+    let told = format!("bytes 100-299/{length}");
+    assert_eq!(range.header("content-range"), Some(told.as_str()));
+    assert!(range.body == pixels[100..300]);
+    let behind = get(server.http(), &path, &[("Range", "bytes=999999-")]);
+    assert_eq!(behind.status, 416);
+    for path in [
+        "bulkdata/00100010/1",
+        "bulkdata/x",
+        "bulkdata/99991111",
+        "bulkdata/00100010/x/1",
+    ] {
+        let reply = get(server.http(), &format!("{of_instance}/{path}"), &[]);
+        assert_eq!(reply.status, 404, "{path}");
+    }
+}
+
+#[test]
+fn what_is_deleted_is_hidden_and_nothing_else() {
+    let server = filled(2);
+    let path = format!("/dicomweb/studies/{}", study(1));
+
+    assert_eq!(request(server.http(), "DELETE", &path, &[]).status, 204);
+
+    assert_eq!(values(&ask(&server, "/studies"), "0020000D"), [study(2)]);
+    assert_eq!(get(server.http(), &path, &[]).status, 404);
+    assert_eq!(request(server.http(), "DELETE", &path, &[]).status, 404);
+    let mixed = format!(
+        "/dicomweb/studies/{}/series/{}",
+        study(2),
+        Slice::new(1, 1).series
+    );
+    assert_eq!(request(server.http(), "DELETE", &mixed, &[]).status, 404);
+}
+
+#[test]
+fn the_service_says_what_it_can() {
+    let server = open_server();
+    for method in ["GET", "OPTIONS"] {
+        let reply = request(server.http(), method, "/dicomweb", &[]);
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/vnd.sun.wadl+xml")
+        );
+        let text = String::from_utf8(reply.body).expect("text");
+        assert!(text.contains("studies/{study}/series/{series}/metadata"));
+    }
+}
+
+/// The samples that are kept, each SOP Instance UID once.
+fn kept() -> Option<Vec<Sample>> {
+    let folder = workspace::test_data()?;
+    let mut samples = corpus::load(&folder);
+    samples.retain(|sample| matches!(sample.expected, Expected::Valid | Expected::OddAccept));
+    let mut seen = std::collections::BTreeSet::new();
+    samples.retain(|sample| seen.insert(sample.sop_instance.clone()));
+    Some(samples)
+}
+
+#[test]
+fn every_file_of_the_test_data_comes_back_over_the_web_and_is_described() {
+    let Some(samples) = kept() else {
+        return;
+    };
+    let server = open_server();
+    let mut faults = Vec::new();
+    for sample in &samples {
+        let Sample {
+            sop_class,
+            sop_instance,
+            transfer_syntax,
+            ..
+        } = sample;
+        let status = store(
+            &server,
+            sop_class,
+            sop_instance,
+            transfer_syntax,
+            &sample.data_set,
+        );
+        assert_eq!(status, 0, "{}", sample.name);
+        let found = ask(
+            &server,
+            &format!("/instances?SOPInstanceUID={sop_instance}"),
+        );
+        assert_eq!(found.status, 200, "{}", sample.name);
+        let url = found.json()[0]["00081190"]["Value"][0].to_string();
+        let url = url.trim_matches('"');
+        let path = format!(
+            "/dicomweb{}",
+            url.split("/dicomweb").nth(1).expect("a path")
+        );
+        let file = get(server.http(), &path, &[("Accept", "application/dicom")]);
+        let parts = corpus::Parts::of(&file.body);
+        let is_equal = file.status == 200
+            && parts.transfer_syntax == *transfer_syntax
+            && file.body[parts.data_set_offset..] == sample.data_set;
+        if !is_equal {
+            faults.push(format!(
+                "{}: {} and another data set",
+                sample.name, file.status
+            ));
+        }
+        let metadata = get(server.http(), &format!("{path}/metadata"), &[]);
+        if metadata.status != 200 || !metadata.is_whole {
+            faults.push(format!("{}: no metadata", sample.name));
+        }
+        // Some is nested deeper than serde_json reads.
+        let text = String::from_utf8(metadata.body).expect("UTF-8");
+        let uid = format!("\"00080018\":{{\"vr\":\"UI\",\"Value\":[\"{sop_instance}\"]}}");
+        if !text.contains(&uid) || !text.ends_with("}]") {
+            faults.push(format!("{}: metadata of another", sample.name));
+        }
+        let frame = get(server.http(), &format!("{path}/frames/1"), &[]);
+        if frame.status >= 500 || !frame.is_whole {
+            faults.push(format!("{}: frame 1: {}", sample.name, frame.status));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(samples.len() > 100);
+}
