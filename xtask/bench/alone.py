@@ -51,6 +51,8 @@ def forget(folder):
     os.sync()
     for where, _, names in os.walk(folder):
         for name in names:
+            if not os.path.isfile(f"{where}/{name}"):
+                continue  # a socket
             with open(f"{where}/{name}", "rb") as f:
                 os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

@@ -7,9 +7,10 @@ medians of the undisturbed repetitions. The kit (PACS_BENCH) gives the load gene
 import argparse, json, os, platform, re, statistics, subprocess, sys, time
 
 sys.path.insert(0, os.environ["PACS_BENCH"])
-import alone, bench, peers
+import alone, bench, peers, upkeep
 from gen import EXPLE, ROOT, el, rec, tiny_attrs
 
+ALL = ["ingest", "find", "get", "start", "tls", "upkeep"]
 INGEST = {"ct-c1": ("ct", 1, 1000, 526_000), "ct-c8": ("ct", 8, 1000, 526_000),
           "small-c1": ("small", 1, 5000, 9_100), "small-c8": ("small", 8, 5000, 9_100)}
 GET, MOVE = b"1.2.840.10008.5.1.4.1.2.2.3", b"1.2.840.10008.5.1.4.1.2.2.2"
@@ -237,6 +238,7 @@ def report(path):
             out += [f"## {title}", f"| case | server | {unit} | × best peer | × bound | p50 / p95 ms | server CPU s per 1,000 | peak memory MB | notes |\n"
                     "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(lines)]
     out += alone.tables(rows, median, ratio, number)
+    out += upkeep.table(rows, median, ratio, number)
     return "\n\n".join(out) + "\n"
 
 
@@ -251,7 +253,7 @@ def machine():
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("cases", nargs="*", default=["ingest", "find", "get", "start", "tls"])
+    arguments.add_argument("cases", nargs="*", default=ALL)
     arguments.add_argument("--server"), arguments.add_argument("--output", required=True)
     arguments.add_argument("--repetitions", type=int, default=3), arguments.add_argument("--seconds", type=float, default=3)
     arguments.add_argument("--peers", default="orthanc"), arguments.add_argument("--report", action="store_true")
@@ -266,7 +268,7 @@ def main():
         starts = {"own": own(a.server), **{name: peers.START[name] for name in a.peers.split(",") if name}}
         numbers = lambda text: [int(n) for n in text.split(",")]
         sizes = {name: numbers(a.studies if name == "own" else a.peer_studies) for name in starts}
-        for step in a.cases or ["ingest", "find", "get", "start", "tls"]:
+        for step in a.cases or ALL:
             what, _, only = step.partition(":")
             print(f"== {step} {time.strftime('%H:%M:%S')}", flush=True)
             if what == "ingest":
@@ -279,6 +281,8 @@ def main():
                 alone.start(a.server, a.repetitions)
             elif what == "tls":
                 alone.tls(a.server, a.repetitions)
+            elif what == "upkeep":
+                upkeep.upkeep(a.server, a.repetitions)
             elif what == "growth":
                 alone.growth(a.server, numbers(a.growth), only, a.repetitions)
             else:

@@ -10,8 +10,10 @@
 //! was created, renamed or removed is as it was before unless [`Disk::sync_directory`] of its
 //! directory returned.
 
+mod aligned;
 mod os;
 
+pub(crate) use aligned::Aligned;
 pub use os::OsDisk;
 
 use std::fmt::Debug;
@@ -81,7 +83,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// What [`DiskFile::write_aligned_at`] is aligned to: a page of the usual systems, and a multiple
+/// What [`DiskFile::write_aligned_at`] and [`DiskFile::read_aligned_at`] are aligned to: a page of the usual systems, and a multiple
 /// of the blocks of the usual disks.
 pub const ALIGNED_BYTES: usize = 4 << 10;
 
@@ -178,6 +180,17 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// As [`Self::write_vectored_at`].
     fn write_aligned_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.write_at(data, offset)
+    }
+
+    /// Reads until `buffer` is full or the file ends, as [`Self::read_up_to`] does, and where the
+    /// system can do that from the medium itself: memory holds neither more nor less of the file
+    /// then. The offset, the length and the place of `buffer` in memory are multiples of
+    /// [`ALIGNED_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Self::read_at`].
+    fn read_aligned_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_up_to(buffer, offset)
     }
 
     /// Reads until `buffer` is full or the file ends; how many bytes that were.

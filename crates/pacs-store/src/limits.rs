@@ -113,9 +113,10 @@ impl Default for StoreLimits {
 }
 
 impl StoreLimits {
-    /// Threads that read and digest.
+    /// Threads that read and digest: half of them wait for the disk.
     pub(crate) fn examining_threads(&self) -> usize {
         let there_are = std::thread::available_parallelism().map_or(1, usize::from);
-        self.examining_threads_max.min(there_are).max(1)
+        let wanted = there_are.saturating_mul(2);
+        self.examining_threads_max.min(wanted).max(1)
     }
 }

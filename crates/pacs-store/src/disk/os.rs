@@ -110,7 +110,9 @@ impl Disk for OsDisk {
         Ok(Arc::new(OsFile {
             file,
             #[cfg(target_os = "linux")]
-            direct: direct::Direct::new(path),
+            reading: direct::Direct::new(path.clone(), direct::Way::Reading),
+            #[cfg(target_os = "linux")]
+            writing: direct::Direct::new(path, direct::Way::Writing),
         }))
     }
 
@@ -176,7 +178,9 @@ impl Disk for OsDisk {
 struct OsFile {
     file: File,
     #[cfg(target_os = "linux")]
-    direct: direct::Direct,
+    reading: direct::Direct,
+    #[cfg(target_os = "linux")]
+    writing: direct::Direct,
 }
 
 impl DiskFile for OsFile {
@@ -216,9 +220,17 @@ impl DiskFile for OsFile {
 
     #[cfg(target_os = "linux")]
     fn write_aligned_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        let written = self.direct.write(&self.file, data, offset)?;
+        let written = self.writing.write(&self.file, data, offset)?;
         let rest = data.get(written..).unwrap_or_default();
         self.write_at(rest, offset.saturating_add(written as u64))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_aligned_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let read = self.reading.read(&self.file, buffer, offset)?;
+        let rest = buffer.get_mut(read..).unwrap_or_default();
+        let rest = self.read_up_to(rest, offset.saturating_add(read as u64))?;
+        Ok(read.saturating_add(rest))
     }
 
     fn set_length(&self, length_bytes: u64) -> io::Result<()> {

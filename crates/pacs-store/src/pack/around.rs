@@ -1,10 +1,11 @@
-//! Writes long batches around the memory in which the system keeps what was written to files.
+//! Moves long batches and long entries around the memory in which the system keeps files.
 //!
 //! What is copied there costs the processor as much as its digest, pushes out what is being read,
 //! and has to be written from there anyway before the sync returns. It pays for short batches only
 //! (docs/decisions/0001).
 
-use crate::disk::{ALIGNED_BYTES, DiskFile};
+use crate::digest::{Digest, Digester};
+use crate::disk::{ALIGNED_BYTES, Aligned, DiskFile};
 use bytes::Bytes;
 use std::io;
 
@@ -20,8 +21,7 @@ const AROUND_BYTES_MIN: usize = 64 << 10;
 /// What pieces are gathered in, since the disk takes them only from aligned memory.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {
-    /// Longer than a piece, so that one fits wherever the memory begins.
-    memory: Vec<u8>,
+    memory: Aligned,
     used: usize,
 }
 
@@ -34,7 +34,6 @@ impl Piece {
         parts: &[Bytes],
         offset: u64,
     ) -> io::Result<()> {
-        self.memory.resize(PIECE_BYTES + ALIGNED_BYTES, 0);
         self.used = 0;
         let mut at = offset;
         // To the next boundary first, where it does not begin at one.
@@ -58,15 +57,10 @@ impl Piece {
         self.flush(file, at)
     }
 
-    fn aligned(&mut self) -> &mut [u8] {
-        let start = self.memory.as_ptr().align_offset(ALIGNED_BYTES);
-        self.memory.get_mut(start..).unwrap_or_default()
-    }
-
     fn take(&mut self, bytes: &[u8]) {
         let used = self.used;
         let end = used.saturating_add(bytes.len());
-        if let Some(place) = self.aligned().get_mut(used..end) {
+        if let Some(place) = self.memory.first(PIECE_BYTES).get_mut(used..end) {
             place.copy_from_slice(bytes);
             self.used = end;
         }
@@ -80,7 +74,7 @@ impl Piece {
         } else {
             0
         };
-        let gathered = self.aligned().get(..used).unwrap_or_default();
+        let gathered = self.memory.first(used);
         let (blocks, rest) = gathered.split_at_checked(whole).unwrap_or_default();
         if !blocks.is_empty() {
             file.write_aligned_at(blocks, at)?;
@@ -90,6 +84,33 @@ impl Piece {
         }
         Ok(())
     }
+}
+
+/// The digest of `length_bytes` bytes from `offset` on, read from the medium itself into `memory`;
+/// `None` where the file ends before.
+pub(crate) fn digest_of(
+    file: &dyn DiskFile,
+    offset: u64,
+    length_bytes: u64,
+    memory: &mut Aligned,
+) -> io::Result<Option<Digest>> {
+    let mut digester = Digester::new();
+    let end = offset.saturating_add(length_bytes);
+    let mut at = offset / ALIGNED_BYTES as u64 * ALIGNED_BYTES as u64;
+    while at < end {
+        let left = usize::try_from(end.saturating_sub(at)).unwrap_or(PIECE_BYTES);
+        let wanted = left.next_multiple_of(ALIGNED_BYTES).min(PIECE_BYTES);
+        let piece = memory.first(wanted);
+        let read = file.read_aligned_at(piece, at)?;
+        if read < left.min(wanted) {
+            return Ok(None);
+        }
+        let skipped = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
+        let ours = piece.get(..left.min(wanted)).unwrap_or_default();
+        digester.update(ours.get(skipped..).unwrap_or_default());
+        at = at.saturating_add(wanted as u64);
+    }
+    Ok(Some(digester.finish()))
 }
 
 #[cfg(test)]
@@ -125,6 +146,15 @@ mod tests {
         }
 
         assert_eq!(file.length_bytes().unwrap(), expected.len() as u64);
+        let length = expected.len();
+        let mut memory = Aligned::default();
+        for range in [0..0, 0..1, 5..length, 4_096..1_200_000, length - 1..length] {
+            let (from, count) = (range.start as u64, range.len() as u64);
+            let digest = digest_of(&*file, from, count, &mut memory).unwrap();
+            assert_eq!(digest, Some(Digest::of(&expected[range])));
+        }
+        let beyond = digest_of(&*file, 5, length as u64, &mut memory).unwrap();
+        assert_eq!(beyond, None);
         assert!(file.read_vec(0, expected.len()).unwrap() == expected);
     }
 }

@@ -3,7 +3,7 @@
 use super::entry::{self, EntryHead, HEAD_BYTES_MAX, Kind};
 use super::name::PackName;
 use super::read::{self, EntryError, PackFiles};
-use crate::disk::DiskFile;
+use crate::disk::{Aligned, DiskFile};
 use crate::index::{Location, LogRecord};
 use pacs_core::limits::ScanLimits;
 use std::io;
@@ -140,12 +140,13 @@ impl Examiner<'_> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
+            let mut memory = Aligned::default();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(head) = heads.get(at) else {
                     return done;
                 };
-                done.push((at, self.one(name, file, head)));
+                done.push((at, self.one_in(name, file, head, &mut memory)));
             }
         };
         let helpers_count = self.threads_count.min(heads.len()).saturating_sub(1);
@@ -167,8 +168,18 @@ impl Examiner<'_> {
 
     /// Examines one entry.
     pub(crate) fn one(&self, name: PackName, file: &dyn DiskFile, head: &EntryHead) -> Examined {
+        self.one_in(name, file, head, &mut Aligned::default())
+    }
+
+    fn one_in(
+        &self,
+        name: PackName,
+        file: &dyn DiskFile,
+        head: &EntryHead,
+        memory: &mut Aligned,
+    ) -> Examined {
         let record = read::record_of(self.files, name, file, head, self.limits);
-        let mut is_whole = read::is_whole(file, head);
+        let mut is_whole = read::is_whole_in(file, head, memory);
         let mut is_filled = is_filled(file, head);
         if head.label.kind == Kind::Large
             && let Ok(Some(LogRecord::Instance(stored))) = &record

@@ -1,10 +1,11 @@
 //! Reading packs: one entry, entry after entry, and over damage to the next.
 
+use super::around;
 use super::entry::{self, EntryHead, HEAD_BYTES_MAX, Kind};
 use super::name::PackName;
 use super::tar::BLOCK;
 use crate::digest::{Digest, Digester};
-use crate::disk::{Disk, DiskFile, OpenHow};
+use crate::disk::{Aligned, Disk, DiskFile, OpenHow};
 use crate::index::{Location, LogPosition, LogRecord, StoredInstance, Target};
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::{HeadReader, HeadState};
@@ -277,6 +278,19 @@ pub(crate) fn digest_of(
     offset: u64,
     length_bytes: u64,
 ) -> io::Result<Option<Digest>> {
+    digest_in(file, offset, length_bytes, &mut Aligned::default())
+}
+
+/// As [`digest_of`], with memory that was used before.
+fn digest_in(
+    file: &dyn DiskFile,
+    offset: u64,
+    length_bytes: u64,
+    memory: &mut Aligned,
+) -> io::Result<Option<Digest>> {
+    if length_bytes >= around::BATCH_BYTES_MIN {
+        return around::digest_of(file, offset, length_bytes, memory);
+    }
     let mut digester = Digester::new();
     let whole = for_each_chunk(file, offset, length_bytes, CHUNK_BYTES, |chunk| {
         digester.update(chunk);
@@ -316,7 +330,12 @@ fn for_each_chunk(
 
 /// The digest of an entry's own data or JSON, compared; what cannot be read is not whole.
 pub(crate) fn is_whole(file: &dyn DiskFile, head: &EntryHead) -> bool {
-    let digest = digest_of(file, head.data_offset, head.data_bytes);
+    is_whole_in(file, head, &mut Aligned::default())
+}
+
+/// As [`is_whole`], with memory that was used before.
+pub(crate) fn is_whole_in(file: &dyn DiskFile, head: &EntryHead, memory: &mut Aligned) -> bool {
+    let digest = digest_in(file, head.data_offset, head.data_bytes, memory);
     digest.is_ok_and(|digest| digest == Some(head.label.digest))
 }
 

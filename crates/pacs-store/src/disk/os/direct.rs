@@ -1,4 +1,4 @@
-//! Writing to the disk itself, where Linux and the file system can do that (`O_DIRECT`).
+//! Reading and writing the disk itself, where Linux and the file system can do that (`O_DIRECT`).
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,18 +7,29 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What a second way to a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The file is there for it to be read.
+    Reading,
+    /// It is there to be written.
+    Writing,
+}
+
 /// A second way to an open file, made when it is first needed.
 #[derive(Debug)]
 pub(super) struct Direct {
     path: PathBuf,
+    way: Way,
     file: OnceLock<Option<File>>,
     is_refused: AtomicBool,
 }
 
 impl Direct {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, way: Way) -> Self {
         Self {
             path,
+            way,
             file: OnceLock::new(),
             is_refused: AtomicBool::new(false),
         }
@@ -27,6 +38,20 @@ impl Direct {
     /// Writes `data` at `offset` of what `file` is too; how many bytes that were: not all of them
     /// where the system does not do this, now or at all.
     pub(super) fn write(&self, file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
+        self.call(file, |direct| direct.write_at(data, offset))
+    }
+
+    /// Reads into `buffer` from `offset` on of what `file` is too; how many bytes that were: not
+    /// all of them where the file ends, or the system does not do this.
+    pub(super) fn read(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.call(file, |direct| direct.read_at(buffer, offset))
+    }
+
+    fn call(
+        &self,
+        file: &File,
+        mut call: impl FnMut(&File) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         if self.is_refused.load(Ordering::Relaxed) {
             return Ok(0);
         }
@@ -34,9 +59,9 @@ impl Direct {
             return Ok(0);
         };
         loop {
-            match direct.write_at(data, offset) {
+            match call(direct) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The alignment is not enough for this file system; nothing was written.
+                // The alignment is not enough for this file system; nothing was done.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     self.is_refused.store(true, Ordering::Relaxed);
                     return Ok(0);
@@ -49,7 +74,11 @@ impl Direct {
     fn open(&self, file: &File) -> Option<File> {
         let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
         let mut options = OpenOptions::new();
-        let direct = options.write(true).custom_flags(flags).open(&self.path);
+        match self.way {
+            Way::Reading => options.read(true),
+            Way::Writing => options.write(true),
+        };
+        let direct = options.custom_flags(flags).open(&self.path);
         let direct = direct.ok()?;
         // What has the name now may be another file.
         let (one, other) = (file.metadata().ok()?, direct.metadata().ok()?);
