@@ -26,6 +26,9 @@ config.replace_un_with_known_vr = False
 # Bytes of one number of the VRs whose values pydicom leaves as they stand in the file.
 UNIT = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
+# How far apart decoders of lossy syntaxes may be, where pydicom has one.
+LOSSY = {"1.2.840.10008.1.2.4.50": 3, "1.2.840.10008.1.2.4.51": 3}
+
 MAY_CHANGE = {0x00080001, 0x00280006, 0x7FE00001, 0x7FE00002, 0x7FE00003, 0x7FE00010}
 
 
@@ -96,6 +99,13 @@ def compare(path, before, after, orders, problems):
             problems.append(f"{here} {one.VR} {str(ones)[:60]!r}, then {two.VR} {str(twos)[:60]!r}")
 
 
+def is_little(syntax):
+    try:
+        return syntax.is_little_endian
+    except ValueError:  # one that pydicom does not know; only one is big endian
+        return True
+
+
 def pixels(dataset):
     try:
         return dataset.pixel_array
@@ -106,7 +116,12 @@ def pixels(dataset):
 for line in sys.stdin:
     job = json.loads(line)
     problems, compared = [], 0
-    before = pydicom.dcmread(job["original"], force=True)
+    try:
+        before = pydicom.dcmread(job["original"], force=True)
+    except Exception as error:
+        problems.append(f"pydicom cannot read the original: {type(error).__name__}")
+        print(json.dumps({"name": job["name"], "pixels": 0, "problems": problems}), flush=True)
+        continue
     wanted = pixels(before)
     order = before.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
     for path in job["converted"]:
@@ -114,15 +129,20 @@ for line in sys.stdin:
         mine = []
         try:
             syntaxes = (order, after.file_meta.TransferSyntaxUID)
-            orders = [s.is_little_endian if not s.is_private else True for s in syntaxes]
+            orders = [is_little(s) for s in syntaxes]
             compare("", before, after, orders, mine)
         except Exception as error:
-            mine.append(f"pydicom: {error!r}")
+            mine.append(f"pydicom: {type(error).__name__}")
         found = pixels(after)
         if wanted is not None:
             compared += 1
-            if found is None or not numpy.array_equal(wanted, found):
+            if found is None or found.shape != wanted.shape:
                 mine.append("the pixels differ")
+            elif not numpy.array_equal(wanted, found):
+                far = numpy.abs(wanted.astype(numpy.int64) - found.astype(numpy.int64)).max()
+                is_lossy = order in LOSSY and far <= LOSSY[order]
+                if not is_lossy:
+                    mine.append("the pixels differ")
         elif "PixelData" in before:
             digest = job["pixel_sha256"]
             if found is not None and digest:

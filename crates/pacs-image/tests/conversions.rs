@@ -27,6 +27,15 @@ const MAY_DIFFER: &[(&str, &str)] = &[
     ("modality/rtdose.dcm", "1_2_2.dcm: the pixels differ"),
     ("ts/rtdose_expb.dcm", ": the pixels differ"),
     ("ts/rtdose_rle.dcm", "1_2_2.dcm: the pixels differ"),
+    // Explicit VRs where they should not be, which pydicom cannot read before or after.
+    (
+        "odd/explicitVRwithinUNsequence.dcm",
+        "pydicom: BytesLengthException",
+    ),
+    (
+        "odd/explicit_VR-UN.dcm",
+        "pydicom cannot read the original: TypeError",
+    ),
 ];
 
 /// Files that are refused, with what is said: converting would lose part of them.
