@@ -19,15 +19,11 @@ use serde_json::{Value, json};
 
 const CT: &str = uid::CT_IMAGE_STORAGE;
 
-/// What the server converts from.
-const CONVERTIBLE: [&str; 6] = [
-    uid::IMPLICIT_LITTLE_ENDIAN,
-    uid::EXPLICIT_LITTLE_ENDIAN,
-    uid::EXPLICIT_BIG_ENDIAN,
-    uid::DEFLATED_LITTLE_ENDIAN,
-    uid::ENCAPSULATED_UNCOMPRESSED,
-    uid::RLE_LOSSLESS,
-];
+/// What the server does not convert from: video.
+const VIDEO: [&str; 2] = ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.102"];
+
+/// Twenty-seven frames of JPEG XL, which take too long here; the tests of pacs-image have them.
+const LEFT_OUT: &str = "ts/will-jxl.dcm";
 
 const TARGETS: [&str; 3] = [
     uid::EXPLICIT_LITTLE_ENDIAN,
@@ -36,7 +32,7 @@ const TARGETS: [&str; 3] = [
 ];
 
 fn is_convertible(sample: &Sample) -> bool {
-    CONVERTIBLE.contains(&sample.transfer_syntax.as_str())
+    !VIDEO.contains(&sample.transfer_syntax.as_str())
 }
 
 /// Every valid file of the test data that is `wanted`, each SOP Instance UID once.
@@ -46,6 +42,7 @@ fn corpus(wanted: impl Fn(&Sample) -> bool) -> Option<Vec<Sample>> {
     let mut samples = corpus::load(&folder);
     samples.retain(|sample| {
         sample.expected == Expected::Valid
+            && sample.name != LEFT_OUT
             && wanted(sample)
             && seen.insert(sample.sop_instance.clone())
     });
@@ -129,7 +126,7 @@ fn raw_peers_of_one_syntax_get_the_same_by_c_get_and_c_move() {
     let keys = Keys::at("STUDY").with(tag::STUDY, &studies.join("\\"));
     let failing = must_fail(&samples);
     let converting = samples.len() - failing.len();
-    assert!(failing.len() > 40 && converting > 200, "{converting}");
+    assert!(failing.len() == 2 && converting > 240, "{converting}");
 
     for (at, target) in TARGETS.iter().enumerate() {
         let mut contexts = vec![
@@ -433,8 +430,8 @@ fn pynetdicom_that_takes_one_syntax_gets_the_right_pixels_by_c_move_and_c_get() 
     }
 }
 
-/// Images of common classes, in syntaxes that are converted, and one in a compression that is not.
-const FEW: [&str; 9] = [
+/// Images of common classes, in syntaxes that are converted, and one video, which is not.
+const FEW: [&str; 12] = [
     "ts/CT1_RLE",
     "ts/MR1_RLE",
     "ts/US1_RLE",
@@ -444,6 +441,9 @@ const FEW: [&str; 9] = [
     "ts/ExplVR_BigEnd.dcm",
     "ts/emri_small_RLE.dcm",
     "ts/JPEG2000.dcm",
+    "ts/MR1_JLSL",
+    "ts/SC_rgb_dcmtk_+eb+cy+np.dcm",
+    "ts/us_mpeg2_100.dcm",
 ];
 
 fn few() -> Option<Vec<Sample>> {

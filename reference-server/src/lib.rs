@@ -8,6 +8,7 @@ pub mod commitment;
 pub mod config;
 pub mod control;
 pub mod cors;
+pub mod decoding;
 pub mod guessing;
 pub mod http;
 pub mod limits;

@@ -14,6 +14,7 @@ pub use conversion_counters::ConversionCounters;
 use convert::Conversions;
 use pacs_core::access::{Right, permit};
 use pacs_core::{AeTitle, Caller, ClaimedUser, Denied, Permit};
+use pacs_image::Decoders;
 use pacs_net::pdu::{UserIdentity, UserIdentityKind};
 use pacs_net::service::Peer;
 use pacs_store::Archive;
@@ -29,19 +30,21 @@ pub struct Services {
 }
 
 impl Services {
-    /// Over `archive`, under `access`; conversions for weaker peers count into `counters`.
+    /// Over `archive`, under `access`. What a peer cannot take is decoded by `decoders`, and counts
+    /// into `counters`.
     #[must_use]
     pub fn new(
         archive: Archive,
         access: Arc<Access>,
         our_title: AeTitle,
         counters: ConversionCounters,
+        decoders: Decoders,
     ) -> Self {
         Self {
             archive,
             access,
             our_title,
-            conversions: Conversions::new(counters),
+            conversions: Conversions::new(counters, decoders),
         }
     }
 

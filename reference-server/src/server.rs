@@ -5,6 +5,7 @@ use crate::admission::Watcher;
 use crate::commitment::{Commitments, Parts};
 use crate::config::{Config, Options};
 use crate::control::Door;
+use crate::decoding::decoders;
 use crate::http::{self, Health};
 use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
@@ -135,7 +136,8 @@ impl Server {
         }
         let access = Arc::new(Access::new(config).counting(Arc::clone(&metrics)));
         let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;
-        let acceptor = acceptor(config, &archive, &access, &commitments, &tls, &metrics)?;
+        let services = services(config, &archive, &access, &metrics)?;
+        let acceptor = acceptor(config, services, &access, &commitments, &tls, &metrics)?;
         let upkeep = Arc::new(upkeep(&archive, &metrics).await?);
         let door = match Door::open(&config.data) {
             Ok(door) => Some(door),
@@ -295,22 +297,33 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     stopped.wait_for(|stopped| *stopped).await.ok();
 }
 
-fn acceptor(
+fn services(
     config: &Config,
     archive: &Archive,
+    access: &Arc<Access>,
+    metrics: &Arc<Metrics>,
+) -> Result<Services, StartError> {
+    let decoders = decoders().map_err(|error| StartError::Assembly(Box::new(error)))?;
+    let counters = ConversionCounters::new(metrics.registry());
+    let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
+    Ok(Services::new(
+        archive.clone(),
+        Arc::clone(access),
+        config.ae_title.clone(),
+        counters,
+        decoders,
+    ))
+}
+
+fn acceptor(
+    config: &Config,
+    services: Services,
     access: &Arc<Access>,
     commitments: &Commitments,
     tls: &Tls,
     metrics: &Arc<Metrics>,
 ) -> Result<Acceptor, StartError> {
-    let counters = ConversionCounters::new(metrics.registry());
-    let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
-    let services = Arc::new(Services::new(
-        archive.clone(),
-        Arc::clone(access),
-        config.ae_title.clone(),
-        counters,
-    ));
+    let services = Arc::new(services);
     let limits = NetLimits {
         connections_max: connections_max()?,
         drain_duration_max: DRAIN_MAX,

@@ -18,6 +18,10 @@ const EXIT_SETTINGS: u8 = 2;
 const EXIT_STORE_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
+    // The server decodes pixel data in processes of this same program.
+    if let Some(code) = pacs_image::worker::run_if_asked() {
+        return code;
+    }
     let options = Options::parse();
     logging::start();
     let config = match Config::load(&options) {

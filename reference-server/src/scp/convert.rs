@@ -16,7 +16,7 @@ use bytes::Bytes;
 use pacs_core::TransferSyntaxUid;
 use pacs_core::convert::{ConvertError, Converter, Progress, targets};
 use pacs_core::limits::ScanLimits;
-use pacs_image::ImageLimits;
+use pacs_image::Decoders;
 use pacs_net::service::{ConversionError, DataSetSource, SourceError};
 use pacs_store::{DataSetReader, ReadError};
 use std::sync::Arc;
@@ -33,24 +33,24 @@ const UNITS_MIN: u32 = 5;
 
 /// What an instance in `stored` can be converted to, the best first.
 pub(super) fn conversions(stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
-    // RLE Lossless and Encapsulated Uncompressed; all else waits for workers of this server.
-    let is_decoded = ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.98"].contains(&stored.as_str());
-    targets(stored, is_decoded)
+    targets(stored, pacs_image::is_decoded(stored))
 }
 
-/// What all conversions of a server share: memory, and counters.
+/// What all conversions of a server share: memory, decoders and counters.
 #[derive(Debug, Clone)]
 pub(super) struct Conversions {
     memory: Arc<Semaphore>,
+    decoders: Decoders,
     counters: ConversionCounters,
 }
 
 impl Conversions {
-    pub(super) fn new(counters: ConversionCounters) -> Self {
+    pub(super) fn new(counters: ConversionCounters, decoders: Decoders) -> Self {
         let units = CONVERSION_MEMORY_BYTES_MAX / UNIT_BYTES;
         let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             memory: Arc::new(Semaphore::new(units)),
+            decoders,
             counters,
         }
     }
@@ -122,10 +122,11 @@ impl Conversion {
     fn new(
         stored: &dyn Stored,
         to: &TransferSyntaxUid,
+        decoders: &Decoders,
         memory: Memory,
     ) -> Result<Self, ConvertError> {
         let from = stored.transfer_syntax();
-        let decoder = pacs_image::decoder(from, &ImageLimits::default());
+        let decoder = decoders.decoder(from);
         let converter = Converter::new(from, to, decoder, &ScanLimits::default())?;
         let reader = stored.open();
         Ok(Self {
@@ -176,7 +177,7 @@ pub(super) async fn convert(
     to: &TransferSyntaxUid,
     conversions: &Conversions,
 ) -> Result<Box<dyn DataSetSource>, ConversionError> {
-    match try_convert(stored, to, &conversions.memory).await {
+    match try_convert(stored, to, conversions).await {
         Ok((source, bytes)) => {
             conversions.counters.ended(Ended::Converted, bytes);
             Ok(source)
@@ -193,10 +194,11 @@ pub(super) async fn convert(
 async fn try_convert(
     stored: Arc<dyn Stored>,
     to: &TransferSyntaxUid,
-    budget: &Arc<Semaphore>,
+    conversions: &Conversions,
 ) -> Result<(Box<dyn DataSetSource>, u64), Refusal> {
-    let memory = Memory::take(budget).await?;
-    let mut trial = Conversion::new(&*stored, to, memory)?;
+    let memory = Memory::take(&conversions.memory).await?;
+    let decoders = &conversions.decoders;
+    let mut trial = Conversion::new(&*stored, to, decoders, memory)?;
     let mut held: Vec<Bytes> = Vec::new();
     let mut held_bytes = 0_usize;
     while let Some(piece) = trial.next().await? {
@@ -217,7 +219,7 @@ async fn try_convert(
         };
         return Ok((Box::new(held), bytes));
     }
-    let conversion = Conversion::new(&*stored, to, memory)?;
+    let conversion = Conversion::new(&*stored, to, decoders, memory)?;
     Ok((Box::new(Converted { conversion }), bytes))
 }
 
