@@ -16,8 +16,8 @@ use crate::run::{Workspace, must};
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// What to measure: ingest, find, get, each optionally with a pattern for its cases, such as
-    /// ingest:small, start, tls and upkeep; all of them when absent. Only when named: growth, which fills
-    /// an archive with a million instances (growth:fill does only that) and needs 12 GB
+    /// ingest:small, start, tls and upkeep; all of them when absent. Only when named: growth, which
+    /// fills an archive with a million instances (growth:fill does only that) and needs 12 GB
     cases: Vec<String>,
     /// How often each case is repeated; the median is shown
     #[arg(long, default_value_t = 3)]

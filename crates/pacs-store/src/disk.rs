@@ -83,8 +83,8 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// What [`DiskFile::write_aligned_at`] and [`DiskFile::read_aligned_at`] are aligned to: a page of the usual systems, and a multiple
-/// of the blocks of the usual disks.
+/// What [`DiskFile::write_aligned_at`] and [`DiskFile::read_aligned_at`] are aligned to: a page of
+/// the usual systems, and a multiple of the blocks of the usual disks.
 pub const ALIGNED_BYTES: usize = 4 << 10;
 
 /// How full a disk is.
