@@ -6,9 +6,9 @@
 //! are built from numbers.
 //!
 //! What the trait promises is less than a real disk may keep: bytes that were written are lost in a
-//! crash, in any subset of sectors, unless [`DiskFile::sync_data`] returned after them; a file that
-//! was created, renamed or removed is as it was before unless [`Disk::sync_directory`] of its
-//! directory returned.
+//! crash, in any subset of sectors, unless [`DiskFile::sync_data`] was called after them and
+//! returned; a file that was created, renamed or removed is as it was before unless
+//! [`Disk::sync_directory`] of its directory returned.
 
 mod aligned;
 mod os;

@@ -255,9 +255,6 @@ impl Committer {
 
     fn close(mut self, closing: Vec<oneshot::Sender<()>>) -> Result<(), Failed> {
         self.flush()?;
-        if self.parts.log.is_appended() {
-            self.mark();
-        }
         // It holds the lock of the directory, too.
         drop(self.finisher);
         let result = self.parts.log.close();
@@ -436,20 +433,29 @@ impl Committer {
         Ok(())
     }
 
-    /// Ends the log with the proof that all before it is durable: what is damaged of the last group
-    /// later is then known to be damage. The sync comes with the end of the pack; nobody waits for
-    /// this, and nothing depends on it.
-    fn mark(&mut self) {
+    /// Ends the log with the proof that all before it is durable: what is damaged of the last groups
+    /// later is then known to be damage. A later sync makes it durable; nobody waits for that, and
+    /// nothing depends on it.
+    fn mark(&mut self) -> Result<(), Failed> {
         let mut group = self.new_group();
         group.push_mark(self.parts.clock.now_unix_ms());
-        match self.parts.log.write(&group.batch) {
-            Ok(()) => self.parts.log.advance(&group.batch),
-            Err(error) => tracing::warn!(?error, "the log could not be marked at its end"),
-        }
+        let Err(error) = self.parts.log.write(&group.batch) else {
+            self.parts.log.advance(&group.batch);
+            return Ok(());
+        };
+        tracing::warn!(%error, "the log could not be marked at its end");
+        self.parts.log.take_back().map_err(|error| {
+            tracing::error!(%error, "the log could not be put back after a failed write");
+            Failed
+        })
     }
 
+    /// Makes the index durable, and marks the log: what was committed since is proven then.
     fn flush(&mut self) -> Result<(), Failed> {
         self.finisher.wait()?;
+        if self.dirty_since.is_some() {
+            self.mark()?;
+        }
         self.parts.fail_points.reach("before-flush");
         if let Err(error) = self.parts.runtime.block_on(self.parts.index.flush()) {
             tracing::error!(%error, "the index could not be made durable");

@@ -75,6 +75,8 @@ pub(super) struct Finisher {
     in_flight: Option<InFlight>,
     /// Where the last group ended that is durable.
     durable: LogPosition,
+    /// Whether a group could not be finished: nothing may be any more.
+    has_failed: bool,
 }
 
 impl Drop for Finisher {
@@ -119,6 +121,7 @@ impl Finisher {
             thread: Some(thread),
             in_flight: None,
             durable,
+            has_failed: false,
         })
     }
 
@@ -166,10 +169,16 @@ impl Finisher {
 
     /// Waits for the group on the other thread.
     pub(super) fn wait(&mut self) -> Result<(), Failed> {
+        if self.has_failed {
+            return Err(Failed);
+        }
         let Some(in_flight) = self.in_flight.take() else {
             return Ok(());
         };
-        self.results.recv().map_err(|_| Failed)??;
+        if !matches!(self.results.recv(), Ok(Ok(()))) {
+            self.has_failed = true;
+            return Err(Failed);
+        }
         self.durable = in_flight.end;
         Ok(())
     }

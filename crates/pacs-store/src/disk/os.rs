@@ -227,7 +227,7 @@ impl DiskFile for OsFile {
 
     #[cfg(target_os = "linux")]
     fn read_aligned_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let read = self.reading.read(&self.file, buffer, offset)?;
+        let read = self.reading.read(&self.file, buffer, offset);
         let rest = buffer.get_mut(read..).unwrap_or_default();
         let rest = self.read_up_to(rest, offset.saturating_add(read as u64))?;
         Ok(read.saturating_add(rest))

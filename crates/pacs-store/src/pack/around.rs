@@ -99,7 +99,7 @@ pub(crate) fn digest_of(
     let mut at = offset / ALIGNED_BYTES as u64 * ALIGNED_BYTES as u64;
     while at < end {
         let left = usize::try_from(end.saturating_sub(at)).unwrap_or(PIECE_BYTES);
-        let wanted = left.next_multiple_of(ALIGNED_BYTES).min(PIECE_BYTES);
+        let wanted = left.min(PIECE_BYTES).next_multiple_of(ALIGNED_BYTES);
         let piece = memory.first(wanted);
         let read = file.read_aligned_at(piece, at)?;
         if read < left.min(wanted) {

@@ -95,11 +95,6 @@ impl Log {
         self.previous_end
     }
 
-    /// Whether anything was appended since the archive was opened.
-    pub(crate) const fn is_appended(&self) -> bool {
-        self.appended > 0
-    }
-
     /// The file to sync after [`Self::write`].
     pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
         Arc::clone(&self.pack.file)

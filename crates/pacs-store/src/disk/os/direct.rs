@@ -42,9 +42,11 @@ impl Direct {
     }
 
     /// Reads into `buffer` from `offset` on of what `file` is too; how many bytes that were: not
-    /// all of them where the file ends, or the system does not do this.
-    pub(super) fn read(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    /// all of them where the file ends, or the system does not do this. An error is none of them:
+    /// whether the bytes can be read at all is for the usual way to say, which all others go.
+    pub(super) fn read(&self, file: &File, buffer: &mut [u8], offset: u64) -> usize {
         self.call(file, |direct| direct.read_at(buffer, offset))
+            .unwrap_or(0)
     }
 
     fn call(
