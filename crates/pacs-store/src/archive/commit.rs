@@ -433,9 +433,9 @@ impl Committer {
         Ok(())
     }
 
-    /// Ends the log with the proof that all before it is durable: what is damaged of the last groups
-    /// later is then known to be damage. A later sync makes it durable; nobody waits for that, and
-    /// nothing depends on it.
+    /// Ends the log with the proof that all before it is durable: what is damaged of the last
+    /// groups later is then known to be damage. A later sync makes it durable; nobody waits for
+    /// that, and nothing depends on it.
     fn mark(&mut self) -> Result<(), Failed> {
         let mut group = self.new_group();
         group.push_mark(self.parts.clock.now_unix_ms());
