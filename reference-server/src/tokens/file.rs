@@ -2,11 +2,15 @@
 
 use super::Token;
 use crate::limits::{TOKENS_FILE_BYTES_MAX, TOKENS_MAX};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, fchown, flock, openat, renameat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The file, as docs/on-disk-format.md has it.
@@ -110,13 +114,10 @@ impl super::Tokens {
     /// # Errors
     /// [`TokensError`]; nothing changed then.
     pub fn change(directory: &Path, change: Change) -> Result<(), TokensError> {
-        let owner = std::fs::metadata(directory)?;
-        let open = |name: &str| {
-            let mut options = OpenOptions::new();
-            let options = options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(directory.join(name))
-        };
-        let lock = open(LOCK)?;
+        // Root may run this where the server's user does as it likes: everything is looked up in
+        // the directory that is open, and no link is followed.
+        let open = File::open(directory)?;
+        let lock = open_lock(&open)?;
         flock(&lock, FlockOperation::LockExclusive).map_err(io::Error::from)?;
         let mut tokens = read(&path_in(directory))?;
         apply(&mut tokens, change)?;
@@ -125,19 +126,58 @@ impl super::Tokens {
             tokens,
         };
         let text = serde_json::to_string_pretty(&document).map_err(io::Error::other)?;
-        let mut new = open(NEW)?;
-        let written = new.metadata()?;
+        let mut new = create_new(&open)?;
+        let (owner, written) = (open.metadata()?, new.metadata()?);
         if (written.uid(), written.gid()) != (owner.uid(), owner.gid()) {
+            let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
             for file in [&new, &lock] {
-                fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+                check_plain(file)?;
+                fchown(file, Some(uid), Some(gid)).map_err(io::Error::from)?;
             }
         }
         new.write_all(text.as_bytes())?;
         new.sync_all()?;
-        std::fs::rename(directory.join(NEW), path_in(directory))?;
-        File::open(directory)?.sync_all()?;
+        renameat(&open, NEW, &open, FILE).map_err(io::Error::from)?;
+        open.sync_all()?;
         Ok(())
     }
+}
+
+/// How both are opened: a link in their place is an error, and a pipe is not waited for.
+const HOW: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
+/// For the owner alone.
+const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// The lock, whose content is never touched.
+fn open_lock(directory: &File) -> io::Result<File> {
+    let lock = File::from(openat(directory, LOCK, HOW, MODE)?);
+    check_plain(&lock)?;
+    Ok(lock)
+}
+
+/// The file that becomes the tokens. One that is left of a change that broke off goes first.
+fn create_new(directory: &File) -> io::Result<File> {
+    match unlinkat(directory, NEW, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let new = openat(directory, NEW, HOW | OFlags::EXCL, MODE)?;
+    Ok(File::from(new))
+}
+
+/// An error unless `file` is a file, and has no other name elsewhere.
+fn check_plain(file: &File) -> io::Result<()> {
+    let found = file.metadata()?;
+    if found.is_file() && found.nlink() == 1 {
+        return Ok(());
+    }
+    let why = "a link or no file stands where a file of the tokens belongs";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 fn apply(tokens: &mut Vec<Token>, change: Change) -> Result<(), TokensError> {

@@ -123,3 +123,44 @@ fn changes_at_the_same_time_are_all_made() {
 
     assert_eq!(Tokens::list(folder.path()).unwrap().len(), 8);
 }
+
+#[test]
+fn a_link_in_the_place_of_a_file_of_the_tokens_leads_nowhere() {
+    use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir_in(folder.path()).unwrap();
+    let victim = folder.path().join("victim");
+    std::fs::write(&victim, "of root").unwrap();
+    // As root, the files are given to whoever the directory belongs to.
+    chown(data.path(), Some(5), Some(6)).ok();
+    let before = victim.metadata().unwrap();
+    let lock = data.path().join("access-tokens.lock");
+    let new = data.path().join("access-tokens.json.new");
+    let create = |name| {
+        let change = Change::Create(token(name, name, &[Action::Find]));
+        Tokens::change(data.path(), change)
+    };
+
+    symlink(&victim, &lock).unwrap();
+    assert!(create("one").is_err());
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::hard_link(&victim, &lock).unwrap();
+    assert!(create("one").is_err());
+    assert!(Tokens::list(data.path()).unwrap().is_empty());
+    // What is left of a change that broke off makes room, whatever it is.
+    std::fs::remove_file(&lock).unwrap();
+    symlink(&victim, &new).unwrap();
+    create("one").unwrap();
+    std::fs::hard_link(&victim, &new).unwrap();
+    create("two").unwrap();
+
+    let after = victim.metadata().unwrap();
+    assert_eq!(std::fs::read(&victim).unwrap(), b"of root");
+    assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+    assert_eq!(Tokens::list(data.path()).unwrap().len(), 2);
+    let (written, owner) = (
+        data.path().join("access-tokens.json").metadata().unwrap(),
+        data.path().metadata().unwrap(),
+    );
+    assert_eq!((written.uid(), written.gid()), (owner.uid(), owner.gid()));
+}
