@@ -20,7 +20,7 @@ pub struct WebLimits {
     /// Bytes a second in which the body of a request must arrive on the whole, once
     /// [`Self::arriving_grace`] has passed: who is slower holds a place and gives nothing (408).
     pub arriving_bytes_per_second_min: u64,
-    /// How long a body may take whatever its length.
+    /// How long a body may take whatever its length, and how long it may fall silent.
     pub arriving_grace: Duration,
     /// Bytes of a file that are held to read its File Meta Information (PS3.10 7.1).
     pub file_meta_bytes_max: usize,

@@ -44,7 +44,9 @@ impl Arriving {
             let rate = self.limits.arriving_bytes_per_second_min;
             let earned = Duration::from_secs(self.received_bytes.checked_div(rate).unwrap_or(0));
             let allowed = self.limits.arriving_grace.saturating_add(earned);
-            let patience = allowed.saturating_sub(self.waited);
+            let left = allowed.saturating_sub(self.waited);
+            // What was earned buys slowness, never silence.
+            let patience = left.min(self.limits.arriving_grace);
             let began = Instant::now();
             let frame =
                 std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
@@ -123,6 +125,23 @@ mod tests {
                 return (arriving.received_bytes >> 10, stopped);
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_came_fast_and_falls_silent_is_given_up_after_the_grace() {
+        let limits = WebLimits::default();
+        let mut arriving = dripping(Duration::ZERO, &limits);
+        let earning = limits.arriving_bytes_per_second_min.saturating_mul(3_600);
+        while arriving.received_bytes() < earning {
+            arriving.next().await.unwrap();
+        }
+        arriving.body = dripping(Duration::from_secs(86_400), &limits).body;
+        let silent_since = Instant::now();
+
+        assert_eq!(arriving.next().await, Err(Stopped::TooSlow));
+
+        let silence = silent_since.elapsed();
+        assert!(silence >= limits.arriving_grace && silence < limits.arriving_grace * 2);
     }
 
     #[tokio::test(start_paused = true)]
