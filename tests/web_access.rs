@@ -214,6 +214,19 @@ fn an_open_loopback_is_for_programs_of_this_machine_alone() {
         !status.success() && said.contains("http.open_loopback"),
         "{said}"
     );
+    for elsewhere in [
+        "public_url = \"https://pacs.example/dicomweb\"",
+        "cors_origins = [\"https://viewer.example\"]",
+    ] {
+        let options = Options {
+            arguments: open(),
+            config: format!("[http]\n{elsewhere}\n"),
+            ..Options::default()
+        };
+        let (status, said) = start_refused(&options, home.path());
+        assert!(!status.success() && said.contains("http.open_loopback"));
+        assert!(said.contains(".example"), "{said}");
+    }
 
     let server = Server::start(Options {
         arguments: open(),
@@ -224,6 +237,11 @@ fn an_open_loopback_is_for_programs_of_this_machine_alone() {
         ("Origin", "https://elsewhere.example"),
         ("Sec-Fetch-Site", "cross-site"),
         ("Authorization", "Bearer wrong"),
+        ("Forwarded", "for=192.0.2.7"),
+        ("X-Forwarded-For", "192.0.2.7"),
+        ("X-Forwarded-Host", "pacs.example"),
+        ("X-Real-IP", "192.0.2.7"),
+        ("Via", "1.1 proxy"),
     ] {
         assert_eq!(store(&server, &[elsewhere]).status, 401, "{elsewhere:?}");
     }

@@ -3,6 +3,7 @@
 //! None, but those of the origins that are configured. Credentials of the browser are not for
 //! them: a page shows a token of its own.
 
+use crate::direct::{authority_of, is_loopback};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -42,6 +43,12 @@ impl Origins {
             }
         }
         Self(Arc::new(origins))
+    }
+
+    /// One of them that is not on this machine, if there is one.
+    pub(crate) fn elsewhere(&self) -> Option<&str> {
+        let mut origins = self.0.iter().map(String::as_str);
+        origins.find(|origin| !is_loopback(authority_of(origin)))
     }
 
     /// The origin that a request comes from, where it is one of these.

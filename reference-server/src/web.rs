@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::clients::{Clients, Stranger};
 use crate::config::Config;
 use crate::cors;
+use crate::direct::is_direct;
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -12,7 +13,7 @@ use axum::http::request::Parts;
 use pacs_core::Caller;
 use pacs_store::Archive;
 use pacs_web::{Identify, Options, Unidentified, WebLimits};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Where it is mounted.
@@ -75,71 +76,5 @@ impl Identify for Door {
             _ => return Err(refused(false)),
         };
         Ok(Caller::Client { address, name })
-    }
-}
-
-/// Whether a program of this machine asks of its own accord. A browser that a page from elsewhere
-/// sends here says in Origin where the page is from, or in Host a name that was made to lead here.
-fn is_direct(head: &Parts) -> bool {
-    let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).or_else(|| head.uri.authority().map(|at| at.as_str()));
-    let origin = text(header::ORIGIN).map(|origin| {
-        let rest = origin.split_once("://").map(|(_, rest)| rest);
-        rest.unwrap_or_default()
-    });
-    let is_foreign = head
-        .headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site == "cross-site");
-    host.is_some_and(is_loopback) && origin.is_none_or(is_loopback) && !is_foreign
-}
-
-/// Whether `authority` (a host, perhaps with a port) is this machine by an address or by the one
-/// name that nobody else can give away.
-fn is_loopback(authority: &str) -> bool {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::http::Request;
-
-    fn asks(headers: &[(&str, &str)]) -> bool {
-        let mut request = Request::builder().uri("/dicomweb/studies");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        is_direct(&request.body(()).unwrap().into_parts().0)
-    }
-
-    #[test]
-    fn a_page_from_elsewhere_does_not_get_in_through_the_browser_of_this_machine() {
-        assert!(asks(&[("host", "127.0.0.1:8080")]));
-        assert!(asks(&[("host", "[::1]:8080")]));
-        assert!(asks(&[
-            ("host", "localhost:8080"),
-            ("origin", "http://localhost:3000")
-        ]));
-        assert!(!asks(&[]));
-        assert!(!asks(&[("host", "rebound.example:8080")]));
-        assert!(!asks(&[("host", "127.0.0.1.example")]));
-        assert!(!asks(&[
-            ("host", "127.0.0.1:8080"),
-            ("origin", "https://elsewhere.example")
-        ]));
-        assert!(!asks(&[("host", "127.0.0.1:8080"), ("origin", "null")]));
-        assert!(!asks(&[
-            ("host", "127.0.0.1:8080"),
-            ("sec-fetch-site", "cross-site")
-        ]));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::HttpSection;
 use crate::cors::Origins;
+use crate::direct::{authority_of, is_loopback};
 use std::net::SocketAddr;
 
 /// How DICOMweb is offered.
@@ -25,11 +26,13 @@ pub(super) fn settings(
     let open_loopback = open_loopback.or(section.open_loopback).unwrap_or(false);
     faults.extend(http.and_then(|http| open_to_all(http, open_loopback)));
     let public_url = section.public_url.as_deref();
-    WebConfig {
+    let settings = WebConfig {
         open_loopback,
         cors_origins: Origins::check(section.cors_origins.clone(), faults),
         public_url: public_url.map(|url| own_url(url, faults)),
-    }
+    };
+    faults.extend(open_to_others(&settings));
+    settings
 }
 
 /// DICOMweb without tokens is for the programs of this machine alone.
@@ -38,6 +41,21 @@ fn open_to_all(http: SocketAddr, open_loopback: bool) -> Option<String> {
         format!(
             "http.open_loopback: {http} is not loopback, and beyond this machine nobody gets in \
              without a token"
+        )
+    })
+}
+
+/// Whoever comes through a proxy, or by a page from elsewhere, would be of this machine too.
+fn open_to_others(settings: &WebConfig) -> Option<String> {
+    let url = settings.public_url.as_deref();
+    let url = url.filter(|url| !is_loopback(authority_of(url)));
+    let (key, elsewhere) = url
+        .map(|url| ("public_url", url))
+        .or_else(|| Some(("cors_origins", settings.cors_origins.elsewhere()?)))?;
+    settings.open_loopback.then(|| {
+        format!(
+            "http.open_loopback: it is for programs of this machine alone, and http.{key} names \
+             {elsewhere:?}; give clients tokens instead"
         )
     })
 }
