@@ -7,6 +7,7 @@ use pacs_tests::peers::{Said, run};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, Server, start_refused};
 use pacs_tests::stow::{Answer, RELATED, ask, related};
+use pacs_tests::web::get;
 use pacs_tests::workspace;
 
 const STUDIES: &str = "/dicomweb/studies";
@@ -310,4 +311,19 @@ fn pages_of_configured_origins_may_use_it_and_no_others() {
         "a token is a token, but the page cannot read the answer"
     );
     assert!(!elsewhere.head.contains("access-control-allow-origin"));
+}
+
+#[test]
+fn metrics_are_for_programs_of_this_machine_alone() {
+    let server = Server::start(Options::default());
+    let show = |fields: &[(&str, &str)]| get(server.http(), "/metrics", fields).status;
+
+    assert_eq!(show(&[]), 200);
+    for elsewhere in [
+        ("Host", "rebound.example"),
+        ("Origin", "https://elsewhere.example"),
+        ("X-Forwarded-For", "192.0.2.7"),
+    ] {
+        assert_eq!(show(&[elsewhere]), 403, "{elsewhere:?}");
+    }
 }

@@ -1,10 +1,12 @@
 //! The HTTP side: is the server alive, is it ready, what has it counted.
 
 use crate::commitment::Commitments;
+use crate::direct::is_direct;
 use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_DURATION_MAX};
 use crate::metrics::Metrics;
 use crate::upkeep::Upkeep;
 use axum::extract::{ConnectInfo, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -32,7 +34,7 @@ pub struct Health {
     pub ready: AtomicBool,
     /// Plain DICOM is offered beyond this machine.
     pub insecure_dicom: bool,
-    /// `/metrics` answers clients that are not on loopback.
+    /// `/metrics` answers clients that are not programs of this machine.
     pub metrics_off_loopback: bool,
     /// What is owed of storage commitment.
     pub commitments: Commitments,
@@ -120,9 +122,12 @@ async fn readyz(State(health): State<Arc<Health>>) -> Response {
 async fn metrics(
     State(health): State<Arc<Health>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    head: Parts,
 ) -> Response {
-    // The labels name the devices of a hospital, so that a stranger does not get them unasked.
-    if !health.metrics_off_loopback && !client.ip().to_canonical().is_loopback() {
+    // The labels name the devices of a hospital, so that a stranger does not get them unasked, nor
+    // a page that has a browser of this machine ask.
+    let is_of_here = client.ip().to_canonical().is_loopback() && is_direct(&head);
+    if !health.metrics_off_loopback && !is_of_here {
         return StatusCode::FORBIDDEN.into_response();
     }
     health.upkeep.measure();
