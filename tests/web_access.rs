@@ -327,3 +327,28 @@ fn metrics_are_for_programs_of_this_machine_alone() {
         assert_eq!(show(&[elsewhere]), 403, "{elsewhere:?}");
     }
 }
+
+#[test]
+fn http_beyond_this_machine_needs_the_explicit_setting_and_is_told() {
+    let home = workspace::temporary_folder();
+    let everywhere = |more: &[&str]| Options {
+        arguments: [&["--http", "0.0.0.0:0"], more]
+            .concat()
+            .iter()
+            .map(|a| (*a).to_owned())
+            .collect(),
+        ..Options::default()
+    };
+    let (status, said) = start_refused(&everywhere(&[]), home.path());
+    assert!(
+        !status.success() && said.contains("http.insecure"),
+        "{said}"
+    );
+
+    let server = Server::start(everywhere(&["--insecure-http"]));
+    let (_, health) = server.get("/healthz");
+    let health: serde_json::Value = serde_json::from_str(&health).expect("JSON");
+    assert_eq!(health["insecure_http"], true);
+    assert_eq!(health["insecure_dicom"], false);
+    server.wait_for_log("HTTP without TLS");
+}

@@ -50,6 +50,10 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", env = "PACS_INSECURE_DICOM", num_args = 0..=1,
           default_missing_value = "true")]
     pub insecure_dicom: Option<bool>,
+    /// Allow HTTP, which has no TLS, on an address that is not loopback
+    #[arg(long, value_name = "BOOL", env = "PACS_INSECURE_HTTP", num_args = 0..=1,
+          default_missing_value = "true")]
+    pub insecure_http: Option<bool>,
     /// Let every program of this machine use DICOMweb without a token; HTTP must be on loopback
     #[arg(long, value_name = "BOOL", env = "PACS_OPEN_LOOPBACK", num_args = 0..=1,
           default_missing_value = "true")]
@@ -98,6 +102,7 @@ struct DicomSection {
 #[serde(deny_unknown_fields)]
 struct HttpSection {
     address: Option<String>,
+    insecure: Option<bool>,
     metrics_off_loopback: Option<bool>,
     open_loopback: Option<bool>,
     #[serde(default)]
@@ -238,7 +243,7 @@ impl Config {
             .or(file.dicom.insecure)
             .unwrap_or(false);
         faults.extend(dicom.and_then(|dicom| exposed(dicom, insecure_dicom)));
-        let web = web::settings(options.open_loopback, &file.http, http, &mut faults);
+        let web = web::settings(options, &file.http, http, &mut faults);
         let idle_seconds = file.dicom.idle_seconds.unwrap_or(60);
         if !(1..=86_400).contains(&idle_seconds) {
             faults.push("dicom.idle_seconds: not between 1 and 86400".to_owned());
@@ -279,6 +284,12 @@ impl Config {
     pub fn is_insecure(&self) -> bool {
         !self.dicom.ip().is_loopback()
     }
+
+    /// Whether HTTP, which has no TLS, is offered beyond this machine.
+    #[must_use]
+    pub fn is_http_insecure(&self) -> bool {
+        !self.http.ip().is_loopback()
+    }
 }
 
 impl Config {
@@ -306,7 +317,7 @@ impl Config {
                 self.metrics_off_loopback != new.metrics_off_loopback,
             ),
             (
-                "http.open_loopback, cors_origins or public_url",
+                "http.insecure, open_loopback, cors_origins or public_url",
                 self.web != new.web,
             ),
             ("scrub", self.scrub != new.scrub),

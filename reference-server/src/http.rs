@@ -34,6 +34,8 @@ pub struct Health {
     pub ready: AtomicBool,
     /// Plain DICOM is offered beyond this machine.
     pub insecure_dicom: bool,
+    /// HTTP is offered beyond this machine.
+    pub insecure_http: bool,
     /// `/metrics` answers clients that are not programs of this machine.
     pub metrics_off_loopback: bool,
     /// What is owed of storage commitment.
@@ -96,6 +98,7 @@ async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {
         "status": if is_clean { "ok" } else { "damaged" },
         "version": env!("CARGO_PKG_VERSION"),
         "insecure_dicom": health.insecure_dicom,
+        "insecure_http": health.insecure_http,
         "commitments_open": open,
         "commitment_reports_given_up": given_up,
     });

@@ -149,6 +149,7 @@ impl Server {
         let health = Arc::new(Health {
             ready: AtomicBool::new(false),
             insecure_dicom: config.is_insecure(),
+            insecure_http: config.is_http_insecure(),
             metrics_off_loopback: config.metrics_off_loopback,
             commitments: commitments.clone(),
             metrics,

@@ -76,6 +76,9 @@ fn serve(config: &Config, options: &Options) -> anyhow::Result<Outcome> {
         if config.is_insecure() {
             tracing::warn!(dicom = %at.dicom, "DICOM without TLS is offered beyond this machine");
         }
+        if config.is_http_insecure() {
+            tracing::warn!(http = %at.http, "HTTP without TLS is offered beyond this machine");
+        }
         let mut out = std::io::stdout();
         write!(out, "ready dicom={} http={}", at.dicom, at.http)?;
         if let Some(dicom_tls) = at.dicom_tls {

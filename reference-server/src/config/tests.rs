@@ -60,6 +60,26 @@ fn plain_dicom_off_loopback_needs_the_explicit_setting() {
 }
 
 #[test]
+fn http_off_loopback_needs_the_explicit_setting() {
+    let bare = "[http]\naddress = \"0.0.0.0:0\"";
+    let explicit = "[http]\naddress = \"0.0.0.0:0\"\ninsecure = true";
+    let by_flag = Options {
+        insecure_http: Some(true),
+        ..Options::default()
+    };
+
+    let faults = load(bare, Options::default()).unwrap_err().faults;
+    assert!(faults[0].contains("http.insecure"), "{faults:?}");
+    assert!(
+        load(explicit, Options::default())
+            .unwrap()
+            .is_http_insecure()
+    );
+    assert!(load(bare, by_flag).unwrap().is_http_insecure());
+    assert!(!load("", Options::default()).unwrap().is_http_insecure());
+}
+
+#[test]
 fn content_is_scrubbed_within_thirty_days_unless_something_else_is_said() {
     let days = |toml: &str| {
         let plan = load(toml, Options::default()).map(|config| config.scrub);

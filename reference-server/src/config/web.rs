@@ -1,6 +1,6 @@
 //! The settings of DICOMweb.
 
-use super::HttpSection;
+use super::{HttpSection, Options};
 use crate::cors::Origins;
 use crate::direct::{authority_of, is_loopback};
 use std::net::SocketAddr;
@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 /// How DICOMweb is offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebConfig {
+    /// HTTP off loopback was asked for.
+    pub insecure: bool,
     /// Nobody on this machine is asked who they are.
     pub open_loopback: bool,
     /// Where web pages come from that may use it through a browser.
@@ -18,21 +20,35 @@ pub struct WebConfig {
 
 /// Puts the settings together; `http` is where HTTP listens, once that is known.
 pub(super) fn settings(
-    open_loopback: Option<bool>,
+    options: &Options,
     section: &HttpSection,
     http: Option<SocketAddr>,
     faults: &mut Vec<String>,
 ) -> WebConfig {
-    let open_loopback = open_loopback.or(section.open_loopback).unwrap_or(false);
+    let insecure = options.insecure_http.or(section.insecure).unwrap_or(false);
+    let open_loopback = options.open_loopback.or(section.open_loopback);
+    let open_loopback = open_loopback.unwrap_or(false);
+    faults.extend(http.and_then(|http| exposed(http, insecure)));
     faults.extend(http.and_then(|http| open_to_all(http, open_loopback)));
     let public_url = section.public_url.as_deref();
     let settings = WebConfig {
+        insecure,
         open_loopback,
         cors_origins: Origins::check(section.cors_origins.clone(), faults),
         public_url: public_url.map(|url| own_url(url, faults)),
     };
     faults.extend(open_to_others(&settings));
     settings
+}
+
+/// Tokens and patient data in clear beyond this machine are offered on purpose or not at all.
+fn exposed(http: SocketAddr, insecure: bool) -> Option<String> {
+    (!http.ip().is_loopback() && !insecure).then(|| {
+        format!(
+            "http.address: {http} is not loopback, and HTTP without TLS there needs \
+             http.insecure = true (or --insecure-http); better is a proxy with TLS in front"
+        )
+    })
 }
 
 /// DICOMweb without tokens is for the programs of this machine alone.
