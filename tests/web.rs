@@ -548,3 +548,41 @@ fn every_file_of_the_test_data_comes_back_over_the_web_and_is_described() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(samples.len() > 100);
 }
+
+#[test]
+fn clients_that_want_it_uncompressed_get_jpeg_2000_decoded() {
+    let Some(mut samples) = kept() else {
+        return;
+    };
+    samples.retain(|sample| {
+        sample.expected == Expected::Valid
+            && sample.transfer_syntax == "1.2.840.10008.1.2.4.90"
+            && sample.data_set.len() < 1 << 20
+    });
+    samples.truncate(3);
+    assert!(!samples.is_empty());
+    let server = open_server();
+    let explicit = uid::EXPLICIT_LITTLE_ENDIAN;
+    let accept = format!("application/dicom; transfer-syntax={explicit}");
+    for sample in &samples {
+        let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+        let syntax = &sample.transfer_syntax;
+        let status = store(&server, class, instance, syntax, &sample.data_set);
+        assert_eq!(status, 0, "{}", sample.name);
+        let found = ask(&server, &format!("/instances?SOPInstanceUID={instance}"));
+        let urls = values(&found, "00081190");
+        let path = urls[0].split("/dicomweb").nth(1).expect("a path");
+        let path = format!("/dicomweb{path}");
+        let file = get(server.http(), &path, &[("Accept", &accept)]);
+        assert!(file.status == 200 && file.is_whole, "{}", sample.name);
+        let parts = corpus::Parts::of(&file.body);
+        assert_eq!(parts.transfer_syntax, explicit, "{}", sample.name);
+        let mut windows = file.body.windows(6);
+        let at =
+            windows.rposition(|bytes| bytes == b"\xe0\x7f\x10\0OW" || bytes == b"\xe0\x7f\x10\0OB");
+        let at = at.unwrap_or_else(|| panic!("{}: no pixels", sample.name));
+        let rest = &file.body[at + 8..];
+        let length = u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]);
+        assert!(length != u32::MAX && length > 0, "{}", sample.name);
+    }
+}

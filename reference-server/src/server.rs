@@ -20,6 +20,7 @@ use crate::upkeep::Upkeep;
 use crate::web;
 use pacs_core::Caller;
 use pacs_core::access::{Maintain, permit};
+use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::scrub::ScrubPlan;
 use pacs_store::{Archive, OpenError};
@@ -136,7 +137,8 @@ impl Server {
         }
         let access = Arc::new(Access::new(config).counting(Arc::clone(&metrics)));
         let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;
-        let services = services(config, &archive, &access, &metrics)?;
+        let decoders = decoders().map_err(assembly_io)?;
+        let services = services(config, &archive, &access, &metrics, &decoders)?;
         let acceptor = acceptor(config, services, &access, &commitments, &tls, &metrics)?;
         let upkeep = Arc::new(upkeep(&archive, &metrics).await?);
         let door = match Door::open(&config.data) {
@@ -158,7 +160,7 @@ impl Server {
         let at = config.tls.address;
         let http = listen("HTTP", config.http)?;
         let server = Self {
-            web: web::routes(&archive, config, &access, http.local_addr().ok()),
+            web: web::routes(&archive, config, &access, decoders, http.local_addr().ok()),
             archive,
             door,
             scrub: config.scrub,
@@ -303,8 +305,8 @@ fn services(
     archive: &Archive,
     access: &Arc<Access>,
     metrics: &Arc<Metrics>,
+    decoders: &Decoders,
 ) -> Result<Services, StartError> {
-    let decoders = decoders().map_err(|error| StartError::Assembly(Box::new(error)))?;
     let counters = ConversionCounters::new(metrics.registry());
     let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
     Ok(Services::new(
@@ -312,7 +314,7 @@ fn services(
         Arc::clone(access),
         config.ae_title.clone(),
         counters,
-        decoders,
+        decoders.clone(),
     ))
 }
 

@@ -11,6 +11,7 @@ use axum::extract::ConnectInfo;
 use axum::http::header;
 use axum::http::request::Parts;
 use pacs_core::Caller;
+use pacs_image::Decoders;
 use pacs_store::Archive;
 use pacs_web::{Identify, Options, Unidentified, WebLimits};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub fn routes(
     archive: &Archive,
     config: &Config,
     access: &Arc<Access>,
+    decoders: Decoders,
     http: Option<SocketAddr>,
 ) -> Router {
     let options = Options {
@@ -35,6 +37,7 @@ pub fn routes(
         prefix: PREFIX.to_owned(),
         public_url: config.web.public_url.clone(),
         local_port: http.map(|http| http.port()),
+        decoders: Some(decoders),
         limits: WebLimits::default(),
     };
     let routes = pacs_web::router(archive.clone(), options);

@@ -9,35 +9,90 @@ use crate::stream::{Gone, Pieces};
 use pacs_core::TransferSyntaxUid;
 use pacs_core::convert::{Converter, Progress, targets};
 use pacs_core::limits::ScanLimits;
-use pacs_image::ImageLimits;
+use pacs_image::Decoders;
 use pacs_store::DataSetReader;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-/// What an instance in `stored` can be converted to, the best first.
-pub(crate) fn conversions(stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
-    targets(stored, pacs_image::is_decoded(stored))
+/// Bytes of one permit of the budget.
+const UNIT_BYTES: u64 = 1 << 20;
+
+/// Units that a conversion takes from its beginning: what was read, and what comes out.
+const UNITS_MIN: u32 = 2;
+
+/// What all conversions share: turns to work, memory and decoders.
+#[derive(Debug)]
+pub(crate) struct Conversions {
+    turns: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    queue_duration_max: Duration,
+    decoders: Option<Decoders>,
 }
 
-/// How many conversions may go on at once.
-#[derive(Debug, Clone)]
-pub(crate) struct Turns(Arc<Semaphore>);
+impl Conversions {
+    pub(crate) fn new(limits: &WebLimits, decoders: Option<Decoders>) -> Self {
+        let units = limits.conversion_memory_bytes_max / UNIT_BYTES;
+        let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
+        let units = units.min(Semaphore::MAX_PERMITS);
+        Self {
+            turns: Arc::new(Semaphore::new(limits.conversions_max)),
+            memory: Arc::new(Semaphore::new(units)),
+            queue_duration_max: limits.conversion_queue_duration_max,
+            decoders,
+        }
+    }
 
-impl Turns {
-    pub(crate) fn new(limits: &WebLimits) -> Self {
-        Self(Arc::new(Semaphore::new(limits.conversions_max)))
+    /// What an instance in `stored` can be converted to, the best first.
+    pub(crate) fn targets(&self, stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
+        targets(
+            stored,
+            self.decoders.is_some() && pacs_image::is_decoded(stored),
+        )
+    }
+
+    async fn memory(&self) -> Result<OwnedSemaphorePermit, NoMemory> {
+        let share = Arc::clone(&self.memory).acquire_many_owned(UNITS_MIN);
+        let share = timeout(self.queue_duration_max, share).await;
+        share
+            .map_err(|_elapsed| NoMemory)?
+            .map_err(|_closed| NoMemory)
+    }
+
+    /// Sees to it that `share` has room for what a converter holds.
+    fn grow(&self, share: &mut OwnedSemaphorePermit, bytes_held: u64) -> Result<(), NoMemory> {
+        let needed = u32::try_from(bytes_held.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let here = u32::try_from(share.num_permits()).unwrap_or(u32::MAX);
+        let missing = needed.saturating_sub(here);
+        if missing > 0 {
+            let more = Arc::clone(&self.memory).try_acquire_many_owned(missing);
+            share.merge(more.map_err(|_none| NoMemory)?);
+        }
+        Ok(())
     }
 }
+
+/// Other conversions take all memory there is for them.
+#[derive(Debug, thiserror::Error)]
+#[error("no memory for a conversion at the moment")]
+struct NoMemory;
 
 /// Sends what `reader` gives, which is in `from`, as a data set in `to`.
 pub(crate) async fn send(
     pieces: &Pieces,
     mut reader: DataSetReader,
     (from, to): (&TransferSyntaxUid, &TransferSyntaxUid),
-    turns: &Turns,
+    conversions: &Conversions,
     piece_bytes: usize,
 ) -> Result<(), Gone> {
-    let decoder = pacs_image::decoder(from, &ImageLimits::default());
+    // Given back at the end: a frame is held while a client takes its time.
+    let mut memory = match conversions.memory().await {
+        Ok(memory) => memory,
+        Err(error) => return cut(pieces, &error).await,
+    };
+    let decoders = conversions.decoders.as_ref();
+    let decoder = decoders.and_then(|decoders| decoders.decoder(from));
     let converter = Converter::new(from, to, decoder, &ScanLimits::default());
     let mut converter = match converter {
         Ok(converter) => converter.with_length(reader.length_bytes()),
@@ -45,7 +100,7 @@ pub(crate) async fn send(
     };
     loop {
         // Not held while a client takes its time. It is never closed.
-        let Ok(turn) = Arc::clone(&turns.0).acquire_owned().await else {
+        let Ok(turn) = Arc::clone(&conversions.turns).acquire_owned().await else {
             return Err(Gone);
         };
         // Decoding and inflating are work for threads that may be kept.
@@ -60,6 +115,9 @@ pub(crate) async fn send(
             return Err(Gone);
         };
         converter = back;
+        if let Err(error) = conversions.grow(&mut memory, converter.bytes_held()) {
+            return cut(pieces, &error).await;
+        }
         if !piece.is_empty() {
             pieces.put(piece.into()).await?;
         }

@@ -40,6 +40,11 @@ pub struct WebLimits {
     /// Requests at once that store. Each holds up to [`Self::head_held_bytes_max`] and what a
     /// connection gives at once, beside what the archive counts (503).
     pub stores_max: usize,
+    /// Memory that all conversions to another transfer syntax take together, in whole MiB. Without
+    /// it a conversion waits to begin, and one that needs more in the middle is cut.
+    pub conversion_memory_bytes_max: u64,
+    /// How long a conversion waits for memory to begin.
+    pub conversion_queue_duration_max: Duration,
     /// Conversions to another transfer syntax that work at once; the others wait their turn.
     pub conversions_max: usize,
     /// Bytes that a deflated data set may become to be described or taken apart; it is held in
@@ -85,6 +90,8 @@ impl Default for WebLimits {
             request_bytes_max: 64 << 30,
             sealing_max: 64,
             stores_max: 64,
+            conversion_memory_bytes_max: 256 << 20,
+            conversion_queue_duration_max: Duration::from_secs(30),
             conversions_max: 4,
             inflated_bytes_max: 256 << 20,
             fragments_max: 1_000_000,

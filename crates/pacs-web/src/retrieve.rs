@@ -2,7 +2,7 @@
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
-use crate::convert::{self, conversions};
+use crate::convert::{self, Conversions};
 use crate::error::Failure;
 use crate::multipart::PartWriter;
 use crate::query_string;
@@ -107,7 +107,7 @@ async fn retrieve(
     accept: &Accept,
 ) -> Result<Response, Failure> {
     let found = resource.instances(&web, &permit).await?;
-    let chosen = choose(&found, resource.level(), accept)?;
+    let chosen = choose(&found, resource.level(), accept, web.conversions())?;
     let is_multipart = chosen.values().all(|chosen| chosen.is_multipart);
     let base = web.base_url_by(headers);
     if is_multipart {
@@ -132,7 +132,12 @@ type Choice = BTreeMap<TransferSyntaxUid, Chosen>;
 
 /// For each transfer syntax that is stored, what the client gets: the same, unless it names others
 /// and one of them can be had.
-fn choose(found: &[StoredInstance], level: Level, accept: &Accept) -> Result<Choice, Failure> {
+fn choose(
+    found: &[StoredInstance],
+    level: Level,
+    accept: &Accept,
+    conversions: &Conversions,
+) -> Result<Choice, Failure> {
     let mut choice = Choice::new();
     for stored in found {
         let syntax = &stored.instance.transfer_syntax;
@@ -140,7 +145,10 @@ fn choose(found: &[StoredInstance], level: Level, accept: &Accept) -> Result<Cho
             continue;
         }
         let mut offers = Vec::new();
-        for (at, target) in once(syntax.clone()).chain(conversions(syntax)).enumerate() {
+        for (at, target) in once(syntax.clone())
+            .chain(conversions.targets(syntax))
+            .enumerate()
+        {
             let is_default = at == 0;
             offers.push(Offer::multipart(DICOM).in_syntax(target.as_str(), is_default));
             if level == Level::Instance {

@@ -1,7 +1,7 @@
 //! The routes, and what stands behind them.
 
 use crate::access::Identify;
-use crate::convert::Turns;
+use crate::convert::Conversions;
 use crate::error::Failure;
 use crate::limits::WebLimits;
 use crate::{bulk, capabilities, frames, hide, metadata, qido, retrieve, stow};
@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::routing::get;
 use pacs_core::Policy;
+use pacs_image::Decoders;
 use pacs_store::Archive;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,6 +29,10 @@ pub struct Options {
     pub public_url: Option<String>,
     /// The port for clients of this machine that leave it out in Host, as some do.
     pub local_port: Option<u16>,
+    /// Decode pixel data for clients that want it uncompressed. A server that holds what strangers
+    /// sent gives [`Decoders::with_workers`]: decoders in this process are only for data that is
+    /// trusted. `None`: compressed instances are given as they are stored, and not otherwise.
+    pub decoders: Option<Decoders>,
     /// Bounds.
     pub limits: WebLimits,
 }
@@ -44,7 +49,7 @@ struct Inner {
     options: Options,
     /// For requests that store.
     stores: Arc<Semaphore>,
-    conversions: Turns,
+    conversions: Conversions,
 }
 
 impl Web {
@@ -60,8 +65,8 @@ impl Web {
         &self.inner.options.limits
     }
 
-    /// Whose turn it is to convert.
-    pub(crate) fn conversions(&self) -> &Turns {
+    /// What converts.
+    pub(crate) fn conversions(&self) -> &Conversions {
         &self.inner.conversions
     }
 
@@ -131,7 +136,7 @@ pub fn router(archive: Archive, options: Options) -> Router {
     let web = Web {
         inner: Arc::new(Inner {
             stores: Arc::new(Semaphore::new(options.limits.stores_max)),
-            conversions: Turns::new(&options.limits),
+            conversions: Conversions::new(&options.limits, options.decoders.clone()),
             archive,
             options,
         }),
