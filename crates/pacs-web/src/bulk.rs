@@ -231,6 +231,7 @@ async fn fragments(
     kind: &'static str,
 ) -> Result<Response, Failure> {
     let limits = tables(web.limits());
+    let frames_max = web.limits().frames_max;
     let again = (web.clone(), permit.clone(), stored.clone());
     let task = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
         let (web, permit, stored) = again;
@@ -238,8 +239,12 @@ async fn fragments(
         let (description, _) = pixels::describe(&mut walk)?;
         let table = FrameTable::find(&content, &description, items, limits)?;
         let count = description.frames;
-        let frames = (1..=count).map_while(|number| table.frame(&content, number, limits).ok());
-        Ok((frames.collect::<Vec<_>>(), content))
+        if count > u64::try_from(frames_max).unwrap_or(u64::MAX) {
+            let detail = format!("more than {frames_max} frames: ask for them by number");
+            return Err(Failure::TooLarge { detail });
+        }
+        let frames = table.frames(&content, 1..=count, limits)?;
+        Ok((frames, content))
     });
     let (frames, content) = task.await.map_err(|_| Failure::Internal)??;
     crate::frames::multipart(&web, &permit, &stored, content, frames, kind)

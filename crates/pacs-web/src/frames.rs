@@ -181,12 +181,8 @@ async fn locate(
             Pixels::Encapsulated { items } => {
                 let limits = tables(web.limits());
                 let table = FrameTable::find(&content, &description, items, limits)?;
-                let frames: Result<Vec<Frame>, FrameError> = numbers
-                    .iter()
-                    .map(|number| table.frame(&content, *number, limits))
-                    .collect();
                 Ok(Located {
-                    frames: frames?,
+                    frames: table.frames(&content, numbers, limits)?,
                     content,
                     is_encapsulated: true,
                     word: 1,
@@ -203,6 +199,9 @@ impl From<FrameError> for Failure {
             FrameError::Walk(error) => error.into(),
             FrameError::NoSuchFrame => Self::NotFound { what: "frame" },
             FrameError::NoPixelData => Self::NotFound { what: "pixel data" },
+            FrameError::TooMany { .. } => Self::TooLarge {
+                detail: error.to_string(),
+            },
             FrameError::NotTold => Self::Conflict {
                 detail: error.to_string(),
             },
@@ -257,7 +256,7 @@ impl Sending {
         let is_plain = self.word == 1 && frame.bits.is_none() && frame.shift_bits == 0;
         let is_as_stored = self.content.as_ref().is_some_and(Content::is_as_stored);
         if is_plain && is_as_stored {
-            for range in &frame.ranges {
+            for range in frame.ranges.iter() {
                 let archive = self.web.archive();
                 let reader = archive.read_range(&self.permit, &self.stored, range);
                 send(pieces, reader).await?;
@@ -285,7 +284,7 @@ impl Sending {
 /// A frame in memory: one of a deflated data set, of big endian words, or of single bits.
 fn held(content: &Content, frame: &Frame, word: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    for range in &frame.ranges {
+    for range in frame.ranges.iter() {
         bytes.extend(content.read(range).ok()?);
     }
     if word > 1 {

@@ -8,7 +8,9 @@ use crate::walk::{DataSet, Walk, WalkError};
 use pacs_core::scan::{Element, Event, ScanError, is_pixel_data};
 use pacs_core::tag::tags;
 use pacs_core::{Tag, Vr};
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The tag of a fragment.
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -53,6 +55,8 @@ pub(crate) enum FrameError {
     NoPixelData,
     #[error("the frames cannot be told apart")]
     NotTold,
+    #[error("at most {fragments_max} fragments at once: ask for fewer frames")]
+    TooMany { fragments_max: usize },
 }
 
 /// Walks through the head of a data set, up to its pixel data.
@@ -135,7 +139,8 @@ fn note<S: DataSet>(
 /// Bytes of a data set that make one frame, and whether they begin in the middle of a byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
-    pub(crate) ranges: Vec<Range<u64>>,
+    /// Shared by all who ask for the frame.
+    pub(crate) ranges: Arc<[Range<u64>]>,
     /// Bits to be left out at the beginning; frames of single bits follow each other without a gap.
     pub(crate) shift_bits: u32,
     /// Bits of the frame, where it is not of whole bytes.
@@ -182,7 +187,7 @@ pub(crate) fn native_frame(
     let end = value.start.saturating_add(to.div_ceil(8)).min(value.end);
     let range = start..end;
     Ok(Frame {
-        ranges: vec![range],
+        ranges: Arc::new([range]),
         shift_bits: u32::try_from(from % 8).unwrap_or(0),
         bits: (bits % 8 != 0).then_some(bits),
     })
@@ -198,7 +203,7 @@ pub(crate) enum FrameTable {
         lengths: Option<Vec<u64>>,
     },
     /// The fragments of each.
-    Fragments(Vec<Vec<Range<u64>>>),
+    Fragments(Vec<Arc<[Range<u64>]>>),
 }
 
 /// Bounds of finding frames.
@@ -229,9 +234,9 @@ impl FrameTable {
         if fragments.is_empty() {
             Err(FrameError::NoPixelData)
         } else if description.frames == 1 {
-            Ok(Self::Fragments(vec![fragments]))
+            Ok(Self::Fragments(vec![fragments.into()]))
         } else if count == description.frames {
-            let each = fragments.into_iter().map(|fragment| vec![fragment]);
+            let each = fragments.into_iter().map(|fragment| Arc::from([fragment]));
             Ok(Self::Fragments(each.collect()))
         } else {
             Err(FrameError::NotTold)
@@ -295,8 +300,34 @@ impl FrameTable {
         )
     }
 
+    /// The frames of these numbers, in this order. Each is looked up once; of all together there
+    /// are as many fragments as one frame may have, those asked for twice counted twice: each of
+    /// them is a read.
+    pub(crate) fn frames<S: DataSet>(
+        &self,
+        source: &S,
+        numbers: impl IntoIterator<Item = u64>,
+        limits: TableLimits,
+    ) -> Result<Vec<Frame>, FrameError> {
+        let fragments_max = limits.fragments_max;
+        let mut left = fragments_max;
+        let mut known: BTreeMap<u64, Frame> = BTreeMap::new();
+        let mut frames = Vec::new();
+        for number in numbers {
+            let frame = match known.get(&number) {
+                Some(frame) => frame.clone(),
+                None => self.frame(source, number, limits)?,
+            };
+            let rest = left.checked_sub(frame.ranges.len());
+            left = rest.ok_or(FrameError::TooMany { fragments_max })?;
+            known.entry(number).or_insert_with(|| frame.clone());
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
     /// Frame `number`, from 1 on.
-    pub(crate) fn frame<S: DataSet>(
+    fn frame<S: DataSet>(
         &self,
         source: &S,
         number: u64,
@@ -307,7 +338,7 @@ impl FrameTable {
             .and_then(|at| usize::try_from(at).ok());
         let at = at.ok_or(FrameError::NoSuchFrame)?;
         let ranges = match self {
-            Self::Fragments(frames) => frames.get(at).ok_or(FrameError::NoSuchFrame)?.clone(),
+            Self::Fragments(frames) => Arc::clone(frames.get(at).ok_or(FrameError::NoSuchFrame)?),
             Self::Offsets {
                 first,
                 offsets,
@@ -323,7 +354,7 @@ impl FrameTable {
                     let length = lengths.get(at).copied().unwrap_or(u64::MAX);
                     only.end = only.end.min(only.start.saturating_add(length));
                 }
-                ranges
+                ranges.into()
             }
         };
         if ranges.is_empty() {

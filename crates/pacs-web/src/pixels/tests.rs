@@ -57,7 +57,7 @@ fn frames(data_set: &[u8]) -> Result<Vec<Vec<u8>>, FrameError> {
         match frame {
             Ok(frame) => {
                 let mut bytes = Vec::new();
-                for range in &frame.ranges {
+                for range in frame.ranges.iter() {
                     bytes.extend(data_set.read(range).unwrap());
                 }
                 found.push(match frame.bits {
@@ -143,4 +143,33 @@ fn an_element_is_found_by_its_path() {
     assert_eq!(data_set.as_slice().read(&element.value).unwrap(), b"xy");
     assert_eq!(find_in(1), None);
     assert_eq!(find_in(3), None);
+}
+
+#[test]
+fn a_frame_of_many_fragments_is_looked_up_once_and_bounded_however_often_it_is_asked_for() {
+    let empty: &[u8] = b"";
+    let data_set = encapsulated(image("1 ", 1, 1, 8), &[empty; 11]);
+    let mut walk = walk_of(&data_set, Encoding::ExplicitLittleEndian);
+    let (description, pixels) = describe(&mut walk).unwrap();
+    let Pixels::Encapsulated { items } = pixels else {
+        panic!("{pixels:?}");
+    };
+    let limits = TableLimits {
+        fragments_max: 30,
+        offset_table_bytes_max: 1_000,
+    };
+    let source = data_set.as_slice();
+    let table = FrameTable::find(&source, &description, items, limits).unwrap();
+    // The first of the eleven items is the table of offsets.
+    let three = table.frames(&source, [1, 1, 1], limits).unwrap();
+    let [first, _, third] = three.as_slice() else {
+        panic!("{three:?}");
+    };
+    assert_eq!(first.ranges.len(), 10);
+    assert!(Arc::ptr_eq(&first.ranges, &third.ranges));
+    let four = table.frames(&source, [1, 1, 1, 1], limits);
+    assert!(matches!(
+        four,
+        Err(FrameError::TooMany { fragments_max: 30 })
+    ));
 }
