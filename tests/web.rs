@@ -222,6 +222,42 @@ fn pages_neither_repeat_nor_skip_while_studies_arrive() {
 }
 
 #[test]
+fn pages_stay_below_the_parents_of_the_path_whatever_the_query_names() {
+    let server = filled(2);
+    let first = Slice::new(1, 1);
+    let second = Slice {
+        series: format!("{}.9", first.series),
+        ..Slice::new(1, 3)
+    };
+    store_slice(&server, &second);
+    let of_series = format!("/studies/{}/series/{}", first.study, first.series);
+    for (path, tag, count) in [
+        (
+            format!("/studies/{}/series?StudyInstanceUID=", first.study),
+            "0020000E",
+            2,
+        ),
+        (
+            format!("{of_series}/instances?0020000d=&SeriesInstanceUID="),
+            "00080018",
+            2,
+        ),
+    ] {
+        let mut seen = Vec::new();
+        let mut next = Some(format!("{path}&limit=1"));
+        while let Some(path) = next.take() {
+            let page = ask(&server, &path);
+            assert_eq!(values(&page, "0020000D"), [first.study.as_str()], "{path}");
+            seen.extend(values(&page, tag));
+            let link = page.header("link").and_then(|link| link.split('>').next());
+            let link = link.and_then(|link| link.split("/dicomweb").nth(1));
+            next = link.map(str::to_owned);
+        }
+        assert_eq!(seen.len(), count, "{path}");
+    }
+}
+
+#[test]
 fn what_cannot_be_searched_is_refused_or_told() {
     let server = filled(1);
     for query in [

@@ -19,7 +19,7 @@ use crate::query_string;
 use crate::resource;
 use crate::retrieve::{accept, json_type};
 use crate::service::Web;
-use answer::answer;
+use answer::{Asked, answer};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -160,13 +160,20 @@ async fn search(
     let kind = json_type(&accept(web, headers, query)?)?;
     let parameters = query_string::parameters(query, web.limits())?;
     let mut request = read_search(level, &parameters, web.limits())?;
+    let mut named = Vec::new();
     for (tag, uid) in parents {
         let uid = resource::uid(uid)?;
         request.require(*tag, &uid);
+        named.push((*tag, uid));
     }
     let found = web.archive().search(permit, &request.query).await?;
     let page = page::page(&request, &found)?;
     drop(found);
     let base = web.base_url_by(headers);
-    answer(web, &request, &parameters, page, (kind, &base))
+    let asked = Asked {
+        request: &request,
+        parents: &named,
+        parameters: &parameters,
+    };
+    answer(web, &asked, page, (kind, &base))
 }

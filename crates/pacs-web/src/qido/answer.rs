@@ -8,16 +8,25 @@ use crate::service::Web;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::tag::tags;
-use pacs_core::{Attributes, Level, Matching, Value, Vr};
+use pacs_core::{Attributes, Level, Tag, Uid, Value, Vr};
 
-/// Writes `page`, which `request` asked for.
+/// What a client asked for.
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a SearchRequest,
+    /// The study, and perhaps the series, of the path.
+    pub(super) parents: &'a [(Tag, Uid)],
+    /// The query of the URL.
+    pub(super) parameters: &'a [(String, String)],
+}
+
+/// Writes `page`, which `asked` is answered with.
 pub(super) fn answer(
     web: &Web,
-    request: &SearchRequest,
-    parameters: &[(String, String)],
+    asked: &Asked<'_>,
     page: Page,
     (kind, base): (&'static str, &str),
 ) -> Result<Response, Failure> {
+    let request = asked.request;
     let level = request.query.level;
     let blank = blank(request);
     let next = page.matches.last().filter(|_| page.rest_count > 0);
@@ -48,7 +57,7 @@ pub(super) fn answer(
         warn(&mut response, warning);
     }
     if let Some(cursor) = next {
-        let path = search_path(base, request, parameters, &cursor);
+        let path = search_path(base, asked, &cursor);
         let link = format!("<{path}>; rel=\"next\"");
         add(&mut response, header::LINK, &link);
     }
@@ -100,47 +109,24 @@ fn retrieve_url(base: &str, result: &Attributes, level: Level) -> String {
     url
 }
 
-/// The URL of the next page: the same search, after `cursor`.
-fn search_path(
-    base: &str,
-    request: &SearchRequest,
-    parameters: &[(String, String)],
-    cursor: &Cursor,
-) -> String {
-    let single = |tag| {
-        let key = request.query.keys.iter().find(|key| key.tag == tag)?;
-        if let Matching::SingleValue(uid) = &key.matching {
-            Some(uid.as_str())
-        } else {
-            None
-        }
-    };
+/// The URL of the next page: the same search, after `cursor`. The parents of the path stay in it
+/// whatever the query says, so that no page holds more than the first could.
+fn search_path(base: &str, asked: &Asked<'_>, cursor: &Cursor) -> String {
     let mut url = base.to_owned();
-    let level = request.query.level;
-    let is_given = |name: &str, hex: &str| {
-        let mut names = parameters.iter().map(|(name, _)| name);
-        names.any(|known| known == name || known.eq_ignore_ascii_case(hex))
-    };
-    if let Some(study) = single(tags::STUDY_INSTANCE_UID)
-        && level > Level::Study
-        && !is_given("StudyInstanceUID", "0020000D")
-    {
-        url.push_str("/studies/");
-        url.push_str(study);
-        if let Some(series) = single(tags::SERIES_INSTANCE_UID)
-            && level > Level::Series
-            && !is_given("SeriesInstanceUID", "0020000E")
-        {
-            url.push_str("/series/");
-            url.push_str(series);
-        }
+    for (tag, uid) in asked.parents {
+        url.push_str(if *tag == tags::STUDY_INSTANCE_UID {
+            "/studies/"
+        } else {
+            "/series/"
+        });
+        url.push_str(uid.as_str());
     }
-    url.push_str(match level {
+    url.push_str(match asked.request.query.level {
         Level::Patient | Level::Study => "/studies?",
         Level::Series => "/series?",
         Level::Instance => "/instances?",
     });
-    for (name, value) in parameters {
+    for (name, value) in asked.parameters {
         if name != "offset" && name != "cursor" {
             encode(&mut url, name);
             url.push('=');
