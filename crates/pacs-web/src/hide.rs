@@ -53,6 +53,12 @@ async fn hide(
 ) -> Result<StatusCode, Failure> {
     // A path whose parts do not belong together names nothing.
     resource.instances(web, may_see).await?;
+    // The archive hides by one UID, in whatever study that is.
+    if resource.stands_elsewhere(web, may_see).await? {
+        let what = resource.what();
+        let detail = format!("the UID of the {what} also stands elsewhere: nothing was deleted");
+        return Err(Failure::Conflict { detail });
+    }
     let target: Target = resource.target()?;
     let hidden_count = web.archive().hide(permit, target, REASON).await?;
     tracing::info!(

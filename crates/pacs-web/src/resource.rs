@@ -74,8 +74,12 @@ impl Resource {
     }
 
     fn query(&self) -> Query {
+        self.query_by(&self.uids)
+    }
+
+    fn query_by(&self, uids: &[(Tag, Uid)]) -> Query {
         let mut query = Query::new(self.level);
-        for (tag, uid) in &self.uids {
+        for (tag, uid) in uids {
             query = query.with(Key {
                 tag: *tag,
                 vr: Vr::UI,
@@ -99,6 +103,28 @@ impl Resource {
             return Err(Failure::NotFound { what: self.what() });
         }
         Ok(found)
+    }
+
+    /// Whether its own UID also stands below other parents than the path names.
+    pub(crate) async fn stands_elsewhere(
+        &self,
+        web: &Web,
+        permit: &Permit<Get>,
+    ) -> Result<bool, Failure> {
+        if matches!(self.level, Level::Patient | Level::Study) {
+            return Ok(false);
+        }
+        let own = self.uids.last().map(std::slice::from_ref);
+        let own = self.query_by(own.ok_or(Failure::Internal)?);
+        let found = web.archive().select(permit, &own).await?;
+        let is_here = |stored: &StoredInstance| {
+            let head = &stored.instance;
+            let theirs = [head.study.as_str(), head.series.as_str()];
+            let parents = self.uids.len().saturating_sub(1);
+            let named = self.uids.iter().take(parents).map(|(_, uid)| uid.as_str());
+            named.zip(theirs).all(|(ours, theirs)| ours == theirs)
+        };
+        Ok(!found.iter().all(is_here))
     }
 }
 
