@@ -22,7 +22,7 @@ pub(crate) struct Options {
 }
 
 /// Seconds each fuzz target runs here; `cargo xtask fuzz` runs them longer.
-const FUZZ_SECONDS: u64 = 20;
+const FUZZ_SECONDS: u64 = 10;
 
 /// Where its inputs begin: what passed once does not fail the next time for no change at all.
 /// `cargo xtask fuzz` begins elsewhere every time.
