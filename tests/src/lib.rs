@@ -19,5 +19,6 @@ pub mod samples;
 pub mod server;
 pub mod stow;
 pub mod web;
+pub mod web_server;
 pub mod wire;
 pub mod workspace;
