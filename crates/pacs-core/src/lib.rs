@@ -24,6 +24,7 @@ pub mod patient;
 pub mod phi;
 pub mod pin;
 pub mod query;
+pub mod role;
 pub mod scan;
 pub mod tag;
 pub mod uid;
@@ -37,6 +38,7 @@ pub use organisation::OrganisationCode;
 pub use phi::Phi;
 pub use pin::Pin;
 pub use query::{Key, Level, Matching, Query, QueryError};
+pub use role::Role;
 pub use tag::{Tag, Vr};
 pub use uid::{
     SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransactionUid, TransferSyntaxUid, Uid,
