@@ -1,10 +1,11 @@
 //! Examinations: one order, one ID, any number of studies.
 //!
 //! [`id`] numbers them; [`progress`] is what may happen to one, from the form to the report that
-//! reached the organisation.
+//! reached the organisation; [`reconcile`] decides whose images are whose.
 
 pub mod id;
 pub mod progress;
+pub mod reconcile;
 
 pub use id::{ExaminationId, ExaminationIdError, Numbering, StepId};
 pub use progress::{Actor, Effect, Event, Progress, Reason, Status, TransitionError};

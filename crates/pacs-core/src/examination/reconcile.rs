@@ -1,0 +1,183 @@
+//! Whose images these are: the header of a study, held against the orders that could be meant
+//! (IHE Radiology, Patient Information Reconciliation).
+//!
+//! [`verdict`] is one pure function. It binds images by itself only where an ID or a planned UID
+//! says so and the patient does not contradict; likeness of names and times is a suggestion for a
+//! person. Storing never waits for it.
+
+mod header;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use header::{Header, HeaderField, Kind};
+pub use rules::verdict;
+
+use super::{ExaminationId, Status};
+use crate::OrganisationCode;
+use crate::patient::Sex;
+use crate::uid::StudyUid;
+use chrono::{NaiveDate, NaiveDateTime};
+
+/// Who a patient is, as far as matching asks. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Person {
+    /// Every identifier: number of the archive and former ones, PIN, documents, cards.
+    pub identifiers: Vec<String>,
+    /// Names as PN values, in every script that is known.
+    pub names: Vec<String>,
+    /// Date of birth.
+    pub birth_date: Option<NaiveDate>,
+    /// Sex.
+    pub sex: Option<Sex>,
+}
+
+impl std::fmt::Debug for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[patient data]")
+    }
+}
+
+/// An order that could be meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its ID.
+    pub examination: ExaminationId,
+    /// The organisation that performs it.
+    pub organisation: OrganisationCode,
+    /// The Study Instance UID that the worklist gives out for it.
+    pub planned_study: StudyUid,
+    /// What kind of images it orders.
+    pub kind: Kind,
+    /// Where it stands.
+    pub status: Status,
+    /// Its patient.
+    pub person: Person,
+    /// When it is planned, at the place of the archive.
+    pub scheduled_at: NaiveDateTime,
+}
+
+impl Candidate {
+    /// Whether it still waits for images.
+    const fn is_open(&self) -> bool {
+        matches!(self.status, Status::Scheduled | Status::InProgress)
+    }
+}
+
+/// An examination that a study is already bound to, and who the first of its images named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The examination.
+    pub examination: ExaminationId,
+    /// The patient of the study's first instance, as its header gave it.
+    pub first: Person,
+}
+
+/// How the images came here, where that is not the ordinary way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From a device of this organisation.
+    Device(OrganisationCode),
+    /// From media or another archive, brought to this organisation.
+    Import(OrganisationCode),
+}
+
+impl Origin {
+    const fn organisation(self) -> OrganisationCode {
+        match self {
+            Self::Device(organisation) | Self::Import(organisation) => organisation,
+        }
+    }
+}
+
+/// What organisations may decide about matching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MatchingPolicy {
+    /// Binds a study by itself when the patient is known by an identifier and exactly one open
+    /// order of the kind is near in time (rule M4). Off: that is a suggestion.
+    pub binds_by_patient: bool,
+}
+
+/// By which rule images met their examination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum Rule {
+    /// M0: other images of the study are there already.
+    StudyBound,
+    /// M1: the study has the planned UID.
+    PlannedStudy,
+    /// M2: the Accession Number is the ID.
+    AccessionNumber,
+    /// M3: the ID stands in another field.
+    IdInWrongField(HeaderField),
+    /// M4: the patient is known by an identifier, and has one open order.
+    Patient,
+    /// M5: a name that sounds the same, and the date of birth or the sex.
+    NameAlike,
+}
+
+/// Why images wait for a person.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum QueueReason {
+    /// Several orders fit.
+    Ambiguous,
+    /// Twelve digits were typed, one of them wrong or two swapped.
+    BadCheckDigit,
+    /// The patient in the header is not the order's.
+    Conflict,
+    /// Another instance with this UID is there, with other content.
+    DuplicateUidDifferentContent,
+    /// Somebody whose name is not known, without an order.
+    EmergencyUnregistered,
+    /// The order is cancelled.
+    IdCancelled,
+    /// There is no order with this ID.
+    IdNotFound,
+    /// The images of one study name several patients.
+    MixedPatient,
+    /// The order is for another kind of images.
+    ModalityMismatch,
+    /// There is no ID.
+    NoId,
+    /// The order is another organisation's.
+    OtherOrg,
+    /// They were brought from outside.
+    OutsideImport,
+}
+
+/// An order that a person may bind the images to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suggestion {
+    /// Which.
+    pub examination: ExaminationId,
+    /// Why it is suggested.
+    pub rule: Rule,
+    /// How likely it is, of 100; to sort by, not to decide by.
+    pub score: u8,
+}
+
+/// What becomes of the images of a study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They belong to this examination.
+    Bound {
+        /// Which.
+        examination: ExaminationId,
+        /// By which rule.
+        rule: Rule,
+        /// They do, and somebody has to look: the study names several patients.
+        flag: Option<QueueReason>,
+    },
+    /// A person decides.
+    Queued {
+        /// Why.
+        reason: QueueReason,
+        /// Orders of the same organisation that could be meant, best first.
+        suggestions: Vec<Suggestion>,
+    },
+}

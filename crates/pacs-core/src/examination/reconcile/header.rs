@@ -1,0 +1,195 @@
+//! What the header of a study says that matching asks for.
+
+use super::Person;
+use crate::attributes::Attributes;
+use crate::examination::{ExaminationId, ExaminationIdError};
+use crate::instance::Instance;
+use crate::patient::Sex;
+use crate::tag::tags;
+use crate::uid::StudyUid;
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+
+/// A kind of images, as an order names it. Devices call an X-ray picture by several names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Computed tomography.
+    Ct,
+    /// Magnetic resonance.
+    Mr,
+    /// X-ray pictures: CR, DX, RG or RF.
+    XRay,
+    /// Another Modality (0008,0060).
+    Other(Box<str>),
+}
+
+impl Kind {
+    /// The kind of a Modality. `None` for objects that belong to images of any kind, such as
+    /// reports and presentation states, and where there is no modality.
+    #[must_use]
+    pub fn of_modality(modality: &str) -> Option<Self> {
+        match modality.trim() {
+            "" | "SR" | "KO" | "PR" | "OT" | "DOC" | "REG" | "SEG" | "AU" => None,
+            "CT" => Some(Self::Ct),
+            "MR" => Some(Self::Mr),
+            "CR" | "DX" | "RG" | "RF" => Some(Self::XRay),
+            other => Some(Self::Other(other.into())),
+        }
+    }
+}
+
+/// A field that is no place for an examination ID, and held one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum HeaderField {
+    /// Patient Comments (0010,4000).
+    PatientComments,
+    /// Patient ID (0010,0020).
+    PatientId,
+    /// Patient's Name (0010,0010).
+    PatientName,
+    /// Accession Number in the Request Attributes Sequence (0040,0275).
+    RequestAccessionNumber,
+    /// Requested Procedure ID (0040,1001) in the same sequence.
+    RequestedProcedureId,
+    /// Scheduled Procedure Step ID (0040,0009) in the same sequence.
+    ScheduledProcedureStepId,
+    /// Study ID (0020,0010).
+    StudyId,
+}
+
+/// The header of a study, as one of its instances gives it. `Debug` shows nothing of the patient.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Study Instance UID.
+    pub study: StudyUid,
+    /// Who the images are of, according to the device.
+    pub person: Person,
+    /// What kind of images they are.
+    pub kind: Option<Kind>,
+    /// When the study was made, at the place of the device.
+    pub made_at: Option<NaiveDateTime>,
+    /// What stands in Accession Number: an ID, something else (`Err`), or nothing.
+    pub(super) accession: Option<Result<ExaminationId, ExaminationIdError>>,
+    pub(super) elsewhere: Vec<(HeaderField, ExaminationId)>,
+    /// Whether Patient ID holds an ID, and therefore says nothing of the patient.
+    pub(super) is_id_in_patient_id: bool,
+    pub(super) is_unknown_person: bool,
+    /// Another version of one of its instances is there.
+    pub(super) is_other_version: bool,
+}
+
+impl std::fmt::Debug for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Header")
+            .field("study", &self.study)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Header {
+    /// Reads what `instance` says. `is_other_version`: the archive keeps another content under the
+    /// same SOP Instance UID.
+    #[must_use]
+    pub fn of(instance: &Instance, is_other_version: bool) -> Self {
+        let attributes = &instance.attributes;
+        let text = |tag| attributes.text(tag).unwrap_or_default().trim();
+        let patient_id = text(tags::PATIENT_ID);
+        let elsewhere = elsewhere(attributes);
+        let in_patient_id = |(field, _): &(HeaderField, _)| *field == HeaderField::PatientId;
+        let is_id_in_patient_id = elsewhere.iter().any(in_patient_id);
+        let name = text(tags::PATIENT_NAME);
+        let accession = text(tags::ACCESSION_NUMBER);
+        Self {
+            study: instance.study.clone(),
+            person: Person {
+                identifiers: (!patient_id.is_empty() && !is_id_in_patient_id)
+                    .then(|| patient_id.to_owned())
+                    .into_iter()
+                    .collect(),
+                names: (!name.is_empty())
+                    .then(|| name.to_owned())
+                    .into_iter()
+                    .collect(),
+                birth_date: date(text(tags::PATIENT_BIRTH_DATE)),
+                sex: Sex::parse(text(tags::PATIENT_SEX)).filter(|sex| *sex != Sex::Other),
+            },
+            kind: Kind::of_modality(text(tags::MODALITY)),
+            made_at: made_at(text(tags::STUDY_DATE), text(tags::STUDY_TIME)),
+            accession: (!accession.is_empty()).then(|| ExaminationId::parse(accession)),
+            elsewhere,
+            is_id_in_patient_id,
+            is_unknown_person: is_unknown(name, patient_id),
+            is_other_version,
+        }
+    }
+
+    /// Every examination ID in it, the one in its right place first: whoever matches looks these
+    /// up.
+    pub fn ids(&self) -> impl Iterator<Item = ExaminationId> + '_ {
+        let right = self.accession.iter().filter_map(|id| id.ok());
+        right.chain(self.elsewhere.iter().map(|(_, id)| *id))
+    }
+}
+
+/// The IDs in fields that are not theirs; those of one field before those of less likely ones.
+fn elsewhere(attributes: &Attributes) -> Vec<(HeaderField, ExaminationId)> {
+    let own = [
+        (HeaderField::PatientId, tags::PATIENT_ID),
+        (HeaderField::StudyId, tags::STUDY_ID),
+        (HeaderField::PatientComments, tags::PATIENT_COMMENTS),
+        (HeaderField::PatientName, tags::PATIENT_NAME),
+    ];
+    let requested = [
+        (HeaderField::RequestAccessionNumber, tags::ACCESSION_NUMBER),
+        (
+            HeaderField::RequestedProcedureId,
+            tags::REQUESTED_PROCEDURE_ID,
+        ),
+        (
+            HeaderField::ScheduledProcedureStepId,
+            tags::SCHEDULED_PROCEDURE_STEP_ID,
+        ),
+    ];
+    let mut found = Vec::new();
+    let mut look = |attributes: &Attributes, fields: &[(HeaderField, _)]| {
+        for (field, tag) in fields {
+            for id in ExaminationId::all_in(attributes.text(*tag).unwrap_or_default()) {
+                if !found.contains(&(*field, id)) {
+                    found.push((*field, id));
+                }
+            }
+        }
+    };
+    for item in attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE) {
+        look(item, &requested);
+    }
+    look(attributes, &own);
+    found
+}
+
+fn date(text: &str) -> Option<NaiveDate> {
+    // The older form with points is met in old archives (PS3.5 6.2).
+    let digits = text.replace('.', "");
+    NaiveDate::parse_from_str(&digits, "%Y%m%d").ok()
+}
+
+/// Midday where the time cannot be read: nearest to any hour of the day.
+fn made_at(day: &str, time: &str) -> Option<NaiveDateTime> {
+    let seconds: String = time.chars().filter(char::is_ascii_digit).take(6).collect();
+    let time = NaiveTime::parse_from_str(&format!("{seconds:0<6}"), "%H%M%S").ok();
+    let time = time.filter(|_| seconds.len() >= 2);
+    let midday = NaiveTime::from_hms_opt(12, 0, 0)?;
+    Some(date(day)?.and_time(time.unwrap_or(midday)))
+}
+
+/// Whether the name or the number is that of somebody who is not known.
+fn is_unknown(name: &str, patient_id: &str) -> bool {
+    let family = crate::fold::k1(name.split(['^', '=']).next().unwrap_or_default());
+    matches!(
+        family.as_str(),
+        "unknown" | "неизвестныи" | "неизвестный" | "неизвестная"
+    ) || crate::patient::TemporaryNumber::parse(patient_id).is_ok()
+}
