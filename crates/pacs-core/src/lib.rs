@@ -1,4 +1,4 @@
-//! The vocabulary of the archive: what an instance, a query and a caller are.
+//! The vocabulary of the archive: what an instance, a query, an examination and a caller are.
 //!
 //! Everything here is pure: no I/O, no async, no clock, no global state. Bytes from outside enter
 //! through [`scan`] alone, with the bounds of [`limits::ScanLimits`]; identifiers enter through

@@ -1,4 +1,14 @@
-//! Roles of the people and programs that work with examinations.
+//! Roles of the people and programs that work with examinations: what each may do
+//! ([`Permission`]), where ([`Grants`]), and whose images they see ([`visibility`]).
+
+mod permission;
+#[cfg(test)]
+mod tests;
+pub mod visibility;
+
+pub use permission::{Extent, Permission};
+
+use crate::OrganisationCode;
 
 /// What somebody is at an organisation. One user may hold several roles.
 #[derive(
@@ -46,4 +56,117 @@ impl Role {
         Self::Referrer,
         Self::Service,
     ];
+}
+
+/// Where a role is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// At every organisation.
+    National,
+    /// At one.
+    Organisation(OrganisationCode),
+}
+
+impl Reach {
+    fn covers(self, organisation: OrganisationCode) -> bool {
+        match self {
+            Self::National => true,
+            Self::Organisation(own) => own == organisation,
+        }
+    }
+}
+
+/// A role, held somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Grant {
+    /// Which role.
+    pub role: Role,
+    /// Where.
+    pub reach: Reach,
+}
+
+/// The roles of one user, which do not contradict.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Vec<Grant>", into = "Vec<Grant>")]
+pub struct Grants(Vec<Grant>);
+
+/// Why one person cannot hold these roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeparationError {
+    /// Whoever reads the audit record must not stand in it.
+    #[error("an auditor holds no other role")]
+    Auditor,
+    /// Whoever can bring images back or move them must not sign what they show.
+    #[error("an archive administrator holds no role that signs reports")]
+    ArchiveAdmin,
+}
+
+impl Grants {
+    /// Takes the roles of one user.
+    ///
+    /// # Errors
+    /// [`SeparationError`] where two of them must not be one person's.
+    pub fn new(grants: Vec<Grant>) -> Result<Self, SeparationError> {
+        let holds = |role| grants.iter().any(|grant| grant.role == role);
+        let is_other = |grant: &Grant| grant.role != Role::Auditor;
+        if holds(Role::Auditor) && grants.iter().any(is_other) {
+            return Err(SeparationError::Auditor);
+        }
+        let signs = |grant: &Grant| grant.role.extent(Permission::ReportWrite).is_some();
+        if holds(Role::ArchiveAdmin) && grants.iter().any(signs) {
+            return Err(SeparationError::ArchiveAdmin);
+        }
+        Ok(Self(grants))
+    }
+
+    /// How far `permission` reaches at `organisation`, by every role that is held there.
+    pub fn extents(
+        &self,
+        permission: Permission,
+        organisation: OrganisationCode,
+    ) -> impl Iterator<Item = Extent> + '_ {
+        self.0
+            .iter()
+            .filter(move |grant| grant.reach.covers(organisation))
+            .filter_map(move |grant| grant.role.extent(permission))
+    }
+
+    /// Whether `permission` is held anywhere.
+    #[must_use]
+    pub fn has(&self, permission: Permission) -> bool {
+        let held = |grant: &Grant| grant.role.extent(permission).is_some();
+        self.0.iter().any(held)
+    }
+
+    /// Whether a role is held whose work is to look at images of patients.
+    fn sees_images(&self) -> bool {
+        let sees = |grant: &Grant| {
+            let extent = grant.role.extent(Permission::ImageView);
+            extent.is_some_and(|extent| extent != Extent::Technical) && grant.role != Role::Device
+        };
+        self.0.iter().any(sees)
+    }
+}
+
+/// Whether `approver` may agree to what `proposer` proposed to erase: another person, with the right
+/// to.
+#[must_use]
+pub fn may_approve_erasing(proposer: &str, approver: &str, grants: &Grants) -> bool {
+    proposer != approver && grants.has(Permission::ImageEraseApprove)
+}
+
+impl TryFrom<Vec<Grant>> for Grants {
+    type Error = SeparationError;
+
+    fn try_from(grants: Vec<Grant>) -> Result<Self, SeparationError> {
+        Self::new(grants)
+    }
+}
+
+impl From<Grants> for Vec<Grant> {
+    fn from(grants: Grants) -> Self {
+        grants.0
+    }
 }

@@ -1,0 +1,252 @@
+//! The table of permissions, cell by cell, and who sees what.
+
+use super::visibility::{BreakGlass, Examined, Viewer, can_see};
+use super::*;
+use crate::patient::PatientNumber;
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+
+/// A column for each of [`COLUMNS`]; a letter for each extent, `-` for none.
+const TABLE: [(Permission, &str); 23] = [
+    (Permission::PatientSearch, "GGGGo-----"),
+    (Permission::PatientEdit, "GG---G----"),
+    (Permission::PatientMerge, "-----G-G--"),
+    (Permission::OrderCreate, "GGG-G-----"),
+    (Permission::OrderEdit, "GGG-------"),
+    (Permission::OrderCancel, "GGG--G----"),
+    (Permission::WorklistQuery, "-GG------G"),
+    (Permission::ImageStore, "GG-----G-G"),
+    (Permission::ImageView, "GGGAo--T-G"),
+    (Permission::ImageReject, "-QGG---G-I"),
+    (Permission::ImageRestore, "-------G--"),
+    (Permission::ImageErasePropose, "-------G--"),
+    (Permission::ImageEraseApprove, "------G---"),
+    (Permission::Reconcile, "GGGR-G-G--"),
+    (Permission::ReportWrite, "--GG------"),
+    (Permission::ReportView, "SSGGo-----"),
+    (Permission::ResultSend, "--GG------"),
+    (Permission::Export, "-GGY---G--"),
+    (Permission::UsersManage, "-----GG---"),
+    (Permission::OrganisationsManage, "------G---"),
+    (Permission::Statistics, "GGGO-GUT--"),
+    (Permission::AuditRead, "-----N--G-"),
+    (Permission::BreakGlass, "--GGG-----"),
+];
+
+const COLUMNS: [Role; 10] = [
+    Role::Operator,
+    Role::Radiographer,
+    Role::Radiologist,
+    Role::Expert,
+    Role::Referrer,
+    Role::OrgAdmin,
+    Role::MohAdmin,
+    Role::ArchiveAdmin,
+    Role::Auditor,
+    Role::Device,
+];
+
+const fn letter(extent: Option<Extent>) -> char {
+    match extent {
+        None => '-',
+        Some(Extent::Aggregated) => 'U',
+        Some(Extent::Anonymous) => 'Y',
+        Some(Extent::Assigned) => 'A',
+        Some(Extent::Granted) => 'G',
+        Some(Extent::Ignored) => 'I',
+        Some(Extent::NoClinicalText) => 'N',
+        Some(Extent::OnRequest) => 'R',
+        Some(Extent::Own) => 'O',
+        Some(Extent::OwnOrders) => 'o',
+        Some(Extent::QualityOnly) => 'Q',
+        Some(Extent::StatusOnly) => 'S',
+        Some(Extent::Technical) => 'T',
+    }
+}
+
+#[test]
+fn every_role_may_do_what_the_table_says_and_nothing_else() {
+    for permission in Permission::ALL {
+        let row = TABLE.iter().find(|(of, _)| *of == permission);
+        let got: String = COLUMNS
+            .iter()
+            .map(|role| letter(role.extent(permission)))
+            .collect();
+        assert_eq!(got, row.unwrap().1, "{permission:?}");
+        assert_eq!(Role::Service.extent(permission), None);
+    }
+}
+
+fn organisation(code: &str) -> OrganisationCode {
+    OrganisationCode::parse(code).unwrap()
+}
+
+fn grants(roles: &[Role]) -> Result<Grants, SeparationError> {
+    let reach = Reach::Organisation(organisation("006"));
+    Grants::new(
+        roles
+            .iter()
+            .map(|role| Grant { role: *role, reach })
+            .collect(),
+    )
+}
+
+#[test]
+fn roles_that_must_be_apart_are_not_held_together() {
+    assert_eq!(
+        grants(&[Role::Auditor, Role::Operator]),
+        Err(SeparationError::Auditor)
+    );
+    for signing in [Role::Radiologist, Role::Expert] {
+        let both = grants(&[Role::ArchiveAdmin, signing]);
+        assert_eq!(both, Err(SeparationError::ArchiveAdmin));
+    }
+    let held = grants(&[Role::Operator, Role::Radiographer]).unwrap();
+    let json = serde_json::to_string(&held).unwrap();
+    assert_eq!(serde_json::from_str::<Grants>(&json).unwrap(), held);
+    let forged = json.replace("operator", "auditor");
+    assert!(serde_json::from_str::<Grants>(&forged).is_err());
+}
+
+#[test]
+fn nobody_approves_what_they_proposed() {
+    let ministry = grants(&[Role::MohAdmin]).unwrap();
+    assert!(may_approve_erasing("a", "b", &ministry));
+    assert!(!may_approve_erasing("a", "a", &ministry));
+    let archive = grants(&[Role::ArchiveAdmin]).unwrap();
+    assert!(!may_approve_erasing("a", "b", &archive));
+}
+
+fn now() -> DateTime<Utc> {
+    "2026-11-25T12:00:00Z".parse().unwrap()
+}
+
+fn patient(serial: u32) -> PatientNumber {
+    PatientNumber::from_serial(serial).unwrap()
+}
+
+/// An examination of another organisation, ordered by a third, that nothing ties to anybody.
+fn elsewhere() -> Examined<'static> {
+    Examined {
+        patient: patient(1),
+        performing: organisation("007"),
+        ordering: organisation("008"),
+        requester: "somebody",
+        is_delivered: false,
+        assigned_to: None,
+        pool: None,
+        is_restricted: false,
+    }
+}
+
+fn viewer(grants: &Grants) -> Viewer<'_> {
+    Viewer {
+        user: "viewer",
+        grants,
+        pools: &["pool"],
+        treats_patient: false,
+        has_consent: false,
+        break_glass: None,
+        may_see_restricted: false,
+    }
+}
+
+/// Who of the roles, at organisation 006, sees it.
+fn seen_by(examined: &Examined<'_>, tie: fn(&mut Viewer<'_>)) -> Vec<Role> {
+    let sees = |role: &Role| {
+        let grants = grants(&[*role]).unwrap();
+        let mut viewer = viewer(&grants);
+        tie(&mut viewer);
+        can_see(&viewer, examined, now())
+    };
+    Role::ALL.into_iter().filter(sees).collect()
+}
+
+#[test]
+fn each_tie_shows_an_examination_to_those_it_is_for() {
+    use Role::*;
+    let nothing = |_: &mut Viewer<'_>| {};
+    assert_eq!(seen_by(&elsewhere(), nothing), []);
+
+    let with = |change: fn(&mut Examined<'static>)| {
+        let mut examined = elsewhere();
+        change(&mut examined);
+        examined
+    };
+    let own_work = with(|e| e.performing = organisation("006"));
+    assert_eq!(
+        seen_by(&own_work, nothing),
+        [Device, Operator, Radiographer, Radiologist]
+    );
+    let ordered = with(|e| e.ordering = organisation("006"));
+    assert_eq!(seen_by(&ordered, nothing), []);
+    let delivered = with(|e| (e.ordering, e.is_delivered) = (organisation("006"), true));
+    assert_eq!(
+        seen_by(&delivered, nothing),
+        [Device, Operator, Radiographer, Radiologist]
+    );
+    let own_order = with(|e| (e.ordering, e.requester) = (organisation("006"), "viewer"));
+    assert_eq!(
+        seen_by(&own_order, nothing),
+        [Device, Operator, Radiographer, Radiologist, Referrer]
+    );
+    let assigned = with(|e| e.assigned_to = Some("viewer"));
+    assert_eq!(seen_by(&assigned, nothing), [Expert, Radiologist]);
+    let pooled = with(|e| e.pool = Some("pool"));
+    assert_eq!(seen_by(&pooled, nothing), [Expert, Radiologist]);
+
+    let clinical = [Expert, Operator, Radiographer, Radiologist, Referrer];
+    assert_eq!(seen_by(&elsewhere(), |v| v.treats_patient = true), clinical);
+    assert_eq!(seen_by(&elsewhere(), |v| v.has_consent = true), clinical);
+}
+
+#[test]
+fn break_glass_opens_one_patient_to_doctors_until_it_ends() {
+    use Role::*;
+    let open = |serial, minutes| {
+        Some(BreakGlass {
+            patient: patient(serial),
+            until: now()
+                .checked_add_signed(TimeDelta::minutes(minutes))
+                .unwrap(),
+        })
+    };
+    let sees = |role, break_glass| {
+        let grants = grants(&[role]).unwrap();
+        let viewer = Viewer {
+            break_glass,
+            ..viewer(&grants)
+        };
+        can_see(&viewer, &elsewhere(), now())
+    };
+    for role in Role::ALL {
+        let is_doctor = matches!(role, Expert | Radiologist | Referrer);
+        assert_eq!(sees(role, open(1, 60)), is_doctor, "{role:?}");
+        assert!(!sees(role, open(2, 60)) && !sees(role, open(1, 0)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_shows_a_restricted_examination_to_those_who_are_not_named(
+        role in proptest::sample::select(Role::ALL.to_vec()),
+        own in any::<bool>(), delivered in any::<bool>(), assigned in any::<bool>(),
+        treats in any::<bool>(), consent in any::<bool>(), glass in any::<bool>(),
+        named in any::<bool>(),
+    ) {
+        let grants = grants(&[role]).unwrap();
+        let mut examined = elsewhere();
+        if own {
+            examined.performing = organisation("006");
+        }
+        examined.is_delivered = delivered;
+        examined.assigned_to = assigned.then_some("viewer");
+        let glass = glass.then(|| BreakGlass { patient: patient(1), until: DateTime::<Utc>::MAX_UTC });
+        let mut viewer = viewer(&grants);
+        (viewer.treats_patient, viewer.has_consent) = (treats, consent);
+        (viewer.break_glass, viewer.may_see_restricted) = (glass, named);
+        let open = can_see(&viewer, &examined, now());
+        examined.is_restricted = true;
+        prop_assert_eq!(can_see(&viewer, &examined, now()), open && named);
+    }
+}
