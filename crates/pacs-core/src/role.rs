@@ -150,8 +150,8 @@ impl Grants {
     }
 }
 
-/// Whether `approver` may agree to what `proposer` proposed to erase: another person, with the right
-/// to.
+/// Whether `approver` may agree to what `proposer` proposed to erase: another person, who holds
+/// the permission.
 #[must_use]
 pub fn may_approve_erasing(proposer: &str, approver: &str, grants: &Grants) -> bool {
     proposer != approver && grants.has(Permission::ImageEraseApprove)

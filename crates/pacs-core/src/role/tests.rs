@@ -241,7 +241,8 @@ proptest! {
         }
         examined.is_delivered = delivered;
         examined.assigned_to = assigned.then_some("viewer");
-        let glass = glass.then(|| BreakGlass { patient: patient(1), until: DateTime::<Utc>::MAX_UTC });
+        let until = DateTime::<Utc>::MAX_UTC;
+        let glass = glass.then(|| BreakGlass { patient: patient(1), until });
         let mut viewer = viewer(&grants);
         (viewer.treats_patient, viewer.has_consent) = (treats, consent);
         (viewer.break_glass, viewer.may_see_restricted) = (glass, named);
