@@ -4,6 +4,7 @@
 //! [`Config::load`] checks the whole before anything is opened and names every fault at once.
 
 mod associations;
+pub mod derived;
 pub mod network;
 pub mod tls;
 pub mod web;
@@ -12,6 +13,7 @@ pub use associations::AssociationLimits;
 
 use associations::LimitsSection;
 use clap::Parser;
+use derived::{DerivedConfig, DerivedSection};
 use network::Network;
 use pacs_core::{Action, AeTitle};
 use pacs_net::security::Fingerprint;
@@ -74,6 +76,8 @@ struct File {
     http: HttpSection,
     #[serde(default)]
     scrub: ScrubSection,
+    #[serde(default)]
+    derived: DerivedSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -191,6 +195,8 @@ pub struct Config {
     pub association_limits: AssociationLimits,
     /// How all content is read again and compared; `None`: not at all.
     pub scrub: Option<ScrubPlan>,
+    /// What is made of stored instances, and where it is kept.
+    pub derived: DerivedConfig,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -250,6 +256,7 @@ impl Config {
         }
         let association_limits = file.dicom.limits.check(&mut faults);
         let scrub = scrub(&file.scrub, &mut faults);
+        let derived = derived::settings(file.derived, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
         let listeners = [dicom, http, tls.address].into_iter().flatten();
@@ -275,6 +282,7 @@ impl Config {
             web,
             metrics_off_loopback: file.http.metrics_off_loopback.unwrap_or(false),
             scrub,
+            derived,
             remote_aes,
         })
     }
@@ -321,6 +329,7 @@ impl Config {
                 self.web != new.web,
             ),
             ("scrub", self.scrub != new.scrub),
+            ("derived", self.derived != new.derived),
         ];
         let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
         changed.map(|(key, _)| key).collect()

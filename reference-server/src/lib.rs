@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod cors;
 pub mod decoding;
+pub mod derived;
 pub mod direct;
 pub mod guessing;
 pub mod http;

@@ -6,6 +6,7 @@ use crate::commitment::{Commitments, Parts};
 use crate::config::{Config, Options};
 use crate::control::Door;
 use crate::decoding::decoders;
+use crate::derived::{self, DerivedMetrics};
 use crate::http::{self, Health};
 use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
@@ -24,6 +25,7 @@ use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::scrub::ScrubPlan;
 use pacs_store::{Archive, OpenError};
+use pacs_web::Web;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +98,7 @@ pub struct Server {
     room: Room,
     commitments: Commitments,
     web: axum::Router,
+    dicomweb: Web,
 }
 
 /// Where a server listens.
@@ -127,17 +130,12 @@ impl Server {
                     directory: config.data.display().to_string(),
                     source,
                 })?;
-        let opened = archive.opened();
-        if opened.replayed_count > 0 || opened.damaged_count > 0 {
-            tracing::warn!(
-                replayed = opened.replayed_count,
-                damaged = opened.damaged_count,
-                "the last run did not end cleanly; the index was brought up to the log"
-            );
-        }
+        tell_of_the_last_run(&archive);
         let access = Arc::new(Access::new(config).counting(Arc::clone(&metrics)));
         let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;
         let decoders = decoders().map_err(assembly_io)?;
+        let derived = derived::open(config);
+        DerivedMetrics::register(metrics.registry(), &derived).map_err(assembly)?;
         let services = services(config, &archive, &access, &metrics, &decoders)?;
         let acceptor = acceptor(config, services, &access, &commitments, &tls, &metrics)?;
         let upkeep = Arc::new(upkeep(&archive, &metrics).await?);
@@ -159,8 +157,12 @@ impl Server {
         });
         let at = config.tls.address;
         let http = listen("HTTP", config.http)?;
+        let makers = (decoders, derived);
+        let (web, dicomweb) =
+            web::routes(&archive, config, &access, makers, http.local_addr().ok());
         let server = Self {
-            web: web::routes(&archive, config, &access, decoders, http.local_addr().ok()),
+            web,
+            dicomweb,
             archive,
             door,
             scrub: config.scrub,
@@ -233,6 +235,8 @@ impl Server {
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
         }
         tasks.spawn(self.room.watch(self.archive.clone()));
+        let quiet = self.config.derived.quiet_duration;
+        tasks.spawn(derived::make_ready(self.dicomweb, quiet));
         self.health.ready.store(true, Ordering::Release);
         let outcome = tokio::select! {
             () = stop => Outcome::Stopped,
@@ -257,6 +261,18 @@ impl Server {
         self.archive.close().await;
         http.abort();
         outcome
+    }
+}
+
+/// The log says where the last run did not end well.
+fn tell_of_the_last_run(archive: &Archive) {
+    let opened = archive.opened();
+    if opened.replayed_count > 0 || opened.damaged_count > 0 {
+        tracing::warn!(
+            replayed = opened.replayed_count,
+            damaged = opened.damaged_count,
+            "the last run did not end cleanly; the index was brought up to the log"
+        );
     }
 }
 

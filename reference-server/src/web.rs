@@ -13,21 +13,21 @@ use axum::http::request::Parts;
 use pacs_core::Caller;
 use pacs_image::Decoders;
 use pacs_store::Archive;
-use pacs_web::{Identify, Options, Unidentified, WebLimits};
+use pacs_web::{Derived, Identify, Options, Unidentified, Web, WebLimits};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Where it is mounted.
 pub const PREFIX: &str = "/dicomweb";
 
-/// The routes; `http` is where the server really listens.
+/// The routes, and what is behind them; `http` is where the server really listens.
 pub fn routes(
     archive: &Archive,
     config: &Config,
     access: &Arc<Access>,
-    decoders: Decoders,
+    (decoders, derived): (Decoders, Derived),
     http: Option<SocketAddr>,
-) -> Router {
+) -> (Router, Web) {
     let options = Options {
         identify: Arc::new(Door {
             clients: access.clients(),
@@ -38,13 +38,15 @@ pub fn routes(
         public_url: config.web.public_url.clone(),
         local_port: http.map(|http| http.port()),
         decoders: Some(decoders),
+        derived,
         limits: WebLimits::default(),
     };
-    let routes = pacs_web::router(archive.clone(), options);
+    let web = Web::new(archive.clone(), options);
+    let routes = pacs_web::routes(web.clone());
     // Around everything: what browsers ask first carries no token.
     let origins = config.web.cors_origins.clone();
     let routes = routes.layer(axum::middleware::from_fn_with_state(origins, cors::allow));
-    Router::new().nest(PREFIX, routes)
+    (Router::new().nest(PREFIX, routes), web)
 }
 
 /// What a client may show.

@@ -8,7 +8,7 @@ use pacs_store::{HideError, ReadError};
 /// Why a request is not answered. Exhaustive on purpose: each has a status (PS3.18 8.5).
 ///
 /// What a client is told never holds a value of its request that could be patient data.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are named for what they hold")]
 pub enum Failure {
     /// The request itself is wrong.

@@ -50,6 +50,9 @@ pub struct WebLimits {
     /// Bytes that a deflated data set may become to be described or taken apart; it is held in
     /// memory then.
     pub inflated_bytes_max: u64,
+    /// Bytes of the heads of a series, and of its compressed metadata, up to which that is made in
+    /// memory and kept; what is longer is written piece by piece each time.
+    pub document_bytes_max: u64,
     /// Fragments of pixel data that are looked at one by one, where no table says where frames are.
     pub fragments_max: usize,
     /// Frames of one request.
@@ -94,6 +97,7 @@ impl Default for WebLimits {
             conversion_queue_duration_max: Duration::from_secs(30),
             conversions_max: 4,
             inflated_bytes_max: 256 << 20,
+            document_bytes_max: 32 << 20,
             fragments_max: 1_000_000,
             frames_max: 1_000,
             inline_bytes_max: 4 << 10,

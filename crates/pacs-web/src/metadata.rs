@@ -1,31 +1,31 @@
 //! Metadata (PS3.18 10.4.1.1.2): instances without their pixel data, in the DICOM JSON model.
 //!
 //! Made from the heads alone; pixel data is passed over and not read. The tag of an answer changes
-//! whenever the instances do, so that a client that has it already is told so (304).
+//! whenever the instances do, so that a client that has it already is told so (304). The documents
+//! of series are derived data, kept compressed: see [`series`].
+
+mod answer;
+mod gzip;
+mod series;
+
+pub(crate) use answer::prepare;
 
 use crate::access::Allowed;
-use crate::content;
-use crate::content::Content;
 use crate::error::Failure;
-use crate::json::{Model, ModelOptions};
-use crate::resource::{Resource, path_of};
+use crate::resource::Resource;
 use crate::retrieve::{accept, json_type};
 use crate::service::Web;
-use crate::stream::{self, Gone, Pieces};
+use answer::Answer;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use pacs_core::Permit;
 use pacs_core::access::Get;
+use pacs_core::{Level, Permit};
 use pacs_store::Digester;
-use pacs_store::index::{IntoResults, StoredInstance};
-use std::io::Write as _;
+use pacs_store::index::StoredInstance;
 
 /// Changes with the form of what is written, so that no client keeps what an older version wrote.
-const FORM: &[u8] = b"metadata 1";
+const FORM: &str = "metadata 1";
 
 /// `GET /studies/{study}/metadata`
 pub(crate) async fn study(
@@ -79,27 +79,11 @@ async fn metadata(
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let is_zipped = accepts_gzip(headers);
-        let (pieces, body) = stream::body(web.limits().pieces_waiting_max, None);
-        let writing = Writing {
-            web,
-            permit,
-            base,
-            rest: found.into_iter(),
-            open: None,
-            has_begun: false,
-            is_whole: false,
-            out: Vec::new(),
-            zip: is_zipped.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
-        };
-        tokio::spawn(writing.run(pieces));
-        let kind = [(header::CONTENT_TYPE, kind)];
-        let mut response = (kind, body).into_response();
-        if is_zipped {
-            let gzip = HeaderValue::from_static("gzip");
-            response
-                .headers_mut()
-                .insert(header::CONTENT_ENCODING, gzip);
-        }
+        let is_kept = resource.level() != Level::Instance;
+        let answer = Answer::new(web, permit, &base, found, is_kept);
+        let mut response = answer.respond(is_zipped).await?;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         response
     };
     let headers = response.headers_mut();
@@ -119,7 +103,7 @@ async fn metadata(
 /// A weak tag: the same instances, in whatever encoding they are sent.
 fn entity_tag(found: &[StoredInstance], base: &str) -> String {
     let mut digester = Digester::new();
-    digester.update(FORM);
+    digester.update(FORM.as_bytes());
     digester.update(base.as_bytes());
     for stored in found {
         digester.update(stored.instance.instance.as_str().as_bytes());
@@ -152,97 +136,4 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
             weight.starts_with("q=0") && !weight.contains(|c: char| ('1'..='9').contains(&c));
         name.trim().eq_ignore_ascii_case("gzip") && !is_none
     })
-}
-
-/// An answer on its way: an array of objects, one after the other, in pieces.
-struct Writing {
-    web: Web,
-    permit: Permit<Get>,
-    base: String,
-    rest: IntoResults<StoredInstance>,
-    open: Option<Model<Content>>,
-    has_begun: bool,
-    is_whole: bool,
-    out: Vec<u8>,
-    zip: Option<GzEncoder<Vec<u8>>>,
-}
-
-impl Writing {
-    async fn run(mut self, pieces: Pieces) {
-        loop {
-            // Reading and writing block, waiting for the client must not.
-            let worked = tokio::task::spawn_blocking(move || {
-                let piece = self.piece();
-                (self, piece)
-            });
-            let Ok((writing, piece)) = worked.await else {
-                pieces.cut().await;
-                return;
-            };
-            self = writing;
-            let Ok(piece) = piece else {
-                pieces.cut().await;
-                return;
-            };
-            if !piece.is_empty() && matches!(pieces.put(piece).await, Err(Gone)) {
-                return;
-            }
-            if self.is_whole {
-                return;
-            }
-        }
-    }
-
-    /// The next bytes to send. An instance that cannot be read ends the answer: it would look
-    /// complete without it.
-    fn piece(&mut self) -> Result<Bytes, Failure> {
-        let piece_bytes = self.web.limits().piece_bytes;
-        while !self.is_whole && self.out.len() < piece_bytes {
-            self.go_on(piece_bytes)?;
-        }
-        let plain = std::mem::take(&mut self.out);
-        let Some(zip) = &mut self.zip else {
-            return Ok(plain.into());
-        };
-        zip.write_all(&plain).map_err(|_| Failure::Internal)?;
-        if self.is_whole {
-            zip.try_finish().map_err(|_| Failure::Internal)?;
-        }
-        Ok(std::mem::take(zip.get_mut()).into())
-    }
-
-    fn go_on(&mut self, piece_bytes: usize) -> Result<(), Failure> {
-        if let Some(model) = &mut self.open {
-            if model.write(&mut self.out, piece_bytes) {
-                self.open = None;
-            }
-            return Ok(());
-        }
-        match self.rest.next() {
-            Some(stored) => {
-                let begun = std::mem::replace(&mut self.has_begun, true);
-                self.out.push(if begun { b',' } else { b'[' });
-                self.open = Some(self.model(&stored)?);
-            }
-            None => {
-                self.out.push(b']');
-                self.is_whole = true;
-            }
-        }
-        Ok(())
-    }
-
-    fn model(&self, stored: &StoredInstance) -> Result<Model<Content>, Failure> {
-        let limits = self.web.limits();
-        let options = ModelOptions {
-            bulk_url: format!("{}{}/bulkdata", self.base, path_of(stored)),
-            inline_bytes_max: limits.inline_bytes_max,
-            value_bytes_max: limits.value_bytes_max,
-            fragments_max: limits.fragments_max,
-        };
-        Ok(Model::new(
-            content::walk(&self.web, &self.permit, stored)?,
-            options,
-        ))
-    }
 }

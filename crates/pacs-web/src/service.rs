@@ -2,6 +2,7 @@
 
 use crate::access::Identify;
 use crate::convert::Conversions;
+use crate::derived::Derived;
 use crate::error::Failure;
 use crate::limits::WebLimits;
 use crate::{bulk, capabilities, frames, hide, metadata, qido, retrieve, stow};
@@ -12,7 +13,7 @@ use axum::routing::get;
 use pacs_core::Policy;
 use pacs_image::Decoders;
 use pacs_store::Archive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How an archive is served.
@@ -33,6 +34,8 @@ pub struct Options {
     /// sent gives [`Decoders::with_workers`]: decoders in this process are only for data that is
     /// trusted. `None`: compressed instances are given as they are stored, and not otherwise.
     pub decoders: Option<Decoders>,
+    /// Keeps what is made of instances, as their metadata, to be given again.
+    pub derived: Derived,
     /// Bounds.
     pub limits: WebLimits,
 }
@@ -50,9 +53,50 @@ struct Inner {
     /// For requests that store.
     stores: Arc<Semaphore>,
     conversions: Conversions,
+    /// With what URLs in the last answer with metadata began.
+    last_base_url: Mutex<Option<String>>,
 }
 
 impl Web {
+    /// Puts `archive` behind the services.
+    #[must_use]
+    pub fn new(archive: Archive, options: Options) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                stores: Arc::new(Semaphore::new(options.limits.stores_max)),
+                conversions: Conversions::new(&options.limits, options.decoders.clone()),
+                last_base_url: Mutex::new(options.public_url.clone()),
+                archive,
+                options,
+            }),
+        }
+    }
+
+    /// What keeps derived data.
+    #[must_use]
+    pub fn derived(&self) -> &Derived {
+        &self.inner.options.derived
+    }
+
+    /// What URLs in answers begin with, as far as that is known where nobody asks: as the last
+    /// client named us.
+    pub(crate) fn last_base_url(&self) -> Option<String> {
+        self.last_base().clone()
+    }
+
+    /// Notes what URLs in an answer begin with.
+    pub(crate) fn note_base_url(&self, base: &str) {
+        let mut last = self.last_base();
+        if last.as_deref() != Some(base) {
+            *last = Some(base.to_owned());
+        }
+    }
+
+    fn last_base(&self) -> MutexGuard<'_, Option<String>> {
+        let last = self.inner.last_base_url.lock();
+        last.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The archive. Nothing can be asked of it without a permit.
     #[must_use]
     pub fn archive(&self) -> &Archive {
@@ -133,14 +177,11 @@ fn is_loopback_without_port(host: &str) -> bool {
 /// The routes of DICOMweb over `archive`, to be served as they are or nested below
 /// [`Options::prefix`].
 pub fn router(archive: Archive, options: Options) -> Router {
-    let web = Web {
-        inner: Arc::new(Inner {
-            stores: Arc::new(Semaphore::new(options.limits.stores_max)),
-            conversions: Conversions::new(&options.limits, options.decoders.clone()),
-            archive,
-            options,
-        }),
-    };
+    routes(Web::new(archive, options))
+}
+
+/// As [`router`], over what is put together already.
+pub fn routes(web: Web) -> Router {
     let of_study = Router::new()
         .route(
             "/",

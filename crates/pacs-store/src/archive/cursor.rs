@@ -1,7 +1,7 @@
 //! How far a follower of the change sequence has come, by its name.
 
 use super::Archive;
-use crate::index::ChangeNumber;
+use crate::index::{ChangeNumber, IndexError};
 use crate::records::{Kind, Records, RecordsError, Revision};
 use pacs_core::Permit;
 use pacs_core::access::Maintain;
@@ -26,6 +26,18 @@ pub struct Cursor {
 }
 
 impl Archive {
+    /// The last change: where a follower begins who cares for what comes, not for what was.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn last_change(
+        &self,
+        _permit: &Permit<Maintain>,
+    ) -> Result<ChangeNumber, IndexError> {
+        let committed = self.shared.index.committed().await;
+        Ok(self.shared.noted(committed)?.change)
+    }
+
     /// The cursor of the follower `name`, at the beginning if there was none.
     ///
     /// # Errors

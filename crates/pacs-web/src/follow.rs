@@ -1,0 +1,134 @@
+//! Follows the changes of an archive and makes the metadata of series ready that have been quiet
+//! for a while, so that who opens a study that has just come need not wait.
+//!
+//! One series is made at a time, and the changes are looked at once in a while: receiving goes
+//! first. What is not made here is made by the first who asks.
+
+use crate::metadata;
+use crate::resource::Resource;
+use crate::service::Web;
+use pacs_core::Permit;
+use pacs_core::access::{Get, Maintain};
+use pacs_store::index::{Change, ChangeKind, IndexError};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Bounds of following.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FollowLimits {
+    /// How long a series has to be quiet before its metadata is made.
+    pub quiet_duration: Duration,
+    /// How long changes gather before they are looked at.
+    pub gather_duration: Duration,
+    /// Changes that are looked at together.
+    pub changes_max: usize,
+    /// Series that wait to become quiet; of more, those that have waited longest are left to those
+    /// who ask for them.
+    pub series_max: usize,
+}
+
+impl Default for FollowLimits {
+    fn default() -> Self {
+        Self {
+            quiet_duration: Duration::from_secs(10),
+            gather_duration: Duration::from_secs(1),
+            changes_max: 1_000,
+            series_max: 4_096,
+        }
+    }
+}
+
+/// Study and series.
+type Uids = (String, String);
+
+/// Follows from now on, until the archive is closed.
+///
+/// # Errors
+/// [`IndexError`]: the changes cannot be read.
+pub async fn make_ready(
+    web: Web,
+    follow: Permit<Maintain>,
+    get: Permit<Get>,
+    limits: FollowLimits,
+) -> Result<(), IndexError> {
+    let archive = web.archive().clone();
+    let mut after = archive.last_change(&follow).await?;
+    let mut waiting = Waiting::default();
+    loop {
+        tokio::select! {
+            () = waiting.quiet() => {
+                if let Some((study, series)) = waiting.take() {
+                    make(&web, &get, &study, &series).await;
+                }
+                continue;
+            }
+            changed = archive.wait_for_change(&follow, after) => changed?,
+        }
+        sleep(limits.gather_duration).await;
+        let changes = archive.changes(&follow, after, limits.changes_max).await?;
+        let Some(last) = changes.last() else {
+            // Closed.
+            return Ok(());
+        };
+        after = last.number;
+        for change in changes {
+            waiting.note(change, &limits);
+        }
+    }
+}
+
+async fn make(web: &Web, permit: &Permit<Get>, study: &str, series: &str) {
+    let made = match Resource::new(study, Some(series), None) {
+        Ok(resource) => metadata::prepare(web, permit, &resource).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = made {
+        // Hidden meanwhile, for instance; who asks is told.
+        tracing::debug!(%error, "metadata could not be made ready");
+    }
+}
+
+/// Series that have changed, and when they will have been quiet for long enough.
+#[derive(Debug, Default)]
+struct Waiting {
+    when: BTreeMap<Uids, Instant>,
+}
+
+impl Waiting {
+    fn note(&mut self, change: Change, limits: &FollowLimits) {
+        if change.kind == ChangeKind::Conflicted {
+            // What is shown has not changed.
+            return;
+        }
+        let uids = |change: &Change| {
+            let (study, series) = (change.study.as_str(), change.series.as_str());
+            (study.to_owned(), series.to_owned())
+        };
+        let now = Instant::now();
+        let when = now.checked_add(limits.quiet_duration).unwrap_or(now);
+        self.when.insert(uids(&change), when);
+        if self.when.len() > limits.series_max {
+            self.take();
+        }
+    }
+
+    fn first(&self) -> Option<(&Uids, Instant)> {
+        let first = self.when.iter().min_by_key(|(_, when)| **when);
+        first.map(|(uids, when)| (uids, *when))
+    }
+
+    /// When the first of them is quiet.
+    async fn quiet(&self) {
+        match self.first() {
+            Some((_, when)) => sleep_until(when).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take(&mut self) -> Option<Uids> {
+        let uids = self.first()?.0.clone();
+        self.when.remove(&uids);
+        Some(uids)
+    }
+}

@@ -1,0 +1,160 @@
+//! Derived data over the real server: metadata is made once, survives a restart, follows every
+//! change, and is made again when its files are damaged or gone.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use pacs_tests::samples::Slice;
+use pacs_tests::server::{Options, Server};
+use pacs_tests::web::{Reply, get, request};
+use pacs_tests::web_server::store_slice;
+
+/// A server whose URLs do not change with its port.
+fn server(derived: &str) -> Server {
+    let url = "[http]\npublic_url = \"http://127.0.0.1:1/dicomweb\"\n";
+    Server::start(Options {
+        arguments: vec!["--open-loopback".to_owned()],
+        config: format!("{url}[derived]\n{derived}\n"),
+        ..Options::default()
+    })
+}
+
+/// The second series of the first study.
+fn other_series(number: u32) -> Slice {
+    let slice = Slice::new(1, number);
+    Slice {
+        series: format!("{}.2", slice.study),
+        instance: format!("{}.2.{number}", slice.study),
+        ..slice
+    }
+}
+
+fn metadata(server: &Server, headers: &[(&str, &str)]) -> Reply {
+    let path = format!("/dicomweb/studies/{}/metadata", Slice::new(1, 1).study);
+    get(server.http(), &path, headers)
+}
+
+/// SOP Instance UIDs of what is given, compressed and not: both have to be the same.
+fn instances(server: &Server) -> Vec<String> {
+    let plain = metadata(server, &[]);
+    assert!(plain.is_whole && plain.status == 200);
+    let zipped = metadata(server, &[("Accept-Encoding", "gzip")]);
+    assert!(zipped.is_whole && zipped.header("content-encoding") == Some("gzip"));
+    let mut unzipped = Vec::new();
+    // Takes one member, as browsers do.
+    let mut reader = flate2::read::GzDecoder::new(zipped.body.as_slice());
+    reader.read_to_end(&mut unzipped).expect("gzip");
+    assert!(unzipped == plain.body);
+    let json = plain.json();
+    let each = json.as_array().expect("an array").iter();
+    let uid = |of: &serde_json::Value| of["00080018"]["Value"][0].as_str().map(str::to_owned);
+    each.map(|of| uid(of).expect("a UID")).collect()
+}
+
+fn count(server: &Server, metric: &str) -> u64 {
+    let (_, metrics) = server.get("/metrics");
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    value.expect(metric).parse().expect("a number")
+}
+
+/// The files of derived data, once there are so many.
+fn files(server: &Server, wanted: usize) -> Vec<PathBuf> {
+    let folder = server.data().join("derived");
+    for _ in 0..1_000 {
+        let shards = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let shards = shards.filter(|shard| shard.file_name() != "new");
+        let files = shards.flat_map(|shard| fs::read_dir(shard.path()).into_iter().flatten());
+        let files: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        if files.len() == wanted {
+            return files;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("never {wanted} files");
+}
+
+#[test]
+fn metadata_of_a_study_is_made_once_for_each_series_and_kept_over_a_restart() {
+    let mut server = server("");
+    for number in 1..=3 {
+        store_slice(&server, &Slice::new(1, number));
+        store_slice(&server, &other_series(number));
+    }
+    let first = instances(&server);
+    assert_eq!(first.len(), 6);
+    files(&server, 2);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 2);
+
+    server.stop();
+    server.restart();
+    assert_eq!(instances(&server), first);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 0);
+    assert_eq!(count(&server, "pacs_derived_hits_total"), 4);
+}
+
+#[test]
+fn every_change_of_a_series_is_in_the_next_answer() {
+    let server = server("");
+    let (kept, hidden) = (Slice::new(1, 1), Slice::new(1, 2));
+    store_slice(&server, &kept);
+    store_slice(&server, &hidden);
+    store_slice(&server, &other_series(1));
+    assert_eq!(instances(&server).len(), 3);
+
+    store_slice(&server, &Slice::new(1, 3));
+    assert_eq!(instances(&server).len(), 4);
+    // The other series has not changed.
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 3);
+
+    let path = format!(
+        "/dicomweb/studies/{}/series/{}/instances/{}",
+        hidden.study, hidden.series, hidden.instance
+    );
+    let deleted = request(server.http(), "DELETE", &path, &[]);
+    assert!(deleted.status < 300, "{}", deleted.status);
+    let left = instances(&server);
+    assert!(left.len() == 3 && !left.contains(&hidden.instance));
+    assert!(left.contains(&kept.instance));
+}
+
+#[test]
+fn files_that_are_damaged_or_gone_are_made_again() {
+    let server = server("");
+    store_slice(&server, &Slice::new(1, 1));
+    store_slice(&server, &other_series(1));
+    let whole = instances(&server);
+    let kept = files(&server, 2);
+    let mut bytes = fs::read(&kept[0]).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x20;
+    fs::write(&kept[0], bytes).expect("it is ours");
+    fs::remove_file(&kept[1]).expect("it is ours");
+
+    assert_eq!(instances(&server), whole);
+    assert_eq!(count(&server, "pacs_derived_damaged_total"), 1);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 4);
+
+    fs::remove_dir_all(server.data().join("derived")).expect("it is ours");
+    assert_eq!(instances(&server), whole);
+}
+
+#[test]
+fn where_nothing_is_kept_metadata_is_given_all_the_same() {
+    let server = server("megabytes_max = 0");
+    store_slice(&server, &Slice::new(1, 1));
+    store_slice(&server, &other_series(1));
+    assert_eq!(instances(&server).len(), 2);
+    assert!(!server.data().join("derived").exists());
+}
+
+#[test]
+fn a_series_that_has_been_quiet_is_made_ready_before_anybody_asks() {
+    let server = server("quiet_seconds = 1");
+    store_slice(&server, &Slice::new(1, 1));
+    files(&server, 1);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 1);
+    assert_eq!(instances(&server).len(), 1);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 1);
+}
