@@ -153,7 +153,8 @@ pub fn text(out: &mut Vec<u8>, tag: u32, vr: &str, value: &str) {
     short(out, tag, vr, &bytes);
 }
 
-fn number(out: &mut Vec<u8>, tag: u32, value: u16) {
+/// Appends one element of one US.
+pub fn number(out: &mut Vec<u8>, tag: u32, value: u16) {
     short(out, tag, "US", &value.to_le_bytes());
 }
 

@@ -5,6 +5,7 @@
 //! - [`Decoders`] decodes them, in this process or in those of a [`WorkerPool`]; for the converter
 //!   of pacs-core it gives a decoder of whole data sets. Behind it each transfer syntax has a
 //!   `codec` that decodes one frame at a time.
+//! - [`render::render`] makes a picture of a native frame and the [`Head`] of its data set.
 //! - A worker is the same program started with [`worker::ARGUMENT`]: see [`worker`].
 //!
 //! Nothing here is called while an instance is received.
@@ -17,12 +18,15 @@ mod decoder;
 mod decoders;
 mod frame_map;
 mod frames;
+mod head;
 pub mod limits;
+pub mod render;
 pub mod worker;
 
 pub use decoders::{Decoders, native_form};
 pub use frame_map::{FrameLocation, FrameMap, FrameMapError, PixelDataPlace, ReadAt};
-pub use limits::{ImageLimits, WorkerLimits};
+pub use head::{DataSet, Head, HeadError};
+pub use limits::{ImageLimits, RenderLimits, WorkerLimits};
 pub use worker::{WorkerCommand, WorkerPool};
 
 use codec::Codec;

@@ -62,3 +62,40 @@ impl Default for WorkerLimits {
         }
     }
 }
+
+/// Bounds of rendering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RenderLimits {
+    /// Bytes before the pixel data that are held to render an instance. Those of whole slide images
+    /// with tens of thousands of frames have some ten million.
+    pub head_bytes_max: u64,
+    /// Elements of a head that are kept, those of the functional groups of other frames left out.
+    pub head_elements_max: usize,
+    /// Bytes of one native frame that is rendered.
+    pub native_frame_bytes_max: u64,
+    /// Pixels of a rendered picture, and of every one on the way to it.
+    pub picture_pixels_max: u64,
+    /// Frames of an animation.
+    pub animation_frames_max: u32,
+    /// Bytes of an encoded animation.
+    pub animation_bytes_max: usize,
+    /// Overlays that are drawn: there are sixteen groups for them (PS3.3 C.9.2).
+    pub overlays_max: usize,
+    /// Characters of one line of annotation.
+    pub annotation_chars_max: usize,
+}
+
+impl Default for RenderLimits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 64 << 20,
+            head_elements_max: 200_000,
+            native_frame_bytes_max: 128 << 20,
+            picture_pixels_max: 64 << 20,
+            animation_frames_max: 500,
+            animation_bytes_max: 64 << 20,
+            overlays_max: 16,
+            annotation_chars_max: 64,
+        }
+    }
+}

@@ -53,9 +53,54 @@ const RESOURCES: &[(&str, &[(&str, &str)])] = &[
         )],
     ),
     (
+        "wado",
+        &[
+            ("GET", "application/dicom"),
+            ("GET", "image/jpeg"),
+            ("GET", "image/png"),
+            ("GET", "image/gif"),
+        ],
+    ),
+    ("studies/{study}/rendered", PICTURES),
+    ("studies/{study}/thumbnail", PICTURES),
+    ("studies/{study}/series/{series}/rendered", PICTURES),
+    ("studies/{study}/series/{series}/thumbnail", PICTURES),
+    (
+        "studies/{study}/series/{series}/instances/{instance}/rendered",
+        RENDERED,
+    ),
+    (
+        "studies/{study}/series/{series}/instances/{instance}/thumbnail",
+        PICTURES,
+    ),
+    (
+        "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
+        PICTURES,
+    ),
+    (
+        "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
+        PICTURES,
+    ),
+    (
         "studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}",
         &[("GET", "application/octet-stream")],
     ),
+];
+
+const PICTURES: &[(&str, &str)] = &[
+    ("GET", "image/jpeg"),
+    ("GET", "image/png"),
+    ("GET", "image/gif"),
+];
+
+const RENDERED: &[(&str, &str)] = &[
+    ("GET", "image/jpeg"),
+    ("GET", "image/png"),
+    ("GET", "image/gif"),
+    ("GET", "application/pdf"),
+    ("GET", "text/html"),
+    ("GET", "text/plain"),
+    ("GET", "video/mp4"),
 ];
 
 const DICOM: &str = "multipart/related; type=\"application/dicom\"";

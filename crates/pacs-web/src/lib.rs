@@ -27,6 +27,7 @@ mod pixels;
 pub mod qido;
 mod query_string;
 mod range;
+mod rendered;
 mod resource;
 mod retrieve;
 mod service;

@@ -1,5 +1,6 @@
 //! Every bound of the web services, in one place.
 
+use pacs_image::RenderLimits;
 use std::time::Duration;
 
 /// Bytes of one line of the `Accept` header, or of the query parameter.
@@ -69,6 +70,8 @@ pub struct WebLimits {
     pub pieces_waiting_max: usize,
     /// Bytes of the query of a URL.
     pub query_bytes_max: usize,
+    /// Of rendered resources.
+    pub rendering: RenderingLimits,
     /// Results of a search, whatever it wants.
     pub results_max: usize,
     /// Studies of a search that says nothing of how many it wants. Of series and instances it gets
@@ -106,6 +109,7 @@ impl Default for WebLimits {
             piece_bytes: 64 << 10,
             pieces_waiting_max: 2,
             query_bytes_max: 64 << 10,
+            rendering: RenderingLimits::default(),
             results_max: 10_000,
             studies_unasked_max: 200,
             value_bytes_max: 64 << 10,
@@ -134,6 +138,36 @@ impl Default for MultipartLimits {
             head_fields_max: 32,
             parts_max: 10_000,
             preamble_bytes_max: 64 << 10,
+        }
+    }
+}
+
+/// Bounds of making pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RenderingLimits {
+    /// Pictures that are made at once; the others wait their turn.
+    pub pictures_max: usize,
+    /// Memory that they take together, in whole MiB.
+    pub memory_bytes_max: u64,
+    /// How long a picture waits for its turn and for memory (503).
+    pub queue_duration_max: Duration,
+    /// Bytes of a structured report that is shown as text.
+    pub report_source_bytes_max: u64,
+    /// Bytes of that text.
+    pub report_bytes_max: usize,
+    /// Of one picture.
+    pub render: RenderLimits,
+}
+
+impl Default for RenderingLimits {
+    fn default() -> Self {
+        Self {
+            pictures_max: std::thread::available_parallelism().map_or(2, |n| n.get().min(16)),
+            memory_bytes_max: 512 << 20,
+            queue_duration_max: Duration::from_secs(30),
+            report_source_bytes_max: 8 << 20,
+            report_bytes_max: 32 << 20,
+            render: RenderLimits::default(),
         }
     }
 }

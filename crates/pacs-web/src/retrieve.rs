@@ -99,7 +99,7 @@ pub(crate) fn part_writer() -> PartWriter {
     PartWriter::new(number.to_be_bytes())
 }
 
-async fn retrieve(
+pub(crate) async fn retrieve(
     web: Web,
     permit: Permit<Get>,
     resource: &Resource,

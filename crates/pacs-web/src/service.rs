@@ -5,6 +5,7 @@ use crate::convert::Conversions;
 use crate::derived::Derived;
 use crate::error::Failure;
 use crate::limits::WebLimits;
+use crate::rendered::{self, Rendering};
 use crate::{bulk, capabilities, frames, hide, metadata, qido, retrieve, stow};
 use axum::Router;
 use axum::http::request::Parts;
@@ -55,6 +56,7 @@ struct Inner {
     conversions: Conversions,
     /// With what URLs in the last answer with metadata began.
     last_base_url: Mutex<Option<String>>,
+    rendering: Rendering,
 }
 
 impl Web {
@@ -65,6 +67,7 @@ impl Web {
             inner: Arc::new(Inner {
                 stores: Arc::new(Semaphore::new(options.limits.stores_max)),
                 conversions: Conversions::new(&options.limits, options.decoders.clone()),
+                rendering: Rendering::new(&options.limits, options.decoders.clone()),
                 last_base_url: Mutex::new(options.public_url.clone()),
                 archive,
                 options,
@@ -112,6 +115,11 @@ impl Web {
     /// What converts.
     pub(crate) fn conversions(&self) -> &Conversions {
         &self.inner.conversions
+    }
+
+    /// What renders.
+    pub(crate) fn rendering(&self) -> &Rendering {
+        &self.inner.rendering
     }
 
     pub(crate) fn identify(&self) -> &dyn Identify {
@@ -190,22 +198,34 @@ pub fn routes(web: Web) -> Router {
                 .delete(hide::study),
         )
         .route("/metadata", get(metadata::study))
+        .route("/rendered", get(rendered::study))
+        .route("/thumbnail", get(rendered::study_thumbnail))
         .route("/series", get(qido::series_of_study))
         .route("/instances", get(qido::instances_of_study));
     let of_series = Router::new()
         .route("/", get(retrieve::series).delete(hide::series))
         .route("/metadata", get(metadata::series))
+        .route("/rendered", get(rendered::series))
+        .route("/thumbnail", get(rendered::series_thumbnail))
         .route("/instances", get(qido::instances_of_series));
     let of_instance = Router::new()
         .route("/", get(retrieve::instance).delete(hide::instance))
         .route("/metadata", get(metadata::instance))
+        .route("/rendered", get(rendered::instance))
+        .route("/thumbnail", get(rendered::instance_thumbnail))
         .route("/frames/{frames}", get(frames::frames))
+        .route("/frames/{frames}/rendered", get(rendered::of_frames))
+        .route(
+            "/frames/{frames}/thumbnail",
+            get(rendered::frames_thumbnail),
+        )
         .route("/bulkdata/{*path}", get(bulk::bulk_data));
     Router::new()
         .route("/", get(capabilities::get).options(capabilities::options))
         .route("/studies", get(qido::studies).post(stow::store))
         .route("/series", get(qido::series))
         .route("/instances", get(qido::instances))
+        .route("/wado", get(rendered::uri::wado))
         .nest("/studies/{study}", of_study)
         .nest("/studies/{study}/series/{series}", of_series)
         .nest(

@@ -1,0 +1,177 @@
+//! Colour to RGB: palettes, YBR, planes (PS3.3 C.7.6.3.1.2).
+
+use super::grey::Cell;
+use super::lookup::Lookup;
+use super::picture::Picture;
+use super::{NativeFrame, RenderError};
+use crate::head::DataSet;
+use pacs_core::convert::Photometric;
+use pacs_core::tag::tags;
+
+/// PALETTE COLOR.
+pub(super) fn palette(root: &DataSet<'_>, frame: &NativeFrame<'_>) -> Result<Picture, RenderError> {
+    let form = frame.form;
+    let table = |descriptor, data, segmented| {
+        let whole = Lookup::read(root, descriptor, data, form.is_signed);
+        whole.or_else(|| Lookup::read_segmented(root, descriptor, segmented, form.is_signed))
+    };
+    let red = table(
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    );
+    let green = table(
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    );
+    let blue = table(
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    );
+    let (Some(red), Some(green), Some(blue)) = (red, green, blue) else {
+        let what = "it has no palette";
+        return Err(RenderError::Damaged { what });
+    };
+    let cell = Cell::of(Some(root), form);
+    let pixels = super::pixels(form);
+    let colour = |raw: u32| {
+        let value = cell.value(raw);
+        [red.byte(value), green.byte(value), blue.byte(value)]
+    };
+    let samples: Vec<u8> = match form.bits_allocated {
+        8 => {
+            let table: Vec<[u8; 3]> = (0..256).map(colour).collect();
+            let at = frame.bytes.iter().take(pixels).map(|raw| usize::from(*raw));
+            at.flat_map(|at| table.get(at).copied().unwrap_or_default())
+                .collect()
+        }
+        16 => {
+            let table: Vec<[u8; 3]> = (0..65_536).map(colour).collect();
+            let words = frame.bytes.as_chunks::<2>().0.iter().take(pixels);
+            let at = words.map(|raw| usize::from(u16::from_le_bytes(*raw)));
+            at.flat_map(|at| table.get(at).copied().unwrap_or_default())
+                .collect()
+        }
+        _ => {
+            let what = "a palette image of these Bits Allocated";
+            return Err(RenderError::Unsupported { what });
+        }
+    };
+    Ok(Picture::new(
+        form.columns.into(),
+        form.rows.into(),
+        true,
+        samples,
+    ))
+}
+
+/// Three samples to a pixel.
+pub(super) fn render(frame: &NativeFrame<'_>) -> Result<Picture, RenderError> {
+    let form = frame.form;
+    let unsupported = |what| Err(RenderError::Unsupported { what });
+    let bytes = eight_bits(frame)?;
+    let pixels = super::pixels(form);
+    let convert: Option<fn([u8; 3]) -> [u8; 3]> = match form.photometric {
+        Photometric::YbrFull | Photometric::YbrFull422 | Photometric::YbrIct => Some(of_full),
+        Photometric::YbrPartial422 => Some(of_partial),
+        Photometric::YbrPartial420 | Photometric::YbrRct => {
+            return unsupported("native pixel data of this Photometric Interpretation");
+        }
+        Photometric::Rgb
+        | Photometric::Monochrome1
+        | Photometric::Monochrome2
+        | Photometric::PaletteColor
+        | Photometric::Other => None,
+    };
+    let mut samples = if form.is_subsampled {
+        // Two luminances, and the chrominance of both.
+        let fours = bytes.as_chunks::<4>().0.iter();
+        fours
+            .flat_map(|[first, second, blue, red]| [*first, *blue, *red, *second, *blue, *red])
+            .collect()
+    } else if form.is_planar {
+        let (first, rest) = bytes.split_at_checked(pixels).unwrap_or_default();
+        let (second, third) = rest.split_at_checked(pixels).unwrap_or_default();
+        let planes = first.iter().zip(second).zip(third);
+        planes
+            .flat_map(|((first, second), third)| [*first, *second, *third])
+            .collect()
+    } else {
+        bytes.into_owned()
+    };
+    if let Some(convert) = convert {
+        for pixel in samples.as_chunks_mut::<3>().0 {
+            *pixel = convert(*pixel);
+        }
+    }
+    Ok(Picture::new(
+        form.columns.into(),
+        form.rows.into(),
+        true,
+        samples,
+    ))
+}
+
+/// The samples in eight bits, the upper ones where there are more.
+fn eight_bits<'f>(frame: &NativeFrame<'f>) -> Result<std::borrow::Cow<'f, [u8]>, RenderError> {
+    let bits = u32::from(frame.form.bits_stored);
+    let shift = bits.saturating_sub(8);
+    let byte = |value: u32| u8::try_from(value.wrapping_shr(shift) & 0xFF).unwrap_or(0);
+    let what = "a colour image of these Bits Allocated";
+    match (frame.form.bits_allocated, frame.is_float) {
+        (8, false) => Ok(frame.bytes.into()),
+        (16, false) => {
+            let words = frame.bytes.as_chunks::<2>().0.iter();
+            Ok(words
+                .map(|word| byte(u16::from_le_bytes(*word).into()))
+                .collect())
+        }
+        (32, false) => {
+            let longs = frame.bytes.as_chunks::<4>().0.iter();
+            Ok(longs.map(|long| byte(u32::from_le_bytes(*long))).collect())
+        }
+        _ => Err(RenderError::Unsupported { what }),
+    }
+}
+
+/// Parts of 65536 that the conversions multiply by.
+const HALF: i32 = 32_768;
+
+/// `YBR_FULL`: all levels are used.
+fn of_full([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let y = i32::from(y).wrapping_mul(65_536).wrapping_add(HALF);
+    let (cb, cr) = (
+        i32::from(cb).wrapping_sub(128),
+        i32::from(cr).wrapping_sub(128),
+    );
+    let red = y.wrapping_add(cr.wrapping_mul(91_881));
+    let green = y
+        .wrapping_sub(cb.wrapping_mul(22_554))
+        .wrapping_sub(cr.wrapping_mul(46_802));
+    let blue = y.wrapping_add(cb.wrapping_mul(116_130));
+    [upper(red), upper(green), upper(blue)]
+}
+
+/// `YBR_PARTIAL_422`: black is 16 and white 235.
+fn of_partial([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let y = i32::from(y)
+        .wrapping_sub(16)
+        .wrapping_mul(76_309)
+        .wrapping_add(HALF);
+    let (cb, cr) = (
+        i32::from(cb).wrapping_sub(128),
+        i32::from(cr).wrapping_sub(128),
+    );
+    let red = y.wrapping_add(cr.wrapping_mul(104_597));
+    let green = y
+        .wrapping_sub(cb.wrapping_mul(25_675))
+        .wrapping_sub(cr.wrapping_mul(53_279));
+    let blue = y.wrapping_add(cb.wrapping_mul(132_201));
+    [upper(red), upper(green), upper(blue)]
+}
+
+fn upper(sum: i32) -> u8 {
+    u8::try_from(sum.wrapping_shr(16).clamp(0, 255)).unwrap_or(0)
+}

@@ -1,0 +1,366 @@
+//! Rendered resources (PS3.18 10.4.1.1.3) and thumbnails (10.4.1.1.5): pictures of what is stored,
+//! in media types that browsers know.
+//!
+//! A study or series is shown by one of its images, the middle one of its first series; with
+//! `multipart/related` by all of them. An instance of several frames is shown by its first, as GIF
+//! by all one after the other. [`picture::render`] makes the pictures.
+
+mod document;
+mod failures;
+mod frames;
+mod parameters;
+pub(crate) mod picture;
+mod report;
+pub(crate) mod uri;
+
+pub(crate) use parameters::Wanted;
+pub(crate) use picture::Rendering;
+
+use crate::accept::{Accept, Offer, describe};
+use crate::access::Allowed;
+use crate::error::Failure;
+use crate::frames::read_list;
+use crate::metadata::has_already;
+use crate::query_string;
+use crate::resource::Resource;
+use crate::retrieve::{accept, guarded, part_writer};
+use crate::service::Web;
+use crate::stream;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use document::Document;
+use frames::Kind;
+use pacs_core::Permit;
+use pacs_core::access::Get;
+use pacs_image::render::{PictureFormat, Viewport};
+use pacs_store::Digester;
+use pacs_store::index::StoredInstance;
+use picture::Subject;
+
+/// Changes with the form of what is rendered, so that no client keeps what an older version gave.
+const FORM: &[u8] = b"rendered 1";
+
+/// Pixels of an edge of a thumbnail, where the client does not say.
+const THUMBNAIL_EDGE: u32 = 128;
+
+/// `GET /studies/{study}/rendered`
+pub(crate) async fn study(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path(study): Path<String>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, None, None)?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
+    request.answer(&resource, None).await
+}
+
+/// `GET /studies/{study}/thumbnail`
+pub(crate) async fn study_thumbnail(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path(study): Path<String>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, None, None)?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
+    request.answer(&resource, None).await
+}
+
+/// `GET /studies/{study}/series/{series}/rendered`
+pub(crate) async fn series(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path((study, series)): Path<(String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, Some(&series), None)?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
+    request.answer(&resource, None).await
+}
+
+/// `GET /studies/{study}/series/{series}/thumbnail`
+pub(crate) async fn series_thumbnail(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path((study, series)): Path<(String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, Some(&series), None)?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
+    request.answer(&resource, None).await
+}
+
+/// `GET /studies/{study}/series/{series}/instances/{instance}/rendered`
+pub(crate) async fn instance(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path((study, series, instance)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
+    request.answer(&resource, None).await
+}
+
+/// `GET /studies/{study}/series/{series}/instances/{instance}/thumbnail`
+pub(crate) async fn instance_thumbnail(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path((study, series, instance)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
+    request.answer(&resource, None).await
+}
+
+/// `GET /studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered`
+pub(crate) async fn of_frames(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path((study, series, instance, list)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
+    request.answer(&resource, Some(&list)).await
+}
+
+/// `GET /studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail`
+pub(crate) async fn frames_thumbnail(
+    Allowed(permit): Allowed<Get>,
+    State(web): State<Web>,
+    Path((study, series, instance, list)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
+    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
+    request.answer(&resource, Some(&list)).await
+}
+
+/// What is asked for.
+struct Request<'r> {
+    web: &'r Web,
+    permit: &'r Permit<Get>,
+    headers: &'r HeaderMap,
+    accept: Accept,
+    wanted: Wanted,
+    is_thumbnail: bool,
+}
+
+impl<'r> Request<'r> {
+    fn read(
+        web: &'r Web,
+        permit: &'r Permit<Get>,
+        headers: &'r HeaderMap,
+        query: Option<&str>,
+        is_thumbnail: bool,
+    ) -> Result<Self, Failure> {
+        let parameters = query_string::parameters(query, web.limits())?;
+        let mut wanted = Wanted::read(&parameters)?;
+        if is_thumbnail && wanted.render.viewport.is_none() {
+            wanted.render.viewport = Some(Viewport {
+                width: THUMBNAIL_EDGE,
+                height: THUMBNAIL_EDGE,
+                region: Default::default(),
+            });
+        }
+        Ok(Self {
+            web,
+            permit,
+            headers,
+            accept: accept(web, headers, query)?,
+            wanted,
+            is_thumbnail,
+        })
+    }
+
+    async fn answer(&self, resource: &Resource, list: Option<&str>) -> Result<Response, Failure> {
+        let numbers = list
+            .map(|list| read_list(list, self.web.limits()))
+            .transpose()?;
+        let found = resource.instances(self.web, self.permit).await?;
+        let shown = frames::representative(&found).ok_or(Failure::NotFound {
+            what: "instance that can be rendered",
+        })?;
+        let frames = frames::numbers(numbers, shown)?;
+        let kind = Kind::of(shown);
+        if kind == Kind::Image {
+            return self.pictures(&found, shown, frames, found.len() > 1).await;
+        }
+        if self.is_thumbnail {
+            let what = "thumbnail";
+            return Err(Failure::NotFound { what });
+        }
+        self.document(shown, kind).await
+    }
+
+    /// Something that is no image.
+    async fn document(&self, shown: &StoredInstance, kind: Kind) -> Result<Response, Failure> {
+        let kinds: &[&'static str] = match kind {
+            Kind::Pdf => &["application/pdf"],
+            Kind::Report => &["text/html", "text/plain"],
+            Kind::Video => &["video/mp4"],
+            Kind::Image | Kind::Other => &[],
+        };
+        let offers: Vec<Offer> = kinds.iter().map(|kind| Offer::single(kind)).collect();
+        let as_stored = Failure::NotAcceptable {
+            available: "application/dicom".to_owned(),
+        };
+        let (web, permit, headers) = (self.web, self.permit, self.headers);
+        let document = match kind {
+            Kind::Image | Kind::Other => return Err(as_stored),
+            Kind::Pdf => Some(Document::pdf(web, permit, shown).await?),
+            Kind::Video => Some(Document::mp4(web, permit, shown).await?),
+            Kind::Report => None,
+        };
+        let chosen = choose(&self.accept, &offers)?;
+        match document {
+            Some(document) => document.answer(web, permit, shown, headers),
+            None => report::answer(web, permit, shown, chosen.media_type == "text/html").await,
+        }
+    }
+
+    /// What can be had of images; a thumbnail is one picture.
+    fn offers(&self, frames: &[u32]) -> Vec<Offer> {
+        const KINDS: [&str; 3] = ["image/jpeg", "image/png", "image/gif"];
+        let mut offers: Vec<Offer> = KINDS.into_iter().map(Offer::single).collect();
+        if !self.is_thumbnail {
+            let parts: Vec<Offer> = KINDS.into_iter().map(Offer::multipart).collect();
+            if frames.len() > 1 {
+                // Several frames are asked for by number: no single still shows them.
+                offers.retain(|offer| offer.media_type == "image/gif");
+                return parts.into_iter().chain(offers).collect();
+            }
+            offers.extend(parts);
+        }
+        offers
+    }
+
+    async fn pictures(
+        &self,
+        found: &[StoredInstance],
+        shown: &StoredInstance,
+        frames: Option<Vec<u32>>,
+        are_many: bool,
+    ) -> Result<Response, Failure> {
+        let offers = self.offers(frames.as_deref().unwrap_or_default());
+        let chosen = choose(&self.accept, &offers)?;
+        let format = self.wanted.format(chosen.media_type);
+        if chosen.is_multipart {
+            let subjects = if are_many {
+                let images = found
+                    .iter()
+                    .filter(|stored| Kind::of(stored) == Kind::Image);
+                let each = images.flat_map(|stored| {
+                    frames::all(stored).map(|frame| Subject::one(stored, frame))
+                });
+                each.take(self.web.limits().frames_max.saturating_add(1))
+                    .collect()
+            } else {
+                let numbers = frames.unwrap_or_else(|| frames::all(shown).collect());
+                numbers
+                    .into_iter()
+                    .map(|frame| Subject::one(shown, frame))
+                    .collect()
+            };
+            return self.multipart(subjects, format);
+        }
+        let moves = format == PictureFormat::Gif && !self.is_thumbnail && !are_many;
+        let frames = match frames {
+            Some(frames) => frames,
+            None if moves => frames::all(shown).collect(),
+            None => vec![1],
+        };
+        let subject = Subject {
+            stored: shown.clone(),
+            frames,
+        };
+        self.single(subject, format).await
+    }
+
+    /// One picture, or none where the client has it already.
+    async fn single(&self, subject: Subject, format: PictureFormat) -> Result<Response, Failure> {
+        let tag = entity_tag(&subject, &self.wanted, format);
+        let mut response = if has_already(self.headers, &tag) {
+            guarded(StatusCode::NOT_MODIFIED.into_response())
+        } else {
+            let made =
+                picture::render(self.web, self.permit, subject, &self.wanted, format).await?;
+            let kind = [(header::CONTENT_TYPE, made.media_type)];
+            guarded((kind, made.bytes).into_response())
+        };
+        let tag = HeaderValue::from_str(&tag).map_err(|_| Failure::Internal)?;
+        response.headers_mut().insert(header::ETAG, tag);
+        Ok(response)
+    }
+
+    /// Pictures in parts, each made while the one before it is sent.
+    fn multipart(
+        &self,
+        subjects: Vec<Subject>,
+        format: PictureFormat,
+    ) -> Result<Response, Failure> {
+        let frames_max = self.web.limits().frames_max;
+        if subjects.len() > frames_max {
+            let detail = format!("more than {frames_max} pictures: ask for fewer at once");
+            return Err(Failure::TooLarge { detail });
+        }
+        let (pieces, body) = stream::body(self.web.limits().pieces_waiting_max, None);
+        let mut writer = part_writer();
+        let kind = format.media_type();
+        let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
+        let (web, permit) = (self.web.clone(), self.permit.clone());
+        let wanted = self.wanted.clone();
+        tokio::spawn(async move {
+            for subject in subjects {
+                match picture::render(&web, &permit, subject, &wanted, format).await {
+                    Ok(made) => {
+                        let part = writer.part(&[("Content-Type", kind)]);
+                        if pieces.put(part).await.is_err()
+                            || pieces.put(Bytes::from(made.bytes)).await.is_err()
+                        {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "an image cannot be rendered among others");
+                        pieces.cut().await;
+                        return;
+                    }
+                }
+            }
+            // Who has gone by now has everything.
+            pieces.put(writer.end()).await.ok();
+        });
+        Ok(guarded((headers, body).into_response()))
+    }
+}
+
+fn choose<'o>(accept: &Accept, offers: &'o [Offer]) -> Result<&'o Offer, Failure> {
+    accept.choose(offers).ok_or_else(|| {
+        let available = describe(offers);
+        Failure::NotAcceptable { available }
+    })
+}
+
+/// Changes with the instance, and with what is wanted of it.
+fn entity_tag(subject: &Subject, wanted: &Wanted, format: PictureFormat) -> String {
+    let mut digester = Digester::new();
+    digester.update(FORM);
+    digester.update(&subject.stored.digest.0);
+    digester.update(format!("{:?}{wanted:?}{format:?}", subject.frames).as_bytes());
+    let digest = format!("{:?}", digester.finish());
+    format!("\"{}\"", digest.get(..32).unwrap_or(&digest))
+}
