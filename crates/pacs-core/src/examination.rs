@@ -7,5 +7,5 @@ pub mod id;
 pub mod progress;
 pub mod reconcile;
 
-pub use id::{ExaminationId, ExaminationIdError, Numbering, StepId};
+pub use id::{ExaminationId, ExaminationIdError, Numbering, NumberingError, StepId};
 pub use progress::{Actor, Effect, Event, Progress, Reason, Status, TransitionError};

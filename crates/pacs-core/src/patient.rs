@@ -6,7 +6,7 @@
 pub mod document;
 pub mod number;
 
-use crate::OrganisationCode;
+use crate::{OrganisationCode, Pin};
 use std::fmt;
 
 pub use document::{Document, DocumentError};
@@ -37,19 +37,108 @@ impl Sex {
         }
     }
 
-    /// Reads the defined term, or the words and numbers that registers give for it, in any case.
-    /// `None` for anything else: a guess would be worse than nothing.
+    /// Reads the defined term.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn of_code(code: &str) -> Option<Self> {
+        match code.trim() {
+            "F" => Some(Self::Female),
+            "M" => Some(Self::Male),
+            "O" => Some(Self::Other),
+            _ => None,
+        }
+    }
+
+    /// Reads the words that registers give, in any case and language. `None` for anything else,
+    /// numbers among them: what 1 means is for the configuration of a register to say.
+    #[must_use]
+    pub fn of_word(text: &str) -> Option<Self> {
         let text = text.trim().to_lowercase();
         match text.as_str() {
-            "1" | "m" | "м" | "эркек" => Some(Self::Male),
-            "2" | "f" | "ж" | "аял" => Some(Self::Female),
-            "o" => Some(Self::Other),
+            "m" | "м" | "эркек" => Some(Self::Male),
+            "f" | "ж" | "аял" => Some(Self::Female),
             word if word.starts_with("муж") => Some(Self::Male),
             word if word.starts_with("жен") => Some(Self::Female),
             _ => None,
         }
+    }
+}
+
+/// What the archive calls a patient: known, or not yet.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub enum PatientKey {
+    /// Somebody known.
+    Known(PatientNumber),
+    /// Somebody whose identity is not known yet.
+    Unidentified(TemporaryNumber),
+}
+
+/// An identifier of a patient, by who gave it. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Identifier {
+    /// The number of a hospital card, or whatever else a device of the hospital made up.
+    Card {
+        /// The hospital.
+        organisation: OrganisationCode,
+        /// The number.
+        number: Box<str>,
+    },
+    /// A passport or the like.
+    Document(Document),
+    /// The archive's own.
+    Key(PatientKey),
+    /// The state's.
+    Pin(Pin),
+}
+
+impl Identifier {
+    /// Reads what stands in Patient ID of an image that a device of `organisation` made: what
+    /// looks like nothing else is a number of that hospital.
+    #[must_use]
+    pub fn of_patient_id(text: &str, organisation: OrganisationCode) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        let known = PatientNumber::parse(text).map(PatientKey::Known);
+        let key = known.or_else(|_| TemporaryNumber::parse(text).map(PatientKey::Unidentified));
+        if let Ok(key) = key {
+            return Some(Self::Key(key));
+        }
+        if let Ok(pin) = Pin::try_from(text.to_owned()) {
+            return Some(Self::Pin(pin));
+        }
+        if let Ok(document) = Document::read(text) {
+            return Some(Self::Document(document));
+        }
+        Some(Self::Card {
+            organisation,
+            number: text.into(),
+        })
+    }
+
+    /// Whether it names one person in the whole country; the number of a card does not.
+    #[must_use]
+    pub const fn is_national(&self) -> bool {
+        !matches!(self, Self::Card { .. })
+    }
+
+    /// Who gave it (PS3.3 C.2.2, Issuer of Patient ID).
+    #[must_use]
+    pub const fn issuer(&self) -> Issuer {
+        match self {
+            Self::Card { organisation, .. } => Issuer::Card(*organisation),
+            Self::Document(_) => Issuer::Document,
+            Self::Key(_) => Issuer::Archive,
+            Self::Pin(_) => Issuer::Pin,
+        }
+    }
+}
+
+impl fmt::Debug for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[patient data]")
     }
 }
 
@@ -87,20 +176,41 @@ mod tests {
         for (text, sex) in [
             ("M", Some(Sex::Male)),
             ("f", Some(Sex::Female)),
-            ("O", Some(Sex::Other)),
-            ("1", Some(Sex::Male)),
-            ("2", Some(Sex::Female)),
             (" М ", Some(Sex::Male)),
             ("Ж", Some(Sex::Female)),
             ("Мужской", Some(Sex::Male)),
             ("женщина", Some(Sex::Female)),
             ("Эркек", Some(Sex::Male)),
             ("аял", Some(Sex::Female)),
-            ("3", None),
+            ("1", None),
+            ("2", None),
             ("", None),
         ] {
-            assert_eq!(Sex::parse(text), sex, "{text}");
+            assert_eq!(Sex::of_word(text), sex, "{text}");
         }
+        for (code, sex) in [("M", Some(Sex::Male)), ("O", Some(Sex::Other)), ("m", None)] {
+            assert_eq!(Sex::of_code(code), sex, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_patient_id_is_known_by_its_shape() {
+        let here = OrganisationCode::parse("006").unwrap();
+        for (text, issuer) in [
+            ("P0000005724", Issuer::Archive),
+            ("t0000005724", Issuer::Archive),
+            ("2 0101 1990 99907", Issuer::Pin),
+            ("KGZ-ID1234567", Issuer::Document),
+            ("17", Issuer::Card(here)),
+            // A check digit is wrong: not the archive's.
+            ("P0000005725", Issuer::Card(here)),
+        ] {
+            let identifier = Identifier::of_patient_id(text, here).unwrap();
+            assert_eq!(identifier.issuer(), issuer, "{text}");
+            assert_eq!(identifier.is_national(), issuer != Issuer::Card(here));
+            assert_eq!(format!("{identifier:?}"), "[patient data]");
+        }
+        assert_eq!(Identifier::of_patient_id(" ", here), None);
     }
 
     #[test]

@@ -127,10 +127,19 @@ impl Grants {
         permission: Permission,
         organisation: OrganisationCode,
     ) -> impl Iterator<Item = Extent> + '_ {
+        self.held_at(permission, organisation)
+            .map(|(_, extent)| extent)
+    }
+
+    fn held_at(
+        &self,
+        permission: Permission,
+        organisation: OrganisationCode,
+    ) -> impl Iterator<Item = (Role, Extent)> + '_ {
         self.0
             .iter()
             .filter(move |grant| grant.reach.covers(organisation))
-            .filter_map(move |grant| grant.role.extent(permission))
+            .filter_map(move |grant| Some((grant.role, grant.role.extent(permission)?)))
     }
 
     /// Whether `permission` is held anywhere.
@@ -139,22 +148,19 @@ impl Grants {
         let held = |grant: &Grant| grant.role.extent(permission).is_some();
         self.0.iter().any(held)
     }
-
-    /// Whether a role is held whose work is to look at images of patients.
-    fn sees_images(&self) -> bool {
-        let sees = |grant: &Grant| {
-            let extent = grant.role.extent(Permission::ImageView);
-            extent.is_some_and(|extent| extent != Extent::Technical) && grant.role != Role::Device
-        };
-        self.0.iter().any(sees)
-    }
 }
 
-/// Whether `approver` may agree to what `proposer` proposed to erase: another person, who holds
-/// the permission.
+/// Whether `approver` may agree to what `proposer` proposed to erase of `organisation`: another
+/// person, who holds the permission there.
 #[must_use]
-pub fn may_approve_erasing(proposer: &str, approver: &str, grants: &Grants) -> bool {
-    proposer != approver && grants.has(Permission::ImageEraseApprove)
+pub fn may_approve_erasing(
+    proposer: &str,
+    approver: &str,
+    grants: &Grants,
+    organisation: OrganisationCode,
+) -> bool {
+    let mut held = grants.extents(Permission::ImageEraseApprove, organisation);
+    proposer != approver && held.next().is_some()
 }
 
 impl TryFrom<Vec<Grant>> for Grants {

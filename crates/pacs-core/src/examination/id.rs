@@ -11,6 +11,8 @@ use std::fmt;
 const DIGITS: usize = 12;
 const SEQUENCE_MAX: u32 = 999_999;
 const STEP_MAX: u8 = 99;
+/// How people write an ID: year, organisation, sequence, check digit.
+const GROUPS: [usize; 4] = [2, 3, 6, 1];
 
 /// The ID of an examination; in data sets Accession Number, Requested Procedure ID and Study ID.
 #[derive(
@@ -74,21 +76,44 @@ impl ExaminationId {
         Ok(id)
     }
 
-    /// Every ID that stands in `text`, among other things or grouped by spaces, hyphens,
-    /// underscores and dots; for values that were typed into a field of another kind.
-    pub fn all_in(text: &str) -> impl Iterator<Item = Self> + '_ {
-        let is_separator = |c: char| matches!(c, ' ' | '-' | '_' | '.');
-        text.split(move |c: char| !c.is_ascii_digit() && !is_separator(c))
-            .flat_map(move |run| {
-                let run = run.trim_matches(is_separator);
-                let whole: String = run.chars().filter(char::is_ascii_digit).collect();
-                let parts = run.split(is_separator).filter(|part| part.len() == DIGITS);
-                let parts = parts.map(str::to_owned);
-                // A run without separators is its own only part.
-                let grouped = (run.len() != DIGITS).then_some(whole);
-                parts.chain(grouped).collect::<Vec<_>>()
-            })
-            .filter_map(|digits| Self::from_digits(&digits).ok())
+    /// Every ID that stands in `text` among other things: as one word, with a step's suffix, or
+    /// grouped as [`ExaminationId::grouped`] shows it; for values that were typed into a field of
+    /// another kind. A date and a time, a PIN or a telephone number are none.
+    pub fn all_in(text: &str) -> Vec<Self> {
+        let ends_word = |c: char| {
+            c.is_whitespace()
+                || matches!(
+                    c,
+                    '^' | '=' | '\\' | ',' | ';' | ':' | '(' | ')' | '№' | '#'
+                )
+        };
+        let words: Vec<&str> = text
+            .split(ends_word)
+            .filter(|word| !word.is_empty())
+            .collect();
+        let mut found: Vec<Self> = Vec::new();
+        let mut note = |digits: &str| {
+            if let Ok(id) = Self::parse(digits)
+                && !found.contains(&id)
+            {
+                found.push(id);
+            }
+        };
+        for word in &words {
+            let parts: Vec<&str> = word.split(['-', '_', '.']).collect();
+            let lengths: Vec<usize> = parts.iter().map(|part| part.chars().count()).collect();
+            match (lengths.as_slice(), parts.first()) {
+                ([DIGITS] | [DIGITS, 2], Some(id)) => note(id),
+                ([2, 3, 6, 1], _) => note(word),
+                _ => {}
+            }
+        }
+        for group in words.windows(GROUPS.len()) {
+            if group.iter().map(|word| word.chars().count()).eq(GROUPS) {
+                note(&group.concat());
+            }
+        }
+        found
     }
 
     /// The organisation that gave it.
@@ -198,14 +223,25 @@ pub struct Numbering {
     last: u32,
 }
 
-/// Every ID of an organisation for a year is given.
+/// Why no ID is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("organisation {organisation} has given all its examination IDs for {year}")]
-pub struct Exhausted {
-    /// The organisation.
-    pub organisation: OrganisationCode,
-    /// The year.
-    pub year: i32,
+#[non_exhaustive]
+pub enum NumberingError {
+    /// The clock is more than a year ahead of the last ID, or in another century: what it says
+    /// would be in IDs for ever.
+    #[error("the clock says {year}, which the last examination ID makes unlikely")]
+    Clock {
+        /// What it says.
+        year: i32,
+    },
+    /// All of a year are given.
+    #[error("organisation {organisation} has given all its examination IDs for {year}")]
+    Exhausted {
+        /// The organisation.
+        organisation: OrganisationCode,
+        /// The year.
+        year: i32,
+    },
 }
 
 impl Numbering {
@@ -222,17 +258,23 @@ impl Numbering {
     /// Takes the next ID. `today` is the date at the place of the archive; a new year begins at 1.
     ///
     /// A date of a year before the last one counts as that one: a clock that is set back must not
-    /// give an ID twice.
+    /// give an ID twice. After more than a year without an ID, an administrator begins anew with
+    /// [`Numbering::new`].
     ///
     /// # Errors
-    /// [`Exhausted`] after 999,999 in a year; nothing changes then.
-    pub fn take(&mut self, today: NaiveDate) -> Result<ExaminationId, Exhausted> {
+    /// [`NumberingError`]; nothing changes then.
+    pub fn take(&mut self, today: NaiveDate) -> Result<ExaminationId, NumberingError> {
+        let is_likely =
+            (2000..=2099).contains(&today.year()) && today.year() <= self.year.saturating_add(1);
+        if !is_likely {
+            return Err(NumberingError::Clock { year: today.year() });
+        }
         let (year, last) = if today.year() > self.year {
             (today.year(), 0)
         } else {
             (self.year, self.last)
         };
-        let exhausted = Exhausted {
+        let exhausted = NumberingError::Exhausted {
             organisation: self.organisation,
             year,
         };
@@ -252,7 +294,7 @@ impl Numbering {
     /// Whether nine tenths of the year's IDs are given, which the ministry should hear of.
     #[must_use]
     pub const fn is_running_out(&self) -> bool {
-        self.last >= SEQUENCE_MAX / 10 * 9
+        self.last >= 899_999
     }
 }
 
@@ -327,20 +369,22 @@ mod tests {
 
     #[test]
     fn ids_are_found_among_other_things() {
-        let found = |text: &str| ExaminationId::all_in(text).collect::<Vec<_>>();
         let one = id("250060004329");
         for text in [
             "250060004329",
             "IVANOV^250060004329^",
             "ID 250060004329, repeat",
             "25 006 000432 9",
+            "25 006 000432 9 2",
+            "10.03.2025 25 006 000432 9",
             "250060004329-01",
             "№25-006-000432-9",
+            "25ОО6ооо4З29^",
         ] {
-            assert_eq!(found(text), [one], "{text}");
+            assert_eq!(ExaminationId::all_in(text), [one], "{text}");
         }
         assert_eq!(
-            found("250060004329 250010000013"),
+            ExaminationId::all_in("250060004329 250010000013 250060004329"),
             [one, id("250010000013")]
         );
         for text in [
@@ -349,8 +393,12 @@ mod tests {
             "250060004328",
             "21502190099901",
             "25006x0004329",
+            // Twelve digits with a right check digit, but a date and a time, or a number and a
+            // date.
+            "25006000.4329",
+            "2500 6000 4329",
         ] {
-            assert_eq!(found(text), [], "{text}");
+            assert_eq!(ExaminationId::all_in(text), [], "{text}");
         }
     }
 
@@ -372,11 +420,24 @@ mod tests {
     fn an_exhausted_year_is_told_in_time_and_gives_nothing() {
         let today = day("2026-06-01");
         let mut numbering = Numbering::new(organisation("006"), today);
+        numbering.last = 899_998;
+        assert!(!numbering.is_running_out());
         numbering.last = 899_999;
         assert!(numbering.is_running_out());
         numbering.last = SEQUENCE_MAX;
         let before = numbering;
-        assert_eq!(numbering.take(today).unwrap_err().year, 2026);
+        let exhausted = NumberingError::Exhausted {
+            organisation: organisation("006"),
+            year: 2026,
+        };
+        assert_eq!(numbering.take(today), Err(exhausted));
+        for clock in ["2028-01-01", "2126-06-01", "1999-06-01"] {
+            let refused = numbering.take(day(clock));
+            assert!(
+                matches!(refused, Err(NumberingError::Clock { .. })),
+                "{clock}"
+            );
+        }
         assert_eq!(numbering, before);
         assert!(numbering.take(day("2027-01-01")).is_ok());
     }

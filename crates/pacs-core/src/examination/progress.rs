@@ -23,7 +23,8 @@ mod rules;
 mod tests;
 
 pub use event::{
-    Actor, Completion, Duplicate, Event, Form, Reason, ReasonError, ReportCheck, Revision,
+    Actor, Completion, Duplicate, Event, Form, Reason, ReasonError, Rejection, ReportCheck,
+    ReportFate, Revision,
 };
 
 use std::fmt;
@@ -113,6 +114,7 @@ pub struct Progress {
     /// Where an examination returns to whose revision is given up.
     revised_from: Option<Status>,
     late_images: bool,
+    incomplete: bool,
     expired: bool,
 }
 
@@ -120,10 +122,15 @@ pub struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// Give the examination ID and the planned Study Instance UID.
+    /// Give the examination ID.
     AssignId,
+    /// Give a planned Study Instance UID: a new one, since images may be under the former one; for
+    /// an examination made from images, that of the images.
+    AssignPlannedStudy,
     /// Put the report into the outbox.
     Deliver,
+    /// Take the report to the examination that the images go to, and tell who has it.
+    MoveReport,
     /// Lock the report for whoever claimed it.
     Lock,
     /// Tell the subscribers that images are to be had (IHE RAD-49).
@@ -148,6 +155,8 @@ pub enum Effect {
     StoreReport,
     /// Release the lock of the report.
     Unlock,
+    /// Mark the report withdrawn, and tell everybody who has it.
+    WithdrawReport,
 }
 
 /// Why an event does not happen.
@@ -198,15 +207,36 @@ pub enum Guard {
     /// Nobody confirmed that patient and ID are the right ones.
     #[error("patient and examination ID are not confirmed")]
     Identity,
+    /// Images came late, and whoever signs has not seen them.
+    #[error("images came late and were not seen")]
+    LateImages,
     /// Images that the device told of are not there yet.
     #[error("images that the device announced are missing")]
     ImagesMissing,
     /// Somebody else has it in work.
     #[error("somebody else has the examination in work")]
     Locked,
+    /// The right to read here, or this kind of images.
+    #[error("the examination is not for this reader")]
+    MayNotRead,
     /// There is no image.
     #[error("the examination has no image")]
     NoImages,
+    /// Whoever does it does not have it in work.
+    #[error("the examination is not in work with whoever does this")]
+    NotHolder,
+    /// The acknowledgement is of a report that was replaced.
+    #[error("an older version of the report was acknowledged")]
+    OldVersion,
+    /// The device has begun a step and not ended it.
+    #[error("the device has not ended its step")]
+    OpenStep,
+    /// A radiographer judges quality alone.
+    #[error("a radiographer rejects images for their quality alone")]
+    QualityOnly,
+    /// Nobody else agreed.
+    #[error("a second person has to agree")]
+    SecondPerson,
     /// Only the author or a supervisor.
     #[error("only the author or a supervisor changes a report")]
     NotAuthor,
@@ -250,16 +280,25 @@ impl Progress {
     }
 
     /// An examination that is made from images whose order nobody entered: it begins with its
-    /// images received.
+    /// images received. `images_kept` are those that are not rejected.
     ///
     /// # Errors
     /// [`TransitionError::Actor`] for those who reconcile nothing; [`Guard::NoImages`].
-    pub fn from_images(actor: Actor, images_kept: u64) -> Result<Self, TransitionError> {
+    pub fn from_images(
+        actor: Actor,
+        images_kept: u64,
+    ) -> Result<(Self, &'static [Effect]), TransitionError> {
         rules::permit(actor, &rules::RECONCILING, "make from images")?;
         if images_kept == 0 {
             return Err(Guard::NoImages.into());
         }
-        Ok(Self::at(Status::ImagesReceived))
+        let effects = &[
+            Effect::AssignId,
+            Effect::AssignPlannedStudy,
+            Effect::NotifyAvailable,
+            Effect::QueueForReading,
+        ];
+        Ok((Self::at(Status::ImagesReceived), effects))
     }
 
     const fn at(status: Status) -> Self {
@@ -269,6 +308,7 @@ impl Progress {
             revision: None,
             revised_from: None,
             late_images: false,
+            incomplete: false,
             expired: false,
         }
     }
@@ -289,6 +329,12 @@ impl Progress {
     #[must_use]
     pub const fn has_late_images(&self) -> bool {
         self.late_images
+    }
+
+    /// Whether images that the device named have not come.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        self.incomplete
     }
 
     /// Whether it waited for its images so long that worklists no longer show it.

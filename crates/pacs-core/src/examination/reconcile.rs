@@ -1,29 +1,31 @@
-//! Whose images these are: the header of a study, held against the orders that could be meant
+//! Whose images these are: the headers of a study, held against the orders that could be meant
 //! (IHE Radiology, Patient Information Reconciliation).
 //!
 //! [`verdict`] is one pure function. It binds images by itself only where an ID or a planned UID
-//! says so and the patient does not contradict; likeness of names and times is a suggestion for a
-//! person. Storing never waits for it.
+//! says so and the patient does not contradict; that a patient is known is enough only where a
+//! [`MatchingPolicy`] says so, and likeness of names is never more than a suggestion for a person.
+//! Storing never waits for it.
 
 mod header;
+mod likeness;
 mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use header::{Header, HeaderField, Kind};
+pub use header::{HeaderField, Kind, StudyHeader};
 pub use rules::verdict;
 
 use super::{ExaminationId, Status};
 use crate::OrganisationCode;
-use crate::patient::Sex;
+use crate::patient::{Identifier, Sex};
 use crate::uid::StudyUid;
 use chrono::{NaiveDate, NaiveDateTime};
 
 /// Who a patient is, as far as matching asks. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Person {
-    /// Every identifier: number of the archive and former ones, PIN, documents, cards.
-    pub identifiers: Vec<String>,
+    /// Every identifier, former ones too.
+    pub identifiers: Vec<Identifier>,
     /// Names as PN values, in every script that is known.
     pub names: Vec<String>,
     /// Date of birth.
@@ -53,6 +55,8 @@ pub struct Candidate {
     pub status: Status,
     /// Its patient.
     pub person: Person,
+    /// When it got its ID, at the place of the archive.
+    pub ordered_at: NaiveDateTime,
     /// When it is planned, at the place of the archive.
     pub scheduled_at: NaiveDateTime,
 }
@@ -64,16 +68,18 @@ impl Candidate {
     }
 }
 
-/// An examination that a study is already bound to, and who the first of its images named.
+/// An examination that a study is bound to, and what the first of its images said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The examination.
     pub examination: ExaminationId,
-    /// The patient of the study's first instance, as its header gave it.
-    pub first: Person,
+    /// The organisation that performs it.
+    pub organisation: OrganisationCode,
+    /// The header by which it was bound.
+    pub first: StudyHeader,
 }
 
-/// How the images came here, where that is not the ordinary way.
+/// How images came here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// From a device of this organisation.
@@ -83,18 +89,38 @@ pub enum Origin {
 }
 
 impl Origin {
-    const fn organisation(self) -> OrganisationCode {
+    /// The organisation.
+    #[must_use]
+    pub const fn organisation(self) -> OrganisationCode {
         match self {
             Self::Device(organisation) | Self::Import(organisation) => organisation,
         }
     }
 }
 
+/// A study that is to be judged, with what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// The headers of its instances, each different one once, in the order of arrival.
+    pub headers: &'a [StudyHeader],
+    /// How it came.
+    pub origin: Origin,
+    /// When its first instance came, at the place of the archive.
+    pub received_at: NaiveDateTime,
+    /// What it is bound to.
+    pub binding: Option<&'a Binding>,
+    /// Examinations that a person, or the device (an MPPS discontinued for a wrong worklist entry),
+    /// said these images do not belong to: nothing but a person binds them there again.
+    pub not_of: &'a [ExaminationId],
+    /// The archive keeps another content of one of its instances.
+    pub has_other_version: bool,
+}
+
 /// What organisations may decide about matching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MatchingPolicy {
-    /// Binds a study by itself when the patient is known by an identifier and exactly one open
-    /// order of the kind is near in time (rule M4). Off: that is a suggestion.
+    /// Binds a study by itself when the patient is known by a national identifier and exactly one
+    /// open order of the kind is near in time (rule M4). Off: that is a suggestion.
     pub binds_by_patient: bool,
 }
 
@@ -128,6 +154,8 @@ pub enum QueueReason {
     Ambiguous,
     /// Twelve digits were typed, one of them wrong or two swapped.
     BadCheckDigit,
+    /// The study was made long before the order, so that the number is hardly its ID.
+    BeforeOrder,
     /// The patient in the header is not the order's.
     Conflict,
     /// Another instance with this UID is there, with other content.
@@ -148,6 +176,8 @@ pub enum QueueReason {
     OtherOrg,
     /// They were brought from outside.
     OutsideImport,
+    /// A person, or the device, said that they are not of the examination that they name.
+    Unbound,
 }
 
 /// An order that a person may bind the images to.
@@ -170,8 +200,9 @@ pub enum Verdict {
         examination: ExaminationId,
         /// By which rule.
         rule: Rule,
-        /// They do, and somebody has to look: the study names several patients.
-        flag: Option<QueueReason>,
+        /// They do, and somebody has to look: the study names several patients or examinations, or
+        /// has two contents under one UID.
+        flags: Vec<QueueReason>,
     },
     /// A person decides.
     Queued {

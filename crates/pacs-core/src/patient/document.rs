@@ -20,6 +20,7 @@ pub enum DocumentError {
 /// A document by issuing country (ISO 3166-1, three letters), series and number. `Debug` does not
 /// show it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Document {
     country: Box<str>,
     series: Box<str>,
@@ -47,6 +48,17 @@ impl Document {
             series: letters(series, 1..=3).ok_or(DocumentError::Series)?,
             number: digits.into(),
         })
+    }
+
+    /// Reads the identifier as it goes into data sets: `KGZ-ID1234567`.
+    ///
+    /// # Errors
+    /// [`DocumentError`], naming the part.
+    pub fn read(identifier: &str) -> Result<Self, DocumentError> {
+        let (country, rest) = identifier.split_once('-').ok_or(DocumentError::Country)?;
+        let digits = rest.find(|c: char| c.is_ascii_digit());
+        let (series, number) = rest.split_at(digits.ok_or(DocumentError::Number)?);
+        Self::parse(country, series, number)
     }
 
     /// The identifier that goes into data sets, such as `KGZ-ID1234567`.
@@ -80,6 +92,20 @@ fn latin(text: &str, chars_max: usize) -> String {
         .collect()
 }
 
+impl TryFrom<String> for Document {
+    type Error = DocumentError;
+
+    fn try_from(identifier: String) -> Result<Self, DocumentError> {
+        Self::read(&identifier)
+    }
+}
+
+impl From<Document> for String {
+    fn from(document: Document) -> Self {
+        document.reveal()
+    }
+}
+
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[patient data]")
@@ -101,6 +127,8 @@ mod tests {
             let document = Document::parse(country, series, number).unwrap();
             assert_eq!(document.reveal(), identifier);
             assert!(!format!("{document:?}").contains("12345"));
+            let json = serde_json::to_string(&document).unwrap();
+            assert_eq!(serde_json::from_str::<Document>(&json).unwrap(), document);
         }
     }
 
@@ -117,6 +145,18 @@ mod tests {
             ("KGZ", "ID", "12345б7", DocumentError::Number),
         ] {
             assert_eq!(Document::parse(country, series, number), Err(why));
+        }
+        for text in [
+            "",
+            "-",
+            "KGZ",
+            "KGZ-",
+            "KGZ-ID",
+            "KGZ-1234567",
+            "17",
+            "A-17",
+        ] {
+            assert!(Document::read(text).is_err(), "{text}");
         }
     }
 }

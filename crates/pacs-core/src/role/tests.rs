@@ -1,8 +1,8 @@
 //! The table of permissions, cell by cell, and who sees what.
 
-use super::visibility::{BreakGlass, Examined, Viewer, can_see};
+use super::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
 use super::*;
-use crate::patient::PatientNumber;
+use crate::patient::{PatientKey, PatientNumber};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
@@ -52,7 +52,6 @@ const fn letter(extent: Option<Extent>) -> char {
         Some(Extent::Aggregated) => 'U',
         Some(Extent::Anonymous) => 'Y',
         Some(Extent::Assigned) => 'A',
-        Some(Extent::Granted) => 'G',
         Some(Extent::Ignored) => 'I',
         Some(Extent::NoClinicalText) => 'N',
         Some(Extent::OnRequest) => 'R',
@@ -61,6 +60,7 @@ const fn letter(extent: Option<Extent>) -> char {
         Some(Extent::QualityOnly) => 'Q',
         Some(Extent::StatusOnly) => 'S',
         Some(Extent::Technical) => 'T',
+        Some(Extent::Whole) => 'G',
     }
 }
 
@@ -111,23 +111,30 @@ fn roles_that_must_be_apart_are_not_held_together() {
 #[test]
 fn nobody_approves_what_they_proposed() {
     let ministry = grants(&[Role::MohAdmin]).unwrap();
-    assert!(may_approve_erasing("a", "b", &ministry));
-    assert!(!may_approve_erasing("a", "a", &ministry));
+    let here = organisation("006");
+    assert!(may_approve_erasing("a", "b", &ministry, here));
+    assert!(!may_approve_erasing("a", "a", &ministry, here));
+    assert!(!may_approve_erasing(
+        "a",
+        "b",
+        &ministry,
+        organisation("007")
+    ));
     let archive = grants(&[Role::ArchiveAdmin]).unwrap();
-    assert!(!may_approve_erasing("a", "b", &archive));
+    assert!(!may_approve_erasing("a", "b", &archive, here));
 }
 
 fn now() -> DateTime<Utc> {
     "2026-11-25T12:00:00Z".parse().unwrap()
 }
 
-fn patient(serial: u32) -> PatientNumber {
-    PatientNumber::from_serial(serial).unwrap()
+fn patient(serial: u32) -> PatientKey {
+    PatientKey::Known(PatientNumber::from_serial(serial).unwrap())
 }
 
 /// An examination of another organisation, ordered by a third, that nothing ties to anybody.
-fn elsewhere() -> Examined<'static> {
-    Examined {
+fn elsewhere() -> ExaminationFacts<'static> {
+    ExaminationFacts {
         patient: patient(1),
         performing: organisation("007"),
         ordering: organisation("008"),
@@ -144,20 +151,34 @@ fn viewer(grants: &Grants) -> Viewer<'_> {
         user: "viewer",
         grants,
         pools: &["pool"],
-        treats_patient: false,
-        has_consent: false,
+        is_doctor: true,
+        treated_at: &[],
+        agreed_for: &[],
         break_glass: None,
         may_see_restricted: false,
     }
 }
 
-/// Who of the roles, at organisation 006, sees it.
-fn seen_by(examined: &Examined<'_>, tie: fn(&mut Viewer<'_>)) -> Vec<Role> {
+/// Who of the roles, at organisation 006, sees an examination of elsewhere whose patient is treated
+/// at, or agreed for, these organisations.
+fn tied_by(treated_at: &[OrganisationCode], agreed_for: &[OrganisationCode]) -> Vec<Role> {
     let sees = |role: &Role| {
         let grants = grants(&[*role]).unwrap();
-        let mut viewer = viewer(&grants);
-        tie(&mut viewer);
-        can_see(&viewer, examined, now())
+        let viewer = Viewer {
+            treated_at,
+            agreed_for,
+            ..viewer(&grants)
+        };
+        can_see(&viewer, &elsewhere(), now())
+    };
+    Role::ALL.into_iter().filter(sees).collect()
+}
+
+/// Who of the roles, at organisation 006, sees it.
+fn seen_by(examined: &ExaminationFacts<'_>) -> Vec<Role> {
+    let sees = |role: &Role| {
+        let grants = grants(&[*role]).unwrap();
+        can_see(&viewer(&grants), examined, now())
     };
     Role::ALL.into_iter().filter(sees).collect()
 }
@@ -165,64 +186,60 @@ fn seen_by(examined: &Examined<'_>, tie: fn(&mut Viewer<'_>)) -> Vec<Role> {
 #[test]
 fn each_tie_shows_an_examination_to_those_it_is_for() {
     use Role::*;
-    let nothing = |_: &mut Viewer<'_>| {};
-    assert_eq!(seen_by(&elsewhere(), nothing), []);
+    assert_eq!(seen_by(&elsewhere()), []);
 
-    let with = |change: fn(&mut Examined<'static>)| {
+    let with = |change: fn(&mut ExaminationFacts<'static>)| {
         let mut examined = elsewhere();
         change(&mut examined);
         examined
     };
     let own_work = with(|e| e.performing = organisation("006"));
     assert_eq!(
-        seen_by(&own_work, nothing),
+        seen_by(&own_work),
         [Device, Operator, Radiographer, Radiologist]
     );
     let ordered = with(|e| e.ordering = organisation("006"));
-    assert_eq!(seen_by(&ordered, nothing), []);
+    assert_eq!(seen_by(&ordered), []);
     let delivered = with(|e| (e.ordering, e.is_delivered) = (organisation("006"), true));
-    assert_eq!(
-        seen_by(&delivered, nothing),
-        [Device, Operator, Radiographer, Radiologist]
-    );
+    assert_eq!(seen_by(&delivered), [Operator, Radiographer, Radiologist]);
     let own_order = with(|e| (e.ordering, e.requester) = (organisation("006"), "viewer"));
     assert_eq!(
-        seen_by(&own_order, nothing),
-        [Device, Operator, Radiographer, Radiologist, Referrer]
+        seen_by(&own_order),
+        [Operator, Radiographer, Radiologist, Referrer]
     );
     let assigned = with(|e| e.assigned_to = Some("viewer"));
-    assert_eq!(seen_by(&assigned, nothing), [Expert, Radiologist]);
+    assert_eq!(seen_by(&assigned), [Expert, Radiologist]);
     let pooled = with(|e| e.pool = Some("pool"));
-    assert_eq!(seen_by(&pooled, nothing), [Expert, Radiologist]);
+    assert_eq!(seen_by(&pooled), [Expert, Radiologist]);
 
     let clinical = [Expert, Operator, Radiographer, Radiologist, Referrer];
-    assert_eq!(seen_by(&elsewhere(), |v| v.treats_patient = true), clinical);
-    assert_eq!(seen_by(&elsewhere(), |v| v.has_consent = true), clinical);
+    let (here, next_door) = ([organisation("006")], [organisation("007")]);
+    assert_eq!(tied_by(&here, &[]), clinical);
+    assert_eq!(tied_by(&[], &here), clinical);
+    // Nothing follows for a role that is held elsewhere.
+    assert_eq!(tied_by(&next_door, &next_door), []);
 }
 
 #[test]
-fn break_glass_opens_one_patient_to_doctors_until_it_ends() {
+fn break_glass_opens_one_patient_to_doctors_for_an_hour() {
     use Role::*;
-    let open = |serial, minutes| {
-        Some(BreakGlass {
-            patient: patient(serial),
-            until: now()
-                .checked_add_signed(TimeDelta::minutes(minutes))
-                .unwrap(),
-        })
-    };
-    let sees = |role, break_glass| {
+    let sees = |role, serial, minutes, is_doctor| {
         let grants = grants(&[role]).unwrap();
+        let opened_at = now()
+            .checked_sub_signed(TimeDelta::minutes(minutes))
+            .unwrap();
         let viewer = Viewer {
-            break_glass,
+            is_doctor,
+            break_glass: Some(BreakGlass::open(patient(serial), opened_at)),
             ..viewer(&grants)
         };
         can_see(&viewer, &elsewhere(), now())
     };
     for role in Role::ALL {
-        let is_doctor = matches!(role, Expert | Radiologist | Referrer);
-        assert_eq!(sees(role, open(1, 60)), is_doctor, "{role:?}");
-        assert!(!sees(role, open(2, 60)) && !sees(role, open(1, 0)));
+        let is_one = matches!(role, Expert | Radiologist | Referrer);
+        assert_eq!(sees(role, 1, 0, true), is_one, "{role:?}");
+        assert_eq!(sees(role, 1, 59, true), is_one);
+        assert!(!sees(role, 1, 60, true) && !sees(role, 2, 0, true) && !sees(role, 1, 0, false));
     }
 }
 
@@ -241,10 +258,15 @@ proptest! {
         }
         examined.is_delivered = delivered;
         examined.assigned_to = assigned.then_some("viewer");
-        let until = DateTime::<Utc>::MAX_UTC;
-        let glass = glass.then(|| BreakGlass { patient: patient(1), until });
+        let glass = glass.then(|| BreakGlass::open(patient(1), now()));
         let mut viewer = viewer(&grants);
-        (viewer.treats_patient, viewer.has_consent) = (treats, consent);
+        let organisations = [organisation("006")];
+        if treats {
+            viewer.treated_at = &organisations;
+        }
+        if consent {
+            viewer.agreed_for = &organisations;
+        }
         (viewer.break_glass, viewer.may_see_restricted) = (glass, named);
         let open = can_see(&viewer, &examined, now());
         examined.is_restricted = true;

@@ -1,15 +1,19 @@
-//! Who sees an examination: one rule, for searches, images and reports alike.
+//! Who sees the images of an examination, in searches and when they are asked for. What its report
+//! says is shown as far as [`Permission::ReportView`] reaches besides.
 
-use super::{Extent, Grants, Permission};
+use super::{Extent, Grants, Permission, Role};
 use crate::OrganisationCode;
-use crate::patient::PatientNumber;
-use chrono::{DateTime, Utc};
+use crate::patient::PatientKey;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How long break glass opens a patient.
+const BREAK_GLASS_MINUTES: i64 = 60;
 
 /// What the rule asks of an examination. Names of users and pools are the archive's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Examined<'a> {
+pub struct ExaminationFacts<'a> {
     /// Whose images these are.
-    pub patient: PatientNumber,
+    pub patient: PatientKey,
     /// The organisation that makes them.
     pub performing: OrganisationCode,
     /// The organisation that ordered them.
@@ -35,10 +39,13 @@ pub struct Viewer<'a> {
     pub grants: &'a Grants,
     /// The pools they read for.
     pub pools: &'a [&'a str],
-    /// The patient has an open order or encounter of the last 90 days at an organisation of theirs.
-    pub treats_patient: bool,
-    /// The patient agreed that an organisation of theirs sees this, and the term runs.
-    pub has_consent: bool,
+    /// They are a doctor, which some roles are held without.
+    pub is_doctor: bool,
+    /// The organisations where the patient has an open order or encounter of the last 90 days, if
+    /// this examination is an older one.
+    pub treated_at: &'a [OrganisationCode],
+    /// The organisations for which the patient agreed, where the term runs.
+    pub agreed_for: &'a [OrganisationCode],
     /// They opened one patient in an emergency.
     pub break_glass: Option<BreakGlass>,
     /// They are named for restricted examinations of this patient.
@@ -48,10 +55,28 @@ pub struct Viewer<'a> {
 /// An emergency: one patient, read only, for an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakGlass {
-    /// Whom it opens.
-    pub patient: PatientNumber,
-    /// When it ends.
-    pub until: DateTime<Utc>,
+    patient: PatientKey,
+    opened_at: DateTime<Utc>,
+}
+
+impl BreakGlass {
+    /// Opens `patient` from `now` on.
+    #[must_use]
+    pub const fn open(patient: PatientKey, now: DateTime<Utc>) -> Self {
+        Self {
+            patient,
+            opened_at: now,
+        }
+    }
+
+    /// Whether it opens `patient` at `now`.
+    #[must_use]
+    pub fn opens(&self, patient: PatientKey, now: DateTime<Utc>) -> bool {
+        let since = now.signed_duration_since(self.opened_at);
+        let is_running =
+            since >= TimeDelta::zero() && since < TimeDelta::minutes(BREAK_GLASS_MINUTES);
+        self.patient == patient && is_running
+    }
 }
 
 /// Whether `viewer` sees the images of `examined` at `now`.
@@ -61,12 +86,13 @@ pub struct BreakGlass {
 /// is older of a patient whom they treat; what the patient agreed to; and one patient after break
 /// glass. Of restricted ones nothing without being named, whatever else holds.
 #[must_use]
-pub fn can_see(viewer: &Viewer<'_>, examined: &Examined<'_>, now: DateTime<Utc>) -> bool {
-    let extents = |organisation| viewer.grants.extents(Permission::ImageView, organisation);
-    let is_own_work = extents(examined.performing).any(|extent| extent == Extent::Granted);
+pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTime<Utc>) -> bool {
+    let extents = |organisation| viewer.grants.held_at(Permission::ImageView, organisation);
+    let is_own_work = extents(examined.performing).any(|(_, extent)| extent == Extent::Whole);
     let is_requester = examined.requester == viewer.user;
-    let is_own_order = extents(examined.ordering).any(|extent| {
-        (extent == Extent::Granted && (examined.is_delivered || is_requester))
+    let is_own_order = extents(examined.ordering).any(|(role, extent)| {
+        let of_organisation = extent == Extent::Whole && role != Role::Device;
+        (of_organisation && (examined.is_delivered || is_requester))
             || (extent == Extent::OwnOrders && is_requester)
     });
     let is_assigned = viewer.grants.has(Permission::ReportWrite)
@@ -74,15 +100,17 @@ pub fn can_see(viewer: &Viewer<'_>, examined: &Examined<'_>, now: DateTime<Utc>)
             || examined
                 .pool
                 .is_some_and(|pool| viewer.pools.contains(&pool)));
-    let sees_images = viewer.grants.sees_images();
-    let is_open = viewer
-        .break_glass
-        .is_some_and(|open| open.patient == examined.patient && now < open.until)
-        && viewer.grants.has(Permission::BreakGlass);
-    let is_tied = is_own_work
-        || is_own_order
-        || is_assigned
-        || (sees_images && (viewer.treats_patient || viewer.has_consent))
-        || is_open;
+    let is_clinical = |organisation: &OrganisationCode| {
+        extents(*organisation)
+            .any(|(role, extent)| extent != Extent::Technical && role != Role::Device)
+    };
+    let is_treating = viewer.treated_at.iter().any(is_clinical);
+    let is_agreed = viewer.agreed_for.iter().any(is_clinical);
+    let is_open = viewer.is_doctor
+        && viewer.grants.has(Permission::BreakGlass)
+        && viewer
+            .break_glass
+            .is_some_and(|glass| glass.opens(examined.patient, now));
+    let is_tied = is_own_work || is_own_order || is_assigned || is_treating || is_agreed || is_open;
     is_tied && (!examined.is_restricted || viewer.may_see_restricted)
 }

@@ -114,13 +114,41 @@ pub enum Duplicate {
 pub enum Completion {
     /// Somebody says so («Завершить съёмку»).
     Declared,
-    /// The device said so in an MPPS, and named its instances; so many are not at the centre.
+    /// The device said so in an MPPS, and named its instances.
     Mpps {
         /// Instances that it named and the centre does not have.
         missing: u64,
     },
     /// Nothing came for the quiet time of the modality.
-    QuietTime,
+    QuietTime {
+        /// The device began a step (MPPS) and has not said how it ended: it may only pause.
+        has_open_step: bool,
+    },
+}
+
+/// Why images are rejected (titles of IOCM rejection notes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// (113001, DCM): the images are of no use.
+    Quality,
+    /// (113037, DCM): they endanger the patient.
+    PatientSafety,
+    /// (113038, DCM): they were made under another order.
+    WorklistEntry,
+}
+
+/// What becomes of a signed report when images of its examination go elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportFate {
+    /// It goes with the images; its author agrees.
+    MovesAlong,
+    /// There is none, or nothing was agreed.
+    Nothing,
+    /// It speaks of the images that stay; its author agrees.
+    Stays,
+    /// It is withdrawn.
+    Withdrawn,
 }
 
 /// What a report has that is to be signed.
@@ -132,6 +160,10 @@ pub struct ReportCheck {
     pub has_conclusion: bool,
     /// The author confirmed patient and ID.
     pub is_identity_confirmed: bool,
+    /// Whoever signs has the examination in work.
+    pub holds_lock: bool,
+    /// The author saw the images that came late, or none did.
+    pub has_seen_late_images: bool,
     /// No flag says that images may be another patient's.
     pub is_resolved: bool,
     /// The signature verifies.
@@ -153,7 +185,10 @@ pub enum Revision {
 #[non_exhaustive]
 pub enum Event {
     /// T13: the organisation has the report.
-    Acknowledge,
+    Acknowledge {
+        /// It has the version that stands, not an older one.
+        is_current_version: bool,
+    },
     /// T4: the order is withdrawn. The reason is part of the event.
     Cancel {
         /// Images that are bound to it.
@@ -165,6 +200,8 @@ pub enum Event {
     Claim {
         /// Somebody else has it in work.
         is_locked: bool,
+        /// Whoever claims reads this organisation and this kind of images.
+        may_read: bool,
         /// Images that can be had at once.
         images_online: u64,
     },
@@ -182,11 +219,18 @@ pub enum Event {
     },
     /// T18: somebody looked at the late images, and the report needs no change.
     DismissLateImages {
+        /// Whoever does it is the report's author or a supervisor.
+        is_author_or_supervisor: bool,
         /// Why not.
         reason: Reason,
     },
     /// T3: the form is changed.
-    Edit,
+    Edit {
+        /// What it has then.
+        form: Form,
+        /// Images that are bound to it.
+        images: u64,
+    },
     /// T20: no image came.
     Expire {
         /// Days since it was scheduled.
@@ -194,12 +238,16 @@ pub enum Event {
     },
     /// T5 and T18: instances that match it arrived.
     ImagesArrive,
+    /// T10: nobody worked at the report for so long that the lock ran out.
+    LockExpires,
+    /// T6: the device named images that have not come within half an hour.
+    MissImages,
     /// T19: images turn out to be another examination's.
     MoveImagesAway {
-        /// Images that stay.
+        /// Images that stay and are not rejected.
         images_left: u64,
-        /// The author of a signed report agrees, or the report is withdrawn.
-        author_agrees: bool,
+        /// What becomes of the report.
+        report: ReportFate,
         /// Why.
         reason: Reason,
     },
@@ -207,14 +255,19 @@ pub enum Event {
     Reject {
         /// Images that are not.
         images_kept: u64,
-        /// Why.
+        /// Why, as the note will say.
+        rejection: Rejection,
+        /// Why, in words.
         reason: Reason,
     },
-    /// T10: whoever has it in work gives it back, or the lock ran out.
-    Release,
+    /// T10: whoever has it in work gives it back.
+    Release {
+        /// It is they who have it.
+        holds_lock: bool,
+    },
     /// T20: an expired one is wanted after all.
     Reopen,
-    /// T8: it is to be made after all.
+    /// T8, and after a rejection: it is to be made again.
     Reschedule,
     /// T17: the rejected images are brought back.
     Restore {
@@ -223,6 +276,8 @@ pub enum Event {
     },
     /// T10: it goes back for more images («Вернуть»).
     Return {
+        /// It is they who have it in work.
+        holds_lock: bool,
         /// What is wanted.
         reason: Reason,
     },
@@ -246,6 +301,15 @@ pub enum Event {
     Sign(ReportCheck),
     /// T5: the device tells that it begins (MPPS N-CREATE).
     Start,
+    /// The signed report is withdrawn.
+    Withdraw {
+        /// Whoever does it is its author or a supervisor.
+        is_author_or_supervisor: bool,
+        /// Somebody else agreed.
+        has_second_person: bool,
+        /// Why.
+        reason: Reason,
+    },
 }
 
 impl Event {
@@ -253,18 +317,20 @@ impl Event {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Acknowledge => "acknowledge",
+            Self::Acknowledge { .. } => "acknowledge",
             Self::Cancel { .. } => "cancel",
             Self::Claim { .. } => "claim",
             Self::Complete { .. } => "complete",
             Self::Discontinue { .. } => "discontinue",
             Self::DismissLateImages { .. } => "dismiss late images",
-            Self::Edit => "edit",
+            Self::Edit { .. } => "edit",
             Self::Expire { .. } => "expire",
             Self::ImagesArrive => "receive images",
+            Self::LockExpires => "unlock",
+            Self::MissImages => "miss images",
             Self::MoveImagesAway { .. } => "move images away",
             Self::Reject { .. } => "reject",
-            Self::Release => "release",
+            Self::Release { .. } => "release",
             Self::Reopen => "reopen",
             Self::Reschedule => "reschedule",
             Self::Restore { .. } => "restore",
@@ -274,6 +340,7 @@ impl Event {
             Self::Send { .. } => "send",
             Self::Sign(_) => "sign",
             Self::Start => "start",
+            Self::Withdraw { .. } => "withdraw the report",
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What the header of a study says that matching asks for.
 
 use super::Person;
+use crate::OrganisationCode;
 use crate::attributes::Attributes;
 use crate::examination::{ExaminationId, ExaminationIdError};
 use crate::instance::Instance;
-use crate::patient::Sex;
+use crate::patient::{Identifier, Issuer, Sex};
 use crate::tag::tags;
 use crate::uid::StudyUid;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
@@ -61,7 +62,7 @@ pub enum HeaderField {
 
 /// The header of a study, as one of its instances gives it. `Debug` shows nothing of the patient.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct StudyHeader {
     /// Study Instance UID.
     pub study: StudyUid,
     /// Who the images are of, according to the device.
@@ -73,40 +74,29 @@ pub struct Header {
     /// What stands in Accession Number: an ID, something else (`Err`), or nothing.
     pub(super) accession: Option<Result<ExaminationId, ExaminationIdError>>,
     pub(super) elsewhere: Vec<(HeaderField, ExaminationId)>,
-    /// Whether Patient ID holds an ID, and therefore says nothing of the patient.
-    pub(super) is_id_in_patient_id: bool,
-    pub(super) is_unknown_person: bool,
-    /// Another version of one of its instances is there.
-    pub(super) is_other_version: bool,
 }
 
-impl std::fmt::Debug for Header {
+impl std::fmt::Debug for StudyHeader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Header")
+        f.debug_struct("StudyHeader")
             .field("study", &self.study)
             .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }
 
-impl Header {
-    /// Reads what `instance` says. `is_other_version`: the archive keeps another content under the
-    /// same SOP Instance UID.
+impl StudyHeader {
+    /// Reads what `instance` says, which a device of `organisation` made: numbers of patients that
+    /// nobody else gives are that organisation's.
     #[must_use]
-    pub fn of(instance: &Instance, is_other_version: bool) -> Self {
+    pub fn of(instance: &Instance, organisation: OrganisationCode) -> Self {
         let attributes = &instance.attributes;
         let text = |tag| attributes.text(tag).unwrap_or_default().trim();
-        let patient_id = text(tags::PATIENT_ID);
-        let elsewhere = elsewhere(attributes);
-        let in_patient_id = |(field, _): &(HeaderField, _)| *field == HeaderField::PatientId;
-        let is_id_in_patient_id = elsewhere.iter().any(in_patient_id);
         let name = text(tags::PATIENT_NAME);
-        let accession = text(tags::ACCESSION_NUMBER);
         Self {
             study: instance.study.clone(),
             person: Person {
-                identifiers: (!patient_id.is_empty() && !is_id_in_patient_id)
-                    .then(|| patient_id.to_owned())
+                identifiers: Identifier::of_patient_id(text(tags::PATIENT_ID), organisation)
                     .into_iter()
                     .collect(),
                 names: (!name.is_empty())
@@ -114,15 +104,12 @@ impl Header {
                     .into_iter()
                     .collect(),
                 birth_date: date(text(tags::PATIENT_BIRTH_DATE)),
-                sex: Sex::parse(text(tags::PATIENT_SEX)).filter(|sex| *sex != Sex::Other),
+                sex: Sex::of_code(text(tags::PATIENT_SEX)).filter(|sex| *sex != Sex::Other),
             },
             kind: Kind::of_modality(text(tags::MODALITY)),
             made_at: made_at(text(tags::STUDY_DATE), text(tags::STUDY_TIME)),
-            accession: (!accession.is_empty()).then(|| ExaminationId::parse(accession)),
-            elsewhere,
-            is_id_in_patient_id,
-            is_unknown_person: is_unknown(name, patient_id),
-            is_other_version,
+            accession: accession(attributes),
+            elsewhere: elsewhere(attributes),
         }
     }
 
@@ -132,6 +119,31 @@ impl Header {
         let right = self.accession.iter().filter_map(|id| id.ok());
         right.chain(self.elsewhere.iter().map(|(_, id)| *id))
     }
+}
+
+/// What stands in Accession Number, unless its issuer is another system.
+fn accession(attributes: &Attributes) -> Option<Result<ExaminationId, ExaminationIdError>> {
+    let issuer = attributes
+        .items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE)
+        .first()
+        .and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID))
+        .map(str::trim)
+        .filter(|issuer| !issuer.is_empty());
+    if issuer.is_some_and(|issuer| issuer != Issuer::Archive.to_string()) {
+        return None;
+    }
+    let text = attributes.text(tags::ACCESSION_NUMBER)?.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let whole = ExaminationId::parse(text);
+    if whole == Err(ExaminationIdError::Format)
+        && let [id] = ExaminationId::all_in(text).as_slice()
+    {
+        // With something around it, such as the suffix of a step.
+        return Some(Ok(*id));
+    }
+    Some(whole)
 }
 
 /// The IDs in fields that are not theirs; those of one field before those of less likely ones.
@@ -183,13 +195,4 @@ fn made_at(day: &str, time: &str) -> Option<NaiveDateTime> {
     let time = time.filter(|_| seconds.len() >= 2);
     let midday = NaiveTime::from_hms_opt(12, 0, 0)?;
     Some(date(day)?.and_time(time.unwrap_or(midday)))
-}
-
-/// Whether the name or the number is that of somebody who is not known.
-fn is_unknown(name: &str, patient_id: &str) -> bool {
-    let family = crate::fold::k1(name.split(['^', '=']).next().unwrap_or_default());
-    matches!(
-        family.as_str(),
-        "unknown" | "неизвестныи" | "неизвестный" | "неизвестная"
-    ) || crate::patient::TemporaryNumber::parse(patient_id).is_ok()
 }

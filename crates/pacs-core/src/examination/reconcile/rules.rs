@@ -1,260 +1,283 @@
 //! The rules, M0 to M6.
 
+use super::likeness::{contradicts, differs, is_name_alike, is_unknown};
 use super::{
-    Binding, Candidate, Header, Kind, MatchingPolicy, Origin, Person, QueueReason, Rule,
-    Suggestion, Verdict,
+    Binding, Candidate, HeaderField, Kind, MatchingPolicy, Origin, QueueReason, Received, Rule,
+    StudyHeader, Suggestion, Verdict,
 };
 use crate::examination::{ExaminationId, ExaminationIdError, Status};
-use crate::fold::k2;
-use chrono::TimeDelta;
+use crate::patient::Identifier;
+use chrono::{NaiveDateTime, TimeDelta};
 
 /// How far a study may be from an open order of a patient known by an identifier.
 const PATIENT_WINDOW_HOURS: i64 = 24;
 /// How far it may be from an order of somebody whose name is alike.
 const NAME_WINDOW_HOURS: i64 = 48;
+/// How long before its order a study may be made: clocks of devices are wrong by hours.
+const BEFORE_ORDER_HOURS: i64 = 24;
 
+/// Named by its ID, but something speaks against it, or for another as well.
+const SCORE_NAMED: u8 = 95;
 const SCORE_PATIENT: u8 = 90;
 const SCORE_NAME_AND_BIRTH_DATE: u8 = 70;
 const SCORE_NAME_AND_SEX: u8 = 40;
-/// Named by its ID, but something speaks against it.
-const SCORE_CONTRADICTED: u8 = 95;
 
 /// Says what becomes of a study.
 ///
-/// `binding` is the examination that the study is bound to, if it is. `candidates` are orders that
-/// could be meant: those of [`Header::ids`] of any organisation, the one whose planned UID the
-/// study has, and the open orders of patients who have the identifier or a name like it.
-/// Others do no harm; the order of the candidates does not matter.
+/// `candidates` are orders that could be meant: those of [`StudyHeader::ids`] of any organisation,
+/// the one whose planned UID the study has, and the open orders of patients who have the identifier
+/// or a name like it. Others do no harm; the order of the candidates does not matter.
 ///
 /// Orders of other organisations are never suggested, and nothing of them shows but that they are
 /// another organisation's.
 #[must_use]
 pub fn verdict(
-    header: &Header,
-    origin: Origin,
-    binding: Option<&Binding>,
+    received: &Received<'_>,
     candidates: &[Candidate],
     policy: MatchingPolicy,
 ) -> Verdict {
-    if let Some(binding) = binding {
-        let is_other_person = contradicts(header, &binding.first);
-        let flag = if is_other_person {
-            Some(QueueReason::MixedPatient)
-        } else {
-            header
-                .is_other_version
-                .then_some(QueueReason::DuplicateUidDifferentContent)
-        };
-        return Verdict::Bound {
-            examination: binding.examination,
-            rule: Rule::StudyBound,
-            flag,
-        };
+    if let Some(binding) = received.binding {
+        return bound(received, binding);
     }
-    let suggestions = suggestions(header, origin, candidates);
-    let queued = |reason| Verdict::Queued {
+    let suggestions = suggestions(received, candidates);
+    let queued = |reason, named| Verdict::Queued {
         reason,
-        suggestions: suggestions.clone(),
+        suggestions: with(&suggestions, named),
     };
-    if header.is_other_version {
-        return queued(QueueReason::DuplicateUidDifferentContent);
+    let Some((header, others)) = received.headers.split_first() else {
+        return queued(QueueReason::NoId, vec![]);
+    };
+    if received.has_other_version {
+        return queued(QueueReason::DuplicateUidDifferentContent, vec![]);
     }
-    match named(header, origin, candidates) {
+    if others
+        .iter()
+        .any(|other| differs(&header.person, &other.person))
+    {
+        return queued(QueueReason::MixedPatient, vec![]);
+    }
+    match named(received, candidates) {
         Named::One(candidate, rule) => Verdict::Bound {
             examination: candidate.examination,
             rule,
-            flag: None,
+            flags: vec![],
         },
-        Named::Not(reason, against) => Verdict::Queued {
-            reason,
-            suggestions: with(suggestions, against),
-        },
+        Named::Refused(reason, named) => queued(reason, named),
         Named::Nothing => {
-            let by_patient: Vec<_> = suggestions
-                .iter()
-                .filter(|suggestion| suggestion.rule == Rule::Patient)
-                .collect();
-            match by_patient.as_slice() {
-                [one] if policy.binds_by_patient => Verdict::Bound {
-                    examination: one.examination,
-                    rule: Rule::Patient,
-                    flag: None,
-                },
-                [_, _, ..] => queued(QueueReason::Ambiguous),
-                _ => queued(without_id(header, origin)),
+            let by_patient = |suggestion: &&Suggestion| suggestion.rule == Rule::Patient;
+            let of_patient: Vec<_> = suggestions.iter().filter(by_patient).collect();
+            match of_patient.as_slice() {
+                [one] if policy.binds_by_patient && !received.not_of.contains(&one.examination) => {
+                    Verdict::Bound {
+                        examination: one.examination,
+                        rule: Rule::Patient,
+                        flags: vec![],
+                    }
+                }
+                [_, _, ..] => queued(QueueReason::Ambiguous, vec![]),
+                _ => queued(without_id(header, received.origin), vec![]),
             }
         }
     }
 }
 
-/// What the IDs and the UID in a header say.
+/// M0: images follow their study, unless another organisation uses its UID.
+fn bound(received: &Received<'_>, binding: &Binding) -> Verdict {
+    if binding.organisation != received.origin.organisation() {
+        return Verdict::Queued {
+            reason: QueueReason::OtherOrg,
+            suggestions: vec![],
+        };
+    }
+    let first = &binding.first;
+    let mut flags = Vec::new();
+    let is_other = |header: &StudyHeader| {
+        let is_known = |id| id == binding.examination || first.ids().any(|known| known == id);
+        let names_another = header.ids().any(|id| !is_known(id));
+        names_another || differs(&header.person, &first.person)
+    };
+    if received.headers.iter().any(is_other) {
+        flags.push(QueueReason::MixedPatient);
+    }
+    if received.has_other_version {
+        flags.push(QueueReason::DuplicateUidDifferentContent);
+    }
+    Verdict::Bound {
+        examination: binding.examination,
+        rule: Rule::StudyBound,
+        flags,
+    }
+}
+
+/// What the IDs and the UID in the headers say.
 enum Named<'a> {
     /// This order.
     One(&'a Candidate, Rule),
     /// An order, but not so that it could be bound; and which, where that may be shown.
-    Not(QueueReason, Option<(ExaminationId, Rule)>),
+    Refused(QueueReason, Vec<(ExaminationId, Rule)>),
     Nothing,
 }
 
-/// M1, M2, M3.
-fn named<'a>(header: &Header, origin: Origin, candidates: &'a [Candidate]) -> Named<'a> {
-    let of_here = |candidate: &&Candidate| candidate.organisation == origin.organisation();
-    let planned = candidates
-        .iter()
-        .filter(of_here)
-        .find(|candidate| candidate.planned_study == header.study);
-    if let Some(candidate) = planned {
-        return checked(header, candidate, Rule::PlannedStudy);
-    }
-    let by_id = |id: ExaminationId| candidates.iter().find(|c| c.examination == id);
-    // A number of another system can look like an ID: where it is no order's, the other fields may
-    // name one.
-    let by_accession = header.accession.and_then(Result::ok).and_then(by_id);
-    match by_accession {
-        Some(candidate) if of_here(&candidate) => {
-            return checked(header, candidate, Rule::AccessionNumber);
-        }
-        Some(_) => return Named::Not(QueueReason::OtherOrg, None),
-        None => {}
-    }
-    let mut fitting: Vec<(&Candidate, Rule)> = Vec::new();
-    let mut misfit = None;
-    for (field, id) in &header.elsewhere {
-        let Some(candidate) = by_id(*id) else {
-            continue;
+/// M1, M2, M3: every order that is named, and the one of them that fits.
+fn named<'a>(received: &Received<'_>, candidates: &'a [Candidate]) -> Named<'a> {
+    let mut namings: Vec<(&Candidate, Rule, &StudyHeader)> = Vec::new();
+    let mut is_of_other_organisation = false;
+    for header in received.headers {
+        let planned = |candidate: &&Candidate| {
+            candidate.planned_study == header.study
+                && candidate.organisation == received.origin.organisation()
         };
-        if !of_here(&candidate) {
-            misfit.get_or_insert(Named::Not(QueueReason::OtherOrg, None));
-            continue;
-        }
-        match checked(header, candidate, Rule::IdInWrongField(*field)) {
-            Named::One(candidate, rule) => {
-                if fitting.iter().all(|(known, _)| *known != candidate) {
-                    fitting.push((candidate, rule));
-                }
-            }
-            not @ (Named::Not(..) | Named::Nothing) => {
-                misfit.get_or_insert(not);
+        let by_uid = candidates.iter().find(planned);
+        let by_id = names_of(header).into_iter().filter_map(|(id, rule)| {
+            let candidate = candidates.iter().find(|c| c.examination == id)?;
+            Some((candidate, rule))
+        });
+        let all = by_uid.map(|candidate| (candidate, Rule::PlannedStudy));
+        for (candidate, rule) in all.into_iter().chain(by_id) {
+            if candidate.organisation != received.origin.organisation() {
+                is_of_other_organisation = true;
+            } else if namings.iter().all(|(known, ..)| *known != candidate) {
+                namings.push((candidate, rule, header));
             }
         }
     }
-    match (fitting.as_slice(), misfit, header.accession) {
-        ([(candidate, rule)], _, _) => Named::One(candidate, *rule),
-        ([_, _, ..], _, _) => Named::Not(QueueReason::Ambiguous, None),
-        ([], Some(misfit), _) => misfit,
-        ([], None, Some(Ok(_))) => Named::Not(QueueReason::IdNotFound, None),
-        ([], None, Some(Err(ExaminationIdError::CheckDigit | ExaminationIdError::NeverGiven))) => {
-            Named::Not(QueueReason::BadCheckDigit, None)
+    let mut fitting = Vec::new();
+    let mut refused = None;
+    for (candidate, rule, header) in namings {
+        let is_id = has_id_in_patient_id(header, candidates);
+        match against(received, header, is_id, candidate, rule) {
+            None => fitting.push((candidate, rule)),
+            Some(reason) => {
+                refused.get_or_insert((reason, candidate, rule));
+            }
         }
-        // An ID in a wrong field that no order has may be any number.
-        ([], None, Some(Err(ExaminationIdError::Format)) | None) => Named::Nothing,
+    }
+    let accession = received.headers.first().and_then(|header| header.accession);
+    match (fitting.as_slice(), refused) {
+        // What stands in its right place and does not fit is a question, whatever else does.
+        (_, Some((reason, candidate, rule)))
+            if fitting.is_empty() || matches!(rule, Rule::PlannedStudy | Rule::AccessionNumber) =>
+        {
+            let is_suggested = !matches!(reason, QueueReason::IdCancelled);
+            let named = is_suggested.then_some((candidate.examination, rule));
+            Named::Refused(reason, named.into_iter().collect())
+        }
+        ([(candidate, rule)], _) => Named::One(candidate, *rule),
+        ([_, _, ..], _) => {
+            let all = fitting
+                .iter()
+                .map(|(candidate, rule)| (candidate.examination, *rule));
+            Named::Refused(QueueReason::Ambiguous, all.collect())
+        }
+        ([], _) if is_of_other_organisation => Named::Refused(QueueReason::OtherOrg, vec![]),
+        ([], _) => match accession {
+            Some(Ok(_)) => Named::Refused(QueueReason::IdNotFound, vec![]),
+            Some(Err(ExaminationIdError::CheckDigit | ExaminationIdError::NeverGiven)) => {
+                Named::Refused(QueueReason::BadCheckDigit, vec![])
+            }
+            // An ID in a wrong field that no order has may be any number.
+            Some(Err(ExaminationIdError::Format)) | None => Named::Nothing,
+        },
     }
 }
 
-/// An order that is named, if nothing speaks against it.
-fn checked<'a>(header: &Header, candidate: &'a Candidate, rule: Rule) -> Named<'a> {
-    let against = if candidate.status == Status::Cancelled {
-        QueueReason::IdCancelled
+/// The IDs in a header, each with the rule by which it would bind.
+fn names_of(header: &StudyHeader) -> Vec<(ExaminationId, Rule)> {
+    let right = header.accession.and_then(Result::ok);
+    let right = right.map(|id| (id, Rule::AccessionNumber));
+    let elsewhere = header.elsewhere.iter();
+    right
+        .into_iter()
+        .chain(elsewhere.map(|(field, id)| (*id, Rule::IdInWrongField(*field))))
+        .collect()
+}
+
+/// Whether Patient ID is the ID of an order, and so says nothing of the patient. The number of a
+/// card can look like an ID, but no order has it.
+fn has_id_in_patient_id(header: &StudyHeader, candidates: &[Candidate]) -> bool {
+    header.elsewhere.iter().any(|(field, id)| {
+        let is_order = |candidate: &Candidate| candidate.examination == *id;
+        *field == HeaderField::PatientId && candidates.iter().any(is_order)
+    })
+}
+
+/// What speaks against an order that is named.
+fn against(
+    received: &Received<'_>,
+    header: &StudyHeader,
+    is_id_in_patient_id: bool,
+    candidate: &Candidate,
+    rule: Rule,
+) -> Option<QueueReason> {
+    let id = candidate.examination;
+    let is_wrong_field = matches!(rule, Rule::IdInWrongField(_));
+    let must_be_later = is_wrong_field || matches!(received.origin, Origin::Import(_));
+    if received.not_of.contains(&id) {
+        Some(QueueReason::Unbound)
+    } else if candidate.status == Status::Cancelled {
+        Some(QueueReason::IdCancelled)
     } else if !is_kind(header.kind.as_ref(), &candidate.kind) {
-        QueueReason::ModalityMismatch
-    } else if contradicts(header, &candidate.person) {
-        QueueReason::Conflict
+        Some(QueueReason::ModalityMismatch)
+    } else if contradicts(&header.person, &candidate.person, is_id_in_patient_id) {
+        Some(QueueReason::Conflict)
+    } else if must_be_later && is_before_order(header.made_at, candidate) {
+        Some(QueueReason::BeforeOrder)
     } else {
-        return Named::One(candidate, rule);
-    };
-    Named::Not(against, Some((candidate.examination, rule)))
+        None
+    }
+}
+
+fn is_before_order(made_at: Option<NaiveDateTime>, candidate: &Candidate) -> bool {
+    let earliest = candidate
+        .ordered_at
+        .checked_sub_signed(TimeDelta::hours(BEFORE_ORDER_HOURS));
+    made_at
+        .zip(earliest)
+        .is_some_and(|(made, earliest)| made < earliest)
 }
 
 fn is_kind(made: Option<&Kind>, ordered: &Kind) -> bool {
     made.is_none_or(|made| made == ordered)
 }
 
-/// Whether the header names somebody else than `person`.
-///
-/// It does not where Patient ID is one of theirs, or holds the examination ID; nor where date of
-/// birth and family name agree. Without a Patient ID, name and date of birth must both differ.
-fn contradicts(header: &Header, person: &Person) -> bool {
-    let named = &header.person;
-    let has_identifier = !named.identifiers.is_empty();
-    let is_known = named
-        .identifiers
-        .iter()
-        .any(|identifier| person.identifiers.contains(identifier));
-    if is_known {
-        return false;
-    }
-    let family_agrees = shares_family(named, person);
-    let birth_agrees = named.birth_date.is_some() && named.birth_date == person.birth_date;
-    if has_identifier {
-        return !(family_agrees && birth_agrees);
-    }
-    // Where the ID was typed in place of the patient, the rest of the form is often left empty or
-    // filled at random; but two disagreements are two.
-    let has_name = !named.names.is_empty() && !header.is_id_in_patient_id;
-    let has_birth_date = named.birth_date.is_some() && person.birth_date.is_some();
-    has_name && has_birth_date && !family_agrees && !birth_agrees
-}
-
-/// Whether a word of one family name sounds like a word of the other's.
-fn shares_family(a: &Person, b: &Person) -> bool {
-    let words = |person: &Person| -> Vec<String> {
-        let families = person.names.iter().flat_map(|name| name.split('='));
-        families
-            .filter_map(|group| group.split('^').next())
-            .flat_map(|family| k2(family).split(' ').map(str::to_owned).collect::<Vec<_>>())
-            .filter(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()))
-            .collect()
-    };
-    let of_b = words(b);
-    words(a).iter().any(|word| of_b.contains(word))
-}
-
-/// уулу, кызы, оглы, угли: part of many names, as keys.
-const STOP_WORDS: [&str; 4] = ["ulu", "kizi", "ogli", "ugli"];
-
-/// Whether the whole names sound alike, their words in any order.
-fn is_name_alike(a: &Person, b: &Person) -> bool {
-    let keys = |person: &Person| -> Vec<Vec<String>> {
-        let groups = person.names.iter().flat_map(|name| name.split('='));
-        groups
-            .map(|group| {
-                let mut words: Vec<String> = k2(group).split(' ').map(str::to_owned).collect();
-                words.retain(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()));
-                words.sort();
-                words
-            })
-            .filter(|words| !words.is_empty())
-            .collect()
-    };
-    let of_b = keys(b);
-    keys(a).iter().any(|words| of_b.contains(words))
-}
-
 /// M4 and M5: what a person may choose from, best first.
-fn suggestions(header: &Header, origin: Origin, candidates: &[Candidate]) -> Vec<Suggestion> {
+fn suggestions(received: &Received<'_>, candidates: &[Candidate]) -> Vec<Suggestion> {
     let mut suggestions: Vec<_> = candidates
         .iter()
-        .filter(|candidate| candidate.organisation == origin.organisation())
-        .filter(|candidate| candidate.is_open() && is_kind(header.kind.as_ref(), &candidate.kind))
-        .filter_map(|candidate| suggestion(header, candidate))
+        .filter(|candidate| candidate.organisation == received.origin.organisation())
+        .filter(|candidate| candidate.is_open())
+        .flat_map(|candidate| {
+            let headers = received.headers.iter();
+            headers.filter_map(|header| suggestion(received, header, candidate))
+        })
         .collect();
     suggestions.sort_by_key(|s| (std::cmp::Reverse(s.score), s.examination));
-    suggestions.dedup_by_key(|s| s.examination);
+    let mut seen = Vec::new();
+    suggestions.retain(|suggestion| {
+        let is_new = !seen.contains(&suggestion.examination);
+        seen.push(suggestion.examination);
+        is_new
+    });
     suggestions
 }
 
-fn suggestion(header: &Header, candidate: &Candidate) -> Option<Suggestion> {
-    let distance = header
-        .made_at?
-        .signed_duration_since(candidate.scheduled_at)
-        .abs();
+fn suggestion(
+    received: &Received<'_>,
+    header: &StudyHeader,
+    candidate: &Candidate,
+) -> Option<Suggestion> {
+    if !is_kind(header.kind.as_ref(), &candidate.kind) {
+        return None;
+    }
+    let made_at = header.made_at.unwrap_or(received.received_at);
+    let distance = made_at.signed_duration_since(candidate.scheduled_at).abs();
     let is_within = |hours| distance <= TimeDelta::hours(hours);
     let (named, person) = (&header.person, &candidate.person);
-    let is_known = named
-        .identifiers
-        .iter()
-        .any(|identifier| person.identifiers.contains(identifier));
-    let (rule, score) = if is_known && is_within(PATIENT_WINDOW_HOURS) {
+    let is_known = |identifier: &Identifier| {
+        identifier.is_national() && person.identifiers.contains(identifier)
+    };
+    let (rule, score) = if named.identifiers.iter().any(is_known) && is_within(PATIENT_WINDOW_HOURS)
+    {
         (Rule::Patient, SCORE_PATIENT)
     } else if is_within(NAME_WINDOW_HOURS) && is_name_alike(named, person) {
         let score = match (named.birth_date, person.birth_date) {
@@ -274,25 +297,26 @@ fn suggestion(header: &Header, candidate: &Candidate) -> Option<Suggestion> {
     })
 }
 
-/// The order that was named stands before those that are only alike.
-fn with(mut suggestions: Vec<Suggestion>, named: Option<(ExaminationId, Rule)>) -> Vec<Suggestion> {
-    if let Some((examination, rule)) = named {
-        suggestions.retain(|suggestion| suggestion.examination != examination);
-        let first = Suggestion {
-            examination,
-            rule,
-            score: SCORE_CONTRADICTED,
-        };
-        suggestions.insert(0, first);
-    }
-    suggestions
+/// The orders that were named stand before those that are only alike.
+fn with(suggestions: &[Suggestion], named: Vec<(ExaminationId, Rule)>) -> Vec<Suggestion> {
+    let is_named = |suggestion: &Suggestion| {
+        let mut ids = named.iter().map(|(id, _)| id);
+        ids.any(|id| *id == suggestion.examination)
+    };
+    let rest = suggestions.iter().filter(|s| !is_named(s)).copied();
+    let first = named.iter().map(|(examination, rule)| Suggestion {
+        examination: *examination,
+        rule: *rule,
+        score: SCORE_NAMED,
+    });
+    first.chain(rest).collect()
 }
 
 /// M6.
-fn without_id(header: &Header, origin: Origin) -> QueueReason {
+fn without_id(header: &StudyHeader, origin: Origin) -> QueueReason {
     if matches!(origin, Origin::Import(_)) {
         QueueReason::OutsideImport
-    } else if header.is_unknown_person {
+    } else if is_unknown(&header.person) {
         QueueReason::EmergencyUnregistered
     } else {
         QueueReason::NoId

@@ -1,0 +1,123 @@
+//! Whether two descriptions are of one person.
+
+use super::Person;
+use crate::fold::{k1, k2};
+use crate::patient::{Identifier, PatientKey};
+
+/// Words that are part of many names (уулу, кызы, оглы, угли), as keys.
+const STOP_WORDS: [&str; 4] = ["ulu", "kizi", "ogli", "ugli"];
+/// Words that stand for a name that is not known, as keys within a script.
+const UNKNOWN_WORDS: [&str; 4] = ["unknown", "неизвестный", "неизвестная", "неизвестно"];
+
+/// What one kind of evidence says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    Agrees,
+    Differs,
+    Nothing,
+}
+
+impl Evidence {
+    /// Compares what both have.
+    fn of<T: PartialEq>(a: Option<T>, b: Option<T>) -> Self {
+        match (a, b) {
+            (Some(a), Some(b)) if a == b => Self::Agrees,
+            (Some(_), Some(_)) => Self::Differs,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// Whether `named`, from a header, is somebody else than `person`. `without_identifiers`: Patient
+/// ID held the examination ID.
+///
+/// An identifier that is valid in the whole country decides. Another one that the person does not
+/// have asks for family name and date of birth to agree. Without one, or with a number of the same
+/// hospital, which devices also make up, nothing may speak against the person alone: one of two can
+/// be mistyped.
+pub(super) fn contradicts(named: &Person, person: &Person, without_identifiers: bool) -> bool {
+    let identifiers: &[Identifier] = if without_identifiers {
+        &[]
+    } else {
+        &named.identifiers
+    };
+    let is_theirs = |identifier: &&Identifier| person.identifiers.contains(identifier);
+    if let Some(national) = identifiers.iter().find(|i| i.is_national()) {
+        return !is_theirs(&national);
+    }
+    let family = family(named, person);
+    let birth_date = Evidence::of(named.birth_date, person.birth_date);
+    if identifiers.iter().any(|i| !is_theirs(&i)) {
+        return family != Evidence::Agrees || birth_date != Evidence::Agrees;
+    }
+    let both = [family, birth_date];
+    both.contains(&Evidence::Differs) && !both.contains(&Evidence::Agrees)
+}
+
+/// Whether two headers of one study differ in anything that says who the patient is.
+pub(super) fn differs(a: &Person, b: &Person) -> bool {
+    let of_identifiers = Evidence::of(a.identifiers.first(), b.identifiers.first());
+    let has_names = !words_of(a).is_empty() && !words_of(b).is_empty();
+    of_identifiers == Evidence::Differs
+        || Evidence::of(a.birth_date, b.birth_date) == Evidence::Differs
+        || Evidence::of(a.sex, b.sex) == Evidence::Differs
+        || (has_names && !is_name_alike(a, b))
+}
+
+/// Whether a word of one family name sounds like a word of the other's.
+fn family(a: &Person, b: &Person) -> Evidence {
+    let words = |person: &Person| -> Vec<String> {
+        let groups = person.names.iter().flat_map(|name| name.split('='));
+        let families = groups.filter_map(|group| group.split('^').next());
+        families.flat_map(words).collect()
+    };
+    let (of_a, of_b) = (words(a), words(b));
+    if of_a.is_empty() || of_b.is_empty() {
+        Evidence::Nothing
+    } else if of_a.iter().any(|word| of_b.contains(word)) {
+        Evidence::Agrees
+    } else {
+        Evidence::Differs
+    }
+}
+
+/// Whether the whole names sound alike, their words in any order.
+pub(super) fn is_name_alike(a: &Person, b: &Person) -> bool {
+    let of_b = words_of(b);
+    words_of(a).iter().any(|words| of_b.contains(words))
+}
+
+/// The words of every spelling of the name, in order of the alphabet.
+fn words_of(person: &Person) -> Vec<Vec<String>> {
+    let groups = person.names.iter().flat_map(|name| name.split('='));
+    groups
+        .map(|group| {
+            let mut words = words(group);
+            words.sort();
+            words
+        })
+        .filter(|words| !words.is_empty())
+        .collect()
+}
+
+/// The keys of the words that tell people apart.
+fn words(text: &str) -> Vec<String> {
+    k1(text)
+        .split(' ')
+        // An examination ID that was typed for a name is none.
+        .filter(|word| !UNKNOWN_WORDS.contains(word) && !word.contains(|c: char| c.is_numeric()))
+        .map(k2)
+        .filter(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()))
+        .collect()
+}
+
+/// Whether the name or the number is that of somebody who is not known.
+pub(super) fn is_unknown(person: &Person) -> bool {
+    let is_temporary = |i: &Identifier| matches!(i, Identifier::Key(PatientKey::Unidentified(_)));
+    let is_word = |name: &String| {
+        k1(name)
+            .split(' ')
+            .any(|word| UNKNOWN_WORDS.contains(&word))
+    };
+    person.identifiers.iter().any(is_temporary) || person.names.iter().any(is_word)
+}

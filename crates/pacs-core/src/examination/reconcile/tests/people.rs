@@ -1,0 +1,337 @@
+//! What names, numbers and earlier decisions say.
+
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn another_patient_is_a_conflict_and_spellings_are_not() {
+    let with = |texts: &[(Tag, &str)]| {
+        let texts: Vec<_> = [(tags::ACCESSION_NUMBER, ID)]
+            .into_iter()
+            .chain(texts.iter().copied())
+            .collect();
+        judge(&header(&texts), &[order(ID)])
+    };
+    for person in [
+        // The number of the archive, or the PIN, however typed, whatever the name.
+        &[
+            (tags::PATIENT_ID, "P0000005724"),
+            (tags::PATIENT_NAME, "X^Y"),
+        ][..],
+        &[(tags::PATIENT_ID, "2 0101 1990 99907")],
+        &[(tags::PATIENT_ID, "p0000005724")],
+        // A number of the device's own, and the same person.
+        &[
+            (tags::PATIENT_ID, "17"),
+            (tags::PATIENT_NAME, "Jeenbekov^Uson"),
+            (tags::PATIENT_BIRTH_DATE, "19900101"),
+        ],
+        // No number: one of name and date may be mistyped.
+        &[
+            (tags::PATIENT_NAME, "Женбеков^Усон"),
+            (tags::PATIENT_BIRTH_DATE, "19900110"),
+        ],
+        // A card of the hospital, and nothing against it.
+        &[(tags::PATIENT_ID, "card 5")],
+        &[(tags::PATIENT_BIRTH_DATE, "19900101")],
+        &[],
+    ] {
+        assert_eq!(with(person), bound(Rule::AccessionNumber), "{person:?}");
+    }
+    for person in [
+        // A twin: all but the number agrees.
+        &[
+            (tags::PATIENT_ID, "P0000000013"),
+            (tags::PATIENT_NAME, "Jeenbekov^Usen"),
+            (tags::PATIENT_BIRTH_DATE, "19900101"),
+        ][..],
+        &[(tags::PATIENT_ID, "T0000000013")],
+        &[(tags::PATIENT_ID, "20101199099908")],
+        // A name or a date alone that says another.
+        &[(tags::PATIENT_NAME, "Ivanova^Anna")],
+        &[(tags::PATIENT_BIRTH_DATE, "19810203")],
+        // A device's own number that happens to be the card of the order's patient.
+        &[
+            (tags::PATIENT_ID, "card 5"),
+            (tags::PATIENT_NAME, "Ivanova^Anna"),
+            (tags::PATIENT_BIRTH_DATE, "19810203"),
+        ],
+        &[
+            (tags::PATIENT_ID, "17"),
+            (tags::PATIENT_NAME, "Jeenbekov^Uson"),
+            (tags::PATIENT_BIRTH_DATE, "19900110"),
+        ],
+        &[
+            (tags::PATIENT_NAME, "Ivanova^Anna"),
+            (tags::PATIENT_BIRTH_DATE, "19810203"),
+        ],
+        // уулу is in half of all names.
+        &[
+            (tags::PATIENT_NAME, "Асан уулу^Чыңгыз"),
+            (tags::PATIENT_BIRTH_DATE, "19810203"),
+        ],
+    ] {
+        assert_eq!(reason_of(with(person)), QueueReason::Conflict, "{person:?}");
+    }
+}
+
+#[test]
+fn what_a_person_took_away_only_a_person_binds_again() {
+    let mut planned = order(ID);
+    planned.planned_study = StudyUid::parse("1.2.3").unwrap();
+    let headers = [header(&[
+        (tags::ACCESSION_NUMBER, ID),
+        (tags::PATIENT_ID, "P0000005724"),
+    ])];
+    let taken_away = Received {
+        not_of: &[id(ID)],
+        ..received(&headers)
+    };
+    let reason = reason_of(verdict(&taken_away, &[planned], BY_PATIENT));
+    assert_eq!(reason, QueueReason::Unbound);
+    let headers = [header(&[(tags::PATIENT_ID, "P0000005724")])];
+    let taken_away = Received {
+        not_of: &[id(ID)],
+        ..received(&headers)
+    };
+    let reason = reason_of(verdict(&taken_away, &[order(ID)], BY_PATIENT));
+    assert_eq!(reason, QueueReason::NoId);
+}
+
+#[test]
+fn a_known_patient_is_a_suggestion_unless_the_policy_says_more() {
+    let known = header(&[(tags::PATIENT_ID, "P0000005724")]);
+    let suggested = vec![(ID.to_owned(), Rule::Patient)];
+    let verdict_of = |candidates: &[Candidate]| queued(judge(&known, candidates));
+    assert_eq!(verdict_of(&[order(ID)]), (QueueReason::NoId, suggested));
+
+    let headers = [known.clone()];
+    let automatic = |candidates: &[Candidate]| verdict(&received(&headers), candidates, BY_PATIENT);
+    assert_eq!(automatic(&[order(ID)]), bound(Rule::Patient));
+    let reason = reason_of(automatic(&[order(ID), other()]));
+    assert_eq!(reason, QueueReason::Ambiguous);
+    let by_card = [header(&[(tags::PATIENT_ID, "card 5")])];
+    let verdict_by_card = verdict(&received(&by_card), &[order(ID)], BY_PATIENT);
+    assert_eq!(queued(verdict_by_card), (QueueReason::NoId, vec![]));
+
+    // Neither far away in time, nor done, nor of another kind or organisation.
+    let changes: [fn(&mut Candidate); 4] = [
+        |order| order.scheduled_at = "2025-03-11T10:15:01".parse().unwrap(),
+        |order| order.status = Status::ImagesReceived,
+        |order| order.kind = Kind::Mr,
+        |order| order.organisation = organisation("007"),
+    ];
+    for change in changes {
+        let mut candidate = order(ID);
+        change(&mut candidate);
+        let (reason, suggestions) = queued(automatic(&[candidate]));
+        assert_eq!((reason, suggestions.len()), (QueueReason::NoId, 0));
+    }
+    // Without a date of the study, it is the time of arrival that counts.
+    let undated = [header(&[
+        (tags::PATIENT_ID, "P0000005724"),
+        (tags::STUDY_DATE, ""),
+    ])];
+    let verdict_of = verdict(&received(&undated), &[order(ID)], BY_PATIENT);
+    assert_eq!(verdict_of, bound(Rule::Patient));
+}
+
+#[test]
+fn a_name_that_sounds_alike_is_never_more_than_a_suggestion() {
+    let suggested = |texts: &[(Tag, &str)]| {
+        let headers = [header(texts)];
+        queued(verdict(&received(&headers), &[order(ID)], BY_PATIENT)).1
+    };
+    let alike = vec![(ID.to_owned(), Rule::NameAlike)];
+    for name in ["Жээнбеков^Үсөн^Өмүрбекович", "OMURBEKOVICH^USON^JEENBEKOV"]
+    {
+        let born = [
+            (tags::PATIENT_NAME, name),
+            (tags::PATIENT_BIRTH_DATE, "19900101"),
+        ];
+        assert_eq!(suggested(&born), alike);
+        let of_sex = [(tags::PATIENT_NAME, name), (tags::PATIENT_SEX, "M")];
+        assert_eq!(suggested(&of_sex), alike);
+        for other in [
+            [
+                (tags::PATIENT_NAME, name),
+                (tags::PATIENT_BIRTH_DATE, "19900102"),
+            ],
+            [(tags::PATIENT_NAME, name), (tags::PATIENT_SEX, "F")],
+            [
+                (tags::PATIENT_NAME, "Жээнбеков^Айбек"),
+                (tags::PATIENT_SEX, "M"),
+            ],
+        ] {
+            assert_eq!(suggested(&other), []);
+        }
+    }
+}
+
+#[test]
+fn images_follow_the_study_they_belong_to() {
+    let binding = Binding {
+        examination: id(ID),
+        organisation: organisation("006"),
+        first: header(&[
+            (tags::ACCESSION_NUMBER, ID),
+            (tags::PATIENT_ID, "P0000005724"),
+            (tags::PATIENT_NAME, "Ivanov Azamat"),
+        ]),
+    };
+    let follow = |texts: &[(Tag, &str)], origin, has_other_version| {
+        let headers = [header(texts)];
+        let received = Received {
+            origin,
+            binding: Some(&binding),
+            has_other_version,
+            ..received(&headers)
+        };
+        verdict(&received, &[order(ID), other()], BY_PATIENT)
+    };
+    let rule = Rule::StudyBound;
+    for same in [
+        &[][..],
+        &[(tags::PATIENT_ID, "P0000005724")],
+        &[
+            (tags::ACCESSION_NUMBER, ID),
+            (tags::PATIENT_NAME, "Azamat^Ivanov"),
+        ],
+    ] {
+        assert_eq!(follow(same, here(), false), flagged(rule, &[]), "{same:?}");
+    }
+    let mixed = QueueReason::MixedPatient;
+    for another in [
+        (tags::PATIENT_ID, "P0000000013"),
+        (tags::PATIENT_ID, OTHER_ID),
+        (tags::ACCESSION_NUMBER, OTHER_ID),
+        (tags::PATIENT_NAME, "Petrov Azamat"),
+    ] {
+        assert_eq!(follow(&[another], here(), false), flagged(rule, &[mixed]));
+    }
+    let version = QueueReason::DuplicateUidDifferentContent;
+    assert_eq!(follow(&[], here(), true), flagged(rule, &[version]));
+    let both = follow(&[(tags::PATIENT_ID, "P0000000013")], here(), true);
+    assert_eq!(both, flagged(rule, &[mixed, version]));
+
+    // The same UID at another hospital is not this examination's.
+    let elsewhere = Origin::Device(organisation("007"));
+    let verdict_of = queued(follow(&[], elsewhere, false));
+    assert_eq!(verdict_of, (QueueReason::OtherOrg, vec![]));
+}
+
+#[test]
+fn a_study_that_names_several_patients_waits_for_a_person() {
+    let headers = [
+        header(&[(tags::ACCESSION_NUMBER, ID)]),
+        header(&[(tags::ACCESSION_NUMBER, ID), (tags::PATIENT_ID, "17")]),
+        header(&[(tags::ACCESSION_NUMBER, ID), (tags::PATIENT_SEX, "M")]),
+    ];
+    let policy = MatchingPolicy::default();
+    let verdict_of = verdict(&received(&headers[..1]), &[order(ID)], policy);
+    assert_eq!(verdict_of, bound(Rule::AccessionNumber));
+    let several = [
+        header(&[(tags::PATIENT_ID, "17"), (tags::ACCESSION_NUMBER, ID)]),
+        header(&[(tags::PATIENT_ID, "18"), (tags::ACCESSION_NUMBER, ID)]),
+    ];
+    let verdict_of = verdict(&received(&several), &[order(ID)], policy);
+    assert_eq!(reason_of(verdict_of), QueueReason::MixedPatient);
+    let verdict_of = verdict(&received(&[]), &[order(ID)], policy);
+    assert_eq!(reason_of(verdict_of), QueueReason::NoId);
+    let versions = Received {
+        has_other_version: true,
+        ..received(&headers[..1])
+    };
+    let reason = reason_of(verdict(&versions, &[order(ID)], policy));
+    assert_eq!(reason, QueueReason::DuplicateUidDifferentContent);
+}
+
+#[test]
+fn images_without_an_order_say_where_they_come_from() {
+    let headers = [header(&[])];
+    let imported = Received {
+        origin: Origin::Import(organisation("006")),
+        ..received(&headers)
+    };
+    let reason = reason_of(verdict(&imported, &[], MatchingPolicy::default()));
+    assert_eq!(reason, QueueReason::OutsideImport);
+    for (tag, text) in [
+        (tags::PATIENT_NAME, "UNKNOWN^250310-1015"),
+        (tags::PATIENT_NAME, "НЕИЗВЕСТНЫЙ^250310-1015"),
+        (tags::PATIENT_NAME, "Неизвестный мужчина"),
+        (tags::PATIENT_ID, "T0000005724"),
+    ] {
+        let verdict = judge(&header(&[(tag, text)]), &[]);
+        assert_eq!(
+            reason_of(verdict),
+            QueueReason::EmergencyUnregistered,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn nothing_of_the_patient_is_shown_by_debug() {
+    let header = header(&[(tags::PATIENT_NAME, "CANARY"), (tags::PATIENT_ID, "CANARY")]);
+    assert!(!format!("{header:?} {:?}", order(ID)).contains("CANARY"));
+    assert!(!format!("{:?}", order(ID)).contains("ZHEEN"));
+}
+
+proptest! {
+    /// The rules again, as one would check them by hand, against two orders of different people.
+    #[test]
+    fn nothing_is_bound_to_another_organisation_or_to_somebody_else(
+        accession in prop_oneof![Just(ID), Just(OTHER_ID), Just(""), Just("250060004328")],
+        patient_id in prop_oneof![
+            Just("P0000005724"), Just("P0000000013"), Just(ID), Just(OTHER_ID), Just("17"),
+            Just(""),
+        ],
+        name in prop_oneof![Just("Jeenbekov^Uson"), Just("Ivanova^Anna"), Just("")],
+        birth_date in prop_oneof![Just("19900101"), Just("19810203"), Just("")],
+        is_foreign in any::<bool>(),
+        policy in prop_oneof![Just(BY_PATIENT), Just(MatchingPolicy::default())],
+    ) {
+        let headers = [header(&[
+            (tags::ACCESSION_NUMBER, accession),
+            (tags::PATIENT_ID, patient_id),
+            (tags::PATIENT_NAME, name),
+            (tags::PATIENT_BIRTH_DATE, birth_date),
+        ])];
+        let mut of_man = order(ID);
+        let mut of_woman = other();
+        of_woman.person = Person {
+            identifiers: vec![identifier("P0000000013")],
+            names: vec!["Иванова^Анна".into()],
+            birth_date: "1981-02-03".parse().ok(),
+            sex: Some(Sex::Female),
+        };
+        if is_foreign {
+            of_man.organisation = organisation("007");
+            of_woman.organisation = organisation("007");
+        }
+        let verdict = verdict(&received(&headers), &[of_man, of_woman], policy);
+        if let Verdict::Bound { examination, .. } = verdict {
+            prop_assert!(!is_foreign);
+            let is_man = examination == id(ID);
+            let (own, others) = if is_man { (ID, OTHER_ID) } else { (OTHER_ID, ID) };
+            let (number, family, born) = if is_man {
+                ("P0000005724", "Jeenbekov^Uson", "19900101")
+            } else {
+                ("P0000000013", "Ivanova^Anna", "19810203")
+            };
+            let foreign_number = if is_man { "P0000000013" } else { "P0000005724" };
+            let is_ours = |value: &str, ours: &str| value.is_empty() || value == ours;
+            let is_one = (name == family) || (birth_date == born);
+            let is_silent = is_ours(name, family) && is_ours(birth_date, born);
+            // Named by its ID or its patient's number; and by nothing that fits the other one.
+            prop_assert!(accession == own || patient_id == own || patient_id == number);
+            prop_assert!(accession != others);
+            prop_assert!(patient_id != others || (is_one && is_silent));
+            match patient_id {
+                "17" => prop_assert!(name == family && birth_date == born),
+                id if id == number => {}
+                id => prop_assert!(id != foreign_number && (is_one || is_silent)),
+            }
+        }
+    }
+}
