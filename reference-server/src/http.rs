@@ -77,6 +77,10 @@ pub async fn serve(listener: TcpListener, routes: Router) {
                 continue;
             }
         };
+        if let Err(error) = stream.set_nodelay(true) {
+            // Only costs time: the end of an answer waits for what the client has to acknowledge.
+            tracing::debug!(%client, kind = ?error.kind(), "Nagle's algorithm stays on");
+        }
         let routes = routes.clone().layer(Extension(ConnectInfo(client)));
         connections.spawn(async move {
             let _place = place;
