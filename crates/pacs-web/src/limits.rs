@@ -36,7 +36,10 @@ pub struct WebLimits {
     pub multipart: MultipartLimits,
     /// Bytes of one request (413). Its instances have a bound of their own in the archive.
     pub request_bytes_max: u64,
-    /// Instances of one request that are made durable at once; while they are, it is not read on.
+    /// Bytes of the instances of one request that are made durable at once, and are in memory until
+    /// they are; beyond them it is not read on.
+    pub sealing_bytes_max: u64,
+    /// The number of these instances, likewise.
     pub sealing_max: usize,
     /// Requests at once that store. Each holds up to [`Self::head_held_bytes_max`] and what a
     /// connection gives at once, beside what the archive counts (503).
@@ -94,6 +97,7 @@ impl Default for WebLimits {
             head_pieces_max: 64,
             multipart: MultipartLimits::default(),
             request_bytes_max: 64 << 30,
+            sealing_bytes_max: 8 << 20,
             sealing_max: 64,
             stores_max: 64,
             conversion_memory_bytes_max: 256 << 20,

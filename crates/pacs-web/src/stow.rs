@@ -85,7 +85,9 @@ async fn receive(
     let mut receiving = Receiving {
         body: Arriving::new(body, &limits),
         deposits,
+        part_bytes: 0,
         sealing: VecDeque::new(),
+        sealing_bytes: 0,
         verdicts: Vec::new(),
     };
     let ended = match payload {
@@ -172,9 +174,13 @@ enum Ended {
 struct Receiving {
     body: Arriving,
     deposits: Deposits,
-    /// Instances that are made durable, in order. The tasks live on when the request is cancelled:
-    /// what was complete is kept.
-    sealing: VecDeque<JoinHandle<Verdict>>,
+    /// Bytes of the instance that is read.
+    part_bytes: u64,
+    /// Instances that are made durable, in order, and their bytes. The tasks live on when the
+    /// request is cancelled: what was complete is kept.
+    sealing: VecDeque<(u64, JoinHandle<Verdict>)>,
+    /// The bytes of them all.
+    sealing_bytes: u64,
     verdicts: Vec<Verdict>,
 }
 
@@ -186,6 +192,7 @@ impl Receiving {
                 Ok(Next::Part(head)) => open = Some(self.deposits.begin(&head)),
                 Ok(Next::Data(bytes)) => {
                     if let Some(incoming) = &mut open {
+                        self.count(&bytes);
                         incoming.write(bytes).await;
                     }
                 }
@@ -207,8 +214,8 @@ impl Receiving {
             }
         };
         if let Some(incoming) = open {
-            self.sealing
-                .push_back(tokio::spawn(async move { incoming.cut() }));
+            let cut = tokio::spawn(async move { incoming.cut() });
+            self.sealing.push_back((0, cut));
         }
         if ended == Ended::Whole {
             self.body.drain().await;
@@ -220,7 +227,10 @@ impl Receiving {
         let mut incoming = self.deposits.begin_single();
         loop {
             match self.body.next().await {
-                Ok(Some(chunk)) => incoming.write(chunk).await,
+                Ok(Some(chunk)) => {
+                    self.count(&chunk);
+                    incoming.write(chunk).await;
+                }
                 Ok(None) => {
                     self.seal(incoming).await;
                     return Ended::Whole;
@@ -253,20 +263,33 @@ impl Receiving {
     /// Has an instance made durable. It is begun before anything is waited for, so that one that
     /// was complete is kept though the request is cancelled here.
     async fn seal(&mut self, incoming: Incoming) {
-        self.sealing.push_back(tokio::spawn(incoming.end()));
-        self.settle(self.deposits.limits.sealing_max).await;
+        let length = std::mem::take(&mut self.part_bytes);
+        self.sealing_bytes = self.sealing_bytes.saturating_add(length);
+        let task = tokio::spawn(incoming.end());
+        self.sealing.push_back((length, task));
+        let limits = self.deposits.limits;
+        while self.sealing_bytes > limits.sealing_bytes_max && !self.sealing.is_empty() {
+            self.settle(self.sealing.len().saturating_sub(1)).await;
+        }
+        self.settle(limits.sealing_max).await;
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.part_bytes = self.part_bytes.saturating_add(length);
     }
 
     /// Waits until at most `left_max` instances are still made durable.
     async fn settle(&mut self, left_max: usize) {
         while self.sealing.len() > left_max {
-            let Some(task) = self.sealing.pop_front() else {
+            let Some((length, task)) = self.sealing.pop_front() else {
                 return;
             };
             let verdict = task.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "a deposit was not brought to its end");
                 Verdict::broken()
             });
+            self.sealing_bytes = self.sealing_bytes.saturating_sub(length);
             self.verdicts.push(verdict);
         }
     }
