@@ -7,10 +7,10 @@ medians of the undisturbed repetitions. The kit (PACS_BENCH) gives the load gene
 import argparse, json, os, platform, re, statistics, subprocess, sys, time
 
 sys.path.insert(0, os.environ["PACS_BENCH"])
-import alone, bench, peers, upkeep
+import alone, bench, peers, upkeep, web
 from gen import EXPLE, ROOT, el, rec, tiny_attrs
 
-ALL = ["ingest", "find", "get", "start", "tls", "upkeep"]
+ALL = ["ingest", "find", "get", "web", "start", "tls", "upkeep"]
 INGEST = {"ct-c1": ("ct", 1, 1000, 526_000), "ct-c8": ("ct", 8, 1000, 526_000),
           "small-c1": ("small", 1, 5000, 9_100), "small-c8": ("small", 8, 5000, 9_100)}
 GET, MOVE = b"1.2.840.10008.5.1.4.1.2.2.3", b"1.2.840.10008.5.1.4.1.2.2.2"
@@ -29,8 +29,8 @@ def own(binary):
             f.write(f'[[dicom.ae]]\ntitle = "{peers.MOVE_AET}"\naddress = "127.0.0.1:{peers.MOVE_PORT}"\n'
                     f'allow = ["echo", "store", "find", "move", "get"]\nmove_to = ["{peers.MOVE_AET}"]\n')
         command = (f"{binary} --config {config} --data {{dir}} --dicom 127.0.0.1:{{dimse}} --http 127.0.0.1:{{http}} "
-                   "--ae-title {aet}")
-        return peers.start_cmd(command)(wipe)
+                   "--ae-title {aet} --open-loopback")
+        return peers.start_cmd(command, "http://127.0.0.1:{http}/dicomweb")(wipe)
     return start
 
 
@@ -206,7 +206,7 @@ def report(path):
     out = [f"Measured {time.strftime('%Y-%m-%d')} on {machine()}. Server, peers and load generator share the cores; each figure is the median "
            "of the repetitions that nothing else on the machine disturbed. The bound is what the machine itself does in the same run: "
            "for ingest each object written to a file and synced once before it is answered, for find a request and a "
-           "response of 200 bytes, for get an object sent by sendfile."]
+           "response of 200 bytes, for get an object sent by sendfile; over the web likewise."]
     for workload, title in (("ingest", "Receiving (C-STORE)"), ("find", "Finding (C-FIND at study level)"), ("get", "Giving back (C-GET, C-MOVE)")):
         unit = {"ingest": "instances/s", "find": "queries/s", "get": "MB/s"}[workload]
         key = "MB_s" if workload == "get" else "per_s"
@@ -237,6 +237,7 @@ def report(path):
         if lines:
             out += [f"## {title}", f"| case | server | {unit} | × best peer | × bound | p50 / p95 ms | server CPU s per 1,000 | peak memory MB | notes |\n"
                     "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(lines)]
+    out += web.table(rows, median, ratio, number)
     out += alone.tables(rows, median, ratio, number)
     out += upkeep.table(rows, median, ratio, number)
     return "\n\n".join(out) + "\n"
@@ -277,6 +278,8 @@ def main():
                 find(starts, only, sizes, a.seconds, a.repetitions)
             elif what == "get":
                 get(starts, only, a.repetitions)
+            elif what == "web":
+                web.web(starts, only, sizes, a.seconds, a.repetitions)
             elif what == "start":
                 alone.start(a.server, a.repetitions)
             elif what == "tls":

@@ -15,9 +15,10 @@ use crate::run::{Workspace, must};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// What to measure: ingest, find, get, each optionally with a pattern for its cases, such as
-    /// ingest:small, start, tls and upkeep; all of them when absent. Only when named: growth, which
-    /// fills an archive with a million instances (growth:fill does only that) and needs 12 GB
+    /// What to measure: ingest, find, get and web, each optionally with a pattern for its cases,
+    /// such as ingest:small or web:retrieve/frame (a part and a pattern), start, tls and upkeep;
+    /// all of them when absent. Only when named: growth, which fills an archive with a million
+    /// instances (growth:fill does only that) and needs 12 GB
     cases: Vec<String>,
     /// How often each case is repeated; the median is shown
     #[arg(long, default_value_t = 3)]
