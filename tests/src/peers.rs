@@ -121,6 +121,36 @@ pub fn node() -> Option<PathBuf> {
     None
 }
 
+/// OHIF, a viewer, and what runs it.
+#[derive(Debug)]
+pub struct Ohif {
+    /// The browser.
+    pub chromium: PathBuf,
+    /// Where Node.js finds what drives the browser.
+    pub modules: PathBuf,
+    /// The viewer's files.
+    pub viewer: PathBuf,
+}
+
+/// OHIF and a browser, or `None` (said loudly).
+#[must_use]
+pub fn ohif() -> Option<Ohif> {
+    let folder = tools().join("ohif");
+    let found = on_path("chromium").filter(|_| on_path("node").is_some());
+    let found = found.map(|chromium| Ohif {
+        chromium,
+        modules: folder.join("node_modules"),
+        viewer: folder.join("viewer/dist"),
+    });
+    let found = found.filter(|ohif| {
+        ohif.modules.join("playwright-core").is_dir() && ohif.viewer.join("index.html").is_file()
+    });
+    if found.is_none() {
+        workspace::skip("OHIF with Chromium and Node.js");
+    }
+    found
+}
+
 /// Where `cargo xtask setup` puts what it installs.
 fn tools() -> PathBuf {
     std::env::var_os("PACS_TOOLS").map_or_else(

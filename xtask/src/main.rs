@@ -12,6 +12,7 @@ mod package;
 mod run;
 mod setup;
 mod upkeep;
+mod viewer;
 
 use clap::{Parser, Subcommand};
 use run::Workspace;

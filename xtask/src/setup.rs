@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: installs what the tests need, only what is missing, and says what it does.
 //!
-//! DCMTK, Orthanc, Python and Node.js come from Debian; pydicom, pynetdicom, dicomweb-client and
-//! dcmjs-dimse go below the target folder. Nothing is installed outside the system's packages and
-//! that folder.
+//! DCMTK, Orthanc, Chromium, Python and Node.js come from Debian; pydicom, pynetdicom,
+//! dicomweb-client, dcmjs-dimse and OHIF go below the target folder. Nothing is installed outside
+//! the system's packages and that folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,6 +82,7 @@ pub(crate) fn tests(workspace: &Workspace) -> anyhow::Result<()> {
         python_environment(workspace, environment)?;
     }
     node_packages(workspace)?;
+    crate::viewer::install(workspace)?;
     // Where a nightly compiler is at hand, CI fuzzes too; a developer asks for it with --fuzz.
     if std::env::var_os("CI").is_some() && crate::fuzz::has_nightly() {
         fuzzing(workspace)?;
@@ -109,6 +110,9 @@ pub(crate) fn missing(workspace: &Workspace) -> Vec<String> {
     if !node_packages_are_there(workspace) {
         missing.push("dcmjs-dimse (Node.js package)".to_owned());
     }
+    if !crate::viewer::is_there(workspace) {
+        missing.push("OHIF and playwright-core (Node.js packages)".to_owned());
+    }
     missing
 }
 
@@ -126,6 +130,9 @@ fn missing_packages() -> Vec<&'static str> {
     if on_path("node").is_none() || on_path("npm").is_none() {
         missing.push("nodejs");
         missing.push("npm");
+    }
+    if on_path("chromium").is_none() {
+        missing.push("chromium");
     }
     if on_path("fiu-run").is_none() {
         missing.push("fiu-utils");
@@ -158,7 +165,9 @@ fn is_root() -> bool {
 fn debian_packages() -> anyhow::Result<()> {
     let packages = missing_packages();
     if packages.is_empty() {
-        println!("setup: DCMTK, Orthanc, Python, Node.js and the tools of file systems are there");
+        println!(
+            "setup: DCMTK, Orthanc, Chromium, Python, Node.js and tools of file systems are there"
+        );
         return Ok(());
     }
     let list = packages.join(" ");
