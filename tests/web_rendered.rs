@@ -1,6 +1,7 @@
 //! Rendered resources and thumbnails over the real server. Pictures are compared with those of
 //! independent decoders in `interop_rendered.rs`.
 
+use pacs_tests::corpus;
 use pacs_tests::samples::{Slice, long, number, text};
 use pacs_tests::server::{Options, Server};
 use pacs_tests::web::{Reply, get};
@@ -176,6 +177,9 @@ fn frames_are_shown_alone_in_parts_and_one_after_the_other() {
     let moving = accepting(&server, &format!("{path}/rendered"), "image/gif");
     let pictures = |gif: &[u8]| gif.windows(3).filter(|at| *at == [0x21, 0xF9, 4]).count();
     assert_eq!(pictures(&moving.body), 3);
+    let first = ask(&server, &format!("{path}/frames/2,3/thumbnail"));
+    assert_eq!(first.header("content-type"), Some("image/jpeg"));
+    assert!(first.body.starts_with(&[0xFF, 0xD8, 0xFF]));
     let still = accepting(&server, &format!("{path}/thumbnail"), "image/gif");
     assert_eq!(pictures(&still.body), 1);
 
@@ -231,4 +235,202 @@ fn who_has_a_picture_is_told_so() {
         &[("If-None-Match", &tag), ("Accept", "image/png")],
     );
     assert_eq!(other.status, 200);
+}
+
+/// Appends a sequence of items.
+fn sequence(out: &mut Vec<u8>, tag: u32, items: &[Vec<u8>]) {
+    let mut value = Vec::new();
+    for item in items {
+        value.extend([0xFE, 0xFF, 0x00, 0xE0]);
+        value.extend(u32::try_from(item.len()).expect("short").to_le_bytes());
+        value.extend(item);
+    }
+    long(out, tag, "SQ", &value);
+}
+
+/// The identity of an instance in the study of the small image.
+fn identity(class: &str, instance: &str, name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    text(&mut out, 0x0008_0016, "UI", class);
+    text(&mut out, 0x0008_0018, "UI", instance);
+    text(&mut out, 0x0010_0010, "PN", name);
+    text(&mut out, 0x0010_0020, "LO", "PICTURE1");
+    text(&mut out, 0x0020_000D, "UI", "1.2.826.0.1.99.1");
+    text(&mut out, 0x0020_000E, "UI", "1.2.826.0.1.99.1.2");
+    out
+}
+
+const OTHER: &str = "1.2.826.0.1.99.1.2.1";
+
+fn stored_beside(server: &Server, class: &str, data_set: &[u8]) -> String {
+    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
+    assert_eq!(store(server, class, OTHER, syntax, data_set), 0);
+    format!("/studies/1.2.826.0.1.99.1/series/1.2.826.0.1.99.1.2/instances/{OTHER}")
+}
+
+#[test]
+fn a_report_is_shown_as_a_page_that_runs_nothing() {
+    let (server, _) = with_small_image(1);
+    let class = "1.2.840.10008.5.1.4.1.1.88.11";
+    let name = |meaning: &str| {
+        let mut item = Vec::new();
+        text(&mut item, 0x0008_0104, "LO", meaning);
+        item
+    };
+    let finding = {
+        // UT has a long header.
+        let mut item = Vec::new();
+        text(&mut item, 0x0040_A040, "CS", "TEXT");
+        sequence(&mut item, 0x0040_A043, &[name("Finding")]);
+        long(
+            &mut item,
+            0x0040_A160,
+            "UT",
+            b"<script>alert(1)</script> & more",
+        );
+        item
+    };
+    let mut report = identity(class, OTHER, "Test^<b>Report</b>");
+    text(&mut report, 0x0040_A040, "CS", "CONTAINER");
+    sequence(&mut report, 0x0040_A043, &[name("Chest \"X\" report")]);
+    sequence(&mut report, 0x0040_A730, &[finding]);
+    let path = stored_beside(&server, class, &report);
+
+    let page = accepting(&server, &format!("{path}/rendered"), "text/html,*/*;q=0.1");
+    assert_eq!(page.status, 200);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("sandbox"),
+        "{policy}"
+    );
+    let body = String::from_utf8(page.body).expect("UTF-8");
+    assert!(
+        body.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; more"),
+        "{body}"
+    );
+    assert!(
+        !body.contains("<script") && !body.contains("<b>Report"),
+        "{body}"
+    );
+    let plain = accepting(&server, &format!("{path}/rendered"), "text/plain");
+    let plain = String::from_utf8(plain.body).expect("UTF-8");
+    assert!(
+        plain.contains("Finding: <script>alert(1)</script> & more"),
+        "{plain}"
+    );
+
+    assert_eq!(
+        accepting(&server, &format!("{path}/rendered"), "image/png").status,
+        406
+    );
+    assert_eq!(ask(&server, &format!("{path}/thumbnail")).status, 404);
+}
+
+#[test]
+fn an_encapsulated_pdf_is_given_as_it_is_with_ranges() {
+    let (server, _) = with_small_image(1);
+    let class = "1.2.840.10008.5.1.4.1.1.104.1";
+    let pdf = b"%PDF-1.4\n%odd length %%EOF\n";
+    let mut document = identity(class, OTHER, "Test^Document");
+    long(&mut document, 0x0042_0011, "OB", &[&pdf[..], &[0]].concat());
+    text(&mut document, 0x0042_0012, "LO", "application/pdf");
+    let path = stored_beside(&server, class, &document);
+
+    let whole = ask(&server, &format!("{path}/rendered"));
+    assert_eq!(whole.header("content-type"), Some("application/pdf"));
+    assert_eq!(whole.body, pdf);
+    let path = format!("/dicomweb{path}/rendered");
+    let part = get(server.http(), &path, &[("Range", "bytes=1-3")]);
+    assert_eq!((part.status, &*part.body), (206, &b"PDF"[..]));
+}
+
+#[test]
+fn a_presentation_state_is_shown_by_its_image() {
+    let (server, image) = with_small_image(1);
+    let class = "1.2.840.10008.5.1.4.1.1.11.1";
+    let mut state = identity(class, OTHER, "Test^Picture");
+    let mut referenced = Vec::new();
+    text(&mut referenced, 0x0008_1150, "UI", uid::CT_IMAGE_STORAGE);
+    text(&mut referenced, 0x0008_1155, "UI", INSTANCE);
+    let mut series = Vec::new();
+    sequence(&mut series, 0x0008_1140, &[referenced]);
+    text(&mut series, 0x0020_000E, "UI", "1.2.826.0.1.99.1.1");
+    sequence(&mut state, 0x0008_1115, &[series]);
+    let mut window = Vec::new();
+    text(&mut window, 0x0028_1050, "DS", "35.5");
+    text(&mut window, 0x0028_1051, "DS", "2");
+    sequence(&mut state, 0x0028_3110, &[window]);
+    number(&mut state, 0x0070_0042, 180);
+    text(&mut state, 0x2050_0020, "CS", "IDENTITY");
+    let path = stored_beside(&server, class, &state);
+
+    let shown = png_of(&accepting(
+        &server,
+        &format!("{path}/rendered"),
+        "image/png",
+    ));
+    assert_eq!(shown.2, [255, 255, 255, 255, 0, 0, 0, 0]);
+    let named = format!(
+        "{image}/rendered?presentationUID={OTHER}&presentationSeriesUID=1.2.826.0.1.99.1.2"
+    );
+    assert_eq!(png_of(&accepting(&server, &named, "image/png")).2, shown.2);
+    let missing = format!("{image}/rendered?presentationUID=1.2&presentationSeriesUID=1.3");
+    assert_eq!(ask(&server, &missing).status, 404);
+}
+
+#[test]
+fn one_address_with_parameters_gives_pictures_and_files() {
+    let (server, _) = with_small_image(1);
+    let closed = Server::start(Options::default());
+    assert_eq!(ask(&closed, "/wado?requestType=WADO").status, 401);
+    let wado = |more: &str| {
+        let named = "studyUID=1.2.826.0.1.99.1&seriesUID=1.2.826.0.1.99.1.1";
+        ask(
+            &server,
+            &format!("/wado?requestType=WADO&{named}&objectUID={INSTANCE}{more}"),
+        )
+    };
+    assert_eq!(wado("").header("content-type"), Some("image/jpeg"));
+    let png = png_of(&wado(
+        "&contentType=image/png&windowCenter=35.5&windowWidth=2",
+    ));
+    assert_eq!(png.2, [0, 0, 0, 0, 255, 255, 255, 255]);
+    let part = png_of(&wado("&contentType=image/png&region=0.5,0,1,1&columns=2"));
+    assert_eq!(part, (2, 2, vec![20, 30, 60, 70]));
+
+    for (syntax, expected) in [
+        ("", uid::EXPLICIT_LITTLE_ENDIAN),
+        (
+            "&transferSyntax=1.2.840.10008.1.2",
+            uid::IMPLICIT_LITTLE_ENDIAN,
+        ),
+    ] {
+        let file = wado(&format!("&contentType=application/dicom{syntax}"));
+        assert_eq!(file.status, 200);
+        assert_eq!(corpus::Parts::of(&file.body).transfer_syntax, expected);
+    }
+    for (wrong, status) in [
+        ("&anonymize=yes", 406),
+        ("&contentType=image/webp", 406),
+        ("&rows=0", 400),
+        ("&windowCenter=3", 400),
+        ("&frameNumber=2", 404),
+        (
+            "&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2.4.50",
+            406,
+        ),
+    ] {
+        assert_eq!(wado(wrong).status, status, "{wrong}");
+    }
+    for path in [
+        "/wado",
+        "/wado?requestType=WADO&studyUID=1.2",
+        "/wado?requestType=X",
+    ] {
+        assert_eq!(ask(&server, path).status, 400, "{path}");
+    }
 }

@@ -77,6 +77,9 @@ pub struct RenderLimits {
     pub picture_pixels_max: u64,
     /// Frames of an animation.
     pub animation_frames_max: u32,
+    /// Pixels of all frames of an animation: choosing 256 colours takes a third of a second for
+    /// each million.
+    pub animation_pixels_max: u64,
     /// Bytes of an encoded animation.
     pub animation_bytes_max: usize,
     /// Overlays that are drawn: there are sixteen groups for them (PS3.3 C.9.2).
@@ -93,6 +96,7 @@ impl Default for RenderLimits {
             native_frame_bytes_max: 128 << 20,
             picture_pixels_max: 64 << 20,
             animation_frames_max: 500,
+            animation_pixels_max: 128 << 20,
             animation_bytes_max: 64 << 20,
             overlays_max: 16,
             annotation_chars_max: 64,

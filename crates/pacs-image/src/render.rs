@@ -9,15 +9,20 @@
 //! All of it is safe code over data that may be hostile: sizes are compared with [`RenderLimits`]
 //! before anything is allocated, and nothing panics.
 
+mod annotation;
 mod colour;
 mod encode;
 mod geometry;
 mod grey;
 mod lookup;
+mod overlay;
 mod picture;
+mod presentation;
 
+pub use annotation::Annotation;
 pub use encode::{Animation, PictureFormat, QUALITY_DEFAULT};
 pub use picture::Picture;
+pub use presentation::Presentation;
 
 use crate::head::{DataSet, Head, HeadError};
 use crate::limits::RenderLimits;
@@ -118,6 +123,8 @@ pub struct RenderParameters {
     /// Edges of the part that is shown, left, top, right and bottom, in parts of the image from 0
     /// to 1 (PS3.18 9.1.2.2.4.2.3); before the region of the viewport.
     pub part: Option<[f64; 4]>,
+    /// What is written and drawn on the picture.
+    pub annotation: Annotation,
 }
 
 /// Why there is no picture.
@@ -161,6 +168,8 @@ pub enum RenderError {
 pub struct NativeFrame<'f> {
     /// Its form, as [`crate::native_form`] gives it.
     pub form: &'f PixelForm,
+    /// Which of the instance, from 1 on.
+    pub number: u32,
     /// Its bytes.
     pub bytes: &'f [u8],
     /// Whether its samples are floating point numbers (7FE0,0008 or 7FE0,0009).
@@ -177,7 +186,8 @@ impl std::fmt::Debug for NativeFrame<'_> {
     }
 }
 
-/// Renders a frame of the data set with `head`, which was read for that frame.
+/// Renders a frame of the data set with `head`, which was read for that frame; as `presentation`
+/// says, where there is one.
 ///
 /// # Errors
 /// [`RenderError`].
@@ -185,21 +195,47 @@ pub fn render(
     head: &Head,
     frame: NativeFrame<'_>,
     parameters: &RenderParameters,
+    presentation: Option<&Presentation<'_>>,
     limits: &RenderLimits,
 ) -> Result<Picture, RenderError> {
     check(&frame, limits)?;
     let root = head.root();
-    let picture = match frame.form.samples_per_pixel {
+    let mut picture = match frame.form.samples_per_pixel {
         1 if frame.form.photometric == Photometric::PaletteColor => colour::palette(&root, &frame)?,
-        1 => grey::render(&root, &frame, parameters.window)?,
+        1 => grey::render(&root, &frame, parameters.window, presentation)?,
         3 => colour::render(&frame)?,
         _ => {
             let what = "pixel data of this number of samples";
             return Err(RenderError::Unsupported { what });
         }
     };
-    let placement = Placement::new(&picture, aspect(&root), parameters, limits)?;
-    Ok(placement.apply(picture))
+    let state = presentation.map(|presentation| presentation.state.root());
+    presentation::shutter(&state.unwrap_or(root), &mut picture);
+    if parameters.annotation.draws_overlays() {
+        overlay::draw(&root, &frame, &mut picture, limits);
+    }
+    let aspect = aspect(&root);
+    let size = (picture.width(), picture.height());
+    let placement = Placement::new(size, aspect, parameters, presentation, limits)?;
+    let mut picture = placement.apply(picture);
+    annotation::write(&root, parameters.annotation, &mut picture, limits);
+    Ok(picture)
+}
+
+/// Pixels of a row, and rows, of the picture that [`render()`] makes of a frame of `form`: less
+/// where a presentation state shows a part. To be asked before a frame is decoded.
+///
+/// # Errors
+/// [`RenderError::TooLarge`] and [`RenderError::OutsideImage`].
+pub fn shown_size(
+    head: &Head,
+    form: &PixelForm,
+    parameters: &RenderParameters,
+    limits: &RenderLimits,
+) -> Result<(u32, u32), RenderError> {
+    let size = (form.columns.into(), form.rows.into());
+    let aspect = aspect(&head.root());
+    Ok(Placement::new(size, aspect, parameters, None, limits)?.size())
 }
 
 /// Whether the frame is as long as it says, and not too long.

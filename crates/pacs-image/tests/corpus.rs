@@ -1,4 +1,5 @@
-//! The corpora of the fuzz targets `code_stream`, `convert`, `frame_map` and `rle`, replayed.
+//! The corpora of the fuzz targets `code_stream`, `convert`, `frame_map`, `render` and
+//! `rle`, replayed.
 
 #![expect(
     clippy::expect_used,
@@ -9,6 +10,8 @@
 
 #[path = "corpus/checks.rs"]
 mod checks;
+#[path = "corpus/pictures.rs"]
+mod pictures;
 #[path = "corpus/streams.rs"]
 mod streams;
 
@@ -46,6 +49,13 @@ fn frames_are_found_where_tables_and_fragments_say() {
     let found = replay("frame_map", streams::frame_map);
 
     assert!(found >= 5, "{found}");
+}
+
+#[test]
+fn heads_and_pixels_of_any_kind_become_pictures_within_limits() {
+    let pictures = replay("render", pictures::rendered);
+
+    assert!(pictures >= 8, "{pictures}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod failures;
 mod frames;
 mod parameters;
 pub(crate) mod picture;
+mod presentation;
 mod report;
 pub(crate) mod uri;
 
@@ -196,8 +197,19 @@ impl<'r> Request<'r> {
         })?;
         let frames = frames::numbers(numbers, shown)?;
         let kind = Kind::of(shown);
+        let (web, permit) = (self.web, self.permit);
         if kind == Kind::Image {
-            return self.pictures(&found, shown, frames, found.len() > 1).await;
+            let named = self.wanted.presentation.as_ref();
+            let state = presentation::named(web, permit, shown, named).await?;
+            return self.pictures(&found, shown, frames, state).await;
+        }
+        if kind == Kind::Presentation {
+            let state = shown.clone();
+            let (image, frame) = presentation::image(web, permit, &state).await?;
+            let found = std::slice::from_ref(&image);
+            return self
+                .pictures(found, &image, Some(vec![frame]), Some(state))
+                .await;
         }
         if self.is_thumbnail {
             let what = "thumbnail";
@@ -212,7 +224,7 @@ impl<'r> Request<'r> {
             Kind::Pdf => &["application/pdf"],
             Kind::Report => &["text/html", "text/plain"],
             Kind::Video => &["video/mp4"],
-            Kind::Image | Kind::Other => &[],
+            Kind::Image | Kind::Presentation | Kind::Other => &[],
         };
         let offers: Vec<Offer> = kinds.iter().map(|kind| Offer::single(kind)).collect();
         let as_stored = Failure::NotAcceptable {
@@ -220,7 +232,7 @@ impl<'r> Request<'r> {
         };
         let (web, permit, headers) = (self.web, self.permit, self.headers);
         let document = match kind {
-            Kind::Image | Kind::Other => return Err(as_stored),
+            Kind::Image | Kind::Presentation | Kind::Other => return Err(as_stored),
             Kind::Pdf => Some(Document::pdf(web, permit, shown).await?),
             Kind::Video => Some(Document::mp4(web, permit, shown).await?),
             Kind::Report => None,
@@ -253,39 +265,45 @@ impl<'r> Request<'r> {
         found: &[StoredInstance],
         shown: &StoredInstance,
         frames: Option<Vec<u32>>,
-        are_many: bool,
+        state: Option<StoredInstance>,
     ) -> Result<Response, Failure> {
+        let one = |stored: &StoredInstance, frame| Subject {
+            stored: stored.clone(),
+            frames: vec![frame],
+            presentation: state.clone(),
+        };
         let offers = self.offers(frames.as_deref().unwrap_or_default());
         let chosen = choose(&self.accept, &offers)?;
         let format = self.wanted.format(chosen.media_type);
+        let limits = self.web.limits();
         if chosen.is_multipart {
-            let subjects = if are_many {
-                let images = found
-                    .iter()
-                    .filter(|stored| Kind::of(stored) == Kind::Image);
-                let each = images.flat_map(|stored| {
-                    frames::all(stored).map(|frame| Subject::one(stored, frame))
-                });
-                each.take(self.web.limits().frames_max.saturating_add(1))
-                    .collect()
-            } else {
-                let numbers = frames.unwrap_or_else(|| frames::all(shown).collect());
-                numbers
-                    .into_iter()
-                    .map(|frame| Subject::one(shown, frame))
-                    .collect()
+            let images = found.iter().filter(|it| Kind::of(it) == Kind::Image);
+            let subjects = match frames {
+                Some(frames) => frames.into_iter().map(|frame| one(shown, frame)).collect(),
+                None => images
+                    .flat_map(|stored| frames::all(stored).map(|frame| one(stored, frame)))
+                    .take(limits.frames_max.saturating_add(1))
+                    .collect(),
             };
             return self.multipart(subjects, format);
         }
-        let moves = format == PictureFormat::Gif && !self.is_thumbnail && !are_many;
-        let frames = match frames {
+        let moves = format == PictureFormat::Gif && !self.is_thumbnail && found.len() == 1;
+        let mut frames = match frames {
             Some(frames) => frames,
-            None if moves => frames::all(shown).collect(),
+            None if moves => {
+                let most = limits.rendering.render.animation_frames_max;
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                frames::all(shown).take(most.saturating_add(1)).collect()
+            }
             None => vec![1],
         };
+        if !moves {
+            frames.truncate(1);
+        }
         let subject = Subject {
             stored: shown.clone(),
             frames,
+            presentation: state.clone(),
         };
         self.single(subject, format).await
     }
@@ -360,6 +378,9 @@ fn entity_tag(subject: &Subject, wanted: &Wanted, format: PictureFormat) -> Stri
     let mut digester = Digester::new();
     digester.update(FORM);
     digester.update(&subject.stored.digest.0);
+    if let Some(state) = &subject.presentation {
+        digester.update(&state.digest.0);
+    }
     digester.update(format!("{:?}{wanted:?}{format:?}", subject.frames).as_bytes());
     let digest = format!("{:?}", digester.finish());
     format!("\"{}\"", digest.get(..32).unwrap_or(&digest))

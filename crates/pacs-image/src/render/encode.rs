@@ -98,6 +98,7 @@ impl Picture {
 pub struct Animation {
     encoder: Option<gif::Encoder<Vec<u8>>>,
     frames: u32,
+    pixels: u64,
     size: (u16, u16),
     /// In hundredths of a second.
     delay: u16,
@@ -121,6 +122,7 @@ impl Animation {
         Self {
             encoder: None,
             frames: 0,
+            pixels: 0,
             size: (0, 0),
             delay,
             limits,
@@ -130,8 +132,7 @@ impl Animation {
     /// The next picture.
     ///
     /// # Errors
-    /// [`RenderError`]: [`RenderError::TooLarge`] over [`RenderLimits::animation_frames_max`] or
-    /// [`RenderLimits::animation_bytes_max`].
+    /// [`RenderError`]: [`RenderError::TooLarge`] over the limits of animations.
     pub fn add(&mut self, picture: &Picture) -> Result<(), RenderError> {
         self.frames = self.frames.saturating_add(1);
         if self.frames > self.limits.animation_frames_max {
@@ -140,6 +141,13 @@ impl Animation {
             return Err(RenderError::TooLarge { what, limit });
         }
         let size = picture.size()?;
+        let pixels = u64::from(size.0).saturating_mul(size.1.into());
+        self.pixels = self.pixels.saturating_add(pixels);
+        let limit = self.limits.animation_pixels_max;
+        if self.pixels > limit {
+            let what = "pixels of an animation";
+            return Err(RenderError::TooLarge { what, limit });
+        }
         if self.encoder.is_none() {
             let palette: Vec<u8> = (0..=u8::MAX).flat_map(|level| [level; 3]).collect();
             let encoder = gif::Encoder::new(Vec::new(), size.0, size.1, &palette);

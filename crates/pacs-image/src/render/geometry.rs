@@ -4,7 +4,7 @@
 //! larger is interpolated between the centres of the old ones.
 
 use super::picture::Picture;
-use super::{Region, RenderError, RenderParameters};
+use super::{Presentation, Region, RenderError, RenderParameters};
 use crate::limits::RenderLimits;
 
 /// What of a picture is shown, and how.
@@ -18,19 +18,22 @@ pub(super) struct Placement {
     height: u32,
     is_flipped_horizontally: bool,
     is_flipped_vertically: bool,
+    /// Quarters clockwise, and whether left and right are exchanged behind them.
+    turn: (u8, bool),
 }
 
 impl Placement {
-    /// Of `picture`, whose pixels are `aspect` times as high as wide; without a viewport all of
-    /// it, one pixel for each, or more where they are not square.
+    /// Of a picture of `width` by `height` pixels, which are `aspect` times as high as wide;
+    /// without a viewport all of it, one pixel for each, or more where they are not square.
     pub(super) fn new(
-        picture: &Picture,
+        (width, height): (u32, u32),
         aspect: f64,
         parameters: &RenderParameters,
+        presentation: Option<&Presentation<'_>>,
         limits: &RenderLimits,
     ) -> Result<Self, RenderError> {
         let viewport = parameters.viewport.as_ref();
-        let (columns, rows) = (f64::from(picture.width()), f64::from(picture.height()));
+        let (columns, rows) = (f64::from(width), f64::from(height));
         let region = match parameters.part {
             Some([left, top, right, bottom]) => Region {
                 x: left * columns,
@@ -41,6 +44,12 @@ impl Placement {
             },
             None => viewport.map_or_else(Region::default, |viewport| viewport.region),
         };
+        let area = presentation.and_then(Presentation::area);
+        let region = area
+            .filter(|_| region == Region::default())
+            .unwrap_or(region);
+        let turn = presentation.map_or((0, false), Presentation::turn);
+        let is_lying = turn.0 % 2 == 1;
         let (left, right) = edges(region.x, region.width, columns)?;
         let (top, bottom) = edges(region.y, region.height, rows)?;
         let (across, down) = ((right - left).max(1.0), (bottom - top).max(1.0));
@@ -50,14 +59,14 @@ impl Placement {
         let (width, height) = match viewport {
             None => (pixels(across_square), pixels(down_square)),
             Some(viewport) => {
-                let (most_across, most_down) =
-                    (f64::from(viewport.width), f64::from(viewport.height));
+                let mut most = (viewport.width, viewport.height);
+                if is_lying {
+                    most = (most.1, most.0);
+                }
+                let (most_across, most_down) = (f64::from(most.0), f64::from(most.1));
                 let scale = (most_across / across_square).min(most_down / down_square);
-                let width = pixels(across_square * scale).min(viewport.width.max(1));
-                (
-                    width,
-                    pixels(down_square * scale).min(viewport.height.max(1)),
-                )
+                let width = pixels(across_square * scale).min(most.0.max(1));
+                (width, pixels(down_square * scale).min(most.1.max(1)))
             }
         };
         let limit = limits.picture_pixels_max;
@@ -74,7 +83,13 @@ impl Placement {
             height,
             is_flipped_horizontally: region.is_flipped_horizontally,
             is_flipped_vertically: region.is_flipped_vertically,
+            turn,
         })
+    }
+
+    /// Pixels of a row, and rows, before it is turned.
+    pub(super) const fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
     }
 
     fn is_whole(&self, picture: &Picture) -> bool {
@@ -99,6 +114,12 @@ impl Placement {
         }
         if self.is_flipped_vertically {
             flip_columns(&mut shown);
+        }
+        for _ in 0..self.turn.0 {
+            shown = shown.turned();
+        }
+        if self.turn.1 {
+            flip_rows(&mut shown);
         }
         shown
     }
@@ -131,7 +152,7 @@ fn pixels(length: f64) -> u32 {
     clippy::cast_sign_loss,
     reason = "the cast of a float keeps within the range, and NaN becomes 0"
 )]
-fn place(at: f64) -> usize {
+pub(super) fn place(at: f64) -> usize {
     at as usize
 }
 

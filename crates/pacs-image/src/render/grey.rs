@@ -2,7 +2,7 @@
 
 use super::lookup::Lookup;
 use super::picture::Picture;
-use super::{NativeFrame, RenderError, Window, WindowFunction};
+use super::{NativeFrame, Presentation, RenderError, Window, WindowFunction};
 use crate::head::DataSet;
 use pacs_core::Tag;
 use pacs_core::convert::{Photometric, PixelForm};
@@ -13,15 +13,21 @@ pub(super) fn render(
     root: &DataSet<'_>,
     frame: &NativeFrame<'_>,
     window: Option<Window>,
+    presentation: Option<&Presentation<'_>>,
 ) -> Result<Picture, RenderError> {
     let form = frame.form;
-    let modality = Modality::of(root, form);
+    let state = presentation.map(|presentation| presentation.state.root());
+    let modality = Modality::of(state.as_ref().unwrap_or(root), form);
     let padding = Padding::of(root, form);
-    let inverts = form.photometric == Photometric::Monochrome1;
+    let inverts = presentation.map_or(
+        form.photometric == Photometric::Monochrome1,
+        Presentation::inverts,
+    );
+    let table = state.and_then(|state| Lookup::of_presentation(&state));
     let samples = Samples::of(root, frame)?;
     let voi = match window {
         Some(window) => Voi::Window(window),
-        None => match Voi::of(root, form, &modality) {
+        None => match Voi::chosen(root, presentation, form, &modality) {
             Some(voi) => voi,
             None => samples.range(form, &modality, &padding),
         },
@@ -31,6 +37,7 @@ pub(super) fn render(
         voi,
         padding,
         inverts,
+        table,
     };
     let out = samples.map(form, &levels);
     Ok(Picture::new(
@@ -47,6 +54,8 @@ struct Levels {
     voi: Voi,
     padding: Padding,
     inverts: bool,
+    /// Presentation LUT (PS3.3 C.11.6).
+    table: Option<Lookup>,
 }
 
 impl Levels {
@@ -55,7 +64,10 @@ impl Levels {
         if self.padding.has(stored) {
             return 0;
         }
-        let part = self.voi.part(self.modality.apply(stored));
+        let mut part = self.voi.part(self.modality.apply(stored));
+        if let Some(table) = &self.table {
+            part = table.part(part);
+        }
         level(if self.inverts { 1.0 - part } else { part })
     }
 }
@@ -80,7 +92,16 @@ pub(super) fn word(value: f64) -> u16 {
     (value + 0.5) as u16
 }
 
-/// The whole number below.
+/// The nearest signed word.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the cast of a float keeps within the range, and NaN becomes 0"
+)]
+pub(super) fn signed_word(value: f64) -> i16 {
+    value.round() as i16
+}
+
+/// The nearest whole number.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the cast of a float keeps within the range, and NaN becomes 0"
@@ -154,10 +175,24 @@ enum Voi {
 }
 
 impl Voi {
-    /// What the data set says first: a table, or else a window (PS3.3 C.11.2).
-    fn of(root: &DataSet<'_>, form: &PixelForm, modality: &Modality) -> Option<Self> {
-        let group = functional_group(root, tags::FRAME_VOILUT_SEQUENCE);
-        let item = group.unwrap_or(*root);
+    /// What a presentation state says of the image, or else what the image says of itself; a
+    /// state that says nothing means everything.
+    fn chosen(
+        root: &DataSet<'_>,
+        presentation: Option<&Presentation<'_>>,
+        form: &PixelForm,
+        modality: &Modality,
+    ) -> Option<Self> {
+        let Some(presentation) = presentation else {
+            let group = functional_group(root, tags::FRAME_VOILUT_SEQUENCE);
+            return Self::of(&group.unwrap_or(*root), form, modality);
+        };
+        let item = presentation.item(tags::SOFTCOPY_VOILUT_SEQUENCE)?;
+        Self::of(&item, form, modality)
+    }
+
+    /// What an item says first: a table, or else a window (PS3.3 C.11.2).
+    fn of(item: &DataSet<'_>, form: &PixelForm, modality: &Modality) -> Option<Self> {
         let is_signed = modality.is_signed(form);
         let (descriptor, data) = (tags::LUT_DESCRIPTOR, tags::LUT_DATA);
         let table = item.first(tags::VOILUT_SEQUENCE);

@@ -2,6 +2,7 @@
 
 use crate::head::DataSet;
 use pacs_core::Tag;
+use pacs_core::tag::tags;
 
 /// Entries of a table that is described by a word of 0.
 const ENTRIES_OF_ZERO: usize = 65_536;
@@ -63,6 +64,20 @@ impl Lookup {
             values,
             bits,
         })
+    }
+
+    /// The Presentation LUT of a state (PS3.3 C.11.6), where it is a table.
+    pub(super) fn of_presentation(state: &DataSet<'_>) -> Option<Self> {
+        let item = state.first(tags::PRESENTATION_LUT_SEQUENCE)?;
+        Self::read(&item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, false)
+    }
+
+    /// Where a part of its input, from 0 to 1, comes out, from 0 to 1.
+    pub(super) fn part(&self, part: f64) -> f64 {
+        let last = u16::try_from(self.values.len().saturating_sub(1)).unwrap_or(u16::MAX);
+        let at = usize::from(super::grey::word(part * f64::from(last)));
+        let entry = self.values.get(at).copied().unwrap_or(0);
+        f64::from(entry) / f64::from(self.most())
     }
 
     /// The entry for `value`; beyond the ends the first or the last one.

@@ -65,6 +65,57 @@ impl Picture {
         &mut self.samples
     }
 
+    /// Gives the pixel at `x` and `y`, if there is one, a level of grey.
+    pub(super) fn put(&mut self, x: i64, y: i64, level: u8) {
+        let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
+            return;
+        };
+        if x >= self.width || y >= self.height {
+            return;
+        }
+        let pixel = u64::from(y).saturating_mul(u64::from(self.width));
+        let pixel = usize::try_from(pixel.saturating_add(u64::from(x))).unwrap_or(usize::MAX);
+        let from = pixel.saturating_mul(self.channels());
+        let to = from.saturating_add(self.channels());
+        if let Some(pixel) = self.samples.get_mut(from..to) {
+            pixel.fill(level);
+        }
+    }
+
+    /// Gives the pixels of a row from `from` to `to`, both counted from 1 on, a level of grey.
+    pub(super) fn fill_row(&mut self, row: u32, from: f64, to: f64, level: u8) {
+        let width = f64::from(self.width);
+        let first = super::geometry::place(from.clamp(1.0, width + 1.0) - 1.0);
+        let end = super::geometry::place(to.clamp(0.0, width));
+        let channels = self.channels();
+        let row_samples = self.row_samples();
+        let begin = usize::try_from(row)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(row_samples);
+        let from = begin.saturating_add(first.saturating_mul(channels));
+        let to = begin.saturating_add(end.saturating_mul(channels));
+        if let Some(pixels) = self.samples.get_mut(from..to) {
+            pixels.fill(level);
+        }
+    }
+
+    /// The same, turned by a quarter clockwise.
+    pub(super) fn turned(self) -> Self {
+        let (width, height) = (self.height, self.width);
+        let columns = usize::try_from(self.width).unwrap_or(0);
+        let channels = self.channels();
+        let mut samples = Vec::with_capacity(self.samples.len());
+        for column in 0..columns {
+            // What was the left column, from the bottom up, is the first row.
+            let at = column.saturating_mul(channels);
+            let end = at.saturating_add(channels);
+            for row in self.samples.chunks_exact(self.row_samples()).rev() {
+                samples.extend_from_slice(row.get(at..end).unwrap_or_default());
+            }
+        }
+        Self::new(width, height, self.is_colour, samples)
+    }
+
     /// Samples of a pixel.
     pub(crate) const fn channels(&self) -> usize {
         if self.is_colour { 3 } else { 1 }

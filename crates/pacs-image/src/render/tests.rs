@@ -72,8 +72,9 @@ fn rendered(head: &Head, bytes: &[u8], parameters: &RenderParameters) -> Picture
         form: &form,
         bytes,
         is_float: false,
+        number: 1,
     };
-    render(head, frame, parameters, &RenderLimits::default()).unwrap()
+    render(head, frame, parameters, None, &RenderLimits::default()).unwrap()
 }
 
 fn plain(head: &Head, bytes: &[u8]) -> Vec<u8> {
@@ -225,11 +226,13 @@ fn palettes_are_applied_whole_or_in_segments() {
         form: &form,
         bytes: &[0; 4],
         is_float: false,
+        number: 1,
     };
     let refused = render(
         &bare,
         frame,
         &RenderParameters::default(),
+        None,
         &RenderLimits::default(),
     );
     assert!(matches!(refused, Err(RenderError::Damaged { .. })));
@@ -281,16 +284,17 @@ fn a_viewport_cuts_out_turns_and_scales() {
         form: &form,
         bytes: &bytes,
         is_float: false,
+        number: 1,
     };
     let outside = Region {
         x: 4.0,
         ..Region::default()
     };
     let limits = RenderLimits::default();
-    let refused = render(&head, frame, &view(9, 9, outside), &limits);
+    let refused = render(&head, frame, &view(9, 9, outside), None, &limits);
     assert_eq!(refused, Err(RenderError::OutsideImage));
     let huge = view(u32::MAX, u32::MAX, Region::default());
-    let refused = render(&head, frame, &huge, &limits);
+    let refused = render(&head, frame, &huge, None, &limits);
     assert!(matches!(refused, Err(RenderError::TooLarge { .. })));
 }
 
@@ -311,11 +315,13 @@ fn frames_shorter_than_they_say_are_refused() {
         form: &form,
         bytes: &[0; 600],
         is_float: false,
+        number: 1,
     };
     let refused = render(
         &head,
         frame,
         &RenderParameters::default(),
+        None,
         &RenderLimits::default(),
     );
     assert!(matches!(refused, Err(RenderError::Damaged { .. })));
@@ -344,4 +350,230 @@ fn files_say_what_they_are() {
         animation.add(&picture),
         Err(RenderError::TooLarge { .. })
     ));
+}
+
+#[test]
+fn overlays_are_drawn_where_something_is_written() {
+    let overlay = [
+        short(0x6000_0010, 2),
+        short(0x6000_0011, 2),
+        element(0x6000_0040, "CS", b"G"),
+        element(0x6000_0050, "SS", &words(&[1, 2])),
+        short(0x6000_0100, 1),
+        short(0x6000_0102, 0),
+        element(0x6000_3000, "OW", &[0b0110, 0]),
+    ];
+    let head = head_of(2, 4, 8, "MONOCHROME2", &overlay);
+    assert_eq!(plain(&head, &[9; 8]), [9; 8]);
+    let wanted = RenderParameters {
+        annotation: Annotation {
+            overlay: true,
+            ..Annotation::default()
+        },
+        ..RenderParameters::default()
+    };
+    let picture = rendered(&head, &[9; 8], &wanted);
+    assert_eq!(picture.samples(), [9, 9, 255, 9, 9, 255, 9, 9]);
+}
+
+#[test]
+fn what_a_shutter_leaves_out_is_covered() {
+    let rectangle = [
+        element(0x0018_1600, "CS", b"RECTANGULAR"),
+        element(0x0018_1602, "IS", b"2"),
+        element(0x0018_1604, "IS", b"3"),
+        element(0x0018_1606, "IS", b"2"),
+        element(0x0018_1608, "IS", b"9"),
+    ];
+    let head = head_of(2, 4, 8, "MONOCHROME2", &rectangle);
+    assert_eq!(plain(&head, &[9; 8]), [0, 0, 0, 0, 0, 9, 9, 0]);
+
+    let circle = [
+        element(0x0018_1600, "CS", b"CIRCULAR"),
+        element(0x0018_1610, "IS", b"2\\2"),
+        element(0x0018_1612, "IS", b"1"),
+    ];
+    let head = head_of(3, 3, 8, "MONOCHROME2", &circle);
+    assert_eq!(plain(&head, &[9; 9]), [0, 9, 0, 9, 9, 9, 0, 9, 0]);
+
+    let triangle = [
+        element(0x0018_1600, "CS", b"POLYGONAL"),
+        element(0x0018_1620, "IS", b"1\\1\\1\\3\\4\\1"),
+    ];
+    let head = head_of(3, 3, 8, "MONOCHROME2", &triangle);
+    assert_eq!(plain(&head, &[9; 9]), [9, 9, 9, 9, 9, 0, 9, 0, 0]);
+}
+
+#[test]
+fn a_presentation_state_says_how_its_image_is_shown() {
+    let reference = |instance: &str| {
+        let item = element(0x0008_1155, "UI", instance.as_bytes());
+        sequence(0x0008_1140, &[item])
+    };
+    let window = |instance: &str, center: &[u8]| {
+        let item = [
+            reference(instance),
+            element(0x0028_1050, "DS", center),
+            element(0x0028_1051, "DS", b"2"),
+        ];
+        item.concat()
+    };
+    let area = [
+        element(0x0070_0052, "SL", &[1, 0, 0, 0, 1, 0, 0, 0]),
+        element(0x0070_0053, "SL", &[3, 0, 0, 0, 2, 0, 0, 0]),
+    ];
+    let state = [
+        sequence(0x0028_3110, &[window("1.2", b"99"), window("1.4", b"3.5")]),
+        element(0x0070_0041, "CS", b"Y"),
+        short(0x0070_0042, 90),
+        sequence(0x0070_005A, &[area.concat()]),
+        element(0x2050_0020, "CS", b"INVERSE"),
+    ];
+    let state = head_of(1, 1, 8, "MONOCHROME2", &state);
+    let image = head_of(2, 4, 8, "MONOCHROME1", &[]);
+    let form = image.pixel_form().unwrap();
+    let frame = NativeFrame {
+        form: &form,
+        bytes: &[0, 1, 2, 3, 4, 5, 6, 7],
+        is_float: false,
+        number: 1,
+    };
+    let presentation = Presentation {
+        state: &state,
+        instance: "1.4",
+        frame: 1,
+    };
+    let limits = RenderLimits::default();
+    let parameters = RenderParameters::default();
+    let picture = render(&image, frame, &parameters, Some(&presentation), &limits).unwrap();
+    // 0 1 2 over 4 5 6, turned to 4 0, 5 1, 6 2, and then left and right exchanged.
+    assert_eq!((picture.width(), picture.height()), (2, 3));
+    assert_eq!(picture.samples(), [255, 0, 255, 0, 255, 0]);
+}
+
+#[test]
+fn text_is_written_in_letters_that_there_are() {
+    let about = [
+        element(0x0008_0005, "CS", b"ISO_IR 192"),
+        element(0x0010_0010, "PN", "Сыдыкова^Айгүл".as_bytes()),
+        element(0x0010_0020, "LO", "Ünal-1".as_bytes()),
+    ];
+    let head = head_of(200, 200, 8, "MONOCHROME2", &about);
+    let wanted = RenderParameters {
+        annotation: Annotation {
+            patient: true,
+            technique: true,
+            overlay: false,
+        },
+        ..RenderParameters::default()
+    };
+    let picture = rendered(&head, &vec![7; 40_000], &wanted);
+    let is_white = |part: &[u8]| part.contains(&255);
+    let (upper, lower) = picture.samples().split_at(200 * 40);
+    assert!(is_white(upper) && !is_white(lower));
+}
+
+/// A head with everything that rendering reads, as bytes.
+fn everything() -> Vec<u8> {
+    let table = [
+        element(0x0028_3002, "US", &words(&[4, 0, 8])),
+        element(0x0028_3006, "OW", &words(&[0, 90, 180, 255])),
+    ];
+    let table = table.concat();
+    let reference = sequence(0x0008_1140, &[element(0x0008_1155, "UI", b"1.2")]);
+    let area = [
+        element(0x0070_0052, "SL", &[1, 0, 0, 0, 1, 0, 0, 0]),
+        element(0x0070_0053, "SL", &[3, 0, 0, 0, 2, 0, 0, 0]),
+    ];
+    let mut elements = vec![
+        element(0x0010_0010, "PN", b"Test^Everything"),
+        element(0x0018_1600, "CS", b"CIRCULAR\\POLYGONAL"),
+        element(0x0018_1610, "IS", b"2\\2"),
+        element(0x0018_1612, "IS", b"2"),
+        element(0x0018_1620, "IS", b"1\\1\\1\\3\\4\\1"),
+        short(0x0028_0002, 1),
+        element(0x0028_0004, "CS", b"MONOCHROME1"),
+        short(0x0028_0010, 3),
+        short(0x0028_0011, 5),
+        element(0x0028_0034, "IS", b"2\\1"),
+        short(0x0028_0100, 16),
+        short(0x0028_0101, 12),
+        short(0x0028_0102, 11),
+        short(0x0028_0103, 1),
+        element(0x0028_0120, "US", &words(&[3])),
+    ];
+    for tag in [0x0028_1101, 0x0028_1102, 0x0028_1103] {
+        elements.push(element(tag, "US", &words(&[4, 1, 16])));
+    }
+    for tag in [0x0028_1221, 0x0028_1222, 0x0028_1223] {
+        elements.push(element(
+            tag,
+            "OW",
+            &words(&[0, 1, 0, 1, 3, 0xFF00, 2, 1, 0, 0]),
+        ));
+    }
+    elements.push(sequence(0x0028_3000, std::slice::from_ref(&table)));
+    elements.push(sequence(
+        0x0028_3110,
+        &[[reference, table.clone()].concat()],
+    ));
+    elements.push(short(0x0070_0042, 270));
+    elements.push(sequence(0x0070_005A, &[area.concat()]));
+    elements.push(sequence(0x2050_0010, &[table]));
+    elements.push(short(0x6000_0010, 2));
+    elements.push(short(0x6000_0011, 2));
+    elements.push(element(0x6000_0050, "SS", &words(&[1, 2])));
+    elements.push(element(0x6000_3000, "OW", &[0b0110, 0]));
+    elements.concat()
+}
+
+#[test]
+fn no_change_of_a_byte_makes_rendering_panic() {
+    let whole = everything();
+    let syntax = TransferSyntaxUid::parse_legacy("1.2.840.10008.1.2.1").unwrap();
+    let limits = RenderLimits {
+        picture_pixels_max: 1 << 16,
+        native_frame_bytes_max: 1 << 17,
+        ..RenderLimits::default()
+    };
+    let parameters = RenderParameters {
+        annotation: Annotation {
+            patient: true,
+            technique: true,
+            overlay: true,
+        },
+        ..RenderParameters::default()
+    };
+    let pixels: Vec<u8> = (0..=255).cycle().take(1 << 17).collect();
+    let mut pictures = 0;
+    for at in 0..whole.len() {
+        for value in [0x00, 0x01, 0x33, 0x7F, 0x80, 0xFF, b'P'] {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            let Ok(head) = Head::read(bytes, &syntax, 1, &limits) else {
+                continue;
+            };
+            let Some(form) = head.pixel_form() else {
+                continue;
+            };
+            let frame = NativeFrame {
+                form: &form,
+                bytes: &pixels,
+                is_float: false,
+                number: 1,
+            };
+            let presentation = Presentation {
+                state: &head,
+                instance: "1.2",
+                frame: 1,
+            };
+            for presentation in [None, Some(&presentation)] {
+                if let Ok(picture) = render(&head, frame, &parameters, presentation, &limits) {
+                    pictures += 1;
+                    assert!(picture.samples().len() <= 3 << 16);
+                }
+            }
+        }
+    }
+    assert!(pictures > 1000, "{pictures}");
 }

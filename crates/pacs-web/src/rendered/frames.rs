@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Other,
     /// An encapsulated PDF.
     Pdf,
+    /// A Grayscale Softcopy Presentation State: the image it refers to is shown.
+    Presentation,
     /// A structured report, or a selection of key objects.
     Report,
     /// Pixel data that is a video.
@@ -28,6 +30,7 @@ impl Kind {
             return if is_video { Self::Video } else { Self::Image };
         }
         match stored.instance.sop_class.as_str() {
+            "1.2.840.10008.5.1.4.1.1.11.1" => Self::Presentation,
             "1.2.840.10008.5.1.4.1.1.104.1" => Self::Pdf,
             class if class.starts_with("1.2.840.10008.5.1.4.1.1.88.") => Self::Report,
             _ => Self::Other,
@@ -61,7 +64,7 @@ fn count(stored: &StoredInstance) -> u32 {
     count.unwrap_or(1).max(1)
 }
 
-/// The numbers of all frames.
+/// The numbers of all frames, of which there may be more than anybody can hold.
 pub(super) fn all(stored: &StoredInstance) -> impl Iterator<Item = u32> + use<> {
     1..=count(stored)
 }

@@ -2,7 +2,8 @@
 
 use crate::error::Failure;
 use pacs_image::render::{
-    PictureFormat, QUALITY_DEFAULT, Region, RenderParameters, Viewport, Window, WindowFunction,
+    Annotation, PictureFormat, QUALITY_DEFAULT, Region, RenderParameters, Viewport, Window,
+    WindowFunction,
 };
 
 /// What a client wants of a picture.
@@ -10,6 +11,9 @@ use pacs_image::render::{
 pub(crate) struct Wanted {
     pub(crate) render: RenderParameters,
     pub(crate) quality: u8,
+    /// SOP Instance UID and Series Instance UID of the presentation state that is to be applied,
+    /// as WADO-URI names it (PS3.18 9.1.2.2.4.2.7).
+    pub(crate) presentation: Option<(String, String)>,
 }
 
 impl Default for Wanted {
@@ -17,6 +21,7 @@ impl Default for Wanted {
         Self {
             render: RenderParameters::default(),
             quality: QUALITY_DEFAULT,
+            presentation: None,
         }
     }
 }
@@ -25,10 +30,14 @@ impl Wanted {
     /// Of the parameters of a query. Those that are not of rendering are passed over.
     pub(super) fn read(parameters: &[(String, String)]) -> Result<Self, Failure> {
         let mut wanted = Self::default();
+        let (mut state, mut series) = (None, None);
         for (name, value) in parameters {
             match name.as_str() {
                 "window" => wanted.render.window = Some(window(value)?),
                 "viewport" => wanted.render.viewport = Some(viewport(value)?),
+                "annotation" => wanted.render.annotation = annotation(value)?,
+                "presentationUID" => state = Some(value.clone()),
+                "presentationSeriesUID" => series = Some(value.clone()),
                 "quality" => wanted.quality = quality(value)?,
                 "iccprofile" if value != "no" => {
                     let detail = "iccprofile: pictures are given without a profile (no)";
@@ -36,6 +45,11 @@ impl Wanted {
                 }
                 _ => {}
             }
+        }
+        wanted.presentation = state.clone().zip(series.clone());
+        if state.is_some() != series.is_some() {
+            let detail = "a presentation state is presentationUID and presentationSeriesUID";
+            return Err(Failure::bad_request(detail));
         }
         Ok(wanted)
     }
@@ -50,6 +64,23 @@ impl Wanted {
             },
         }
     }
+}
+
+/// `patient`, `technique`, or both (8.3.5.1.1); and `overlay`, an addition of ours.
+fn annotation(text: &str) -> Result<Annotation, Failure> {
+    let mut annotation = Annotation::default();
+    for part in text.split(',') {
+        match part.trim() {
+            "patient" => annotation.patient = true,
+            "technique" => annotation.technique = true,
+            "overlay" => annotation.overlay = true,
+            _ => {
+                let detail = "annotation is patient, technique and overlay, or some of them";
+                return Err(Failure::bad_request(detail));
+            }
+        }
+    }
+    Ok(annotation)
 }
 
 /// A quality from 1 to 100 (8.3.5.1.2).
@@ -180,6 +211,9 @@ mod tests {
             ("viewport", "1.5,512"),
             ("viewport", "512,512,0,0,1,1,1"),
             ("viewport", "99999999999,1"),
+            ("annotation", ""),
+            ("annotation", "patient,secrets"),
+            ("presentationUID", "1.2"),
             ("quality", "0"),
             ("quality", "101"),
             ("quality", "x"),

@@ -14,7 +14,7 @@ use pacs_core::convert::PixelForm;
 use pacs_core::limits::ScanLimits;
 use pacs_core::tag::tags;
 use pacs_core::{Permit, TransferSyntaxUid};
-use pacs_image::render::{self, Animation, NativeFrame, Picture, PictureFormat};
+use pacs_image::render::{self, Animation, NativeFrame, Picture, PictureFormat, Presentation};
 use pacs_image::{
     Decoders, FrameMap, Head, ImageLimits, PixelDataPlace, ReadAt, RenderLimits, native_form,
 };
@@ -83,15 +83,8 @@ impl Rendering {
 pub(crate) struct Subject {
     pub(crate) stored: StoredInstance,
     pub(crate) frames: Vec<u32>,
-}
-
-impl Subject {
-    pub(super) fn one(stored: &StoredInstance, frame: u32) -> Self {
-        Self {
-            stored: stored.clone(),
-            frames: vec![frame],
-        }
-    }
+    /// The presentation state that is applied.
+    pub(crate) presentation: Option<StoredInstance>,
 }
 
 /// A picture.
@@ -117,14 +110,19 @@ pub(crate) async fn render(
     let turn = rendering.turn().await?;
     let limits = web.limits().rendering.render;
     let (web_too, permit) = (web.clone(), permit.clone());
-    let stored = subject.stored;
-    let frames = subject.frames;
+    let (stored, frames, state) = (subject.stored, subject.frames, subject.presentation);
     let first = frames.first().copied().unwrap_or(1);
     let opened = tokio::task::spawn_blocking(move || {
-        Opened::open(&web_too, &permit, &stored, first, &limits)
+        let mut opened = Opened::open(&web_too, &permit, &stored, first, &limits)?;
+        if let Some(state) = state {
+            opened.state = Some(head_of(&web_too, &permit, &state)?);
+        }
+        Ok::<_, Failure>(opened)
     });
     let opened = opened.await.map_err(|_| Failure::Internal)??;
-    let memory = rendering.memory(opened.bytes_needed(&limits)).await?;
+    let memory = rendering
+        .memory(opened.bytes_needed(wanted, &limits)?)
+        .await?;
     let decoders = rendering.decoders.clone();
     let wanted = wanted.clone();
     let handle = tokio::runtime::Handle::current();
@@ -145,6 +143,28 @@ pub(crate) async fn render(
     })
 }
 
+/// The whole of an instance without pixel data: a report, or a presentation state.
+pub(super) fn head_of(
+    web: &Web,
+    permit: &Permit<Get>,
+    stored: &StoredInstance,
+) -> Result<Head, Failure> {
+    let content = Content::open(web, permit, stored)?;
+    let limits = web.limits().rendering;
+    let length = content.length_bytes();
+    if length > limits.report_source_bytes_max {
+        let detail = "the instance is too large to be shown".to_owned();
+        return Err(Failure::TooLarge { detail });
+    }
+    let bytes = content.read(&(0..length))?;
+    Ok(Head::read(
+        bytes,
+        &stored.instance.transfer_syntax,
+        1,
+        &limits.render,
+    )?)
+}
+
 /// An instance whose head was read.
 struct Opened {
     content: Content,
@@ -152,6 +172,10 @@ struct Opened {
     head: Head,
     form: PixelForm,
     place: PixelDataPlace,
+    /// SOP Instance UID.
+    instance: String,
+    /// The presentation state that is applied.
+    state: Option<Head>,
 }
 
 impl Opened {
@@ -195,19 +219,21 @@ impl Opened {
             head,
             form,
             place,
+            instance: stored.instance.instance.as_str().to_owned(),
+            state: None,
         })
     }
 
-    /// The frame, encoded and native, the picture in colour, scaled, and encoded.
-    fn bytes_needed(&self, limits: &RenderLimits) -> u64 {
+    /// The frame, encoded and native; the picture in colour, as it is shown, and encoded.
+    fn bytes_needed(&self, wanted: &Wanted, limits: &RenderLimits) -> Result<u64, Failure> {
         let native = self.form.frame_bits().div_ceil(8);
         let pixels = u64::from(self.form.rows).saturating_mul(self.form.columns.into());
-        let sum = native
-            .saturating_mul(2)
-            .saturating_add(pixels.saturating_mul(6));
-        let most = limits.native_frame_bytes_max.saturating_mul(8);
-        sum.saturating_add(self.place.extended.as_ref().map_or(0, |_| UNIT_BYTES))
-            .min(most)
+        let shown = render::shown_size(&self.head, &self.form, &wanted.render, limits)?;
+        let shown = u64::from(shown.0).saturating_mul(shown.1.into());
+        let pictures = pixels
+            .saturating_mul(3)
+            .saturating_add(shown.saturating_mul(6));
+        Ok(native.saturating_mul(2).saturating_add(pictures))
     }
 }
 
@@ -286,15 +312,24 @@ impl Work {
             native = decoders.decode_frame(&opened.syntax, &form, native)?;
             form = native_form(&opened.syntax, &form);
         }
-        let frame = NativeFrame {
+        let native_frame = NativeFrame {
             form: &form,
             bytes: &native,
             is_float: opened.place.tag != tags::PIXEL_DATA,
+            number: frame,
         };
+        let presentation = opened.state.as_ref().map(|state| Presentation {
+            state,
+            instance: &opened.instance,
+            frame: native_frame.number,
+        });
+        let (head, wanted) = (&opened.head, &self.wanted.render);
+        let presentation = presentation.as_ref();
         Ok(render::render(
-            &opened.head,
-            frame,
-            &self.wanted.render,
+            head,
+            native_frame,
+            wanted,
+            presentation,
             &self.limits,
         )?)
     }

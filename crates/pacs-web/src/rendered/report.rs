@@ -3,17 +3,16 @@
 //!
 //! The page has no scripts and loads nothing; every character of the data set is escaped.
 
-use crate::content::Content;
+use super::picture::head_of;
 use crate::error::Failure;
 use crate::retrieve::guarded;
 use crate::service::Web;
-use crate::walk::DataSet as _;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::access::Get;
 use pacs_core::tag::tags;
-use pacs_core::{Permit, Tag, TransferSyntaxUid};
-use pacs_image::{DataSet, Head};
+use pacs_core::{Permit, Tag};
+use pacs_image::DataSet;
 use pacs_store::index::StoredInstance;
 
 /// Nesting that is shown; the scanner has a bound of its own.
@@ -34,7 +33,7 @@ pub(super) async fn answer(
     let (web, permit, stored) = (web.clone(), permit.clone(), stored.clone());
     let task = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let head = read(&web, &permit, &stored)?;
+        let head = head_of(&web, &permit, &stored)?;
         let bytes_max = web.limits().rendering.report_bytes_max;
         let report = Report::of(&head.root());
         let text = if is_html {
@@ -59,19 +58,6 @@ pub(super) async fn answer(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
-}
-
-fn read(web: &Web, permit: &Permit<Get>, stored: &StoredInstance) -> Result<Head, Failure> {
-    let content = Content::open(web, permit, stored)?;
-    let limits = web.limits().rendering;
-    let length = content.length_bytes();
-    if length > limits.report_source_bytes_max {
-        let detail = "the report is too large to be shown".to_owned();
-        return Err(Failure::TooLarge { detail });
-    }
-    let syntax: &TransferSyntaxUid = &stored.instance.transfer_syntax;
-    let bytes = content.read(&(0..length))?;
-    Ok(Head::read(bytes, syntax, 1, &limits.render)?)
 }
 
 /// A report, line by line.

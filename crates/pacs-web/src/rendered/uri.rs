@@ -161,7 +161,9 @@ impl<'p> Parameters<'p> {
 
     /// Parameters that are the same as those of rendered resources.
     fn shared(&self) -> Vec<(String, String)> {
-        let shared = self.0.iter().filter(|(name, _)| name == "annotation");
+        let is_shared =
+            |name: &str| ["annotation", "presentationUID", "presentationSeriesUID"].contains(&name);
+        let shared = self.0.iter().filter(|(name, _)| is_shared(name));
         shared.cloned().collect()
     }
 }
