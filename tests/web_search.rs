@@ -2,7 +2,7 @@
 
 use pacs_tests::samples::Slice;
 use pacs_tests::web::get;
-use pacs_tests::web_server::{ask, filled, store_slice, study, values};
+use pacs_tests::web_server::{ask, filled, open_server, store_slice, study, values};
 
 #[test]
 fn searches_find_what_they_name_newest_first() {
@@ -163,7 +163,12 @@ fn what_cannot_be_searched_is_refused_or_told() {
         assert_eq!(refused.json()["status"], 400);
     }
     let long = format!("/studies?PatientName={}", "A".repeat(70_000));
-    assert!([413, 414, 431].contains(&ask(&server, &long).status));
+    assert_eq!(ask(&server, &long).status, 414);
+    let long = format!("/studies?PatientName={}", "A".repeat(17_000));
+    assert_eq!(ask(&server, &long).status, 414);
+    let cookie = "A".repeat(33_000);
+    let path = "/dicomweb/studies";
+    assert_eq!(get(server.http(), path, &[("Cookie", &cookie)]).status, 431);
     for path in [
         "/studies".to_owned(),
         format!("/studies/{}/metadata", study(1)),
@@ -183,4 +188,57 @@ fn what_cannot_be_searched_is_refused_or_told() {
     assert_eq!(told.status, 200);
     let warnings = told.headers.iter().filter(|(name, _)| name == "warning");
     assert_eq!(warnings.count(), 2);
+}
+
+#[test]
+fn a_long_answer_comes_whole_though_it_is_written_while_it_is_sent() {
+    let server = open_server();
+    for number in 1..=120 {
+        store_slice(&server, &Slice::new(1, number));
+    }
+    let path = format!("/studies/{}/instances?includefield=all", study(1));
+
+    let reply = ask(&server, &path);
+
+    assert!(reply.is_whole && reply.body.len() > 64 << 10);
+    let expected: Vec<String> = (1..=120).map(|number| number.to_string()).collect();
+    assert_eq!(values(&reply, "00200013"), expected);
+}
+
+#[test]
+fn results_and_metadata_come_in_xml_too() {
+    let server = filled(2);
+    let first = Slice::new(1, 1);
+    let described = format!("/studies/{}/metadata", first.study);
+    for path in ["/studies", "/series", &described] {
+        let in_json = ask(&server, path).json();
+        let in_json = in_json.as_array().expect("an array");
+        let accept = [(
+            "Accept",
+            "multipart/related; type=\"application/dicom+xml\"",
+        )];
+        let reply = get(server.http(), &format!("/dicomweb{path}"), &accept);
+
+        assert_eq!(reply.status, 200);
+        let kind = reply.header("content-type").expect("a type");
+        assert!(kind.starts_with("multipart/related; type=\"application/dicom+xml\""));
+        let parts = reply.parts();
+        assert_eq!(parts.len(), in_json.len());
+        for (part, result) in parts.iter().zip(in_json) {
+            assert_eq!(part.header("content-type"), Some("application/dicom+xml"));
+            let text = String::from_utf8(part.body.clone()).expect("UTF-8");
+            assert!(text.contains("<NativeDicomModel xmlns=\"http://dicom.nema.org/PS3.19/"));
+            for (tag, attribute) in result.as_object().expect("an object") {
+                let vr = attribute["vr"].as_str().expect("a VR");
+                let begun = format!("<DicomAttribute tag=\"{tag}\" vr=\"{vr}\" keyword=\"");
+                let (_, held) = text.split_once(&begun).expect("the same attributes");
+                let held = held.split("</DicomAttribute>").next().expect("an end");
+                let value = &attribute["Value"][0];
+                let value = value["Alphabetic"].as_str().or(value.as_str());
+                for part in value.unwrap_or_default().split('^') {
+                    assert!(held.contains(part), "{tag}");
+                }
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::Encoding;
-use pacs_web::json::{Model, ModelOptions};
+use pacs_web::model::{Model, ModelOptions};
 use pacs_web::walk::Walk;
 
 const ENCODINGS: [Encoding; 3] = [

@@ -99,7 +99,8 @@ fn make_room(buckets: &mut HashMap<IpAddr, Bucket>, now: Instant) {
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// The network of an address: of IPv6 a /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,

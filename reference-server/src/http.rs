@@ -1,19 +1,29 @@
-//! The HTTP side: is the server alive, is it ready, what has it counted.
+//! The HTTP side: is the server alive, is it ready, what has it counted; and how connections are
+//! served, whatever routes there are.
+
+mod crowd;
+mod paced;
 
 use crate::commitment::Commitments;
 use crate::direct::is_direct;
-use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_DURATION_MAX};
+use crate::limits::{
+    HTTP_BUFFER_BYTES_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_OF_NETWORK_MAX,
+    HTTP_FIELDS_BYTES_MAX, HTTP_HEAD_DURATION_MAX, HTTP_TARGET_BYTES_MAX, HTTP_WRITE_WAIT_MAX,
+};
 use crate::metrics::Metrics;
 use crate::upkeep::Upkeep;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
+use crowd::Crowd;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use paced::Paced;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,9 +65,11 @@ pub fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Serves `routes` until the task is dropped. Connections, and the wait for a request's head, are
-/// bounded.
+/// Serves `routes` until the task is dropped. Connections, those of one network, the head of a
+/// request and the waits for it and for a client to take an answer are bounded.
 pub async fn serve(listener: TcpListener, routes: Router) {
+    let routes = routes.layer(from_fn(bounded));
+    let crowd = Crowd::new(HTTP_CONNECTIONS_OF_NETWORK_MAX);
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -67,7 +79,10 @@ pub async fn serve(listener: TcpListener, routes: Router) {
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            Some(_ended) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                told(ended);
+                continue;
+            }
         };
         let (stream, client) = match accepted {
             Ok(accepted) => accepted,
@@ -77,22 +92,51 @@ pub async fn serve(listener: TcpListener, routes: Router) {
                 continue;
             }
         };
+        let Some(member) = crowd.join(client.ip()) else {
+            tracing::debug!(%client, "HTTP connection closed: its network has too many");
+            continue;
+        };
         if let Err(error) = stream.set_nodelay(true) {
             // Only costs time: the end of an answer waits for what the client has to acknowledge.
             tracing::debug!(%client, kind = ?error.kind(), "Nagle's algorithm stays on");
         }
         let routes = routes.clone().layer(Extension(ConnectInfo(client)));
         connections.spawn(async move {
-            let _place = place;
+            let _held = (place, member);
+            let stream = Paced::new(stream, HTTP_WRITE_WAIT_MAX);
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HTTP_HEAD_DURATION_MAX)
+                .max_buf_size(HTTP_BUFFER_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
             if let Err(error) = served.await {
                 tracing::debug!(%client, %error, "HTTP connection ended");
             }
         });
     }
+}
+
+/// Says where the service of a connection panicked: the connection is gone then, and nothing else.
+fn told(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("the service of an HTTP connection failed in a way that it must not");
+    }
+}
+
+/// Lets requests through whose heads are no longer than they may be.
+async fn bounded(request: Request, next: Next) -> Response {
+    let target = request.uri().path_and_query();
+    if target.is_some_and(|target| target.as_str().len() > HTTP_TARGET_BYTES_MAX) {
+        return StatusCode::URI_TOO_LONG.into_response();
+    }
+    let fields = request.headers().iter();
+    let lengths = fields.map(|(name, value)| name.as_str().len() + value.len());
+    if lengths.sum::<usize>() > HTTP_FIELDS_BYTES_MAX {
+        return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
+    }
+    next.run(request).await
 }
 
 async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {

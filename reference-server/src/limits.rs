@@ -26,6 +26,23 @@ pub const CONVERTED_PIECE_BYTES: usize = 512 << 10;
 /// Connections that the HTTP side has open at once; more wait in the listener's queue.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 
+/// Connections of one network (an address; of IPv6 a /64) that the HTTP side has open at once; more
+/// are closed. Programs of this machine are not counted.
+pub const HTTP_CONNECTIONS_OF_NETWORK_MAX: usize = 64;
+
+/// How long a client of the HTTP side may take nothing of what it is sent.
+pub const HTTP_WRITE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of a request that are held before its head is complete, and of an answer before they are
+/// written.
+pub const HTTP_BUFFER_BYTES_MAX: usize = 128 << 10;
+
+/// Bytes of the target of a request: path and query (414).
+pub const HTTP_TARGET_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of the header fields of a request, names and values (431).
+pub const HTTP_FIELDS_BYTES_MAX: usize = 32 << 10;
+
 /// Time in which the head of an HTTP request must be complete.
 pub const HTTP_HEAD_DURATION_MAX: Duration = Duration::from_secs(10);
 

@@ -224,7 +224,7 @@ impl Server {
             }
         });
         let pages = http::router(Arc::clone(&self.health)).merge(self.web);
-        let http = tokio::spawn(http::serve(self.http, pages));
+        let mut http = tokio::spawn(http::serve(self.http, pages));
         let mut tasks = JoinSet::new();
         let upkeep = Arc::clone(&self.health.upkeep);
         if let Some(door) = self.door {
@@ -243,6 +243,8 @@ impl Server {
             () = self.archive.failed() => Outcome::StoreFailed,
             // It ends by itself only when it panicked: then nobody can associate any more.
             _ended = &mut dicom => Outcome::Broken,
+            // The same, of HTTP.
+            _ended = &mut http => Outcome::Broken,
         };
         self.health.ready.store(false, Ordering::Release);
         stopping.send_replace(true);

@@ -4,6 +4,7 @@
 mod changing;
 mod computed;
 mod hiding;
+mod paging;
 mod patients;
 mod receiving;
 mod searching;
@@ -12,6 +13,7 @@ mod staging;
 pub use changing::*;
 pub use computed::*;
 pub use hiding::*;
+pub use paging::*;
 pub use patients::*;
 pub use receiving::*;
 pub use searching::*;
@@ -32,6 +34,8 @@ macro_rules! index_conformance {
             a_hidden_study_that_gets_more_shows_only_that
             a_key_longer_than_any_index_key_is_found
             a_limit_is_for_more_than_it_not_for_as_many
+            a_page_after_a_result_is_not_moved_by_what_arrives
+            a_page_after_what_is_not_there_is_none
             a_patient_shows_while_one_of_its_studies_does
             a_patient_without_id_is_known_by_name_and_birth_date
             a_patients_attributes_are_those_of_its_first_study
@@ -52,12 +56,14 @@ macro_rules! index_conformance {
             equal_content_again_changes_nothing
             hiding_a_series_or_study_hides_all_that_is_in_it
             hiding_what_is_hidden_or_unknown_moves_nothing
+            hiding_within_a_study_leaves_the_same_uids_of_others
             lists_of_uids_find_each
             matching_a_computed_key_works
             modalities_and_classes_are_those_of_visible_series
             nothing_is_left_after_a_clear_and_a_replay_gives_it_back
             one_group_may_bring_an_instance_twice
             other_content_is_kept_and_the_first_is_served
+            pages_of_a_search_are_the_whole_newest_study_first
             results_beyond_the_memory_for_them_are_refused_and_take_none_of_it
             results_carry_only_what_was_asked_and_the_unique_keys
             results_come_in_order_of_study_series_and_arrival
@@ -108,6 +114,7 @@ mod tests {
             include_str!("index_cases/changing.rs"),
             include_str!("index_cases/computed.rs"),
             include_str!("index_cases/hiding.rs"),
+            include_str!("index_cases/paging.rs"),
             include_str!("index_cases/patients.rs"),
             include_str!("index_cases/receiving.rs"),
             include_str!("index_cases/searching.rs"),
@@ -121,6 +128,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 45);
+        assert_eq!(cases_count, 49);
     }
 }

@@ -9,7 +9,9 @@ use crate::samples::{CT_IMAGE, MR_IMAGE, Sample, instance_uid, series_uid, study
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Key, Level, Matching, Query, Tag, Uid, Value, Vr};
 use pacs_store::index::memory::MemoryIndex;
-use pacs_store::index::{Index, IndexError, LogPosition, LogRecord, Quota, Results, Target};
+use pacs_store::index::{
+    Index, IndexError, LogPosition, LogRecord, Page, PageOfMatches, Quota, Results, Target,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -85,6 +87,19 @@ async fn same_answers(
     let found = told(index.search(query, &quota).await)?;
     let expected = told(model.search(query, &quota).await)?;
     prop_assert!(found == expected, "search {}", words);
+    if found.is_some() {
+        for (offset, count_max) in [(0, 2), (1, 3), (4, 100)] {
+            let page = Page {
+                after: None,
+                offset,
+                count_max,
+            };
+            let found = index.search_page(query, &page, &quota).await.unwrap();
+            let expected = model.search_page(query, &page, &quota).await.unwrap();
+            let parts = |page: PageOfMatches| (page.matches.into_vec(), page.has_more);
+            prop_assert!(found.map(parts) == expected.map(parts), "page {}", words);
+        }
+    }
     let found = told(index.select(query, &quota).await)?;
     let expected = told(model.select(query, &quota).await)?;
     prop_assert!(found == expected, "select {}", words);

@@ -395,7 +395,7 @@ impl Archive {
         let provenance = self.provenance(permit.caller());
         let (reply, result) = oneshot::channel();
         let work = Work::Turn {
-            record,
+            record: Box::new(record),
             provenance,
             reply,
         };

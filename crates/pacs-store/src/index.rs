@@ -8,11 +8,13 @@ pub mod memory;
 pub mod redb;
 
 mod answer;
+mod page;
 mod results;
 
 pub use crate::digest::Digest;
 use async_trait::async_trait;
 use pacs_core::{Attributes, Instance, Query, SeriesUid, SopInstanceUid, StudyUid};
+pub use page::{Page, PageOfMatches};
 pub use results::{IntoResults, Quota, ResultMemory, Results, Weighed};
 
 /// A position in the log: everything before it has been applied, or is durable.
@@ -79,6 +81,23 @@ pub enum Target {
     Series(SeriesUid),
     /// Every instance of a study that is known at that moment.
     Study(StudyUid),
+    /// One instance, if its served version is in this series of this study.
+    InstanceIn {
+        /// Of which study.
+        study: StudyUid,
+        /// Of which series.
+        series: SeriesUid,
+        /// Which.
+        instance: SopInstanceUid,
+    },
+    /// Every instance of a series that is known at that moment in this study, and none that the
+    /// same Series UID has in another.
+    SeriesIn {
+        /// Of which study.
+        study: StudyUid,
+        /// Which.
+        series: SeriesUid,
+    },
 }
 
 /// One entry of the log.
@@ -340,6 +359,23 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`IndexError::TooMany`] and [`IndexError::NoMemory`] with more than `quota` allows.
     async fn search(&self, query: &Query, quota: &Quota) -> Result<Results<Match>, IndexError>;
+
+    /// A part of what [`Self::search`] gives, with the studies in the opposite order: the newest
+    /// first, and what is of one study as it is there. `None` where [`Page::after`] is not among
+    /// the results.
+    ///
+    /// # Errors
+    /// [`IndexError::TooMany`] and [`IndexError::NoMemory`] with more than `quota` allows: of the
+    /// results on the page, where a backend need not collect those before and behind it.
+    async fn search_page(
+        &self,
+        query: &Query,
+        page: &Page,
+        quota: &Quota,
+    ) -> Result<Option<PageOfMatches>, IndexError> {
+        let found = self.search(query, quota).await?;
+        page::of_all(found, query.level, page, quota)
+    }
 
     /// The visible instances of every entity that matches `query`, in the order of
     /// [`Self::search`].

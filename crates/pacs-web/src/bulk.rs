@@ -4,21 +4,23 @@ use crate::accept::{Offer, describe};
 use crate::access::Allowed;
 use crate::content::{self, Content};
 use crate::error::Failure;
-use crate::frames::{media_type_of, tables};
-use crate::json::word_bytes;
+use crate::frames::{Sending, media_type_of, tables};
+use crate::metadata::has_already;
+use crate::model::word_bytes;
 use crate::pixels::{self, Found, FrameTable};
 use crate::range;
-use crate::resource::Resource;
+use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer, send};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
-use crate::walk::DataSet as _;
-use axum::extract::{Path, RawQuery, State};
+use crate::turned::{self, Turn};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::access::Get;
 use pacs_core::scan::is_pixel_data;
 use pacs_core::{Permit, Tag};
+use pacs_store::Digester;
 use pacs_store::index::StoredInstance;
 use std::ops::Range;
 
@@ -28,11 +30,11 @@ const BYTES: &str = "application/octet-stream";
 pub(crate) async fn bulk_data(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path((study, series, instance, path)): Path<(String, String, String, String)>,
+    resource: Resource,
+    Tail(path): Tail,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     let accept = accept(&web, &headers, query.as_deref())?;
     let (sequences, last) = read_path(&path).ok_or(NOT_THERE)?;
     let mut found = resource.instances(&web, &permit).await?;
@@ -51,7 +53,12 @@ pub(crate) async fn bulk_data(
             } else {
                 1
             };
+            let tag = entity_tag(&stored, &path);
+            if has_already(&headers, &tag) {
+                return not_modified(&tag);
+            }
             let value = Value {
+                tag,
                 web,
                 permit,
                 stored,
@@ -128,8 +135,27 @@ async fn locate(
     task.await.map_err(|_| Failure::Internal)?
 }
 
+/// What a value is known by: stored data sets never change.
+fn entity_tag(stored: &StoredInstance, path: &str) -> String {
+    let mut digester = Digester::new();
+    digester.update(b"bulk data 1");
+    digester.update(&stored.digest.0);
+    digester.update(path.as_bytes());
+    let digest = format!("{:?}", digester.finish());
+    format!("\"{}\"", digest.get(..32).unwrap_or(&digest))
+}
+
+fn not_modified(tag: &str) -> Result<Response, Failure> {
+    let mut response = guarded(StatusCode::NOT_MODIFIED.into_response());
+    let tag = HeaderValue::from_str(tag).map_err(|_| Failure::Internal)?;
+    response.headers_mut().insert(header::ETAG, tag);
+    Ok(response)
+}
+
 /// A value that is sent.
 struct Value {
+    /// What it is known by.
+    tag: String,
     web: Web,
     permit: Permit<Get>,
     stored: StoredInstance,
@@ -142,32 +168,33 @@ struct Value {
 impl Value {
     fn answer(self, headers: &HeaderMap, is_multipart: bool) -> Result<Response, Failure> {
         let length = self.range.end.saturating_sub(self.range.start);
-        let pieces_max = self.web.limits().pieces_waiting_max;
+        let limits = *self.web.limits();
         if is_multipart {
-            let (pieces, body) = stream::body(pieces_max, None);
             let mut writer = part_writer();
             let kind = [(header::CONTENT_TYPE, writer.content_type(BYTES))];
-            tokio::spawn(async move {
+            let body = stream::body(&limits, None, |pieces| async move {
                 let part = writer.part(&[("Content-Type", BYTES)]);
-                if pieces.put(part).await.is_ok() && self.send(&pieces).await.is_ok() {
-                    // Who has gone by now has everything.
-                    pieces.put(writer.end()).await.ok();
-                }
+                pieces.put(part).await?;
+                self.send(&pieces).await?;
+                pieces.put(writer.end()).await
             });
             return Ok(guarded((kind, body).into_response()));
         }
-        let asked = range::asked(headers, length)?.filter(|_| self.word == 1);
+        let tag = HeaderValue::from_str(&self.tag).map_err(|_| Failure::Internal)?;
+        let asked = range::asked(headers, length, &self.tag)?.filter(|_| self.word == 1);
         let mut part = self;
         if let Some(asked) = &asked {
             let start = part.range.start;
             part.range = start.saturating_add(asked.start)..start.saturating_add(asked.end);
         }
         let sent = part.range.end.saturating_sub(part.range.start);
-        let (pieces, body) = stream::body(pieces_max, Some(sent));
-        tokio::spawn(async move { part.send(&pieces).await.ok() });
+        let body = stream::body(&limits, Some(sent), |pieces| async move {
+            part.send(&pieces).await
+        });
         let kind = [(header::CONTENT_TYPE, BYTES)];
         let mut response = guarded((kind, body).into_response());
         let headers = response.headers_mut();
+        headers.insert(header::ETAG, tag);
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Some(asked) = asked {
             let last = asked.end.saturating_sub(1);
@@ -185,43 +212,19 @@ impl Value {
             let reader = archive.read_range(&self.permit, &self.stored, &self.range);
             return send(pieces, reader).await;
         }
-        send_turned(pieces, self.content, self.range, self.word).await
-    }
-}
-
-/// Bytes of one piece of what has to be held to be turned; a multiple of every word.
-const TURNED_BYTES: u64 = 256 << 10;
-
-async fn send_turned(
-    pieces: &Pieces,
-    mut content: Content,
-    range: Range<u64>,
-    word: usize,
-) -> Result<(), Gone> {
-    let mut from = range.start;
-    while from < range.end {
-        let to = from.saturating_add(TURNED_BYTES).min(range.end);
-        let task = tokio::task::spawn_blocking(move || {
-            let bytes = content.read(&(from..to));
-            (content, bytes)
-        });
-        let Ok((back, Ok(mut bytes))) = task.await else {
-            pieces.cut().await;
-            return Err(Gone);
+        let turn = Turn {
+            word: self.word,
+            bits: None,
         };
-        content = back;
-        if word > 1 {
-            for word in bytes.chunks_exact_mut(word) {
-                word.reverse();
-            }
-        }
-        pieces.put(bytes.into()).await?;
-        from = to;
+        let sent = turned::send(pieces, self.content, &self.range, turn).await;
+        sent.map(drop)
     }
-    Ok(())
 }
 
-/// All frames of encapsulated pixel data, each in a part.
+/// Frames that are looked up together.
+const LOOKED_UP: u64 = 64;
+
+/// All frames of encapsulated pixel data, each in a part; they are looked up while they are sent.
 async fn fragments(
     web: Web,
     permit: Permit<Get>,
@@ -231,21 +234,45 @@ async fn fragments(
     kind: &'static str,
 ) -> Result<Response, Failure> {
     let limits = tables(web.limits());
-    let frames_max = web.limits().frames_max;
     let again = (web.clone(), permit.clone(), stored.clone());
     let task = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
         let (web, permit, stored) = again;
         let mut walk = content::walk(&web, &permit, &stored)?;
         let (description, _) = pixels::describe(&mut walk)?;
-        let table = FrameTable::find(&content, &description, items, limits)?;
-        let count = description.frames;
-        if count > u64::try_from(frames_max).unwrap_or(u64::MAX) {
-            let detail = format!("more than {frames_max} frames: ask for them by number");
-            return Err(Failure::TooLarge { detail });
-        }
-        let frames = table.frames(&content, 1..=count, limits)?;
-        Ok((frames, content))
+        let source = walk.into_source();
+        let table = FrameTable::find(&source, &description, items, limits)?;
+        Ok((table, source, description.frames))
     });
-    let (frames, content) = task.await.map_err(|_| Failure::Internal)??;
-    crate::frames::multipart(&web, &permit, &stored, content, frames, kind)
+    let (mut table, mut source, count) = task.await.map_err(|_| Failure::Internal)??;
+    let syntax = stored.instance.transfer_syntax.as_str().to_owned();
+    let mut sending = Sending::new(&web, permit, stored, content, 1);
+    let mut writer = part_writer();
+    let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
+    let part_kind = format!("{kind}; transfer-syntax={syntax}");
+    let body = stream::body(web.limits(), None, |pieces| async move {
+        let mut next = 1;
+        while next <= count {
+            let numbers = next..=count.min(next.saturating_add(LOOKED_UP.saturating_sub(1)));
+            next = numbers.end().saturating_add(1);
+            let task = tokio::task::spawn_blocking(move || {
+                let frames = table.frames(&source, numbers, limits);
+                (table, source, frames)
+            });
+            let (table_back, source_back, frames) = task.await.map_err(|error| cut(&error))?;
+            (table, source) = (table_back, source_back);
+            for frame in frames.map_err(|error| cut(&error))? {
+                pieces
+                    .put(writer.part(&[("Content-Type", &part_kind)]))
+                    .await?;
+                sending.send(&pieces, frame).await?;
+            }
+        }
+        pieces.put(writer.end()).await
+    });
+    Ok(guarded((headers, body).into_response()))
+}
+
+fn cut(error: &(dyn std::error::Error + Sync)) -> Gone {
+    tracing::warn!(%error, "the frames of an instance cannot be given to their end");
+    Gone
 }

@@ -89,14 +89,14 @@ pub(crate) async fn send(
     // Given back at the end: a frame is held while a client takes its time.
     let mut memory = match conversions.memory().await {
         Ok(memory) => memory,
-        Err(error) => return cut(pieces, &error).await,
+        Err(error) => return cut(&error),
     };
     let decoders = conversions.decoders.as_ref();
     let decoder = decoders.and_then(|decoders| decoders.decoder(from));
     let converter = Converter::new(from, to, decoder, &ScanLimits::default());
     let mut converter = match converter {
         Ok(converter) => converter.with_length(reader.length_bytes()),
-        Err(error) => return cut(pieces, &error).await,
+        Err(error) => return cut(&error),
     };
     loop {
         // Not held while a client takes its time. It is never closed.
@@ -110,13 +110,13 @@ pub(crate) async fn send(
             let progress = converter.read(&mut piece, piece_bytes);
             (converter, piece, progress)
         });
-        let Ok((back, piece, progress)) = worked.await else {
-            pieces.cut().await;
-            return Err(Gone);
+        let (back, piece, progress) = match worked.await {
+            Ok(worked) => worked,
+            Err(error) => return cut(&error),
         };
         converter = back;
         if let Err(error) = conversions.grow(&mut memory, converter.bytes_held()) {
-            return cut(pieces, &error).await;
+            return cut(&error);
         }
         if !piece.is_empty() {
             pieces.put(piece.into()).await?;
@@ -126,16 +126,18 @@ pub(crate) async fn send(
             Ok(Progress::NeedsInput) => match reader.next().await {
                 Ok(Some(chunk)) => converter.push(chunk.into()),
                 Ok(None) => converter.end(),
-                Err(error) => return cut(pieces, &error).await,
+                Err(error) => return cut(&error),
             },
             Ok(Progress::Done) => return Ok(()),
-            Err(error) => return cut(pieces, &error).await,
+            Err(error) => return cut(&error),
         }
     }
 }
 
-async fn cut(pieces: &Pieces, error: &(dyn std::error::Error + Sync)) -> Result<(), Gone> {
-    tracing::warn!(%error, "an instance cannot be converted for a web client");
-    pieces.cut().await;
+fn cut(error: &(dyn std::error::Error + Sync)) -> Result<(), Gone> {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    let causes = causes.join(": ");
+    tracing::warn!(%error, %causes, "an instance cannot be converted for a web client");
     Err(Gone)
 }

@@ -4,15 +4,15 @@ use crate::accept::{Offer, describe};
 use crate::access::Allowed;
 use crate::content::{self, Content};
 use crate::error::Failure;
-use crate::json::word_bytes;
 use crate::limits::WebLimits;
+use crate::model::word_bytes;
 use crate::pixels::{self, Frame, FrameError, FrameTable, Pixels, TableLimits};
-use crate::resource::Resource;
+use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer, send};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
-use crate::walk::DataSet as _;
-use axum::extract::{Path, RawQuery, State};
+use crate::turned::{self, Turn};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::Permit;
@@ -28,11 +28,11 @@ const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 pub(crate) async fn frames(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path((study, series, instance, list)): Path<(String, String, String, String)>,
+    resource: Resource,
+    Tail(list): Tail,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     let accept = accept(&web, &headers, query.as_deref())?;
     let numbers = read_list(&list, web.limits())?;
     let mut found = resource.instances(&web, &permit).await?;
@@ -64,39 +64,13 @@ pub(crate) async fn frames(
         Failure::NotAcceptable { available }
     })?;
     let (kind, is_multipart) = (chosen.media_type, chosen.is_multipart);
-    let sending = Sending {
-        web: web.clone(),
-        permit,
-        stored: stored.clone(),
-        content: Some(located.content),
-        word: located.word,
-    };
+    let sending = Sending::new(&web, permit, stored.clone(), located.content, located.word);
     if is_multipart {
         return Ok(sending.multipart(located.frames, kind, syntax));
     }
     let frame = located.frames.into_iter().next();
     let frame = frame.ok_or(Failure::NotFound { what: "frame" })?;
     Ok(sending.single(frame, kind, syntax))
-}
-
-/// As many parts as `frames`, in `kind`.
-pub(crate) fn multipart(
-    web: &Web,
-    permit: &Permit<Get>,
-    stored: &StoredInstance,
-    content: Content,
-    frames: Vec<Frame>,
-    kind: &'static str,
-) -> Result<Response, Failure> {
-    let syntax = stored.instance.transfer_syntax.as_str().to_owned();
-    let sending = Sending {
-        web: web.clone(),
-        permit: permit.clone(),
-        stored: stored.clone(),
-        content: Some(content),
-        word: 1,
-    };
-    Ok(sending.multipart(frames, kind, &syntax))
 }
 
 /// The numbers of a list, from 1 on.
@@ -210,7 +184,7 @@ impl From<FrameError> for Failure {
 }
 
 /// Frames on their way.
-struct Sending {
+pub(crate) struct Sending {
     web: Web,
     permit: Permit<Get>,
     stored: StoredInstance,
@@ -220,20 +194,35 @@ struct Sending {
 }
 
 impl Sending {
+    /// Of `content`, whose words are of `word` bytes where they are to be turned, else 1.
+    pub(crate) fn new(
+        web: &Web,
+        permit: Permit<Get>,
+        stored: StoredInstance,
+        content: Content,
+        word: usize,
+    ) -> Self {
+        Self {
+            web: web.clone(),
+            permit,
+            stored,
+            content: Some(content),
+            word,
+        }
+    }
+
     fn multipart(mut self, frames: Vec<Frame>, kind: &'static str, syntax: &str) -> Response {
-        let (pieces, body) = stream::body(self.web.limits().pieces_waiting_max, None);
         let mut writer = part_writer();
         let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
         let part_kind = format!("{kind}; transfer-syntax={syntax}");
-        tokio::spawn(async move {
+        let limits = *self.web.limits();
+        let body = stream::body(&limits, None, |pieces| async move {
             for frame in frames {
                 let part = writer.part(&[("Content-Type", &part_kind)]);
-                if pieces.put(part).await.is_err() || self.send(&pieces, frame).await.is_err() {
-                    return;
-                }
+                pieces.put(part).await?;
+                self.send(&pieces, frame).await?;
             }
-            // Who has gone by now has everything.
-            pieces.put(writer.end()).await.ok();
+            pieces.put(writer.end()).await
         });
         guarded((headers, body).into_response())
     }
@@ -246,13 +235,16 @@ impl Sending {
             },
             |bits| bits.div_ceil(8),
         );
-        let (pieces, body) = stream::body(self.web.limits().pieces_waiting_max, Some(length));
         let kind = format!("{kind}; transfer-syntax={syntax}");
-        tokio::spawn(async move { self.send(&pieces, frame).await.ok() });
+        let limits = *self.web.limits();
+        let body = stream::body(&limits, Some(length), |pieces| async move {
+            self.send(&pieces, frame).await
+        });
         guarded(([(header::CONTENT_TYPE, kind)], body).into_response())
     }
 
-    async fn send(&mut self, pieces: &Pieces, frame: Frame) -> Result<(), Gone> {
+    /// Sends one.
+    pub(crate) async fn send(&mut self, pieces: &Pieces, frame: Frame) -> Result<(), Gone> {
         let is_plain = self.word == 1 && frame.bits.is_none() && frame.shift_bits == 0;
         let is_as_stored = self.content.as_ref().is_some_and(Content::is_as_stored);
         if is_plain && is_as_stored {
@@ -263,37 +255,15 @@ impl Sending {
             }
             return Ok(());
         }
-        let Some(content) = self.content.take() else {
-            pieces.cut().await;
-            return Err(Gone);
+        let mut content = self.content.take().ok_or(Gone)?;
+        let turn = Turn {
+            word: self.word,
+            bits: frame.bits.map(|bits| (frame.shift_bits, bits)),
         };
-        let word = self.word;
-        let task = tokio::task::spawn_blocking(move || {
-            let bytes = held(&content, &frame, word);
-            (content, bytes)
-        });
-        let Ok((content, Some(bytes))) = task.await else {
-            pieces.cut().await;
-            return Err(Gone);
-        };
-        self.content = Some(content);
-        pieces.put(bytes.into()).await
-    }
-}
-
-/// A frame in memory: one of a deflated data set, of big endian words, or of single bits.
-fn held(content: &Content, frame: &Frame, word: usize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for range in frame.ranges.iter() {
-        bytes.extend(content.read(range).ok()?);
-    }
-    if word > 1 {
-        for word in bytes.chunks_exact_mut(word) {
-            word.reverse();
+        for range in frame.ranges.iter() {
+            content = turned::send(pieces, content, range, turn).await?;
         }
+        self.content = Some(content);
+        Ok(())
     }
-    Some(match frame.bits {
-        Some(bits) => pixels::shifted(&bytes, frame.shift_bits, bits),
-        None => bytes,
-    })
 }

@@ -5,7 +5,7 @@ use crate::access::Allowed;
 use crate::error::Failure;
 use crate::resource::{Resource, Target};
 use crate::service::Web;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use pacs_core::Permit;
 use pacs_core::access::{Get, Hide};
@@ -13,35 +13,13 @@ use pacs_core::access::{Get, Hide};
 /// What is written down as the reason.
 const REASON: &str = "deleted over DICOMweb";
 
-/// `DELETE /studies/{study}`
-pub(crate) async fn study(
+/// `DELETE /studies/{study}` and what is below it
+pub(crate) async fn delete(
     Allowed(may_see): Allowed<Get>,
     Allowed(permit): Allowed<Hide>,
     State(web): State<Web>,
-    Path(study): Path<String>,
+    resource: Resource,
 ) -> Result<StatusCode, Failure> {
-    hide(&web, &may_see, &permit, &Resource::new(&study, None, None)?).await
-}
-
-/// `DELETE /studies/{study}/series/{series}`
-pub(crate) async fn series(
-    Allowed(may_see): Allowed<Get>,
-    Allowed(permit): Allowed<Hide>,
-    State(web): State<Web>,
-    Path((study, series)): Path<(String, String)>,
-) -> Result<StatusCode, Failure> {
-    let resource = Resource::new(&study, Some(&series), None)?;
-    hide(&web, &may_see, &permit, &resource).await
-}
-
-/// `DELETE /studies/{study}/series/{series}/instances/{instance}`
-pub(crate) async fn instance(
-    Allowed(may_see): Allowed<Get>,
-    Allowed(permit): Allowed<Hide>,
-    State(web): State<Web>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-) -> Result<StatusCode, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     hide(&web, &may_see, &permit, &resource).await
 }
 
@@ -53,12 +31,6 @@ async fn hide(
 ) -> Result<StatusCode, Failure> {
     // A path whose parts do not belong together names nothing.
     resource.instances(web, may_see).await?;
-    // The archive hides by one UID, in whatever study that is.
-    if resource.stands_elsewhere(web, may_see).await? {
-        let what = resource.what();
-        let detail = format!("the UID of the {what} also stands elsewhere: nothing was deleted");
-        return Err(Failure::Conflict { detail });
-    }
     let target: Target = resource.target()?;
     let hidden_count = web.archive().hide(permit, target, REASON).await?;
     tracing::info!(

@@ -32,6 +32,8 @@ pub struct WebLimits {
     pub head_held_bytes_max: usize,
     /// Pieces that these bytes are in; more are put together.
     pub head_pieces_max: usize,
+    /// Of data sets that clients describe in JSON or XML.
+    pub model: ModelLimits,
     /// Of `multipart/related`.
     pub multipart: MultipartLimits,
     /// Bytes of one request (413). Its instances have a bound of their own in the archive.
@@ -44,6 +46,8 @@ pub struct WebLimits {
     /// Requests at once that store. Each holds up to [`Self::head_held_bytes_max`] and what a
     /// connection gives at once, beside what the archive counts (503).
     pub stores_max: usize,
+    /// Of these, requests of one client (a token, or an address without one).
+    pub stores_of_client_max: usize,
     /// Memory that all conversions to another transfer syntax take together, in whole MiB. Without
     /// it a conversion waits to begin, and one that needs more in the middle is cut.
     pub conversion_memory_bytes_max: u64,
@@ -54,12 +58,14 @@ pub struct WebLimits {
     /// Bytes that a deflated data set may become to be described or taken apart; it is held in
     /// memory then.
     pub inflated_bytes_max: u64,
+    /// Memory that all of these take together (503).
+    pub inflated_memory_bytes_max: usize,
     /// Bytes of the heads of a series, and of its compressed metadata, up to which that is made in
     /// memory and kept; what is longer is written piece by piece each time.
     pub document_bytes_max: u64,
     /// Fragments of pixel data that are looked at one by one, where no table says where frames are.
     pub fragments_max: usize,
-    /// Frames of one request.
+    /// Frames that a request names.
     pub frames_max: usize,
     /// Bytes (OB, OW, UN and the like) that stand in metadata themselves.
     pub inline_bytes_max: u64,
@@ -69,6 +75,9 @@ pub struct WebLimits {
     pub parameters_max: usize,
     /// Bytes of what is written before it is sent.
     pub piece_bytes: usize,
+    /// How long a client may take nothing of its answer: after that it is cut, and what it would
+    /// have got is let go.
+    pub piece_wait_max: Duration,
     /// Pieces of an answer that wait for a slow client.
     pub pieces_waiting_max: usize,
     /// Bytes of the query of a URL.
@@ -95,15 +104,18 @@ impl Default for WebLimits {
             file_start_bytes: 4 << 10,
             head_held_bytes_max: 256 << 10,
             head_pieces_max: 64,
+            model: ModelLimits::default(),
             multipart: MultipartLimits::default(),
             request_bytes_max: 64 << 30,
             sealing_bytes_max: 8 << 20,
             sealing_max: 64,
             stores_max: 64,
+            stores_of_client_max: 32,
             conversion_memory_bytes_max: 256 << 20,
             conversion_queue_duration_max: Duration::from_secs(30),
             conversions_max: 4,
             inflated_bytes_max: 256 << 20,
+            inflated_memory_bytes_max: 512 << 20,
             document_bytes_max: 32 << 20,
             fragments_max: 1_000_000,
             frames_max: 1_000,
@@ -111,6 +123,7 @@ impl Default for WebLimits {
             offset_table_bytes_max: 16 << 20,
             parameters_max: 256,
             piece_bytes: 64 << 10,
+            piece_wait_max: Duration::from_secs(60),
             pieces_waiting_max: 2,
             query_bytes_max: 64 << 10,
             rendering: RenderingLimits::default(),
@@ -118,6 +131,27 @@ impl Default for WebLimits {
             studies_unasked_max: 200,
             value_bytes_max: 64 << 10,
             warnings_max: 16,
+        }
+    }
+}
+
+/// Bounds of reading a data set that a client describes in JSON or XML.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Bytes of the text. What is read of it takes a few times as much memory.
+    pub bytes_max: usize,
+    /// Items within items.
+    pub depth_max: usize,
+    /// Elements of XML, or values of JSON.
+    pub elements_max: usize,
+}
+
+impl Default for ModelLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 16 << 20,
+            depth_max: pacs_core::limits::ITEM_DEPTH_MAX,
+            elements_max: 1_000_000,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Metadata (PS3.18 10.4.1.1.2): instances without their pixel data, in the DICOM JSON model.
+//! Metadata (PS3.18 10.4.1.1.2): instances without their pixel data, in the DICOM JSON model
+//! or the Native DICOM Model.
 //!
 //! Made from the heads alone; pixel data is passed over and not read. The tag of an answer changes
 //! whenever the instances do, so that a client that has it already is told so (304). The documents
@@ -7,59 +8,37 @@
 mod answer;
 mod gzip;
 mod series;
+mod written;
 
 pub(crate) use answer::prepare;
 
 use crate::access::Allowed;
 use crate::error::Failure;
+use crate::listing::Listing;
 use crate::resource::Resource;
-use crate::retrieve::{accept, json_type};
+use crate::retrieve::accept;
 use crate::service::Web;
 use answer::Answer;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::access::Get;
 use pacs_core::{Level, Permit};
 use pacs_store::Digester;
 use pacs_store::index::StoredInstance;
+use written::Writing;
 
 /// Changes with the form of what is written, so that no client keeps what an older version wrote.
 const FORM: &str = "metadata 1";
 
-/// `GET /studies/{study}/metadata`
-pub(crate) async fn study(
+/// `GET /studies/{study}/metadata`, and of what is below it
+pub(crate) async fn get(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path(study): Path<String>,
+    resource: Resource,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, None, None)?;
-    metadata(web, permit, &headers, query.as_deref(), &resource).await
-}
-
-/// `GET /studies/{study}/series/{series}/metadata`
-pub(crate) async fn series(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), None)?;
-    metadata(web, permit, &headers, query.as_deref(), &resource).await
-}
-
-/// `GET /studies/{study}/series/{series}/instances/{instance}/metadata`
-pub(crate) async fn instance(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     metadata(web, permit, &headers, query.as_deref(), &resource).await
 }
 
@@ -70,20 +49,30 @@ async fn metadata(
     query: Option<&str>,
     resource: &Resource,
 ) -> Result<Response, Failure> {
-    let kind = json_type(&accept(&web, headers, query)?)?;
+    let listing = Listing::choose(&accept(&web, headers, query)?)?;
+    let kind = listing.content_type();
+    let kind = HeaderValue::from_str(&kind).map_err(|_| Failure::Internal)?;
     let found = resource.instances(&web, &permit).await?;
     let base = web.base_url_by(headers);
-    let tag = entity_tag(&found, &base);
+    let tag = entity_tag(&found, &base, listing.is_xml());
     let tag_header = HeaderValue::from_str(&tag).map_err(|_| Failure::Internal)?;
     let mut response = if has_already(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let is_zipped = accepts_gzip(headers);
-        let is_kept = resource.level() != Level::Instance;
-        let answer = Answer::new(web, permit, &base, found, is_kept);
-        let mut response = answer.respond(is_zipped).await?;
+        let mut response = if listing.is_xml() {
+            Writing::new(web, permit, base, found, listing).respond(is_zipped)
+        } else {
+            let is_kept = resource.level() != Level::Instance;
+            let answer = Answer::new(web, permit, &base, found, is_kept);
+            answer.respond(is_zipped).await?
+        };
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CONTENT_TYPE, kind);
+        if is_zipped {
+            let gzip = HeaderValue::from_static("gzip");
+            headers.insert(header::CONTENT_ENCODING, gzip);
+        }
         response
     };
     let headers = response.headers_mut();
@@ -101,9 +90,10 @@ async fn metadata(
 }
 
 /// A weak tag: the same instances, in whatever encoding they are sent.
-fn entity_tag(found: &[StoredInstance], base: &str) -> String {
+fn entity_tag(found: &[StoredInstance], base: &str, is_xml: bool) -> String {
     let mut digester = Digester::new();
     digester.update(FORM.as_bytes());
+    digester.update(if is_xml { b"xml" } else { b"json" });
     digester.update(base.as_bytes());
     for stored in found {
         digester.update(stored.instance.instance.as_str().as_bytes());

@@ -15,17 +15,17 @@ pub use request::{SearchRequest, read_search};
 use crate::access::Allowed;
 use crate::error::Failure;
 use crate::limits::WebLimits;
+use crate::listing::Listing;
 use crate::query_string;
-use crate::resource;
-use crate::retrieve::{accept, json_type};
+use crate::resource::Parents;
+use crate::retrieve::accept;
 use crate::service::Web;
 use answer::{Asked, answer};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use pacs_core::Level;
 use pacs_core::access::Find;
-use pacs_core::tag::tags;
-use pacs_core::{Level, Permit, Tag};
 
 /// Reads the query of a URL as a search at `level`.
 ///
@@ -42,138 +42,58 @@ pub fn search_of_query(
 
 /// `GET /studies`
 pub(crate) async fn studies(
-    Allowed(permit): Allowed<Find>,
+    allowed: Allowed<Find>,
     State(web): State<Web>,
+    parents: Parents,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    search(&web, &permit, &headers, Level::Study, &[], query.as_deref()).await
+    search(web, allowed, Level::Study, &parents, (&headers, query)).await
 }
 
-/// `GET /series`
+/// `GET /series`, `GET /studies/{study}/series`
 pub(crate) async fn series(
-    Allowed(permit): Allowed<Find>,
+    allowed: Allowed<Find>,
     State(web): State<Web>,
+    parents: Parents,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    search(
-        &web,
-        &permit,
-        &headers,
-        Level::Series,
-        &[],
-        query.as_deref(),
-    )
-    .await
+    search(web, allowed, Level::Series, &parents, (&headers, query)).await
 }
 
-/// `GET /instances`
-pub(crate) async fn instances(
-    Allowed(permit): Allowed<Find>,
-    State(web): State<Web>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    search(
-        &web,
-        &permit,
-        &headers,
-        Level::Instance,
-        &[],
-        query.as_deref(),
-    )
-    .await
-}
-
-/// `GET /studies/{study}/series`
-pub(crate) async fn series_of_study(
-    Allowed(permit): Allowed<Find>,
-    State(web): State<Web>,
-    Path(study): Path<String>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let parents = [(tags::STUDY_INSTANCE_UID, study)];
-    search(
-        &web,
-        &permit,
-        &headers,
-        Level::Series,
-        &parents,
-        query.as_deref(),
-    )
-    .await
-}
-
-/// `GET /studies/{study}/instances`
-pub(crate) async fn instances_of_study(
-    Allowed(permit): Allowed<Find>,
-    State(web): State<Web>,
-    Path(study): Path<String>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let parents = [(tags::STUDY_INSTANCE_UID, study)];
-    search(
-        &web,
-        &permit,
-        &headers,
-        Level::Instance,
-        &parents,
-        query.as_deref(),
-    )
-    .await
-}
-
+/// `GET /instances`, `GET /studies/{study}/instances`,
 /// `GET /studies/{study}/series/{series}/instances`
-pub(crate) async fn instances_of_series(
-    Allowed(permit): Allowed<Find>,
+pub(crate) async fn instances(
+    allowed: Allowed<Find>,
     State(web): State<Web>,
-    Path((study, series)): Path<(String, String)>,
+    parents: Parents,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let parents = [
-        (tags::STUDY_INSTANCE_UID, study),
-        (tags::SERIES_INSTANCE_UID, series),
-    ];
-    search(
-        &web,
-        &permit,
-        &headers,
-        Level::Instance,
-        &parents,
-        query.as_deref(),
-    )
-    .await
+    search(web, allowed, Level::Instance, &parents, (&headers, query)).await
 }
 
 async fn search(
-    web: &Web,
-    permit: &Permit<Find>,
-    headers: &HeaderMap,
+    web: Web,
+    Allowed(permit): Allowed<Find>,
     level: Level,
-    parents: &[(Tag, String)],
-    query: Option<&str>,
+    parents: &Parents,
+    (headers, query): (&HeaderMap, Option<String>),
 ) -> Result<Response, Failure> {
-    let kind = json_type(&accept(web, headers, query)?)?;
+    let query = query.as_deref();
+    let listing = Listing::choose(&accept(&web, headers, query)?)?;
     let parameters = query_string::parameters(query, web.limits())?;
     let mut request = read_search(level, &parameters, web.limits())?;
-    let mut named = Vec::new();
-    for (tag, uid) in parents {
-        let uid = resource::uid(uid)?;
-        request.require(*tag, &uid);
-        named.push((*tag, uid));
+    for (tag, uid) in parents.uids() {
+        request.require(*tag, uid);
     }
-    let found = web.archive().search(permit, &request.query).await?;
-    let page = page::page(&request, &found)?;
-    drop(found);
-    let base = web.base_url_by(headers);
+    let page = page::page(&web, &permit, &request).await?;
     let asked = Asked {
         request: &request,
-        parents: &named,
+        parents,
         parameters: &parameters,
     };
-    answer(web, &asked, page, (kind, &base))
+    let base = web.base_url_by(headers);
+    Ok(answer(&web, &asked, page, listing, base))
 }

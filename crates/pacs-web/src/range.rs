@@ -1,15 +1,26 @@
 //! `Range` (RFC 9110 14.2): one range of bytes; who asks for several gets all of it, as the
-//! standard permits.
+//! standard permits. `If-Range` (13.1.5): of what has changed all is given.
 
 use crate::error::Failure;
 use axum::http::{HeaderMap, header};
 use std::ops::Range;
 
-/// The range of `length_bytes` that a request asks for; `None`: all.
+/// The range of `length_bytes` that a request asks for; `None`: all. `tag` is what they are
+/// known by, a strong one.
 ///
 /// # Errors
 /// [`Failure::RangeNotSatisfiable`].
-pub(crate) fn asked(headers: &HeaderMap, length_bytes: u64) -> Result<Option<Range<u64>>, Failure> {
+pub(crate) fn asked(
+    headers: &HeaderMap,
+    length_bytes: u64,
+    tag: &str,
+) -> Result<Option<Range<u64>>, Failure> {
+    // A date is no validator here: there is no Last-Modified.
+    if let Some(known) = headers.get(header::IF_RANGE)
+        && known.as_bytes() != tag.as_bytes()
+    {
+        return Ok(None);
+    }
     let Some(text) = headers
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok())
@@ -53,7 +64,20 @@ mod tests {
     fn of(text: &'static str) -> Result<Option<Range<u64>>, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_static(text));
-        asked(&headers, 100)
+        asked(&headers, 100, TAG)
+    }
+
+    const TAG: &str = "\"a\"";
+
+    #[test]
+    fn of_what_has_changed_all_is_given() {
+        for (known, is_part) in [(TAG, true), ("\"b\"", false), ("W/\"a\"", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-9"));
+            headers.insert(header::IF_RANGE, HeaderValue::from_static(known));
+            let range = asked(&headers, 100, TAG).unwrap();
+            assert_eq!(range.is_some(), is_part, "{known}");
+        }
     }
 
     #[test]

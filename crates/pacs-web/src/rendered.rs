@@ -23,11 +23,11 @@ use crate::error::Failure;
 use crate::frames::read_list;
 use crate::metadata::has_already;
 use crate::query_string;
-use crate::resource::Resource;
+use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer};
 use crate::service::Web;
-use crate::stream;
-use axum::extract::{Path, RawQuery, State};
+use crate::stream::{self, Gone};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -46,80 +46,26 @@ const FORM: &[u8] = b"rendered 1";
 /// Pixels of an edge of a thumbnail, where the client does not say.
 const THUMBNAIL_EDGE: u32 = 128;
 
-/// `GET /studies/{study}/rendered`
-pub(crate) async fn study(
+/// `GET /studies/{study}/rendered`, and of what is below it
+pub(crate) async fn get(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path(study): Path<String>,
+    resource: Resource,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, None, None)?;
     let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
     request.answer(&resource, None).await
 }
 
-/// `GET /studies/{study}/thumbnail`
-pub(crate) async fn study_thumbnail(
+/// `GET /studies/{study}/thumbnail`, and of what is below it
+pub(crate) async fn thumbnail(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path(study): Path<String>,
+    resource: Resource,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, None, None)?;
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
-    request.answer(&resource, None).await
-}
-
-/// `GET /studies/{study}/series/{series}/rendered`
-pub(crate) async fn series(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), None)?;
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
-    request.answer(&resource, None).await
-}
-
-/// `GET /studies/{study}/series/{series}/thumbnail`
-pub(crate) async fn series_thumbnail(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), None)?;
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
-    request.answer(&resource, None).await
-}
-
-/// `GET /studies/{study}/series/{series}/instances/{instance}/rendered`
-pub(crate) async fn instance(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
-    request.answer(&resource, None).await
-}
-
-/// `GET /studies/{study}/series/{series}/instances/{instance}/thumbnail`
-pub(crate) async fn instance_thumbnail(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
     request.answer(&resource, None).await
 }
@@ -128,11 +74,11 @@ pub(crate) async fn instance_thumbnail(
 pub(crate) async fn of_frames(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path((study, series, instance, list)): Path<(String, String, String, String)>,
+    resource: Resource,
+    Tail(list): Tail,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
     request.answer(&resource, Some(&list)).await
 }
@@ -141,11 +87,11 @@ pub(crate) async fn of_frames(
 pub(crate) async fn frames_thumbnail(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path((study, series, instance, list)): Path<(String, String, String, String)>,
+    resource: Resource,
+    Tail(list): Tail,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
     request.answer(&resource, Some(&list)).await
 }
@@ -335,32 +281,22 @@ impl<'r> Request<'r> {
             let detail = format!("more than {frames_max} pictures: ask for fewer at once");
             return Err(Failure::TooLarge { detail });
         }
-        let (pieces, body) = stream::body(self.web.limits().pieces_waiting_max, None);
         let mut writer = part_writer();
         let kind = format.media_type();
         let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
         let (web, permit) = (self.web.clone(), self.permit.clone());
         let wanted = self.wanted.clone();
-        tokio::spawn(async move {
+        let body = stream::body(self.web.limits(), None, |pieces| async move {
             for subject in subjects {
-                match picture::render(&web, &permit, subject, &wanted, format).await {
-                    Ok(made) => {
-                        let part = writer.part(&[("Content-Type", kind)]);
-                        if pieces.put(part).await.is_err()
-                            || pieces.put(Bytes::from(made.bytes)).await.is_err()
-                        {
-                            return;
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "an image cannot be rendered among others");
-                        pieces.cut().await;
-                        return;
-                    }
-                }
+                let made = picture::render(&web, &permit, subject, &wanted, format).await;
+                let made = made.map_err(|error| {
+                    tracing::warn!(%error, "an image cannot be rendered among others");
+                    Gone
+                })?;
+                pieces.put(writer.part(&[("Content-Type", kind)])).await?;
+                pieces.put(Bytes::from(made.bytes)).await?;
             }
-            // Who has gone by now has everything.
-            pieces.put(writer.end()).await.ok();
+            pieces.put(writer.end()).await
         });
         Ok(guarded((headers, body).into_response()))
     }

@@ -2,6 +2,8 @@
 
 use crate::error::Failure;
 use crate::service::Web;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
 use pacs_core::access::Get;
 use pacs_core::tag::tags;
 use pacs_core::{Key, Level, Matching, Permit, Query, Tag, Uid, Vr};
@@ -15,8 +17,96 @@ pub(crate) struct Resource {
     uids: Vec<(Tag, Uid)>,
 }
 
+/// The study, and perhaps the series of it, below which a path leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parents(Vec<(Tag, Uid)>);
+
+impl Parents {
+    /// From the study down.
+    pub(crate) fn uids(&self) -> &[(Tag, Uid)] {
+        &self.0
+    }
+
+    /// As a path leads to them; nothing where there are none.
+    pub(crate) fn path(&self) -> String {
+        let mut path = String::new();
+        for (tag, uid) in &self.0 {
+            path.push_str(if *tag == tags::STUDY_INSTANCE_UID {
+                "/studies/"
+            } else {
+                "/series/"
+            });
+            path.push_str(uid.as_str());
+        }
+        path
+    }
+}
+
+impl FromRequestParts<Web> for Parents {
+    type Rejection = Failure;
+
+    async fn from_request_parts(head: &mut Parts, web: &Web) -> Result<Self, Failure> {
+        uids_of_path(head, web).await.map(Self)
+    }
+}
+
+/// What a route names by `{study}`, `{series}` and `{instance}`.
+impl FromRequestParts<Web> for Resource {
+    type Rejection = Failure;
+
+    async fn from_request_parts(head: &mut Parts, web: &Web) -> Result<Self, Failure> {
+        let uids = uids_of_path(head, web).await?;
+        let level = match uids.len() {
+            0 | 1 => Level::Study,
+            2 => Level::Series,
+            _ => Level::Instance,
+        };
+        if uids.is_empty() {
+            return Err(Failure::Internal);
+        }
+        Ok(Self { level, uids })
+    }
+}
+
+/// What stands behind the resource in a path: the parameter of a route that is no UID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tail(pub(crate) String);
+
+impl FromRequestParts<Web> for Tail {
+    type Rejection = Failure;
+
+    async fn from_request_parts(head: &mut Parts, web: &Web) -> Result<Self, Failure> {
+        let parameters = parameters_of_path(head, web).await?;
+        let tail = parameters.iter().find(|(name, _)| tag_of(name).is_none());
+        tail.map(|(_, text)| Self(text.to_owned()))
+            .ok_or(Failure::Internal)
+    }
+}
+
+async fn parameters_of_path(head: &mut Parts, web: &Web) -> Result<RawPathParams, Failure> {
+    // A path that is no text names nothing that could be here.
+    let parameters = RawPathParams::from_request_parts(head, web).await;
+    parameters.map_err(|_rejected| Failure::NotFound { what: "resource" })
+}
+
+async fn uids_of_path(head: &mut Parts, web: &Web) -> Result<Vec<(Tag, Uid)>, Failure> {
+    let parameters = parameters_of_path(head, web).await?;
+    let named = parameters.iter();
+    let named = named.filter_map(|(name, text)| Some((tag_of(name)?, text)));
+    named.map(|(tag, text)| Ok((tag, uid(text)?))).collect()
+}
+
+fn tag_of(parameter: &str) -> Option<Tag> {
+    match parameter {
+        "study" => Some(tags::STUDY_INSTANCE_UID),
+        "series" => Some(tags::SERIES_INSTANCE_UID),
+        "instance" => Some(tags::SOP_INSTANCE_UID),
+        _ => None,
+    }
+}
+
 /// A UID of a path. What is none names nothing that could be here.
-pub(crate) fn uid(text: &str) -> Result<Uid, Failure> {
+fn uid(text: &str) -> Result<Uid, Failure> {
     Uid::parse_legacy(text).map_err(|_| Failure::NotFound { what: "resource" })
 }
 
@@ -63,23 +153,27 @@ impl Resource {
         self.uids.last().map(|(_, uid)| uid)
     }
 
-    /// Itself, as what is hidden.
+    /// Itself, as what is hidden: nothing that has the same UID below other parents.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
-        let uid = self.last_uid().cloned().ok_or(Failure::Internal)?;
-        Ok(match self.level {
-            Level::Patient | Level::Study => Target::Study(uid.into()),
-            Level::Series => Target::Series(uid.into()),
-            Level::Instance => Target::Instance(uid.into()),
+        let mut uids = self.uids.iter().map(|(_, uid)| uid.clone());
+        let study = uids.next().ok_or(Failure::Internal)?.into();
+        Ok(match (uids.next(), uids.next()) {
+            (None, _) => Target::Study(study),
+            (Some(series), None) => Target::SeriesIn {
+                study,
+                series: series.into(),
+            },
+            (Some(series), Some(instance)) => Target::InstanceIn {
+                study,
+                series: series.into(),
+                instance: instance.into(),
+            },
         })
     }
 
     fn query(&self) -> Query {
-        self.query_by(&self.uids)
-    }
-
-    fn query_by(&self, uids: &[(Tag, Uid)]) -> Query {
         let mut query = Query::new(self.level);
-        for (tag, uid) in uids {
+        for (tag, uid) in &self.uids {
             query = query.with(Key {
                 tag: *tag,
                 vr: Vr::UI,
@@ -103,28 +197,6 @@ impl Resource {
             return Err(Failure::NotFound { what: self.what() });
         }
         Ok(found)
-    }
-
-    /// Whether its own UID also stands below other parents than the path names.
-    pub(crate) async fn stands_elsewhere(
-        &self,
-        web: &Web,
-        permit: &Permit<Get>,
-    ) -> Result<bool, Failure> {
-        if matches!(self.level, Level::Patient | Level::Study) {
-            return Ok(false);
-        }
-        let own = self.uids.last().map(std::slice::from_ref);
-        let own = self.query_by(own.ok_or(Failure::Internal)?);
-        let found = web.archive().select(permit, &own).await?;
-        let is_here = |stored: &StoredInstance| {
-            let head = &stored.instance;
-            let theirs = [head.study.as_str(), head.series.as_str()];
-            let parents = self.uids.len().saturating_sub(1);
-            let named = self.uids.iter().take(parents).map(|(_, uid)| uid.as_str());
-            named.zip(theirs).all(|(ours, theirs)| ours == theirs)
-        };
-        Ok(!found.iter().all(is_here))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::query_string;
 use crate::resource::{Resource, path_of};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -24,41 +24,14 @@ use std::iter::once;
 
 const DICOM: &str = "application/dicom";
 
-/// `GET /studies/{study}`
-pub(crate) async fn study(
+/// `GET /studies/{study}` and what is below it
+pub(crate) async fn get(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
-    Path(study): Path<String>,
+    resource: Resource,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, None, None)?;
-    let accept = accept(&web, &headers, query.as_deref())?;
-    retrieve(web, permit, &resource, &headers, &accept).await
-}
-
-/// `GET /studies/{study}/series/{series}`
-pub(crate) async fn series(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), None)?;
-    let accept = accept(&web, &headers, query.as_deref())?;
-    retrieve(web, permit, &resource, &headers, &accept).await
-}
-
-/// `GET /studies/{study}/series/{series}/instances/{instance}`
-pub(crate) async fn instance(
-    Allowed(permit): Allowed<Get>,
-    State(web): State<Web>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let resource = Resource::new(&study, Some(&series), Some(&instance))?;
     let accept = accept(&web, &headers, query.as_deref())?;
     retrieve(web, permit, &resource, &headers, &accept).await
 }
@@ -77,18 +50,6 @@ pub(crate) fn accept(
         named.map(|(_, value)| value.as_str()),
     )
     .map_err(|error| Failure::bad_request(error.to_string()))
-}
-
-/// The media type in which the client gets the JSON model.
-pub(crate) fn json_type(accept: &Accept) -> Result<&'static str, Failure> {
-    let offers = [
-        Offer::single("application/dicom+json"),
-        Offer::single("application/json"),
-    ];
-    let chosen = accept.choose(&offers).map(|offer| offer.media_type);
-    chosen.ok_or_else(|| Failure::NotAcceptable {
-        available: describe(&offers),
-    })
 }
 
 /// A boundary that nobody can foretell.
@@ -191,15 +152,13 @@ fn single(
         .saturating_add(u64::try_from(meta.len()).unwrap_or(u64::MAX));
     // What is converted has another length, which nobody knows.
     let length = Some(length).filter(|_| to == stored.instance.transfer_syntax);
-    let (pieces, body) = stream::body(web.limits().pieces_waiting_max, length);
     let kind = type_in(&to);
     let name = stored.instance.instance.as_str().to_owned();
     let reader = web.archive().read(permit, &stored);
-    let web = web.clone();
-    tokio::spawn(async move {
-        if pieces.put(meta).await.is_ok() {
-            send_in(&web, &pieces, reader, &stored, &to).await.ok();
-        }
+    let sending = web.clone();
+    let body = stream::body(web.limits(), length, |pieces| async move {
+        pieces.put(meta).await?;
+        send_in(&sending, &pieces, reader, &stored, &to).await
     });
     let headers = [
         (header::CONTENT_TYPE, kind),
@@ -219,10 +178,10 @@ fn multipart(
     choice: Choice,
     base: String,
 ) -> Response {
-    let (pieces, body) = stream::body(web.limits().pieces_waiting_max, None);
     let mut writer = part_writer();
     let kind = [(header::CONTENT_TYPE, writer.content_type(DICOM))];
-    tokio::spawn(async move {
+    let limits = *web.limits();
+    let body = stream::body(&limits, None, |pieces| async move {
         let mut found = found.into_iter();
         let mut next = found.next().map(|stored| open(&web, &permit, stored));
         while let Some((stored, reader)) = next.take() {
@@ -232,17 +191,11 @@ fn multipart(
             let kind = type_in(&to);
             let part = writer.part(&[("Content-Type", &kind), ("Content-Location", &location)]);
             // In one piece: each is a task woken and a packet sent.
-            let begun = Bytes::from([part, meta_of(&stored, &to)].concat());
-            if matches!(pieces.put(begun).await, Err(Gone)) {
-                return;
-            }
-            let sent = send_in(&web, &pieces, reader, &stored, &to).await;
-            if matches!(sent, Err(Gone)) {
-                return;
-            }
+            let begun = [part, meta_of(&stored, &to)].concat();
+            pieces.put(begun.into()).await?;
+            send_in(&web, &pieces, reader, &stored, &to).await?;
         }
-        // Who has gone by now has everything.
-        pieces.put(writer.end()).await.ok();
+        pieces.put(writer.end()).await
     });
     guarded((kind, body).into_response())
 }
@@ -265,7 +218,6 @@ pub(crate) async fn send(pieces: &Pieces, mut reader: DataSetReader) -> Result<(
             Ok(None) => return Ok(()),
             Err(error) => {
                 tracing::error!(%error, "a stored instance cannot be given back");
-                pieces.cut().await;
                 return Err(Gone);
             }
         }

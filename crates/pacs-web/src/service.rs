@@ -1,21 +1,23 @@
 //! The routes, and what stands behind them.
 
 use crate::access::Identify;
+use crate::content::UNIT_BYTES;
 use crate::convert::Conversions;
 use crate::derived::Derived;
 use crate::error::Failure;
 use crate::limits::WebLimits;
+use crate::places::{NoPlace, Place, Places};
 use crate::rendered::{self, Rendering};
 use crate::{bulk, capabilities, frames, hide, metadata, qido, retrieve, stow};
 use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::routing::get;
-use pacs_core::Policy;
+use pacs_core::{Caller, Policy};
 use pacs_image::Decoders;
 use pacs_store::Archive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// How an archive is served.
 #[derive(Debug, Clone)]
@@ -52,7 +54,9 @@ struct Inner {
     archive: Archive,
     options: Options,
     /// For requests that store.
-    stores: Arc<Semaphore>,
+    stores: Places,
+    /// Memory for data sets that are inflated, in units of [`UNIT_BYTES`].
+    inflating: Arc<Semaphore>,
     conversions: Conversions,
     /// With what URLs in the last answer with metadata began.
     last_base_url: Mutex<Option<String>>,
@@ -65,7 +69,13 @@ impl Web {
     pub fn new(archive: Archive, options: Options) -> Self {
         Self {
             inner: Arc::new(Inner {
-                stores: Arc::new(Semaphore::new(options.limits.stores_max)),
+                stores: Places::new(
+                    options.limits.stores_max,
+                    options.limits.stores_of_client_max,
+                ),
+                inflating: Arc::new(Semaphore::new(
+                    options.limits.inflated_memory_bytes_max / UNIT_BYTES,
+                )),
                 conversions: Conversions::new(&options.limits, options.decoders.clone()),
                 rendering: Rendering::new(&options.limits, options.decoders.clone()),
                 last_base_url: Mutex::new(options.public_url.clone()),
@@ -127,7 +137,7 @@ impl Web {
     }
 
     /// A place among those who store, while the archive takes instances.
-    pub(crate) fn place_to_store(&self) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(crate) fn place_to_store(&self, caller: &Caller) -> Result<Place, Failure> {
         let full = |detail| Failure::Unavailable { detail };
         if !self.inner.archive.has_room() {
             return Err(full("the disk is full"));
@@ -135,8 +145,17 @@ impl Web {
         if !self.inner.archive.has_memory() {
             return Err(full("instances on their way take all memory"));
         }
-        let place = Arc::clone(&self.inner.stores).try_acquire_owned();
-        place.map_err(|_none| full("too many requests store at the moment"))
+        self.inner.stores.take(caller).map_err(|none| {
+            full(match none {
+                NoPlace::All => "too many requests store at the moment",
+                NoPlace::Share => "too many requests of this client store at the moment",
+            })
+        })
+    }
+
+    /// Memory for data sets that are inflated.
+    pub(crate) fn inflating(&self) -> &Arc<Semaphore> {
+        &self.inner.inflating
     }
 
     /// What URLs in an answer to the request with this head begin with.
@@ -193,26 +212,26 @@ pub fn routes(web: Web) -> Router {
     let of_study = Router::new()
         .route(
             "/",
-            get(retrieve::study)
+            get(retrieve::get)
                 .post(stow::store_to_study)
-                .delete(hide::study),
+                .delete(hide::delete),
         )
-        .route("/metadata", get(metadata::study))
-        .route("/rendered", get(rendered::study))
-        .route("/thumbnail", get(rendered::study_thumbnail))
-        .route("/series", get(qido::series_of_study))
-        .route("/instances", get(qido::instances_of_study));
+        .route("/metadata", get(metadata::get))
+        .route("/rendered", get(rendered::get))
+        .route("/thumbnail", get(rendered::thumbnail))
+        .route("/series", get(qido::series))
+        .route("/instances", get(qido::instances));
     let of_series = Router::new()
-        .route("/", get(retrieve::series).delete(hide::series))
-        .route("/metadata", get(metadata::series))
-        .route("/rendered", get(rendered::series))
-        .route("/thumbnail", get(rendered::series_thumbnail))
-        .route("/instances", get(qido::instances_of_series));
+        .route("/", get(retrieve::get).delete(hide::delete))
+        .route("/metadata", get(metadata::get))
+        .route("/rendered", get(rendered::get))
+        .route("/thumbnail", get(rendered::thumbnail))
+        .route("/instances", get(qido::instances));
     let of_instance = Router::new()
-        .route("/", get(retrieve::instance).delete(hide::instance))
-        .route("/metadata", get(metadata::instance))
-        .route("/rendered", get(rendered::instance))
-        .route("/thumbnail", get(rendered::instance_thumbnail))
+        .route("/", get(retrieve::get).delete(hide::delete))
+        .route("/metadata", get(metadata::get))
+        .route("/rendered", get(rendered::get))
+        .route("/thumbnail", get(rendered::thumbnail))
         .route("/frames/{frames}", get(frames::frames))
         .route("/frames/{frames}/rendered", get(rendered::of_frames))
         .route(

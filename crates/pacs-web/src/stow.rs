@@ -75,7 +75,7 @@ async fn receive(
         });
     }
     let payload = payload(web, &head.headers)?;
-    let _place = web.place_to_store()?;
+    let _place = web.place_to_store(permit.caller())?;
     let deposits = Deposits {
         archive: web.archive().clone(),
         permit,

@@ -42,6 +42,9 @@ impl DataSet for &[u8] {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WalkError {
+    /// It has to be inflated, and others take all memory there is for that.
+    #[error("no memory to inflate a data set at the moment")]
+    NoMemory,
     /// The bytes could not be read.
     #[error("stored bytes could not be read")]
     Read(#[from] ReadError),

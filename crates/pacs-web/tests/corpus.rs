@@ -1,4 +1,5 @@
-//! The corpora of the fuzz targets `multipart` and `accept`, replayed.
+//! The corpora of the fuzz targets `multipart`, `accept`, `native_model` and `qido`, replayed; the
+//! same checks hold of inputs made here.
 
 #![expect(
     clippy::print_stdout,
@@ -9,6 +10,9 @@
 #[path = "corpus/checks.rs"]
 mod checks;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use std::path::Path;
 
 fn replay(target: &str, check: fn(&[u8])) {
@@ -32,3 +36,107 @@ fn the_multipart_corpus_holds() {
 fn the_accept_corpus_holds() {
     replay("accept", checks::accept);
 }
+
+#[test]
+fn the_native_model_corpus_holds() {
+    replay("native_model", checks::native_model);
+}
+
+#[test]
+fn the_qido_corpus_holds() {
+    replay("qido", checks::qido);
+}
+
+proptest! {
+    #[test]
+    fn any_query_of_what_queries_are_made_of_holds(
+        level in 0..3_u8,
+        parts in vec(select(&WORDS[..]), 0..24),
+    ) {
+        let query: String = parts.concat();
+        checks::qido(&[&[level], query.as_bytes()].concat());
+    }
+
+    #[test]
+    fn any_document_of_what_documents_are_made_of_holds(
+        parts in vec(select(&MARKUP[..]), 0..24),
+    ) {
+        let inner: String = parts.concat();
+        checks::native_model(inner.as_bytes());
+        checks::native_model(
+            format!("<NativeDicomModel>{inner}</DicomAttribute></NativeDicomModel>").as_bytes(),
+        );
+    }
+
+    #[test]
+    fn any_accept_of_what_they_are_made_of_holds(parts in vec(select(&RANGES[..]), 0..12)) {
+        checks::accept(parts.concat().as_bytes());
+    }
+}
+
+const WORDS: [&str; 24] = [
+    "PatientName",
+    "00100020",
+    "StudyDate",
+    "StudyInstanceUID",
+    "includefield",
+    "limit",
+    "offset",
+    "fuzzymatching",
+    "cursor",
+    "RequestAttributesSequence",
+    ".",
+    "=",
+    "&",
+    "&",
+    "=",
+    "%5E",
+    "%",
+    "*",
+    "1.2.3",
+    "20260101-",
+    "all",
+    ",",
+    "true",
+    "%5C",
+];
+
+const MARKUP: [&str; 20] = [
+    "<DicomAttribute tag=\"00100010\" vr=\"PN\">",
+    "<DicomAttribute tag=\"00080005\">",
+    "<DicomAttribute tag=\"00090001\" vr=\"LO\" privateCreator=\"A\">",
+    "<DicomAttribute tag=\"00400275\" vr=\"SQ\">",
+    "</DicomAttribute>",
+    "</DicomAttribute>",
+    "<Item>",
+    "</Item>",
+    "<Value>",
+    "</Value>",
+    "<Value/>",
+    "<PersonName>",
+    "</PersonName>",
+    "<Alphabetic><FamilyName>",
+    "</FamilyName></Alphabetic>",
+    "text",
+    "&amp;",
+    "&#13;",
+    "<InlineBinary>AP8=</InlineBinary>",
+    "<!-- -->",
+];
+
+const RANGES: [&str; 14] = [
+    "application/dicom",
+    "application/dicom+json",
+    "multipart/related",
+    "image/*",
+    "*/*",
+    ";",
+    ",",
+    "type=",
+    "\"application/dicom\"",
+    "q=0.5",
+    "q=",
+    "transfer-syntax=",
+    "*",
+    "\n",
+];

@@ -76,7 +76,7 @@ pub(super) fn path_in(directory: &Path) -> PathBuf {
 
 /// `None` where there is no file, or it cannot be looked at.
 pub(super) fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
+    let metadata = std::fs::symlink_metadata(path).ok()?;
     Some(Stamp {
         inode: metadata.ino(),
         length: metadata.len(),
@@ -84,12 +84,17 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// Reads the tokens; none where there is no file.
+/// Reads the tokens; none where there is no file. A link in its place is an error: it may lead to a
+/// file that somebody else writes.
 pub(super) fn read(path: &Path) -> Result<Vec<Token>, TokensError> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened?,
+    let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, how, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        opened => File::from(opened.map_err(io::Error::from)?),
     };
+    if !file.metadata()?.is_file() {
+        return Err(TokensError::Damaged);
+    }
     let mut text = Vec::new();
     file.take(TOKENS_FILE_BYTES_MAX).read_to_end(&mut text)?;
     let document: Document = serde_json::from_slice(&text).map_err(|_| TokensError::Damaged)?;

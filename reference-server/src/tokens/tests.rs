@@ -154,6 +154,14 @@ fn a_link_in_the_place_of_a_file_of_the_tokens_leads_nowhere() {
     std::fs::hard_link(&victim, &new).unwrap();
     create("two").unwrap();
 
+    let tokens = data.path().join("access-tokens.json");
+    let aside = folder.path().join("tokens-of-somebody");
+    std::fs::rename(&tokens, &aside).unwrap();
+    symlink(&aside, &tokens).unwrap();
+    assert!(Tokens::list(data.path()).is_err());
+    std::fs::remove_file(&tokens).unwrap();
+    std::fs::rename(&aside, &tokens).unwrap();
+
     let after = victim.metadata().unwrap();
     assert_eq!(std::fs::read(&victim).unwrap(), b"of root");
     assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));

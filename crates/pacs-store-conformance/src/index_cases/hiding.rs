@@ -57,6 +57,47 @@ pub async fn hiding_a_series_or_study_hides_all_that_is_in_it(index: Arc<dyn Ind
     assert_eq!(kinds[5..], [h, h, h, h, r, r, r, r]);
 }
 
+/// The same UID of a series in another study stays where it is, also when it came before the hide.
+pub async fn hiding_within_a_study_leaves_the_same_uids_of_others(index: Arc<dyn Index>) {
+    let log = filled(index).await;
+    let elsewhere = Sample::new(2, 1, 2).in_series_of(1, 1);
+    log.add(vec![elsewhere.record()]).await;
+    let within = |study, series| Target::SeriesIn {
+        study: study_uid(study),
+        series,
+    };
+    let one = |study, series, instance| Target::InstanceIn {
+        study: study_uid(study),
+        series,
+        instance,
+    };
+    assert_eq!(visible(&log).await, [2, 4, 6]);
+
+    assert_eq!(
+        log.add(vec![hide(within(1, series_uid(1, 1)))]).await,
+        moved(2)
+    );
+    assert_eq!(visible(&log).await, [2, 3, 4]);
+    for nothing in [
+        within(1, series_uid(2, 1)),
+        within(9, series_uid(1, 1)),
+        one(1, series_uid(1, 1), instance_uid(2, 1, 2)),
+        one(1, series_uid(1, 2), instance_uid(1, 1, 1)),
+        one(2, series_uid(1, 1), instance_uid(9, 9, 9)),
+    ] {
+        assert_eq!(log.add(vec![hide(nothing)]).await, moved(0));
+    }
+    let target = one(2, series_uid(1, 1), instance_uid(2, 1, 2));
+    assert_eq!(log.add(vec![hide(target.clone())]).await, moved(1));
+    assert_eq!(visible(&log).await, [2, 2, 3]);
+    assert_eq!(log.add(vec![restore(target)]).await, moved(1));
+    assert_eq!(
+        log.add(vec![restore(within(1, series_uid(1, 1)))]).await,
+        moved(2)
+    );
+    assert_eq!(visible(&log).await, [2, 4, 6]);
+}
+
 /// Each moved instance is a change; one that does not move is none.
 pub async fn hiding_what_is_hidden_or_unknown_moves_nothing(index: Arc<dyn Index>) {
     let log = filled(index).await;

@@ -47,7 +47,7 @@ pub(crate) enum Work {
         reply: oneshot::Sender<Result<Progress, MaintainError>>,
     },
     Turn {
-        record: LogRecord,
+        record: Box<LogRecord>,
         provenance: Provenance,
         reply: TurnReply,
     },
@@ -368,7 +368,7 @@ impl Committer {
                     record,
                     provenance,
                     reply,
-                } => group.push_turn(record, &provenance, reply),
+                } => group.push_turn(*record, &provenance, reply),
                 Work::Close { .. } | Work::Look | Work::Rebuild { .. } => {}
             }
         }

@@ -1,12 +1,39 @@
-//! Parts of stored data sets: what is asked for, and no more.
+//! Parts: of stored data sets, and of what a search finds.
 
 use super::{Archive, RetrievePermit};
 use crate::error::ReadError;
-use crate::index::StoredInstance;
+use crate::index::{IndexError, Page, PageOfMatches, Results, StoredInstance};
 use crate::retrieve::{self, DataSetReader};
+use pacs_core::access::Find;
+use pacs_core::{Permit, Query};
 use std::ops::Range;
 
 impl Archive {
+    /// A page of what matches `query`, the newest studies first: `None` where the result that it
+    /// begins after is not there (any more).
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn search_page(
+        &self,
+        _permit: &Permit<Find>,
+        query: &Query,
+        page: &Page,
+    ) -> Result<Option<PageOfMatches>, IndexError> {
+        let quota = &self.shared.quota;
+        let answer = self.shared.index.search_page(query, page, quota);
+        self.shared.noted(answer.await)
+    }
+
+    /// A page without results, to be filled: what is put on it counts as what a search gives.
+    #[must_use]
+    pub fn page_of_none(&self) -> PageOfMatches {
+        PageOfMatches {
+            matches: Results::new(&self.shared.quota),
+            has_more: false,
+        }
+    }
+
     /// A part of the data set of `instance`; nothing where the range lies behind its end. A part
     /// has no digest to be compared with.
     pub fn read_range(

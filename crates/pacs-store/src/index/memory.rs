@@ -61,6 +61,16 @@ impl Version {
             Target::Instance(uid) => instance.instance == *uid,
             Target::Series(uid) => instance.series == *uid,
             Target::Study(uid) => instance.study == *uid,
+            Target::InstanceIn {
+                study,
+                series,
+                instance: uid,
+            } => {
+                instance.study == *study && instance.series == *series && instance.instance == *uid
+            }
+            Target::SeriesIn { study, series } => {
+                instance.study == *study && instance.series == *series
+            }
         }
     }
 }

@@ -21,14 +21,15 @@ mod view;
 
 use super::{
     Applied, Change, ChangeNumber, Committed, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Quota, Results, Staged, StoredInstance, Versions,
+    LogPosition, LogRecord, Match, Page, PageOfMatches, Quota, Results, Staged, StoredInstance,
+    Versions, page,
 };
 use crate::directory::DataDirectory;
 use crate::redb_file::{self, Held, Space, begin_durable};
 use async_trait::async_trait;
 use fault::{Fault, attempt};
 use group::Group;
-use pacs_core::{Query, SopInstanceUid};
+use pacs_core::{Level, Matching, Query, SopInstanceUid};
 use plan::Plan;
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 use search::Budget;
@@ -140,17 +141,18 @@ impl RedbIndex {
         Ok(turn)
     }
 
-    /// Answers `query`: at once where that is little work, else on a thread that may wait.
+    /// Answers `query`: at once where that is little work, else on a thread that may wait. A scan
+    /// is tried at once where it `ends_early`.
     async fn answer<T: Send + 'static>(
         &self,
         operation: &'static str,
         query: &Query,
-        answer: fn(&View, &Plan, &Quota, &Budget) -> Result<T, Fault>,
-        quota: &Quota,
+        answer: impl Fn(&View, &Plan, &Quota, &Budget) -> Result<T, Fault> + Send + 'static,
+        (quota, ends_early): (&Quota, bool),
     ) -> Result<T, IndexError> {
         let plan = Plan::new(query);
         let is_long = plan.is_scan() && self.inner.progress().committed.study > ROWS_INLINE;
-        if !is_long {
+        if !is_long || ends_early {
             let budget = Budget::new(ROWS_INLINE);
             let mut is_enough = true;
             let answered = attempt(operation, || {
@@ -378,7 +380,29 @@ impl Index for RedbIndex {
     }
 
     async fn search(&self, query: &Query, quota: &Quota) -> Result<Results<Match>, IndexError> {
-        self.answer("search", query, search::search, quota).await
+        let search = search::search;
+        self.answer("search", query, search, (quota, false)).await
+    }
+
+    async fn search_page(
+        &self,
+        query: &Query,
+        page: &Page,
+        quota: &Quota,
+    ) -> Result<Option<PageOfMatches>, IndexError> {
+        if query.level == Level::Patient {
+            let found = self.search(query, quota).await?;
+            return page::of_all(found, query.level, page, quota);
+        }
+        let page = page.clone();
+        let answer = move |view: &View, plan: &Plan, quota: &Quota, budget: &Budget| {
+            search::page(view, plan, &page, quota, budget)
+        };
+        // Where everything matches, a page is full after as many rows as it has results.
+        let mut keys = query.keys.iter();
+        let ends_early = keys.all(|key| key.matching == Matching::Universal);
+        let answered = self.answer("search", query, answer, (quota, ends_early));
+        answered.await
     }
 
     async fn select(
@@ -386,7 +410,8 @@ impl Index for RedbIndex {
         query: &Query,
         quota: &Quota,
     ) -> Result<Results<StoredInstance>, IndexError> {
-        self.answer("select", query, search::select, quota).await
+        let select = search::select;
+        self.answer("select", query, select, (quota, false)).await
     }
 
     async fn changes(

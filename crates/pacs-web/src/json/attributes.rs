@@ -1,10 +1,10 @@
 //! Decoded attributes, as a search finds them, in the JSON model.
 
-use super::{string, value};
+use super::{base64, string, value};
 use pacs_core::attributes::Attribute;
 use pacs_core::limits::ITEM_DEPTH_MAX;
 use pacs_core::tag::tags;
-use pacs_core::{Attributes, Tag, Value};
+use pacs_core::{Attributes, Tag, Value, Vr};
 use std::io::Write as _;
 
 /// Writes `attributes` as one object. Sequences deeper than [`ITEM_DEPTH_MAX`] are left out:
@@ -16,19 +16,14 @@ pub fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
 fn write_object(out: &mut Vec<u8>, attributes: &Attributes, depth: usize) {
     out.push(b'{');
     for (at, attribute) in attributes.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write_attribute(out, attribute, depth);
+        member_begins(out, attribute.tag, attribute.vr, at == 0);
+        write_value(out, attribute, depth);
+        out.push(b'}');
     }
     out.push(b'}');
 }
 
-fn write_attribute(out: &mut Vec<u8>, attribute: &Attribute, depth: usize) {
-    write_key(out, attribute.tag);
-    out.extend_from_slice(b"{\"vr\":\"");
-    out.extend_from_slice(&attribute.vr.to_bytes());
-    out.push(b'"');
+fn write_value(out: &mut Vec<u8>, attribute: &Attribute, depth: usize) {
     match &attribute.value {
         Value::Suspect(_) | Value::Text(_) if attribute.tag == tags::SPECIFIC_CHARACTER_SET => {
             value::write_values(out, attribute.vr, "ISO_IR 192");
@@ -46,19 +41,34 @@ fn write_attribute(out: &mut Vec<u8>, attribute: &Attribute, depth: usize) {
             out.push(b']');
         }
     }
-    out.push(b'}');
 }
 
-/// Writes `"GGGGEEEE":`.
-pub(super) fn write_key(out: &mut Vec<u8>, tag: Tag) {
+/// Begins the member of an attribute: its name and its VR.
+pub(crate) fn member_begins(out: &mut Vec<u8>, tag: Tag, vr: Vr, is_first: bool) {
+    if !is_first {
+        out.push(b',');
+    }
     // Writing to memory does not fail.
-    write!(out, "\"{:04X}{:04X}\":", tag.group(), tag.element()).ok();
+    write!(
+        out,
+        "\"{:04X}{:04X}\":{{\"vr\":\"",
+        tag.group(),
+        tag.element()
+    )
+    .ok();
+    out.extend_from_slice(&vr.to_bytes());
+    out.push(b'"');
 }
 
-/// Writes a member whose value is a string.
-pub(super) fn write_member(out: &mut Vec<u8>, name: &str, text: &str) {
-    out.push(b',');
-    string::write(out, name);
-    out.push(b':');
-    string::write(out, text);
+/// Says where a value stands.
+pub(crate) fn bulk(out: &mut Vec<u8>, url: &str) {
+    out.extend_from_slice(b",\"BulkDataURI\":");
+    string::write(out, url);
+}
+
+/// Writes bytes.
+pub(crate) fn inline(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b",\"InlineBinary\":\"");
+    base64::write(out, bytes);
+    out.push(b'"');
 }

@@ -8,7 +8,7 @@ const EXACT_DIGITS_MAX: usize = 15;
 
 /// Writes `,"Value":[…]` for a text of `vr` without padding, whose values stand between
 /// backslashes; nothing where it is empty.
-pub(super) fn write_values(out: &mut Vec<u8>, vr: Vr, text: &str) {
+pub(crate) fn write_values(out: &mut Vec<u8>, vr: Vr, text: &str) {
     if text.is_empty() {
         return;
     }
@@ -27,7 +27,7 @@ pub(super) fn write_values(out: &mut Vec<u8>, vr: Vr, text: &str) {
 }
 
 /// Whether a backslash separates values in this VR (PS3.5 6.4).
-const fn is_multi_valued(vr: Vr) -> bool {
+pub(crate) const fn is_multi_valued(vr: Vr) -> bool {
     !matches!(vr, Vr::LT | Vr::ST | Vr::UR | Vr::UT)
 }
 

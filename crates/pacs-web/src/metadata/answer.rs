@@ -7,7 +7,6 @@ use crate::error::Failure;
 use crate::resource::Resource;
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress};
@@ -101,25 +100,21 @@ impl Answer {
         }
     }
 
-    /// The response. What is wrong with the first series still has a status of its own.
+    /// The response, without its media type and encoding. What is wrong with the first series still
+    /// has a status of its own.
     pub(super) async fn respond(mut self, is_zipped: bool) -> Result<Response, Failure> {
         let first = self.series.pop_front().ok_or(Failure::Internal)?;
         let begun = self.document(&first).await?;
-        let (pieces, body) = stream::body(self.web.limits().pieces_waiting_max, None);
-        let mut response = body.into_response();
-        if is_zipped {
-            let gzip = HeaderValue::from_static("gzip");
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_ENCODING, gzip);
-        }
-        let sending = Sending {
-            pieces,
-            gzip: is_zipped.then(Gzip::default),
-            length_bytes: 0,
-        };
-        // After Gone there is nothing left to do.
-        tokio::spawn(async move { self.send(sending, first, begun).await.ok() });
-        Ok(response)
+        let limits = *self.web.limits();
+        let body = stream::body(&limits, None, |pieces| {
+            let sending = Sending {
+                pieces,
+                gzip: is_zipped.then(Gzip::default),
+                length_bytes: 0,
+            };
+            self.send(sending, first, begun)
+        });
+        Ok(body.into_response())
     }
 
     /// The document of `series`; `None` where it has to be written piece by piece.
@@ -150,7 +145,7 @@ impl Answer {
             sending.literal(b',').await?;
             match self.document(&series).await {
                 Ok(document) => sending.series(series, document).await?,
-                Err(_told_in_the_log) => return sending.cut().await,
+                Err(_told_in_the_log) => return Err(Gone),
             }
         }
         sending.end(b']').await
@@ -166,11 +161,6 @@ struct Sending {
 }
 
 impl Sending {
-    async fn cut(&self) -> Result<(), Gone> {
-        self.pieces.cut().await;
-        Err(Gone)
-    }
-
     fn count(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.length_bytes = self.length_bytes.saturating_add(bytes);
@@ -218,7 +208,7 @@ impl Sending {
                 (writer, piece)
             });
             let Ok((back, Ok(piece))) = worked.await else {
-                return self.cut().await;
+                return Err(Gone);
             };
             writer = back;
             let Some(piece) = piece else {
@@ -231,7 +221,7 @@ impl Sending {
             };
             match piece {
                 Ok(piece) => self.pieces.put(piece.into()).await?,
-                Err(_never) => return self.cut().await,
+                Err(_never) => return Err(Gone),
             }
         }
     }
@@ -249,7 +239,7 @@ impl Sending {
                 (inflate, inflated.map(|_status| piece))
             });
             let Ok((back, Ok(piece))) = worked.await else {
-                return self.cut().await;
+                return Err(Gone);
             };
             inflate = back;
             // It has no end, so that it ends where nothing comes any more.

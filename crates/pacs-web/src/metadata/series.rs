@@ -7,7 +7,7 @@
 use crate::content::{self, Content};
 use crate::derived::Key;
 use crate::error::Failure;
-use crate::json::{Model, ModelOptions};
+use crate::model::{Model, ModelOptions};
 use crate::resource::path_of;
 use crate::service::Web;
 use bytes::Bytes;

@@ -1,65 +1,69 @@
-//! The answer to a search: JSON, warnings, the way to the next page.
+//! The answer to a search: its results, warnings, the way to the next page.
 
-use super::page::{Cursor, Page};
+use super::page::Cursor;
 use super::request::SearchRequest;
-use crate::error::Failure;
-use crate::json;
+use crate::listing::Listing;
+use crate::resource::Parents;
 use crate::service::Web;
+use crate::{json, stream, xml};
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::tag::tags;
-use pacs_core::{Attributes, Level, Tag, Uid, Value, Vr};
+use pacs_core::{Attributes, Level, Value, Vr};
+use pacs_store::index::{IntoResults, Match, PageOfMatches};
 
 /// What a client asked for.
 pub(super) struct Asked<'a> {
     pub(super) request: &'a SearchRequest,
     /// The study, and perhaps the series, of the path.
-    pub(super) parents: &'a [(Tag, Uid)],
+    pub(super) parents: &'a Parents,
     /// The query of the URL.
     pub(super) parameters: &'a [(String, String)],
 }
 
-/// Writes `page`, which `asked` is answered with.
+/// Answers `asked` with `page`, in the form of `listing`.
 pub(super) fn answer(
     web: &Web,
     asked: &Asked<'_>,
-    page: Page,
-    (kind, base): (&'static str, &str),
-) -> Result<Response, Failure> {
+    page: PageOfMatches,
+    listing: Listing,
+    base: String,
+) -> Response {
     let request = asked.request;
     let level = request.query.level;
-    let blank = blank(request);
-    let next = page.matches.last().filter(|_| page.rest_count > 0);
+    let next = page.matches.last().filter(|_| page.has_more);
     let next = next.and_then(|last| Cursor::after(&last.attributes, level));
-    let mut body = Vec::with_capacity(page.matches.len().saturating_mul(1024));
+    let link = next.map(|cursor| search_path(&base, asked, &cursor));
     let is_empty = page.matches.is_empty();
-    for (at, result) in page.matches.into_iter().enumerate() {
-        body.push(if at == 0 { b'[' } else { b',' });
-        let mut attributes = result.attributes;
-        attributes.fill_from(&blank);
-        let url = retrieve_url(base, &attributes, level);
-        attributes.insert_text(tags::RETRIEVE_URL, Vr::UR, url);
-        json::write_attributes(&mut body, &attributes);
-    }
-    body.push(b']');
-    let kind = [(header::CONTENT_TYPE, kind)];
+    let kind = [(header::CONTENT_TYPE, listing.content_type())];
     let mut response = if is_empty {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        (kind, body).into_response()
+        let writing = Writing {
+            results: page.matches.into_iter(),
+            listing: Some(listing),
+            blank: blank(request),
+            base,
+            level,
+            piece_bytes: web.limits().piece_bytes,
+        };
+        (kind, writing.body(web)).into_response()
     };
-    let rest = page.rest_count;
-    if rest > 0 {
-        let told = format!("There are {rest} additional results that can be requested");
-        warn(&mut response, &told);
+    if page.has_more {
+        // 8.3.4.4 would have their number, for which the whole archive would have to be searched.
+        let told = "There are additional results that can be requested";
+        warn(&mut response, told);
     }
     for warning in request.warnings.iter().take(web.limits().warnings_max) {
         warn(&mut response, warning);
     }
-    if let Some(cursor) = next {
-        let path = search_path(base, asked, &cursor);
-        let link = format!("<{path}>; rel=\"next\"");
-        add(&mut response, header::LINK, &link);
+    if let Some(link) = link {
+        add(
+            &mut response,
+            header::LINK,
+            &format!("<{link}>; rel=\"next\""),
+        );
     }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -67,7 +71,60 @@ pub(super) fn answer(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    Ok(response)
+    response
+}
+
+/// Results on their way: each is let go when it is written.
+struct Writing {
+    results: IntoResults<Match>,
+    /// Until all is written.
+    listing: Option<Listing>,
+    blank: Attributes,
+    base: String,
+    level: Level,
+    piece_bytes: usize,
+}
+
+impl Writing {
+    /// A short answer is written at once, a long one while it is sent.
+    fn body(mut self, web: &Web) -> Body {
+        let first = self.piece();
+        if self.listing.is_none() {
+            return first.into();
+        }
+        stream::body(web.limits(), None, |pieces| async move {
+            pieces.put(first.into()).await?;
+            while self.listing.is_some() {
+                pieces.put(self.piece().into()).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn piece(&mut self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.piece_bytes);
+        while out.len() < self.piece_bytes
+            && let Some(listing) = &mut self.listing
+        {
+            let Some(result) = self.results.next() else {
+                if let Some(listing) = self.listing.take() {
+                    listing.end(&mut out);
+                }
+                break;
+            };
+            let mut attributes = result.attributes;
+            attributes.fill_from(&self.blank);
+            let url = retrieve_url(&self.base, &attributes, self.level);
+            attributes.insert_text(tags::RETRIEVE_URL, Vr::UR, url);
+            listing.next(&mut out);
+            if listing.is_xml() {
+                xml::write_attributes(&mut out, &attributes);
+            } else {
+                json::write_attributes(&mut out, &attributes);
+            }
+        }
+        out
+    }
 }
 
 fn warn(response: &mut Response, text: &str) {
@@ -113,14 +170,7 @@ fn retrieve_url(base: &str, result: &Attributes, level: Level) -> String {
 /// whatever the query says, so that no page holds more than the first could.
 fn search_path(base: &str, asked: &Asked<'_>, cursor: &Cursor) -> String {
     let mut url = base.to_owned();
-    for (tag, uid) in asked.parents {
-        url.push_str(if *tag == tags::STUDY_INSTANCE_UID {
-            "/studies/"
-        } else {
-            "/series/"
-        });
-        url.push_str(uid.as_str());
-    }
+    url.push_str(&asked.parents.path());
     url.push_str(match asked.request.query.level {
         Level::Patient | Level::Study => "/studies?",
         Level::Series => "/series?",

@@ -2,22 +2,18 @@
 
 use super::request::SearchRequest;
 use crate::error::Failure;
+use crate::service::Web;
+use pacs_core::access::Find;
 use pacs_core::tag::tags;
-use pacs_core::{Attributes, Level, Tag, Uid};
-use pacs_store::index::Match;
+use pacs_core::{Attributes, Level, Permit, Tag, Uid};
+use pacs_store::index::{Match, Page, PageOfMatches};
+
+/// Results that are looked at together, where they are chosen here and not by the index.
+const LOOKED_AT: usize = 1_000;
 
 /// The UIDs of the result after which a page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor(Vec<String>);
-
-/// A page of the results.
-#[derive(Debug)]
-pub(crate) struct Page {
-    /// Those on it.
-    pub(crate) matches: Vec<Match>,
-    /// How many come behind it.
-    pub(crate) rest_count: usize,
-}
 
 /// The UIDs that name a result of `level`.
 const fn names(level: Level) -> &'static [Tag] {
@@ -56,48 +52,67 @@ impl Cursor {
     pub(super) fn to_text(&self) -> String {
         self.0.join("/")
     }
-
-    fn is(&self, result: &Attributes, level: Level) -> bool {
-        let tags = names(level).iter();
-        tags.zip(&self.0)
-            .all(|(tag, uid)| result.text(*tag) == Some(uid))
-    }
 }
 
-/// The page of `found`, which is in the order of the index, that `request` asks for.
-pub(super) fn page(request: &SearchRequest, found: &[Match]) -> Result<Page, Failure> {
-    let level = request.query.level;
-    let is_asked_for = |result: &&Match| {
+/// The page that `request` asks for: the index looks no further than its end.
+pub(super) async fn page(
+    web: &Web,
+    permit: &Permit<Find>,
+    request: &SearchRequest,
+) -> Result<PageOfMatches, Failure> {
+    let after = request.after.as_ref().map(|cursor| cursor.0.clone());
+    let page = Page {
+        after,
+        offset: request.offset,
+        count_max: request.limit,
+    };
+    if !request.fuzzy.is_empty() {
+        return chosen(web, permit, request, page).await;
+    }
+    let found = web.archive().search_page(permit, &request.query, &page);
+    found.await?.ok_or_else(gone)
+}
+
+fn gone() -> Failure {
+    Failure::bad_request("the result that cursor names is there no more: begin again")
+}
+
+/// The page of those results whose names are like the ones that are looked for.
+async fn chosen(
+    web: &Web,
+    permit: &Permit<Find>,
+    request: &SearchRequest,
+    page: Page,
+) -> Result<PageOfMatches, Failure> {
+    let is_asked_for = |result: &Match| {
         let mut names = request.fuzzy.iter();
         names.all(|name| name.matches(&result.attributes))
     };
-    let ordered: Vec<&Match> = newest_first(found, level).filter(is_asked_for).collect();
-    let skipped = match &request.after {
-        None => request.offset,
-        Some(cursor) => {
-            let mut results = ordered.iter();
-            let at = results.position(|result| cursor.is(&result.attributes, level));
-            let at = at.ok_or_else(|| {
-                Failure::bad_request("the result that cursor names is there no more: begin again")
-            })?;
-            at.saturating_add(1).saturating_add(request.offset)
+    let mut looking = Page {
+        after: page.after.clone(),
+        offset: 0,
+        count_max: LOOKED_AT,
+    };
+    let mut left_out: usize = 0;
+    let mut chosen = web.archive().page_of_none();
+    loop {
+        let found = web.archive().search_page(permit, &request.query, &looking);
+        let found = found.await?.ok_or_else(gone)?;
+        let last = found.matches.last().map(|last| &last.attributes);
+        let next = last.and_then(|last| Cursor::after(last, request.query.level));
+        for result in found.matches.into_iter().filter(is_asked_for) {
+            if left_out < page.offset {
+                left_out = left_out.saturating_add(1);
+            } else if chosen.matches.len() < page.count_max {
+                chosen.matches.push(result)?;
+            } else {
+                chosen.has_more = true;
+                return Ok(chosen);
+            }
         }
-    };
-    let rest = ordered.len().saturating_sub(skipped);
-    let on_page = ordered.into_iter().skip(skipped).take(request.limit);
-    Ok(Page {
-        matches: on_page.cloned().collect(),
-        rest_count: rest.saturating_sub(request.limit),
-    })
-}
-
-/// With the order of studies turned round; what belongs to one study stays as it is.
-fn newest_first(found: &[Match], level: Level) -> impl Iterator<Item = &Match> {
-    let study = |result: &Match| {
-        let uid = result.attributes.text(tags::STUDY_INSTANCE_UID);
-        uid.map(str::to_owned)
-    };
-    let is_together = move |a: &Match, b: &Match| level > Level::Study && study(a) == study(b);
-    let groups: Vec<&[Match]> = found.chunk_by(is_together).collect();
-    groups.into_iter().rev().flatten()
+        match next {
+            Some(cursor) if found.has_more => looking.after = Some(cursor.0),
+            _ => return Ok(chosen),
+        }
+    }
 }

@@ -120,19 +120,24 @@ impl Document {
         let length = self.ranges.iter().fold(0_u64, |sum, range| {
             sum.saturating_add(range.end.saturating_sub(range.start))
         });
-        let asked = range::asked(headers, length)?;
+        // Stored instances never change.
+        let tag = format!("{:?}", stored.digest);
+        let tag = format!("\"{}\"", tag.get(..32).unwrap_or(&tag));
+        let asked = range::asked(headers, length, &tag)?;
         let part = asked.clone().unwrap_or(0..length);
         let sent = part.end.saturating_sub(part.start);
-        let (pieces, body) = stream::body(web.limits().pieces_waiting_max, Some(sent));
         let kind = [(header::CONTENT_TYPE, self.media_type)];
         let ranges = within(&self.ranges, &part);
         let (web, permit, stored) = (web.clone(), permit.clone(), stored.clone());
-        tokio::spawn(async move {
-            let sent = send_all(&web, &permit, &stored, self.content, ranges, &pieces);
-            sent.await.ok();
+        let limits = *web.limits();
+        let body = stream::body(&limits, Some(sent), |pieces| async move {
+            send_all(&web, &permit, &stored, self.content, ranges, &pieces).await
         });
         let mut response = guarded((kind, body).into_response());
         let headers = response.headers_mut();
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(header::ETAG, tag);
+        }
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Some(asked) = asked {
             let last = asked.end.saturating_sub(1);
@@ -176,10 +181,10 @@ async fn send_all(
             send(pieces, reader).await?;
         } else {
             // Inflated already: this does not block.
-            let Ok(bytes) = content.read(&range) else {
-                pieces.cut().await;
-                return Err(Gone);
-            };
+            let bytes = content.read(&range).map_err(|error| {
+                tracing::error!(%error, "a stored document cannot be given back");
+                Gone
+            })?;
             pieces.put(bytes.into()).await?;
         }
     }

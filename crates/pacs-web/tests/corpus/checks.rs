@@ -1,11 +1,16 @@
-//! What must hold of any input: for the fuzz targets `multipart` and `accept`, and for their
-//! corpora.
+//! What must hold of any input: for the fuzz targets `multipart`, `accept`, `native_model` and
+//! `qido`, and for their corpora.
 
 use bytes::Bytes;
+use pacs_core::matching::Matcher;
+use pacs_core::{Attributes, Level, Value};
 use pacs_web::accept::{Accept, Offer, describe};
-use pacs_web::limits::MultipartLimits;
+use pacs_web::described::{Described, DescribedValue};
+use pacs_web::limits::{ModelLimits, MultipartLimits};
 use pacs_web::media_type::MediaType;
 use pacs_web::multipart::{MultipartError, Next, PartReader};
+use pacs_web::qido::search_of_query;
+use pacs_web::{WebLimits, xml};
 
 const LIMITS: MultipartLimits = MultipartLimits {
     head_bytes_max: 64,
@@ -68,4 +73,71 @@ pub(crate) fn accept(input: &[u8]) {
     reversed.reverse();
     assert_eq!(accept.choose(&reversed).is_some(), chosen.is_some());
     assert!(!describe(&offers).is_empty());
+}
+
+/// Without what stands elsewhere and what are bytes: attributes have neither.
+fn attributes(described: &Described) -> Attributes {
+    let mut attributes = Attributes::new();
+    for attribute in described {
+        let value = match &attribute.value {
+            DescribedValue::Bulk(_) | DescribedValue::Inline(_) => continue,
+            DescribedValue::Items(items) => {
+                Value::Items(items.iter().map(self::attributes).collect())
+            }
+            DescribedValue::Text(text) => Value::Text(text.clone()),
+        };
+        attributes.insert(attribute.tag, attribute.vr, value);
+    }
+    attributes
+}
+
+fn written(attributes: &Attributes) -> Vec<u8> {
+    let mut out = Vec::new();
+    xml::write_attributes(&mut out, attributes);
+    out
+}
+
+/// A document of the Native DICOM Model is read within bounds or refused, and what was read and
+/// written again is read as the same.
+pub(crate) fn native_model(input: &[u8]) {
+    let limits = ModelLimits {
+        bytes_max: 1 << 20,
+        depth_max: 16,
+        elements_max: 10_000,
+    };
+    let Ok(described) = xml::read(input, &limits) else {
+        return;
+    };
+    let first = attributes(&described);
+    let document = written(&first);
+    let wide = ModelLimits {
+        bytes_max: usize::MAX,
+        ..limits
+    };
+    let again = attributes(&xml::read(&document, &wide).unwrap());
+    assert_eq!(again.len(), first.len());
+    assert!(written(&again) == document);
+}
+
+const LEVELS: [Level; 3] = [Level::Study, Level::Series, Level::Instance];
+
+/// The query of a search over the web, whatever it says, is refused or becomes one that can be held
+/// against entities. The first byte chooses the level.
+pub(crate) fn qido(input: &[u8]) {
+    let Some((level, query)) = input.split_first() else {
+        return;
+    };
+    let Ok(query) = std::str::from_utf8(query) else {
+        return;
+    };
+    let level = LEVELS[usize::from(*level) % LEVELS.len()];
+    let limits = WebLimits::default();
+    let Ok(request) = search_of_query(level, Some(query), &limits) else {
+        return;
+    };
+    assert!(request.limit <= limits.results_max);
+    assert_eq!(request.query.level, level);
+    assert!(request.query.keys.is_sorted_by_key(|key| key.tag));
+    let matcher = Matcher::new(&request.query);
+    assert!(matcher.keys().is_empty() || !matcher.matches(&Attributes::new()));
 }

@@ -10,6 +10,8 @@ pub(super) enum Fault {
     Database(Box<redb::Error>),
     /// Something is to be told as it is.
     Index(IndexError),
+    /// Enough was found: not a failure, and never told outside.
+    Enough,
     /// More work than a thread that must not wait may do.
     OutOfBudget,
 }
@@ -19,7 +21,7 @@ impl Fault {
     pub(super) fn during(self, operation: &'static str) -> IndexError {
         match self {
             Self::Index(error) => error,
-            Self::OutOfBudget => IndexError::Backend {
+            Self::Enough | Self::OutOfBudget => IndexError::Backend {
                 operation,
                 source: "work is not bounded".into(),
             },

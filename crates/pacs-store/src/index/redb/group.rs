@@ -13,7 +13,7 @@ use crate::index::{
     Applied, ChangeKind, ChangeNumber, IndexError, LogRecord, StoredInstance, Target, answer,
 };
 use pacs_core::tag::{tags, vr_of};
-use pacs_core::{Attributes, Instance, fold};
+use pacs_core::{Attributes, Instance, SeriesUid, StudyUid, fold};
 use redb::{ReadableTable, Table, WriteTransaction};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -182,6 +182,23 @@ impl<'t> Group<'t> {
         Ok(found)
     }
 
+    /// The numbers of a series and its study.
+    fn series_in(&self, study: &StudyUid, series: &SeriesUid) -> Result<Option<(u64, u32)>, Fault> {
+        let Some(study) = self.known_study(study.as_str())? else {
+            return Ok(None);
+        };
+        let mut found = None;
+        let known = exact(Kind::SERIES_UID, series.as_str().as_bytes());
+        each_key(&self.keys, &known, |key| {
+            let place = series_of(key)?;
+            if place.0 == study {
+                found = Some(place);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     fn add_name(&self, attributes: &Attributes, study: u64) -> Result<(), Fault> {
         let mut names = self.transaction.open_table(NAMES)?;
         let at = study.saturating_sub(1) / NAMES_PER_ROW;
@@ -320,6 +337,22 @@ impl<'t> Group<'t> {
             Target::Study(uid) => {
                 if let Some(study) = self.known_study(uid.as_str())? {
                     ranges.push(range(study, 0, u32::MAX, 0, u64::MAX));
+                }
+            }
+            Target::InstanceIn {
+                study,
+                series,
+                instance,
+            } => {
+                let place = self.sop(instance.as_str().as_bytes())?;
+                let known = self.series_in(study, series)?;
+                if let Some(place) = place.filter(|at| known == Some((at.study, at.series))) {
+                    ranges.push((place.key(), place.key()));
+                }
+            }
+            Target::SeriesIn { study, series } => {
+                if let Some((study, series)) = self.series_in(study, series)? {
+                    ranges.push(range(study, series, series, 0, u64::MAX));
                 }
             }
         }

@@ -8,10 +8,11 @@ use super::rows::{
 };
 use super::tables::{Kind, each_key, exact, study_of};
 use super::view::View;
-use crate::index::{Match, Quota, Results, StoredInstance, answer};
+use crate::index::page::Turning;
+use crate::index::{Match, Page, PageOfMatches, Quota, Results, StoredInstance, answer};
 use pacs_core::instance::level_of;
 use pacs_core::tag::tags;
-use pacs_core::{Attributes, Level, Tag};
+use pacs_core::{Attributes, Level, Tag, Vr, fold};
 use redb::ReadableTable;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -82,6 +83,31 @@ pub(super) fn select(
     Ok(selected)
 }
 
+/// A page of what matches `plan`: studies from the last one on, each in its own order.
+pub(super) fn page(
+    view: &View,
+    plan: &Plan,
+    page: &Page,
+    quota: &Quota,
+    budget: &Budget,
+) -> Result<Option<PageOfMatches>, Fault> {
+    let search = Search { view, plan, budget };
+    let mut turning = Turning::new(plan.level, page, quota);
+    let from = search.page_begins(page)?;
+    let turned = search.run_back(from, &mut |found| {
+        let attributes = found.attributes;
+        if turning.take(Match { attributes })? {
+            Err(Fault::Enough)
+        } else {
+            Ok(())
+        }
+    });
+    match turned {
+        Ok(()) | Err(Fault::Enough) => Ok(turning.end()),
+        Err(other) => Err(other),
+    }
+}
+
 struct Search<'a> {
     view: &'a View,
     plan: &'a Plan,
@@ -107,25 +133,111 @@ impl Search<'_> {
             }
             Candidates::Series(series) => {
                 for of_study in series.chunk_by(|a, b| a.0 == b.0) {
-                    let study = of_study.first().map_or(0, |first| first.0);
-                    let only: Vec<Only<'_>> =
-                        of_study.iter().map(|(_, series)| (*series, None)).collect();
-                    self.one_study(study, |row| self.study(study, row, Some(&only), sink))?;
+                    self.these_series(of_study, u64::MAX, sink)?;
                 }
                 Ok(())
             }
             Candidates::Instances(places) => {
                 for of_study in places.chunk_by(|a, b| a.study == b.study) {
-                    let study = of_study.first().map_or(0, |first| first.study);
-                    let only: Vec<Only<'_>> = of_study
-                        .chunk_by(|a, b| a.series == b.series)
-                        .filter_map(|places| Some((places.first()?.series, Some(places))))
-                        .collect();
-                    self.one_study(study, |row| self.study(study, row, Some(&only), sink))?;
+                    self.these_instances(of_study, u64::MAX, sink)?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// The study of the result after which `page` begins: those behind it need not be looked at.
+    fn page_begins(&self, page: &Page) -> Result<u64, Fault> {
+        let Some(study) = page.after.as_ref().and_then(|uids| uids.first()) else {
+            return Ok(u64::MAX);
+        };
+        // Studies are numbered from 1 on: behind one that is not there is nothing.
+        let mut last = 0;
+        let uid = fold::matching_key(Vr::UI, study);
+        each_key(
+            &self.view.keys,
+            &exact(Kind::STUDY_UID, uid.as_bytes()),
+            |key| {
+                last = study_of(key)?;
+                Ok(())
+            },
+        )?;
+        Ok(last)
+    }
+
+    /// As [`Self::run`], with the studies from `from` back to the first.
+    fn run_back(&self, from: u64, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        if self.plan.is_hopeless {
+            return Ok(());
+        }
+        let candidates = self.plan.candidates(self.view, self.budget)?;
+        match candidates {
+            Candidates::All => {
+                let end = entity_key(from, u32::MAX);
+                let entries = self.view.entities.range::<&[u8]>(..=end.as_slice())?;
+                for entry in entries.rev() {
+                    self.budget.spend(1)?;
+                    let (key, row) = entry?;
+                    let (study, series) = from_entity_key(key.value())?;
+                    if series == 0 {
+                        let row = StudyRow::decode(row.value())?;
+                        self.study(study, &row, None, sink)?;
+                    }
+                }
+                Ok(())
+            }
+            Candidates::Studies(studies) => {
+                for study in studies.into_iter().rev().filter(|study| *study <= from) {
+                    self.one_study(study, |row| self.study(study, row, None, sink))?;
+                }
+                Ok(())
+            }
+            Candidates::Series(series) => {
+                for of_study in series.chunk_by(|a, b| a.0 == b.0).rev() {
+                    self.these_series(of_study, from, sink)?;
+                }
+                Ok(())
+            }
+            Candidates::Instances(places) => {
+                for of_study in places.chunk_by(|a, b| a.study == b.study).rev() {
+                    self.these_instances(of_study, from, sink)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on with these series, which are of one study, unless that is behind `last`.
+    fn these_series(
+        &self,
+        of_study: &[(u64, u32)],
+        last: u64,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Fault> {
+        let study = of_study.first().map_or(0, |first| first.0);
+        if study > last {
+            return Ok(());
+        }
+        let only: Vec<Only<'_>> = of_study.iter().map(|(_, series)| (*series, None)).collect();
+        self.one_study(study, |row| self.study(study, row, Some(&only), sink))
+    }
+
+    /// As [`Self::these_series`], with these instances.
+    fn these_instances(
+        &self,
+        of_study: &[Place],
+        last: u64,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Fault> {
+        let study = of_study.first().map_or(0, |first| first.study);
+        if study > last {
+            return Ok(());
+        }
+        let only: Vec<Only<'_>> = of_study
+            .chunk_by(|a, b| a.series == b.series)
+            .filter_map(|places| Some((places.first()?.series, Some(places))))
+            .collect();
+        self.one_study(study, |row| self.study(study, row, Some(&only), sink))
     }
 
     fn each_study(

@@ -1,8 +1,17 @@
-//! A data set as one JSON object, event by event.
+//! A stored data set as one object of the DICOM JSON model (PS3.18 annex F) or one document of the
+//! Native DICOM Model (PS3.19 A.1), event by event.
+//!
+//! [`Model`] takes the events of a data set and writes it piece by piece; what it holds does not
+//! grow with the data set. Text of any character set becomes UTF-8, and Specific Character Set says
+//! so. Values over [`ModelOptions::value_bytes_max`], bytes over
+//! [`ModelOptions::inline_bytes_max`] and pixel data are named by a `BulkDataURI`. Group lengths
+//! and Data Set Trailing Padding are left out (PS3.19 A.1.5.2); of an element that stands twice the
+//! first counts.
 
-use super::attributes::{write_key, write_member};
-use super::{base64, value};
+mod notation;
+
 use crate::walk::{DataSet, Walk, WalkError};
+use notation::Notation;
 use pacs_core::charset::CharacterSets;
 use pacs_core::scan::values::{is_text, numbers, unpadded};
 use pacs_core::scan::{Element, Event, is_charset_text, is_pixel_data};
@@ -30,17 +39,27 @@ pub struct ModelOptions {
 #[derive(Debug)]
 pub struct Model<S> {
     walk: Walk<S>,
-    writer: JsonWriter,
+    writer: Writer,
     has_ended: bool,
 }
 
 impl<S: DataSet> Model<S> {
-    /// Of what `walk` comes upon.
+    /// Of what `walk` comes upon, in JSON.
     #[must_use]
     pub fn new(walk: Walk<S>, options: ModelOptions) -> Self {
+        Self::written(walk, options, Notation::Json)
+    }
+
+    /// The same, in XML.
+    #[must_use]
+    pub fn in_xml(walk: Walk<S>, options: ModelOptions) -> Self {
+        Self::written(walk, options, Notation::Xml)
+    }
+
+    const fn written(walk: Walk<S>, options: ModelOptions, notation: Notation) -> Self {
         Self {
             walk,
-            writer: JsonWriter::new(options),
+            writer: Writer::new(options, notation),
             has_ended: false,
         }
     }
@@ -81,9 +100,10 @@ impl<S: DataSet> Model<S> {
     }
 }
 
-/// Writes one object after the other.
+/// Writes one attribute after the other.
 #[derive(Debug)]
-struct JsonWriter {
+struct Writer {
+    notation: Notation,
     options: ModelOptions,
     /// What was written and not taken yet.
     out: Vec<u8>,
@@ -106,6 +126,8 @@ struct Level {
     /// Where tags are not in order: those that were written since.
     seen: Option<HashSet<Tag>>,
     in_order: Vec<Tag>,
+    /// Of private blocks, where the notation says whose they are.
+    creators: Vec<(Tag, String)>,
 }
 
 #[derive(Debug)]
@@ -114,7 +136,35 @@ struct OpenSequence {
     items: u32,
 }
 
+/// Characters of a private creator (LO); who has more is named by nothing.
+const CREATOR_CHARS_MAX: usize = 64;
+
+/// Private creators of one item that are looked for; those behind them are named by nothing.
+const CREATORS_MAX: usize = 256;
+
 impl Level {
+    fn note_creator(&mut self, tag: Tag, text: &str) {
+        if self.creators.len() < CREATORS_MAX {
+            self.creators.push((tag, text.to_owned()));
+        }
+    }
+
+    /// Who has the block of `tag`, where that is one alone in its group.
+    fn creator_of(&self, tag: Tag) -> Option<&str> {
+        if tag.group().is_multiple_of(2) {
+            return None;
+        }
+        let of_group = self
+            .creators
+            .iter()
+            .filter(|(of, _)| of.group() == tag.group());
+        let block = tag.element() >> 8;
+        let mut same = of_group.clone().filter(|(of, _)| of.element() == block);
+        let (_, name) = same.next()?;
+        let is_alone = of_group.filter(|(_, other)| other == name).count() == 1;
+        is_alone.then_some(name)
+    }
+
     /// Whether `tag` comes for the first time.
     fn is_new(&mut self, tag: Tag) -> bool {
         if let Some(seen) = &mut self.seen {
@@ -132,9 +182,10 @@ impl Level {
     }
 }
 
-impl JsonWriter {
-    const fn new(options: ModelOptions) -> Self {
+impl Writer {
+    const fn new(options: ModelOptions, notation: Notation) -> Self {
         Self {
+            notation,
             options,
             out: Vec::new(),
             levels: Vec::new(),
@@ -152,8 +203,15 @@ impl JsonWriter {
     }
 
     fn open_level(&mut self) {
-        self.out.push(b'{');
+        let items = self.sequences.last().map(|sequence| sequence.items);
+        self.notation.object_begins(&mut self.out, items);
         self.levels.push(Level::default());
+    }
+
+    fn close_level(&mut self) {
+        self.levels.pop();
+        self.notation
+            .object_ends(&mut self.out, self.levels.is_empty());
     }
 
     /// Closes what is open, the innermost first.
@@ -164,8 +222,7 @@ impl JsonWriter {
                 self.passing_over = 0;
                 self.sequence_ends();
             } else {
-                self.levels.pop();
-                self.out.push(b'}');
+                self.close_level();
             }
         }
     }
@@ -193,13 +250,10 @@ impl JsonWriter {
         if !level.is_new(tag) {
             return false;
         }
-        if std::mem::replace(&mut level.has_members, true) {
-            self.out.push(b',');
-        }
-        write_key(&mut self.out, tag);
-        self.out.extend_from_slice(b"{\"vr\":\"");
-        self.out.extend_from_slice(&vr.to_bytes());
-        self.out.push(b'"');
+        let is_first = !std::mem::replace(&mut level.has_members, true);
+        let creator = level.creator_of(tag);
+        self.notation
+            .member_begins(&mut self.out, (tag, vr), creator, is_first);
         true
     }
 
@@ -213,7 +267,7 @@ impl JsonWriter {
             None if element.length() == 0 => {}
             None => self.bulk(element.tag),
         }
-        self.out.push(b'}');
+        self.notation.member_ends(&mut self.out);
     }
 
     fn bulk(&mut self, tag: Tag) {
@@ -223,7 +277,7 @@ impl JsonWriter {
             write!(url, "/{}/{}", hex(sequence.tag), sequence.items).ok();
         }
         write!(url, "/{}", hex(tag)).ok();
-        write_member(&mut self.out, "BulkDataURI", &url);
+        self.notation.bulk(&mut self.out, &url);
     }
 
     /// Its VR; where that is not written and the dictionary gives a choice, as the nearest Pixel
@@ -254,12 +308,12 @@ impl JsonWriter {
                 level.charset = Some(charset);
             }
             if !bytes.is_empty() {
-                value::write_values(&mut self.out, vr, "ISO_IR 192");
+                self.notation.values(&mut self.out, vr, "ISO_IR 192");
             }
             return;
         }
         if let Some(numbers) = numbers(vr, bytes, element.big_endian) {
-            value::write_values(&mut self.out, vr, &numbers);
+            self.notation.values(&mut self.out, vr, &numbers);
         } else if is_text(vr) {
             let charset = if is_charset_text(vr) {
                 self.charset()
@@ -267,12 +321,25 @@ impl JsonWriter {
                 CharacterSets::DEFAULT
             };
             let text = charset.decode(vr, bytes).text;
-            value::write_values(&mut self.out, vr, &unpadded(vr, &text));
+            let text = unpadded(vr, &text);
+            self.notation.values(&mut self.out, vr, &text);
+            self.note_creator(element.tag, &text);
         } else if !bytes.is_empty() {
             let bytes = little_endian(element, bytes);
-            self.out.extend_from_slice(b",\"InlineBinary\":\"");
-            base64::write(&mut self.out, &bytes);
-            self.out.push(b'"');
+            self.notation.inline(&mut self.out, &bytes);
+        }
+    }
+
+    /// Remembers whose a private block is.
+    fn note_creator(&mut self, tag: Tag, text: &str) {
+        let is_creator = tag.group() % 2 == 1 && (0x10..=0xFF).contains(&tag.element());
+        let is_named = !text.is_empty() && text.chars().count() <= CREATOR_CHARS_MAX;
+        if self.notation.names_creators()
+            && is_creator
+            && is_named
+            && let Some(level) = self.levels.last_mut()
+        {
+            level.note_creator(tag, text);
         }
     }
 
@@ -296,7 +363,7 @@ impl JsonWriter {
                 let vr = element.written_vr.unwrap_or(Vr::OB);
                 if self.begin_member(element.tag, vr) {
                     self.bulk(element.tag);
-                    self.out.push(b'}');
+                    self.notation.member_ends(&mut self.out);
                 }
             }
             Event::SequenceBegin(element) => {
@@ -312,8 +379,7 @@ impl JsonWriter {
             Event::ItemBegin { .. } => self.item_begins(),
             Event::ItemEnd { .. } => {
                 if self.passing_over == 0 && self.levels.len() > 1 {
-                    self.levels.pop();
-                    self.out.push(b'}');
+                    self.close_level();
                 }
             }
             Event::SequenceEnd { .. } => self.sequence_ends(),
@@ -330,11 +396,6 @@ impl JsonWriter {
             return;
         };
         sequence.items = sequence.items.saturating_add(1);
-        if sequence.items == 1 {
-            self.out.extend_from_slice(b",\"Value\":[");
-        } else {
-            self.out.push(b',');
-        }
         self.open_level();
     }
 
@@ -345,9 +406,9 @@ impl JsonWriter {
         }
         if let Some(sequence) = self.sequences.pop() {
             if sequence.items > 0 {
-                self.out.push(b']');
+                self.notation.items_end(&mut self.out);
             }
-            self.out.push(b'}');
+            self.notation.member_ends(&mut self.out);
         }
     }
 }
