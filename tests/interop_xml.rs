@@ -1,0 +1,120 @@
+//! The Native DICOM Model (PS3.19 A.1) of every file of the test data, beside what DCMTK's
+//! `dcm2xml` makes of it; both are read by the XML parser of Python.
+
+use pacs_tests::corpus::{self, Expected, Sample};
+use pacs_tests::web::get;
+use pacs_tests::web_server::{open_server, store};
+use pacs_tests::{peers, workspace};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const ACCEPT: &str = "multipart/related; type=\"application/dicom+xml\"";
+
+/// For each pair of a file and a document, where they differ.
+fn compared(python: &Path, pairs: &[(String, String)]) -> Vec<Value> {
+    let script = workspace::root().join("tests/dicomweb/native_model.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .arg(peers::dcmtk("dcm2xml").get_program())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("Python runs");
+    let lines: Vec<String> = pairs
+        .iter()
+        .map(|(file, document)| format!("{file}\t{document}"))
+        .collect();
+    let mut stdin = child.stdin.take().expect("piped");
+    let writer = std::thread::spawn(move || stdin.write_all(lines.join("\n").as_bytes()));
+    let output = child.wait_with_output().expect("Python ends");
+    writer.join().expect("a writer").expect("lines are written");
+    assert!(output.status.success(), "the comparison ends in order");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let found = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    found.collect()
+}
+
+/// File, what the difference has in it, and why ours is not DCMTK's.
+const MAY_DIFFER: &[(&str, &str, &str)] = &[
+    ("charset/chrX1.dcm", "/00100010", PHONETIC),
+    ("charset/chrX2.dcm", "/00100010", PHONETIC),
+    ("modality/waveform_ecg.dcm", "/7001", NO_CREATOR),
+    ("odd/bad_sequence.dcm", "not UN", UNKNOWN),
+    ("odd/explicitVRwithinUNsequence.dcm", "", UNKNOWN),
+    ("odd/mislabelled_cp1251_as_iso144.dcm", "", GUESSED),
+    ("odd/utf8_bytes_declared_latin1.dcm", "", GUESSED),
+    ("series/dcmqi-MR-ADC-20/", "only", NO_CREATOR),
+    ("", "GEMS_HELIOS_01: other FL", DENORMAL),
+];
+
+const PHONETIC: &str =
+    "DCMTK shows the ideographic group of a name that ends there as phonetic too";
+
+const NO_CREATOR: &str = "a private block of nobody keeps its place with us, and loses it in DCMTK";
+
+const UNKNOWN: &str = "what is in a sequence of unknown VR is read by us with the dictionary";
+
+const GUESSED: &str = "the bytes are in another set than declared: we guess, DCMTK takes them so";
+
+const DENORMAL: &str = "the shortest decimal of a denormal number and its exact one are far apart";
+
+fn may_differ(file: &str, difference: &str) -> bool {
+    let mut known = MAY_DIFFER.iter();
+    known.any(|(name, of, _)| file.contains(name) && difference.contains(of))
+}
+
+#[test]
+fn metadata_of_every_file_is_what_dcmtk_makes_of_it() {
+    let (Some(python), Some(folder)) = (peers::dicomweb_python(), workspace::test_data()) else {
+        return;
+    };
+    if !peers::has_dcmtk() {
+        return;
+    }
+    let mut samples: Vec<Sample> = corpus::load(&folder);
+    samples.retain(|sample| matches!(sample.expected, Expected::Valid | Expected::OddAccept));
+    let mut seen = BTreeSet::new();
+    samples.retain(|sample| seen.insert(sample.sop_instance.clone()));
+    let server = open_server();
+    let documents = workspace::temporary_folder();
+    let mut pairs = Vec::new();
+    for (number, sample) in samples.iter().enumerate() {
+        let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+        let (syntax, data_set) = (&sample.transfer_syntax, &sample.data_set);
+        let status = store(&server, class, instance, syntax, data_set);
+        assert_eq!(status, 0, "{}", sample.name);
+        let found = format!("/dicomweb/instances?SOPInstanceUID={instance}");
+        let found = get(server.http(), &found, &[]).json();
+        let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
+        let path = url.split("/dicomweb").nth(1).expect("a path");
+        let path = format!("/dicomweb{path}/metadata");
+        let reply = get(server.http(), &path, &[("Accept", ACCEPT)]);
+        assert!(reply.is_whole && reply.status == 200, "{}", sample.name);
+        let document = documents.path().join(format!("{number}.xml"));
+        std::fs::write(&document, &reply.parts()[0].body).expect("a document");
+        let file = folder.join(&sample.name).display().to_string();
+        pairs.push((file, document.display().to_string()));
+    }
+    let found = compared(&python, &pairs);
+    assert_eq!(found.len(), samples.len());
+    let mut faults = Vec::new();
+    let mut compared_count = 0;
+    for (sample, found) in samples.iter().zip(&found) {
+        let Some(found) = found.as_array() else {
+            continue;
+        };
+        compared_count += 1;
+        let differences = found.iter().filter_map(Value::as_str);
+        let faulty = differences.filter(|difference| !may_differ(&sample.name, difference));
+        faults.extend(faulty.map(|difference| format!("{}: {difference}", sample.name)));
+    }
+    let (count, all) = (faults.len(), faults.join("\n"));
+    assert!(faults.is_empty(), "{count} differences:\n{all}");
+    assert!(compared_count > 300, "{compared_count}");
+}
