@@ -1,12 +1,15 @@
 //! Rendered resources and thumbnails over the real server. Pictures are compared with those of
 //! independent decoders in `interop_rendered.rs`.
 
-use pacs_tests::corpus;
+use std::collections::BTreeSet;
+
+use pacs_tests::corpus::{self, Expected};
 use pacs_tests::samples::{Slice, long, number, text};
 use pacs_tests::server::{Options, Server};
 use pacs_tests::web::{Reply, get};
 use pacs_tests::web_server::{ask, filled, open_server, store};
 use pacs_tests::wire::uid;
+use pacs_tests::workspace;
 
 /// Size and grey levels of a PNG.
 fn png_of(reply: &Reply) -> (u32, u32, Vec<u8>) {
@@ -433,4 +436,52 @@ fn one_address_with_parameters_gives_pictures_and_files() {
     ] {
         assert_eq!(ask(&server, path).status, 400, "{path}");
     }
+}
+
+#[test]
+fn malformed_instances_are_rendered_or_refused_and_nothing_breaks() {
+    let Some(folder) = workspace::test_data() else {
+        return;
+    };
+    let mut samples = corpus::load(&folder);
+    samples.retain(|sample| sample.expected == Expected::Malformed);
+    samples.retain(|sample| !sample.sop_class.is_empty() && !sample.sop_instance.is_empty());
+    let server = open_server();
+    let mut seen = BTreeSet::new();
+    let mut asked = 0;
+    for sample in samples {
+        let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+        let syntax = &sample.transfer_syntax;
+        if !seen.insert(instance.clone()) || !is_uid(class) || !is_uid(instance) {
+            continue;
+        }
+        // What it is stored as, or whether at all, is for others to test.
+        let status = store(&server, class, instance, syntax, &sample.data_set);
+        if status != 0 {
+            continue;
+        }
+        let found = ask(&server, &format!("/instances?SOPInstanceUID={instance}"));
+        let Some(url) = (found.status == 200)
+            .then(|| {
+                found.json()[0]["00081190"]["Value"][0]
+                    .as_str()
+                    .map(str::to_owned)
+            })
+            .flatten()
+        else {
+            continue;
+        };
+        let path = url.split("/dicomweb").nth(1).expect("a path");
+        for what in ["rendered?accept=image/png", "thumbnail"] {
+            let reply = ask(&server, &format!("{path}/{what}"));
+            let known = [200, 404, 406, 409, 413].contains(&reply.status);
+            assert!(known, "{}: {what}: {}", sample.name, reply.status);
+            asked += 1;
+        }
+    }
+    assert!(asked > 50, "{asked}");
+}
+
+fn is_uid(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }

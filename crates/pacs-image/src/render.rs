@@ -226,13 +226,18 @@ pub fn render(
 /// where a presentation state shows a part. To be asked before a frame is decoded.
 ///
 /// # Errors
-/// [`RenderError::TooLarge`] and [`RenderError::OutsideImage`].
+/// [`RenderError::TooLarge`] and [`RenderError::OutsideImage`]; [`RenderError::Damaged`] of an
+/// image without pixels.
 pub fn shown_size(
     head: &Head,
     form: &PixelForm,
     parameters: &RenderParameters,
     limits: &RenderLimits,
 ) -> Result<(u32, u32), RenderError> {
+    if form.rows == 0 || form.columns == 0 {
+        let what = "it has no pixels";
+        return Err(RenderError::Damaged { what });
+    }
     let size = (form.columns.into(), form.rows.into());
     let aspect = aspect(&head.root());
     Ok(Placement::new(size, aspect, parameters, None, limits)?.size())
