@@ -39,7 +39,7 @@ pub struct WebLimits {
     /// Bytes of one request (413). Its instances have a bound of their own in the archive.
     pub request_bytes_max: u64,
     /// Bytes of the instances of one request that are made durable at once, and are in memory until
-    /// they are; beyond them it is not read on.
+    /// they are; beyond them it is not read on. One instance may pass it.
     pub sealing_bytes_max: u64,
     /// The number of these instances, likewise.
     pub sealing_max: usize,
@@ -107,7 +107,7 @@ impl Default for WebLimits {
             model: ModelLimits::default(),
             multipart: MultipartLimits::default(),
             request_bytes_max: 64 << 30,
-            sealing_bytes_max: 8 << 20,
+            sealing_bytes_max: 4 << 20,
             sealing_max: 64,
             stores_max: 64,
             stores_of_client_max: 32,

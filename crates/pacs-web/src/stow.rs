@@ -268,7 +268,8 @@ impl Receiving {
         let task = tokio::spawn(incoming.end());
         self.sealing.push_back((length, task));
         let limits = self.deposits.limits;
-        while self.sealing_bytes > limits.sealing_bytes_max && !self.sealing.is_empty() {
+        // While one is made durable, the next one is read, however long they are.
+        while self.sealing_bytes > limits.sealing_bytes_max && self.sealing.len() > 1 {
             self.settle(self.sealing.len().saturating_sub(1)).await;
         }
         self.settle(limits.sealing_max).await;
