@@ -1,14 +1,16 @@
-//! Derived data over the real server: metadata is made once, survives a restart, follows every
-//! change, and is made again when its files are damaged or gone.
+//! Derived data over the real server: metadata and encoded frames are made once, survive a restart,
+//! follow every change, and are made again when their files are damaged or gone.
 
 use std::fs;
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use pacs_tests::corpus::{self, Expected, Sample};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, Server};
 use pacs_tests::web::{Reply, get, request};
-use pacs_tests::web_server::store_slice;
+use pacs_tests::web_server::{ask, store, store_slice, values};
+use pacs_tests::workspace;
 
 /// A server whose URLs do not change with its port.
 fn server(derived: &str) -> Server {
@@ -157,4 +159,109 @@ fn a_series_that_has_been_quiet_is_made_ready_before_anybody_asks() {
     assert_eq!(count(&server, "pacs_derived_misses_total"), 1);
     assert_eq!(instances(&server).len(), 1);
     assert_eq!(count(&server, "pacs_derived_misses_total"), 1);
+}
+
+const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
+const HTJ2K: &str = "1.2.840.10008.1.2.4.201";
+
+/// A file in lossless JPEG 2000, stored, and the path of its first frame.
+fn frame_in_jpeg_2000(server: &Server) -> Option<(Sample, String)> {
+    let mut samples = corpus::load(&workspace::test_data()?);
+    samples.retain(|sample| {
+        sample.expected == Expected::Valid
+            && sample.transfer_syntax == JPEG_2000
+            && sample.data_set.len() < 1 << 20
+    });
+    let sample = samples.into_iter().next().expect("a file");
+    let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+    let status = store(server, class, instance, JPEG_2000, &sample.data_set);
+    assert_eq!(status, 0);
+    let found = ask(server, &format!("/instances?SOPInstanceUID={instance}"));
+    let urls = values(&found, "00081190");
+    let path = urls[0].split("/dicomweb").nth(1).expect("a path");
+    let path = format!("/dicomweb{path}/frames/1");
+    Some((sample, path))
+}
+
+#[test]
+fn a_frame_is_given_as_it_is_stored_native_or_encoded_anew_as_the_client_says() {
+    let server = server("");
+    let Some((sample, path)) = frame_in_jpeg_2000(&server) else {
+        return;
+    };
+    let single = |accept: &str| {
+        let reply = get(server.http(), &path, &[("Accept", accept)]);
+        assert!(reply.is_whole && reply.status == 200, "{accept}");
+        let kind = reply.header("content-type").expect("a type").to_owned();
+        (kind, reply.body)
+    };
+    let (kind, stored) = single("application/octet-stream; transfer-syntax=*");
+    assert!(kind.ends_with(JPEG_2000) && stored.starts_with(b"\xFF\x4F\xFF\x51"));
+    assert!(
+        sample
+            .data_set
+            .windows(stored.len())
+            .any(|part| part == stored)
+    );
+    assert_eq!(single("image/jp2").1, stored);
+
+    let (kind, native) = single("application/octet-stream");
+    assert!(
+        kind.ends_with("transfer-syntax=1.2.840.10008.1.2.1"),
+        "{kind}"
+    );
+    for (accept, syntax, start) in [
+        ("image/jphc", HTJ2K, &b"\xFF\x4F\xFF\x51"[..]),
+        ("image/jls", "1.2.840.10008.1.2.4.80", b"\xFF\xD8\xFF\xF7"),
+        ("image/dicom-rle", "1.2.840.10008.1.2.5", &[1, 0, 0, 0]),
+        (
+            "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.202",
+            "1.2.840.10008.1.2.4.202",
+            b"\xFF\x4F\xFF\x51",
+        ),
+    ] {
+        let (kind, encoded) = single(accept);
+        assert!(kind.ends_with(syntax), "{accept}: {kind}");
+        assert!(encoded.len() < native.len(), "{accept}");
+        let is_so = encoded.starts_with(start) || accept.ends_with("rle");
+        assert!(is_so, "{accept}");
+    }
+    let refused = [(
+        "Accept",
+        "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.2",
+    )];
+    let refused = get(server.http(), &path, &refused);
+    assert_eq!(refused.status, 406);
+    assert!(refused.json()["detail"].to_string().contains(HTJ2K));
+}
+
+#[test]
+fn many_who_want_a_frame_at_once_have_it_encoded_once() {
+    let mut server = server("");
+    let Some((_, path)) = frame_in_jpeg_2000(&server) else {
+        return;
+    };
+    let accept = [("Accept", "multipart/related; type=\"image/jphc\"")];
+    let before = count(&server, "pacs_derived_misses_total");
+    let given: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| get(server.http(), &path, &accept)))
+            .collect();
+        let replies = asking.into_iter().map(|asks| asks.join().expect("it ends"));
+        replies.map(|reply| reply.parts()[0].body.clone()).collect()
+    });
+    assert!(
+        given
+            .iter()
+            .all(|frame| *frame == given[0] && !frame.is_empty())
+    );
+    assert_eq!(count(&server, "pacs_derived_misses_total"), before + 1);
+    files(&server, 1);
+
+    server.stop();
+    server.restart();
+    let again = get(server.http(), &path, &accept);
+    assert!(again.parts()[0].body == given[0]);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 0);
+    assert_eq!(count(&server, "pacs_derived_hits_total"), 1);
 }

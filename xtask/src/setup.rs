@@ -127,6 +127,9 @@ fn missing_packages() -> Vec<&'static str> {
     if ask(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_none() {
         missing.push("python3-venv");
     }
+    if on_path("ojph_expand").is_none() {
+        missing.push("openjph-tools");
+    }
     if on_path("node").is_none() || on_path("npm").is_none() {
         missing.push("nodejs");
         missing.push("npm");

@@ -6,6 +6,8 @@
 //! [`Codec`] and its arms.
 
 mod deflated;
+mod encode;
+mod htj2k;
 mod jpeg;
 mod jpeg2000;
 mod jpeg_ls;

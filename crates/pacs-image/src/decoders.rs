@@ -73,6 +73,31 @@ impl Decoders {
         self.decode(codec, &form, encoded)
     }
 
+    /// Encodes one native frame for a transfer syntax of [`crate::ENCODED`]: lossless, which is
+    /// proved by decoding it again. `form` is that of the native frame. Blocks.
+    ///
+    /// # Errors
+    /// [`PixelError`]; [`PixelError::Unsupported`] where there is no encoder, or not for this form.
+    pub fn encode_frame(
+        &self,
+        transfer_syntax: &TransferSyntaxUid,
+        form: &PixelForm,
+        native: &[u8],
+    ) -> Result<Vec<u8>, PixelError> {
+        let what = "a transfer syntax without an encoder";
+        let codec = Codec::encoder_of(transfer_syntax).ok_or(PixelError::Unsupported { what })?;
+        codec.check_encoded(form)?;
+        let limit_bytes = self.limits.native_frame_bytes_max;
+        if u64::try_from(native.len()).unwrap_or(u64::MAX) > limit_bytes {
+            let what = "a native frame";
+            return Err(PixelError::TooLarge { what, limit_bytes });
+        }
+        match &self.workers {
+            Some(workers) if !codec.is_streamed() => workers.encode(codec, form, native),
+            _ => codec.encode(form, native),
+        }
+    }
+
     pub(crate) const fn limits(&self) -> &ImageLimits {
         &self.limits
     }

@@ -31,7 +31,7 @@ pub use worker::{WorkerCommand, WorkerPool};
 
 use codec::Codec;
 use pacs_core::TransferSyntaxUid;
-use pacs_core::convert::PixelDecoder;
+use pacs_core::convert::{PixelDecoder, PixelForm};
 
 /// A decoder for pixel data in `transfer_syntax`, in this process; `None` where there is none.
 #[must_use]
@@ -40,6 +40,22 @@ pub fn decoder(
     limits: &ImageLimits,
 ) -> Option<Box<dyn PixelDecoder>> {
     Decoders::in_process(*limits).decoder(transfer_syntax)
+}
+
+/// Transfer syntaxes that frames can be encoded for, all lossless, the best for a viewer first:
+/// HTJ2K, also with resolutions one after the other, JPEG-LS, RLE.
+pub const ENCODED: [&str; 4] = [
+    "1.2.840.10008.1.2.4.201",
+    "1.2.840.10008.1.2.4.202",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.5",
+];
+
+/// Whether native frames of `form` can be encoded for `transfer_syntax`.
+#[must_use]
+pub fn is_encoded(transfer_syntax: &TransferSyntaxUid, form: &PixelForm) -> bool {
+    let codec = Codec::encoder_of(transfer_syntax);
+    codec.is_some_and(|codec| codec.check_encoded(form).is_ok())
 }
 
 /// Whether there is a decoder for pixel data in `transfer_syntax`.

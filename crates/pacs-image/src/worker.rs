@@ -29,7 +29,7 @@ pub use pool::{WorkerCommand, WorkerPool};
 use crate::limits::ImageLimits;
 use landlock::Scope;
 use landlock::{ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetError};
-use message::{Answer, Request};
+use message::{Answer, Operation, Request};
 use pacs_core::convert::PixelError;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::ffi::OsString;
@@ -106,11 +106,18 @@ fn serve(seconds: u64) -> io::Result<()> {
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut input = BufReader::new(input);
     let limits = ImageLimits::default();
-    while let Some(request) = Request::read(&mut input, limits.encoded_frame_bytes_max)? {
+    let bytes_max = limits
+        .encoded_frame_bytes_max
+        .max(limits.native_frame_bytes_max);
+    while let Some(request) = Request::read(&mut input, bytes_max)? {
         limit_time(seconds)?;
-        let decoded = request.codec.decode(&request.form, request.encoded);
-        Answer::of(&decoded).write(&mut output)?;
-        if let Ok(frame) = decoded {
+        let (codec, form) = (request.codec, request.form);
+        let made = match request.operation {
+            Operation::Decode => codec.decode(&form, request.frame),
+            Operation::Encode => codec.encode(&form, &request.frame),
+        };
+        Answer::of(&made).write(&mut output)?;
+        if let Ok(frame) = made {
             output.write_all(&frame)?;
         }
     }

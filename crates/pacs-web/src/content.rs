@@ -176,7 +176,8 @@ pub(crate) fn walk(
     Ok(Walk::new(content, encoding(stored), head_bytes, &limits))
 }
 
-fn scan_limits(limits: &WebLimits) -> ScanLimits {
+/// How data sets are scanned here.
+pub(crate) fn scan_limits(limits: &WebLimits) -> ScanLimits {
     ScanLimits {
         inflated_bytes_max: limits.inflated_bytes_max,
         ..ScanLimits::default()

@@ -4,6 +4,7 @@
 //! What is converted is sent at once. Where the middle of an instance cannot be converted the
 //! answer is cut, so that no client takes it for whole.
 
+use crate::error::Failure;
 use crate::limits::WebLimits;
 use crate::stream::{Gone, Pieces};
 use pacs_core::TransferSyntaxUid;
@@ -27,6 +28,7 @@ const UNITS_MIN: u32 = 2;
 pub(crate) struct Conversions {
     turns: Arc<Semaphore>,
     memory: Arc<Semaphore>,
+    units_max: u64,
     queue_duration_max: Duration,
     decoders: Option<Decoders>,
 }
@@ -34,11 +36,13 @@ pub(crate) struct Conversions {
 impl Conversions {
     pub(crate) fn new(limits: &WebLimits, decoders: Option<Decoders>) -> Self {
         let units = limits.conversion_memory_bytes_max / UNIT_BYTES;
+        let units_max = units.max(1);
         let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
         let units = units.min(Semaphore::MAX_PERMITS);
         Self {
             turns: Arc::new(Semaphore::new(limits.conversions_max)),
             memory: Arc::new(Semaphore::new(units)),
+            units_max,
             queue_duration_max: limits.conversion_queue_duration_max,
             decoders,
         }
@@ -50,6 +54,25 @@ impl Conversions {
             stored,
             self.decoders.is_some() && pacs_image::is_decoded(stored),
         )
+    }
+
+    /// What decodes and encodes, if anything does.
+    pub(crate) const fn decoders(&self) -> Option<&Decoders> {
+        self.decoders.as_ref()
+    }
+
+    /// A share of the memory for conversions, once there is so much; all where more is wanted.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] after a while.
+    pub(crate) async fn share(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Failure> {
+        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.units_max);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let share = Arc::clone(&self.memory).acquire_many_owned(units);
+        let share = timeout(self.queue_duration_max, share).await;
+        let detail = "no memory for a conversion at the moment";
+        let share = share.map_err(|_elapsed| Failure::Unavailable { detail })?;
+        share.map_err(|_closed| Failure::Internal)
     }
 
     async fn memory(&self) -> Result<OwnedSemaphorePermit, NoMemory> {

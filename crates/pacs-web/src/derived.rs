@@ -41,7 +41,7 @@ pub struct DerivedLimits {
     pub free_bytes_min: u64,
     /// Things that are made or read at once, and that wait to be (503).
     pub flights_max: usize,
-    /// Things that are made at once.
+    /// Things of each kind that are made at once.
     pub makers_max: usize,
 }
 
@@ -86,26 +86,79 @@ struct Counters {
     shared: AtomicU64,
 }
 
+/// What is made. Those of each kind take turns among themselves, so that none waits for the long
+/// ones of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// A frame in another transfer syntax.
+    Frame,
+    /// The metadata of a series.
+    Metadata,
+    /// A picture or thumbnail.
+    Picture,
+}
+
+impl Kind {
+    /// Its name, with a number that changes with the form of what is written, so that nothing that
+    /// an older version wrote is given.
+    pub(crate) const fn form(self) -> &'static str {
+        match self {
+            Self::Frame => "frame 1",
+            Self::Metadata => "metadata 1",
+            Self::Picture => "picture 1",
+        }
+    }
+}
+
 /// By what a thing is known: its kind and all that it depends on. Nothing that came over the wire
 /// becomes a name; this is a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(Digest32);
+pub(crate) struct Key {
+    digest: Digest32,
+    kind: Kind,
+}
 
 type Digest32 = [u8; 32];
 
 impl Key {
-    /// Of the thing of this `kind`, which holds the version of its form too, that is made of
-    /// `parts` and of nothing else.
-    pub(crate) fn of(kind: &str, parts: &[&[u8]]) -> Self {
+    /// Of the thing of this `kind` that is made of `parts` and of nothing else.
+    pub(crate) fn of(kind: Kind, parts: &[&[u8]]) -> Self {
         let mut digester = Digester::new();
-        for part in std::iter::once(&kind.as_bytes()).chain(parts) {
+        for part in std::iter::once(&kind.form().as_bytes()).chain(parts) {
             // With their lengths, so that no two lists of parts are the same bytes.
             let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
             digester.update(&length.to_le_bytes());
             digester.update(part);
         }
         let Digest(digest) = digester.finish();
-        Self(digest)
+        Self { digest, kind }
+    }
+}
+
+/// Turns to make things, for each kind.
+#[derive(Debug)]
+struct Makers {
+    frames: Arc<Semaphore>,
+    metadata: Arc<Semaphore>,
+    pictures: Arc<Semaphore>,
+}
+
+impl Makers {
+    fn new(makers_max: usize) -> Self {
+        let turns = || Arc::new(Semaphore::new(makers_max.max(1)));
+        Self {
+            frames: turns(),
+            metadata: turns(),
+            pictures: turns(),
+        }
+    }
+
+    fn of(&self, kind: Kind) -> Arc<Semaphore> {
+        Arc::clone(match kind {
+            Kind::Frame => &self.frames,
+            Kind::Metadata => &self.metadata,
+            Kind::Picture => &self.pictures,
+        })
     }
 }
 
@@ -121,7 +174,7 @@ struct Inner {
     folder: Option<Arc<Folder>>,
     flights: Mutex<BTreeMap<Key, Arc<Outcome>>>,
     flights_max: usize,
-    makers: Arc<Semaphore>,
+    makers: Makers,
     counters: Counters,
 }
 
@@ -156,7 +209,7 @@ impl Derived {
             folder,
             flights: Mutex::default(),
             flights_max: limits.flights_max,
-            makers: Arc::new(Semaphore::new(limits.makers_max.max(1))),
+            makers: Makers::new(limits.makers_max),
             counters: Counters::default(),
         };
         Self {
@@ -291,7 +344,7 @@ impl Flight {
 
     /// A turn to make it; `None` where nobody waits for it any more.
     async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let mut turn = std::pin::pin!(Arc::clone(&self.inner.makers).acquire_owned());
+        let mut turn = std::pin::pin!(self.inner.makers.of(self.key.kind).acquire_owned());
         loop {
             tokio::select! {
                 biased;

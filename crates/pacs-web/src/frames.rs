@@ -1,4 +1,6 @@
-//! Frames (PS3.18 10.4.1.1.3), as they are stored: each is found and read alone.
+//! Frames (PS3.18 10.4.1.1.3), as they are stored or made anew: each is found and read alone.
+
+mod transcode;
 
 use crate::accept::{Offer, describe};
 use crate::access::Allowed;
@@ -15,14 +17,18 @@ use crate::turned::{self, Turn};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use pacs_core::Permit;
+use bytes::Bytes;
 use pacs_core::access::Get;
+use pacs_core::convert::PixelForm;
+use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_store::index::StoredInstance;
+use std::collections::VecDeque;
+use transcode::Source;
 
 const BYTES: &str = "application/octet-stream";
 
 /// What native frames are given in (8.7.3.3).
-const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+pub(crate) const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 
 /// `GET /studies/{study}/series/{series}/instances/{instance}/frames/{frames}`
 pub(crate) async fn frames(
@@ -37,40 +43,95 @@ pub(crate) async fn frames(
     let numbers = read_list(&list, web.limits())?;
     let mut found = resource.instances(&web, &permit).await?;
     let stored = found.pop().ok_or(Failure::NotFound { what: "instance" })?;
-    let is_one = numbers.len() == 1;
-    let located = locate(&web, &permit, &stored, numbers).await?;
-    let syntax = if located.is_encapsulated {
-        stored.instance.transfer_syntax.as_str()
-    } else {
-        EXPLICIT_LITTLE_ENDIAN
-    };
-    let kind = if located.is_encapsulated {
-        media_type_of(syntax)
-    } else {
-        BYTES
-    };
-    let mut offers = vec![Offer::multipart(kind).in_syntax(syntax, true)];
-    if is_one {
-        offers.push(Offer::single(kind).in_syntax(syntax, true));
-    }
-    if kind != BYTES {
-        offers.push(Offer::multipart(BYTES).in_syntax(syntax, true));
-        if is_one {
-            offers.push(Offer::single(BYTES).in_syntax(syntax, true));
-        }
-    }
+    let located = locate(&web, &permit, &stored, numbers.clone()).await?;
+    let offers = offers(&located, &stored, numbers.len() == 1);
     let chosen = accept.choose(&offers).ok_or_else(|| {
         let available = describe(&offers);
         Failure::NotAcceptable { available }
     })?;
     let (kind, is_multipart) = (chosen.media_type, chosen.is_multipart);
+    let syntax = chosen.transfer_syntax.as_deref().unwrap_or_default();
+    if syntax != located.syntax(&stored)
+        && let Some(form) = located.form
+    {
+        let source = Source {
+            web: web.clone(),
+            permit,
+            stored,
+            content: located.content.into(),
+            word: located.word,
+            form,
+        };
+        let target = TransferSyntaxUid::parse_legacy(syntax).map_err(|_| Failure::Internal)?;
+        let frames: VecDeque<_> = located.frames.into_iter().zip(numbers).collect();
+        let making = Making {
+            source,
+            frames,
+            target,
+        };
+        return making.respond(kind, is_multipart).await;
+    }
+    let syntax = located.syntax(&stored).to_owned();
     let sending = Sending::new(&web, permit, stored.clone(), located.content, located.word);
     if is_multipart {
-        return Ok(sending.multipart(located.frames, kind, syntax));
+        return Ok(sending.multipart(located.frames, kind, &syntax));
     }
     let frame = located.frames.into_iter().next();
     let frame = frame.ok_or(Failure::NotFound { what: "frame" })?;
-    Ok(sending.single(frame, kind, syntax))
+    Ok(sending.single(frame, kind, &syntax))
+}
+
+/// What frames can be had in, the best first: as they are stored, native, and encoded anew. Bytes
+/// of no named transfer syntax are native (PS3.18 8.7.3.4), unless they cannot be, or only with
+/// what a lossy compression left of them.
+fn offers(located: &Located, stored: &StoredInstance, is_one: bool) -> Vec<Offer> {
+    let own = located.syntax(stored);
+    let is_made = located.form.is_some();
+    let mut ways: Vec<(&'static str, String, bool)> = Vec::new();
+    if located.is_encapsulated {
+        let kind = media_type_of(own);
+        if kind != BYTES {
+            ways.push((kind, own.to_owned(), true));
+        }
+        let is_default = !is_made || is_lossy(own);
+        ways.push((BYTES, own.to_owned(), is_default));
+        if is_made {
+            ways.push((BYTES, EXPLICIT_LITTLE_ENDIAN.to_owned(), !is_default));
+        }
+    } else {
+        ways.push((BYTES, own.to_owned(), true));
+    }
+    if let Some(form) = &located.form {
+        for target in transcode::targets(&stored.instance.transfer_syntax, form) {
+            let kind = media_type_of(target.as_str());
+            let is_default = is_default_of_its_kind(target.as_str());
+            ways.push((kind, target.as_str().to_owned(), is_default));
+            ways.push((BYTES, target.as_str().to_owned(), false));
+        }
+    }
+    let mut offers = Vec::new();
+    for (kind, syntax, is_default) in ways {
+        offers.push(Offer::multipart(kind).in_syntax(syntax.as_str(), is_default));
+        if is_one {
+            offers.push(Offer::single(kind).in_syntax(syntax.as_str(), is_default));
+        }
+    }
+    offers
+}
+
+/// Whether frames in this transfer syntax may have lost something when they were compressed.
+pub(crate) fn is_lossy(transfer_syntax: &str) -> bool {
+    let short = transfer_syntax.strip_prefix("1.2.840.10008.1.2.4.");
+    matches!(
+        short,
+        Some("50" | "51" | "81" | "91" | "93" | "111" | "112" | "203")
+    )
+}
+
+/// Whether frames are in this transfer syntax where only its media type is named (Table 8.7.3-5).
+fn is_default_of_its_kind(transfer_syntax: &str) -> bool {
+    let short = transfer_syntax.strip_prefix("1.2.840.10008.1.2.");
+    matches!(short, Some("4.201" | "4.80" | "5"))
 }
 
 /// The numbers of a list, from 1 on.
@@ -122,6 +183,19 @@ struct Located {
     is_encapsulated: bool,
     /// Bytes of the words that are to be turned to little endian; 1: none are.
     word: usize,
+    /// The form of the frames, where they can be made anew.
+    form: Option<PixelForm>,
+}
+
+impl Located {
+    /// The transfer syntax of frames that are given as they are stored.
+    fn syntax<'a>(&self, stored: &'a StoredInstance) -> &'a str {
+        if self.is_encapsulated {
+            stored.instance.transfer_syntax.as_str()
+        } else {
+            EXPLICIT_LITTLE_ENDIAN
+        }
+    }
 }
 
 async fn locate(
@@ -135,6 +209,7 @@ async fn locate(
         let mut walk = content::walk(&web, &permit, &stored)?;
         let (description, pixels) = pixels::describe(&mut walk)?;
         let content = walk.into_source();
+        let form = transcode::form_of(&web, &content, &stored);
         match pixels {
             Pixels::Native {
                 value,
@@ -149,6 +224,7 @@ async fn locate(
                     frames: frames?,
                     content,
                     is_encapsulated: false,
+                    form,
                     word: if big_endian { word_bytes(vr) } else { 1 },
                 })
             }
@@ -159,6 +235,7 @@ async fn locate(
                     frames: table.frames(&content, numbers, limits)?,
                     content,
                     is_encapsulated: true,
+                    form,
                     word: 1,
                 })
             }
@@ -180,6 +257,53 @@ impl From<FrameError> for Failure {
                 detail: error.to_string(),
             },
         }
+    }
+}
+
+/// Frames on their way that are made anew.
+struct Making {
+    source: Source,
+    frames: VecDeque<(Frame, u64)>,
+    target: TransferSyntaxUid,
+}
+
+impl Making {
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some((frame, number)) = self.frames.pop_front() else {
+            return Ok(None);
+        };
+        let made = self.source.frame(frame, number, &self.target).await;
+        made.map(Some)
+    }
+
+    /// The response. What is wrong with the first frame still has a status of its own.
+    async fn respond(
+        mut self,
+        kind: &'static str,
+        is_multipart: bool,
+    ) -> Result<Response, Failure> {
+        let mut next = self.next().await?;
+        let syntax = self.target.as_str();
+        let part_kind = format!("{kind}; transfer-syntax={syntax}");
+        if !is_multipart {
+            let bytes = next.ok_or(Failure::NotFound { what: "frame" })?;
+            let headers = [(header::CONTENT_TYPE, part_kind)];
+            return Ok(guarded((headers, bytes).into_response()));
+        }
+        let web = self.source.web.clone();
+        let mut writer = part_writer();
+        let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
+        let body = stream::body(web.limits(), None, |pieces| async move {
+            while let Some(bytes) = next {
+                pieces
+                    .put(writer.part(&[("Content-Type", &part_kind)]))
+                    .await?;
+                pieces.put(bytes).await?;
+                next = self.next().await.map_err(|_told_in_the_log| Gone)?;
+            }
+            pieces.put(writer.end()).await
+        });
+        Ok(guarded((headers, body).into_response()))
     }
 }
 

@@ -13,6 +13,7 @@ mod written;
 pub(crate) use answer::prepare;
 
 use crate::access::Allowed;
+use crate::derived::Kind;
 use crate::error::Failure;
 use crate::listing::Listing;
 use crate::resource::Resource;
@@ -29,7 +30,7 @@ use pacs_store::index::StoredInstance;
 use written::Writing;
 
 /// Changes with the form of what is written, so that no client keeps what an older version wrote.
-const FORM: &str = "metadata 1";
+const FORM: &str = Kind::Metadata.form();
 
 /// `GET /studies/{study}/metadata`, and of what is below it
 pub(crate) async fn get(

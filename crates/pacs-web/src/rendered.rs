@@ -19,6 +19,7 @@ pub(crate) use picture::Rendering;
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
+use crate::derived::{Key, Kind as Thing};
 use crate::error::Failure;
 use crate::frames::read_list;
 use crate::metadata::has_already;
@@ -260,10 +261,9 @@ impl<'r> Request<'r> {
         let mut response = if has_already(self.headers, &tag) {
             guarded(StatusCode::NOT_MODIFIED.into_response())
         } else {
-            let made =
-                picture::render(self.web, self.permit, subject, &self.wanted, format).await?;
-            let kind = [(header::CONTENT_TYPE, made.media_type)];
-            guarded((kind, made.bytes).into_response())
+            let bytes = picture(self.web, self.permit, subject, &self.wanted, format).await?;
+            let kind = [(header::CONTENT_TYPE, format.media_type())];
+            guarded((kind, bytes).into_response())
         };
         let tag = HeaderValue::from_str(&tag).map_err(|_| Failure::Internal)?;
         response.headers_mut().insert(header::ETAG, tag);
@@ -288,18 +288,40 @@ impl<'r> Request<'r> {
         let wanted = self.wanted.clone();
         let body = stream::body(self.web.limits(), None, |pieces| async move {
             for subject in subjects {
-                let made = picture::render(&web, &permit, subject, &wanted, format).await;
-                let made = made.map_err(|error| {
+                let made = picture(&web, &permit, subject, &wanted, format).await;
+                let bytes = made.map_err(|error| {
                     tracing::warn!(%error, "an image cannot be rendered among others");
                     Gone
                 })?;
                 pieces.put(writer.part(&[("Content-Type", kind)])).await?;
-                pieces.put(Bytes::from(made.bytes)).await?;
+                pieces.put(bytes).await?;
             }
             pieces.put(writer.end()).await
         });
         Ok(guarded((headers, body).into_response()))
     }
+}
+
+/// A picture, made once for all who want it, and kept: a list of studies is opened again and again.
+async fn picture(
+    web: &Web,
+    permit: &Permit<Get>,
+    subject: Subject,
+    wanted: &Wanted,
+    format: PictureFormat,
+) -> Result<Bytes, Failure> {
+    let tag = entity_tag(&subject, wanted, format);
+    let syntax = &subject.stored.instance.transfer_syntax;
+    let key = Key::of(
+        Thing::Picture,
+        &[tag.as_bytes(), syntax.as_str().as_bytes()],
+    );
+    let (own, may, wanted) = (web.clone(), permit.clone(), wanted.clone());
+    let make = async move {
+        let made = picture::render(&own, &may, subject, &wanted, format).await;
+        made.map(Bytes::from)
+    };
+    web.derived().get_or_make(permit, key, make).await
 }
 
 fn choose<'o>(accept: &Accept, offers: &'o [Offer]) -> Result<&'o Offer, Failure> {

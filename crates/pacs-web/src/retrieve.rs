@@ -1,9 +1,10 @@
-//! WADO-RS (PS3.18 10.4.1.1.1): stored instances, with the bytes they came with.
+//! WADO-RS (PS3.18 10.4.1.1.1): stored instances, with the bytes they came with or uncompressed.
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
 use crate::convert::{self, Conversions};
 use crate::error::Failure;
+use crate::frames::{EXPLICIT_LITTLE_ENDIAN, is_lossy};
 use crate::multipart::PartWriter;
 use crate::query_string;
 use crate::resource::{Resource, path_of};
@@ -106,11 +107,20 @@ fn choose(
             continue;
         }
         let mut offers = Vec::new();
-        for (at, target) in once(syntax.clone())
-            .chain(conversions.targets(syntax))
-            .enumerate()
-        {
-            let is_default = at == 0;
+        let targets = conversions.targets(syntax);
+        // Who names none gets explicit VR little endian where that can be had, unless a lossy
+        // compression left nothing better (PS3.18 8.7.3.4).
+        let is_native_default = !is_lossy(syntax.as_str())
+            && targets
+                .iter()
+                .any(|target| target.as_str() == EXPLICIT_LITTLE_ENDIAN);
+        for target in once(syntax.clone()).chain(targets) {
+            let is_stored = target == *syntax;
+            if !is_stored && target.as_str() != EXPLICIT_LITTLE_ENDIAN {
+                // The others are not for web services (PS3.18 8.7.3).
+                continue;
+            }
+            let is_default = is_stored != is_native_default;
             offers.push(Offer::multipart(DICOM).in_syntax(target.as_str(), is_default));
             if level == Level::Instance {
                 offers.push(Offer::single(DICOM).in_syntax(target.as_str(), is_default));

@@ -8,6 +8,7 @@
 )]
 
 mod bits;
+pub(super) mod encode;
 mod model;
 
 use super::samples::{Shape, extend_sign, native};

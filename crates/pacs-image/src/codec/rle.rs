@@ -6,6 +6,8 @@
 //! another number of segments than the attributes ask for is refused; what follows a whole segment
 //! is padding.
 
+pub(super) mod encode;
+
 use pacs_core::convert::{PixelError, PixelForm};
 
 /// Bytes of the header: the number of segments, and fifteen offsets.

@@ -5,7 +5,7 @@ use crate::codec::Codec;
 use pacs_core::convert::{Photometric, PixelError, PixelForm};
 use std::io::{self, Read, Write};
 
-/// Bytes of a request before the encoded frame.
+/// Bytes of a request before the frame.
 const REQUEST_BYTES: usize = 24;
 
 /// Bytes of an answer before the frame.
@@ -26,16 +26,29 @@ const PHOTOMETRICS: [Photometric; 11] = [
     Photometric::YbrRct,
 ];
 
-/// A frame to be decoded.
+/// What is to be done with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Decode,
+    Encode,
+}
+
+/// A frame to be decoded or encoded.
 pub(super) struct Request {
+    pub(super) operation: Operation,
     pub(super) codec: Codec,
     pub(super) form: PixelForm,
-    pub(super) encoded: Vec<u8>,
+    pub(super) frame: Vec<u8>,
 }
 
 impl Request {
-    /// The bytes that go before the encoded frame.
-    pub(super) fn header(codec: Codec, form: &PixelForm, encoded: &[u8]) -> Vec<u8> {
+    /// The bytes that go before the frame.
+    pub(super) fn header(
+        operation: Operation,
+        codec: Codec,
+        form: &PixelForm,
+        frame: &[u8],
+    ) -> Vec<u8> {
         let photometric = PHOTOMETRICS.iter().position(|p| *p == form.photometric);
         let photometric = photometric.and_then(|at| u8::try_from(at).ok());
         let flags = [form.is_signed, form.is_planar, form.is_subsampled];
@@ -51,8 +64,8 @@ impl Request {
         header.extend(flags.map(u8::from));
         header.push(photometric.unwrap_or(0));
         header.push(codec.number());
-        header.push(0);
-        let length = u64::try_from(encoded.len()).unwrap_or(u64::MAX);
+        header.push(u8::from(operation == Operation::Encode));
+        let length = u64::try_from(frame.len()).unwrap_or(u64::MAX);
         header.extend(length.to_le_bytes());
         header
     }
@@ -69,7 +82,7 @@ impl Request {
         let mut numbers = numbers.as_chunks::<2>().0.iter();
         let mut number = || numbers.next().map(|two| u16::from_le_bytes(*two));
         let mut next = || number().ok_or_else(wrong);
-        let ([signed, planar, subsampled, photometric, codec, _], length) =
+        let ([signed, planar, subsampled, photometric, codec, operation], length) =
             rest.split_first_chunk().ok_or_else(wrong)?;
         let form = PixelForm {
             rows: next()?,
@@ -91,20 +104,25 @@ impl Request {
         if length > bytes_max {
             return Err(wrong());
         }
-        let mut encoded = Vec::new();
-        let read = input.take(length).read_to_end(&mut encoded)?;
+        let mut frame = Vec::new();
+        let read = input.take(length).read_to_end(&mut frame)?;
         if u64::try_from(read).unwrap_or(0) < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let operation = match operation {
+            0 => Operation::Decode,
+            _ => Operation::Encode,
+        };
         Ok(Some(Self {
+            operation,
             codec,
             form,
-            encoded,
+            frame,
         }))
     }
 }
 
-/// What came of a frame. Bytes of it follow where it was decoded.
+/// What came of a frame. Bytes of it follow where it was decoded or encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Decoded { length_bytes: u64 },

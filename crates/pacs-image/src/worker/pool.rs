@@ -1,6 +1,6 @@
 //! The pool: starts workers, gives each a frame at a time, and ends those that fail.
 
-use super::message::{ANSWER_BYTES, Answer, Request};
+use super::message::{ANSWER_BYTES, Answer, Operation, Request};
 use super::{ARGUMENT, lost};
 use crate::codec::Codec;
 use crate::limits::WorkerLimits;
@@ -121,6 +121,26 @@ impl WorkerPool {
         form: &PixelForm,
         encoded: &[u8],
     ) -> Result<Vec<u8>, PixelError> {
+        self.run(Operation::Decode, codec, form, encoded)
+    }
+
+    /// Encodes a native frame in a worker. Blocks.
+    pub(crate) fn encode(
+        &self,
+        codec: Codec,
+        form: &PixelForm,
+        native: &[u8],
+    ) -> Result<Vec<u8>, PixelError> {
+        self.run(Operation::Encode, codec, form, native)
+    }
+
+    fn run(
+        &self,
+        operation: Operation,
+        codec: Codec,
+        form: &PixelForm,
+        frame: &[u8],
+    ) -> Result<Vec<u8>, PixelError> {
         let (place, idle) = self.place()?;
         let worker = match idle {
             Some(worker) => Ok(worker),
@@ -128,7 +148,8 @@ impl WorkerPool {
         };
         let mut worker = worker.map_err(|_error| lost("cannot be started"))?;
         let deadline = Instant::now().checked_add(self.limits.frame_duration_max);
-        let answered = worker.decode(codec, form, encoded, deadline);
+        let header = Request::header(operation, codec, form, frame);
+        let answered = worker.run((operation, form), &header, frame, deadline);
         if let Err(Failure::Lost(_)) = answered {
             let mut state = self.state();
             state.lost = state.lost.saturating_add(1);
@@ -203,26 +224,30 @@ impl From<io::Error> for Failure {
 }
 
 impl Worker {
-    fn decode(
+    fn run(
         &mut self,
-        codec: Codec,
-        form: &PixelForm,
-        encoded: &[u8],
+        (operation, form): (Operation, &PixelForm),
+        header: &[u8],
+        frame: &[u8],
         deadline: Option<Instant>,
     ) -> Result<Vec<u8>, Failure> {
         self.frames = self.frames.saturating_add(1);
-        self.write(&Request::header(codec, form, encoded), deadline)?;
-        self.write(encoded, deadline)?;
+        self.write(header, deadline)?;
+        self.write(frame, deadline)?;
         let mut answer = [0; ANSWER_BYTES];
         self.read(&mut answer, deadline)?;
         match Answer::read(&answer) {
             Some(Answer::Decoded { length_bytes }) => {
-                // Nothing else is a native frame of this form.
-                let expected = form.frame_bits().div_ceil(8);
-                let length = usize::try_from(expected).unwrap_or(usize::MAX);
-                if length_bytes != expected {
+                let native_bytes = form.frame_bits().div_ceil(8);
+                let is_possible = match operation {
+                    // Nothing else is a native frame of this form.
+                    Operation::Decode => length_bytes == native_bytes,
+                    Operation::Encode => length_bytes <= encoded_bytes_max(native_bytes),
+                };
+                if !is_possible {
                     return Err(Failure::Lost("gave a frame of another size"));
                 }
+                let length = usize::try_from(length_bytes).unwrap_or(usize::MAX);
                 let mut frame = vec![0; length];
                 for piece in frame.chunks_mut(PIECE_BYTES) {
                     self.read(piece, deadline)?;
@@ -266,6 +291,13 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Bytes that an encoder makes of a frame at most: half as much again, and headers.
+const fn encoded_bytes_max(native_bytes: u64) -> u64 {
+    native_bytes
+        .saturating_add(native_bytes / 2)
+        .saturating_add(64 << 10)
 }
 
 /// What is left of the time.

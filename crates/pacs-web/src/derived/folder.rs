@@ -4,7 +4,7 @@
 //! A file is written beside its place and moved there, without a sync: one that a crash tore is
 //! found by its digest, removed and made again. So is any other that is not as it was written.
 
-use super::{DerivedCounts, DerivedLimits, Digest32, Key};
+use super::{DerivedCounts, DerivedLimits, Key};
 use bytes::Bytes;
 use pacs_store::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -293,12 +293,11 @@ impl Folder {
 }
 
 fn header(key: &Key, body: &[u8]) -> Vec<u8> {
-    let Key(key) = key;
     let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let Digest(digest) = Digest::of(body);
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
-    header.extend_from_slice(key);
+    header.extend_from_slice(&key.digest);
     header.extend_from_slice(&length.to_le_bytes());
     header.extend_from_slice(&digest);
     header
@@ -316,10 +315,8 @@ fn body(key: &Key, file: Vec<u8>) -> Option<Bytes> {
 }
 
 fn name(key: &Key) -> Name {
-    let Key(digest) = key;
     let mut name = [0; 16];
-    let digest: &Digest32 = digest;
-    for (byte, of_digest) in name.iter_mut().zip(digest) {
+    for (byte, of_digest) in name.iter_mut().zip(&key.digest) {
         *byte = *of_digest;
     }
     name

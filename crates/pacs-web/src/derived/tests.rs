@@ -29,7 +29,7 @@ fn limits() -> DerivedLimits {
 }
 
 fn key(name: &str) -> Key {
-    Key::of("test 1", &[name.as_bytes()])
+    Key::of(Kind::Frame, &[name.as_bytes()])
 }
 
 /// What gives `body` and counts that it did.
@@ -66,9 +66,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn keys_differ_where_parts_are_cut_elsewhere() {
-    assert_ne!(Key::of("a", &[b"bc"]), Key::of("ab", &[b"c"]));
-    assert_ne!(Key::of("a", &[b"b", b"c"]), Key::of("a", &[b"bc"]));
-    assert_eq!(Key::of("a", &[b"b", b"c"]), Key::of("a", &[b"b", b"c"]));
+    let key = |parts: &[&[u8]]| Key::of(Kind::Frame, parts);
+    assert_ne!(key(&[b"a", b"bc"]), key(&[b"ab", b"c"]));
+    assert_ne!(key(&[b"b", b"c"]), key(&[b"bc"]));
+    assert_ne!(key(&[b"b"]), Key::of(Kind::Picture, &[b"b"]));
+    assert_eq!(key(&[b"b", b"c"]), key(&[b"b", b"c"]));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! [`super::gzip`].
 
 use crate::content::{self, Content};
-use crate::derived::Key;
+use crate::derived::{Key, Kind};
 use crate::error::Failure;
 use crate::model::{Model, ModelOptions};
 use crate::resource::path_of;
@@ -71,7 +71,7 @@ impl Series {
             parts.push(stored.instance.transfer_syntax.as_str().as_bytes());
             parts.push(&stored.digest.0);
         }
-        Key::of(super::FORM, &parts)
+        Key::of(Kind::Metadata, &parts)
     }
 
     fn instances(&self) -> impl Iterator<Item = &StoredInstance> {

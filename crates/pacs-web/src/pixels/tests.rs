@@ -173,3 +173,79 @@ fn a_frame_of_many_fragments_is_looked_up_once_and_bounded_however_often_it_is_a
         Err(FrameError::TooMany { fragments_max: 30 })
     ));
 }
+
+/// A data set that counts how often it is read, and how much.
+struct Counting<'a> {
+    bytes: &'a [u8],
+    /// Bytes of each read.
+    reads: std::cell::RefCell<Vec<usize>>,
+}
+
+impl DataSet for Counting<'_> {
+    fn length_bytes(&self) -> u64 {
+        self.bytes.length_bytes()
+    }
+
+    fn read(&self, range: &Range<u64>) -> Result<Vec<u8>, pacs_store::ReadError> {
+        let read = self.bytes.read(range)?;
+        self.reads.borrow_mut().push(read.len());
+        Ok(read)
+    }
+}
+
+/// How often and how much is read to find frame `number`, and to read it.
+fn cost(data_set: &[u8], number: u64) -> (usize, usize) {
+    let source = Counting {
+        bytes: data_set,
+        reads: std::cell::RefCell::default(),
+    };
+    let limits = pacs_core::limits::ScanLimits::default();
+    let mut walk = Walk::new(source, Encoding::ExplicitLittleEndian, 100, &limits);
+    let (description, pixels) = describe(&mut walk).unwrap();
+    let source = walk.into_source();
+    let limits = TableLimits {
+        fragments_max: 10_000,
+        offset_table_bytes_max: 1 << 20,
+    };
+    let frame = match &pixels {
+        Pixels::Native { value, .. } => native_frame(&description, value, number).unwrap(),
+        Pixels::Encapsulated { items } => {
+            let table = FrameTable::find(&source, &description, *items, limits).unwrap();
+            table.frames(&source, [number], limits).unwrap().remove(0)
+        }
+    };
+    for range in frame.ranges.iter() {
+        source.read(range).unwrap();
+    }
+    let reads = source.reads.borrow();
+    (reads.len(), reads.iter().sum())
+}
+
+#[test]
+fn every_frame_costs_the_same_reads_wherever_it_is() {
+    let native = {
+        let mut data_set = image("1000", 16, 16, 16);
+        element(&mut data_set, 0x7FE0, 0x10, b"OW", &vec![7; 1_000 * 512]);
+        data_set
+    };
+    let frame = [7; 512];
+    let table: Vec<u8> = (0..1_000_u32)
+        .flat_map(|n| (n * 520).to_le_bytes())
+        .collect();
+    let mut items: Vec<&[u8]> = vec![&table];
+    items.extend([&frame[..]; 1_000]);
+    let by_table = encapsulated(image("1000", 16, 16, 16), &items);
+    for data_set in [native, by_table] {
+        let first = cost(&data_set, 1);
+        assert_eq!(cost(&data_set, 500), first);
+        assert_eq!(cost(&data_set, 999), first);
+        let (reads, bytes) = first;
+        // Behind the last one the end is looked for.
+        let (last_reads, last_bytes) = cost(&data_set, 1_000);
+        assert!(last_reads <= reads + 1 && last_bytes <= bytes + 8);
+        assert!(
+            reads <= 6 && bytes < 16 << 10,
+            "{reads} reads of {bytes} bytes"
+        );
+    }
+}

@@ -87,13 +87,6 @@ pub(crate) struct Subject {
     pub(crate) presentation: Option<StoredInstance>,
 }
 
-/// A picture.
-#[derive(Debug)]
-pub(crate) struct Made {
-    pub(crate) media_type: &'static str,
-    pub(crate) bytes: Vec<u8>,
-}
-
 /// Makes a picture. What comes out depends on the arguments and the stored bytes alone, so that it
 /// can be kept under the digest of the instance, the frames, what is wanted and the format.
 ///
@@ -105,7 +98,7 @@ pub(crate) async fn render(
     subject: Subject,
     wanted: &Wanted,
     format: PictureFormat,
-) -> Result<Made, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let rendering = web.rendering();
     let turn = rendering.turn().await?;
     let limits = web.limits().rendering.render;
@@ -136,11 +129,7 @@ pub(crate) async fn render(
         };
         work.run(&frames, format, &handle)
     });
-    let bytes = work.await.map_err(|_| Failure::Internal)??;
-    Ok(Made {
-        media_type: format.media_type(),
-        bytes,
-    })
+    work.await.map_err(|_| Failure::Internal)?
 }
 
 /// The whole of an instance without pixel data: a report, or a presentation state.

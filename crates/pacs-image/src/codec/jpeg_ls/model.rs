@@ -8,12 +8,12 @@ use pacs_core::convert::PixelError;
 const CONTEXTS: usize = 365;
 
 /// Orders of run lengths, `J` (A.2.1).
-const RUN_ORDERS: [u8; 32] = [
+pub(super) const RUN_ORDERS: [u8; 32] = [
     0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13,
     14, 15,
 ];
 
-fn run_order(run_index: usize) -> u32 {
+pub(super) fn run_order(run_index: usize) -> u32 {
     RUN_ORDERS.get(run_index).copied().map_or(15, u32::from)
 }
 
@@ -47,23 +47,23 @@ impl Preset {
 
 /// What is known of the errors in one context.
 #[derive(Debug, Clone, Copy)]
-struct Context {
+pub(super) struct Context {
     /// Sum of the magnitudes, `A`.
-    magnitude: i64,
+    pub(super) magnitude: i64,
     /// `B`.
-    bias: i32,
+    pub(super) bias: i32,
     /// `C`.
     correction: i32,
     /// `N`.
-    count: i32,
+    pub(super) count: i32,
 }
 
 /// What is known of the errors after runs.
 #[derive(Debug, Clone, Copy)]
-struct RunContext {
-    magnitude: i64,
-    count: i32,
-    negative: i32,
+pub(super) struct RunContext {
+    pub(super) magnitude: i64,
+    pub(super) count: i32,
+    pub(super) negative: i32,
 }
 
 /// Parameters and contexts of a scan.
@@ -72,15 +72,15 @@ pub(super) struct Model {
     maximum: i32,
     near: i32,
     /// `RANGE`.
-    range: i32,
+    pub(super) range: i32,
     /// `qbpp`.
-    error_bits: u32,
+    pub(super) error_bits: u32,
     /// `LIMIT`.
-    limit: u32,
+    pub(super) limit: u32,
     thresholds: [i32; 3],
-    reset: i32,
-    contexts: Vec<Context>,
-    runs: [RunContext; 2],
+    pub(super) reset: i32,
+    pub(super) contexts: Vec<Context>,
+    pub(super) runs: [RunContext; 2],
 }
 
 /// The smallest `bits` so that 2^`bits` is at least `value`.
@@ -188,7 +188,7 @@ impl Model {
     }
 
     /// The least `k` so that `count` shifted by it is at least `magnitude` (A.5.1).
-    fn order(count: i32, magnitude: i64) -> u32 {
+    pub(super) fn order(count: i32, magnitude: i64) -> u32 {
         (0..32)
             .find(|k| i64::from(count) << k >= magnitude)
             .unwrap_or(32)
@@ -223,17 +223,13 @@ impl Model {
         value.clamp(0, self.maximum)
     }
 
-    /// A sample in the regular mode (A.4 to A.6).
-    pub(super) fn regular(
-        &mut self,
-        context: i32,
+    /// What a sample is expected to be (A.4.1 and A.4.2).
+    pub(super) fn predicted(
+        &self,
         [left, up, corner, _]: [i32; 4],
-        bits: &mut Bits<'_>,
-    ) -> Result<i32, PixelError> {
-        let sign = if context < 0 { -1 } else { 1 };
-        let place = usize::try_from(context.unsigned_abs()).unwrap_or(usize::MAX);
-        let known = self.contexts.get(place).copied();
-        let mut known = known.ok_or(damaged("a context that JPEG-LS has not"))?;
+        sign: i32,
+        known: &Context,
+    ) -> i32 {
         let predicted = if corner >= left.max(up) {
             left.min(up)
         } else if corner <= left.min(up) {
@@ -241,7 +237,21 @@ impl Model {
         } else {
             left + up - corner
         };
-        let predicted = (predicted + sign * known.correction).clamp(0, self.maximum);
+        (predicted + sign * known.correction).clamp(0, self.maximum)
+    }
+
+    /// A sample in the regular mode (A.4 to A.6).
+    pub(super) fn regular(
+        &mut self,
+        context: i32,
+        around: [i32; 4],
+        bits: &mut Bits<'_>,
+    ) -> Result<i32, PixelError> {
+        let sign = if context < 0 { -1 } else { 1 };
+        let place = usize::try_from(context.unsigned_abs()).unwrap_or(usize::MAX);
+        let known = self.contexts.get(place).copied();
+        let mut known = known.ok_or(damaged("a context that JPEG-LS has not"))?;
+        let predicted = self.predicted(around, sign, &known);
         let order = Self::order(known.count, known.magnitude);
         let mapped = self.golomb(order, self.limit, bits)?;
         let (half, is_odd) = (mapped >> 1, mapped & 1 == 1);
@@ -278,16 +288,7 @@ impl Model {
         let (size, is_odd) = ((sum + 1) >> 1, sum & 1 == 1);
         let expects_odd = order != 0 || 2 * known.negative >= known.count;
         let error = if expects_odd == is_odd { -size } else { size };
-        if error < 0 {
-            known.negative += 1;
-        }
-        known.magnitude += i64::from((mapped + 1 - kind) >> 1);
-        if known.count == self.reset {
-            known.magnitude >>= 1;
-            known.count >>= 1;
-            known.negative >>= 1;
-        }
-        known.count += 1;
+        known.update(error, mapped, kind, self.reset);
         let [differing, alike] = &mut self.runs;
         *(if is_alike { alike } else { differing }) = known;
         Ok(if is_alike {
@@ -298,9 +299,25 @@ impl Model {
     }
 }
 
+impl RunContext {
+    /// Learns of an error (A.7.2).
+    pub(super) fn update(&mut self, error: i32, mapped: i32, kind: i32, reset: i32) {
+        if error < 0 {
+            self.negative += 1;
+        }
+        self.magnitude += i64::from((mapped + 1 - kind) >> 1);
+        if self.count == reset {
+            self.magnitude >>= 1;
+            self.count >>= 1;
+            self.negative >>= 1;
+        }
+        self.count += 1;
+    }
+}
+
 impl Context {
     /// Learns of an error (A.6).
-    fn update(&mut self, error: i32, step: i32, reset: i32) {
+    pub(super) fn update(&mut self, error: i32, step: i32, reset: i32) {
         self.bias += error * step;
         self.magnitude += i64::from(error.abs());
         if self.count == reset {
