@@ -62,6 +62,7 @@ pub fn router(health: Arc<Health>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/openapi.json", get(openapi))
         .with_state(health)
 }
 
@@ -168,6 +169,14 @@ async fn readyz(State(health): State<Arc<Health>>) -> Response {
         )
             .into_response()
     }
+}
+
+/// What DICOMweb has to offer, for programs. It is no secret: anybody has the program.
+async fn openapi() -> Json<serde_json::Value> {
+    Json(pacs_web::openapi(
+        crate::web::PREFIX,
+        env!("CARGO_PKG_VERSION"),
+    ))
 }
 
 async fn metrics(

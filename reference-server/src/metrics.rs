@@ -5,6 +5,7 @@
 
 use crate::commitment::Counters;
 use crate::limits::AE_LABELS_MAX;
+use crate::web;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -31,6 +32,7 @@ pub struct Metrics {
     certificate_expires: IntGauge,
     reloads_failed: IntCounter,
     commitment: Counters,
+    web: web::Counters,
     labels: Mutex<BTreeSet<String>>,
 }
 
@@ -56,10 +58,8 @@ impl Metrics {
             ),
             &["service", "ae"],
         )?;
-        let associations = IntCounterVec::new(
-            Opts::new("pacs_associations_total", "Associations by how they went"),
-            &["outcome"],
-        )?;
+        let went = Opts::new("pacs_associations_total", "Associations by how they went");
+        let associations = IntCounterVec::new(went, &["outcome"])?;
         let open = IntGauge::new("pacs_associations_open", "Associations that are open now")?;
         let refusals = IntCounterVec::new(
             Opts::new(
@@ -98,6 +98,7 @@ impl Metrics {
         registry.register(Box::new(open.clone()))?;
         Ok(Self {
             commitment: Counters::new(&registry)?,
+            web: web::Counters::new(&registry)?,
             registry,
             operations,
             bytes,
@@ -122,6 +123,12 @@ impl Metrics {
     #[must_use]
     pub const fn commitment(&self) -> &Counters {
         &self.commitment
+    }
+
+    /// Those of DICOMweb.
+    #[must_use]
+    pub const fn web(&self) -> &web::Counters {
+        &self.web
     }
 
     /// One operation came to its final response.

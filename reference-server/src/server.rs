@@ -146,6 +146,11 @@ impl Server {
                 None
             }
         };
+        let http = listen("HTTP", config.http)?;
+        let makers = (decoders, derived);
+        let at_http = http.local_addr().ok();
+        let (web, dicomweb) =
+            web::routes(&archive, config, &access, makers, at_http, metrics.web());
         let health = Arc::new(Health {
             ready: AtomicBool::new(false),
             insecure_dicom: config.is_insecure(),
@@ -156,10 +161,6 @@ impl Server {
             upkeep,
         });
         let at = config.tls.address;
-        let http = listen("HTTP", config.http)?;
-        let makers = (decoders, derived);
-        let (web, dicomweb) =
-            web::routes(&archive, config, &access, makers, http.local_addr().ok());
         let server = Self {
             web,
             dicomweb,

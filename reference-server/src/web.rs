@@ -1,5 +1,9 @@
 //! DICOMweb, as this server has it: below `/dicomweb`, under the policy of [`Access`].
 
+mod counters;
+
+pub use counters::Counters;
+
 use crate::access::Access;
 use crate::clients::{Clients, Stranger};
 use crate::config::Config;
@@ -27,6 +31,7 @@ pub fn routes(
     access: &Arc<Access>,
     (decoders, derived): (Decoders, Derived),
     http: Option<SocketAddr>,
+    counters: &Counters,
 ) -> (Router, Web) {
     let options = Options {
         identify: Arc::new(Door {
@@ -39,6 +44,8 @@ pub fn routes(
         local_port: http.map(|http| http.port()),
         decoders: Some(decoders),
         derived,
+        spool_directory: Some(config.data.clone()),
+        observer: Some(Arc::new(counters.clone())),
         limits: WebLimits::default(),
     };
     let web = Web::new(archive.clone(), options);
@@ -46,7 +53,13 @@ pub fn routes(
     // Around everything: what browsers ask first carries no token.
     let origins = config.web.cors_origins.clone();
     let routes = routes.layer(axum::middleware::from_fn_with_state(origins, cors::allow));
-    (Router::new().nest(PREFIX, routes), web)
+    let counters = counters.clone();
+    let routes = routes.layer(axum::middleware::from_fn_with_state(
+        counters,
+        counters::count,
+    ));
+    // As a service: its root is there with a slash at the end, too.
+    (Router::new().nest_service(PREFIX, routes), web)
 }
 
 /// What a client may show.

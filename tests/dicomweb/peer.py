@@ -85,13 +85,27 @@ def delete(client, study):
     return {"left": len(left)}
 
 
+def store(client, path):
+    """Stores the file PATH, in a study that is named and in one that is not; what was said of it."""
+    dataset = dcmread(path)
+    responses = [
+        client.store_instances([dataset], study_instance_uid=dataset.StudyInstanceUID),
+        client.store_instances([dataset]),
+    ]
+    return {
+        "stored": [said.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for said in responses],
+        "failed": ["FailedSOPSequence" in said for said in responses],
+        "instance": dataset.SOPInstanceUID,
+    }
+
+
 def read(client, path):
     """Whether pydicom reads what is served under PATH as a file."""
     dataset = dcmread(BytesIO(client._http_get(path).content))
     return {"instance": dataset.SOPInstanceUID}
 
 
-COMMANDS = {"search": search, "retrieve": retrieve, "delete": delete, "read": read}
+COMMANDS = {"store": store, "search": search, "retrieve": retrieve, "delete": delete, "read": read}
 
 if __name__ == "__main__":
     command, url, *arguments = sys.argv[1:]

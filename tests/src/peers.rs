@@ -110,6 +110,18 @@ pub fn dicomweb_python() -> Option<PathBuf> {
     None
 }
 
+/// The command of schemathesis, which has an environment of its own: dicomweb-client breaks it; or
+/// `None` (said loudly).
+#[must_use]
+pub fn schemathesis() -> Option<PathBuf> {
+    let command = tools().join("schemathesis/bin/schemathesis");
+    if command.is_file() {
+        return Some(command);
+    }
+    workspace::skip("schemathesis");
+    None
+}
+
 /// Where Node.js finds the packages that `cargo xtask setup` installs, or `None` (said loudly).
 #[must_use]
 pub fn node() -> Option<PathBuf> {

@@ -35,7 +35,7 @@ struct Environment {
 }
 
 /// dicomweb-client brings a library that shadows one of the others, and so stands alone.
-const ENVIRONMENTS: [Environment; 2] = [
+const ENVIRONMENTS: [Environment; 3] = [
     Environment {
         folder: "venv",
         packages: "tests/requirements.txt",
@@ -45,6 +45,11 @@ const ENVIRONMENTS: [Environment; 2] = [
         folder: "dicomweb",
         packages: "tests/dicomweb/requirements.txt",
         imports: "pydicom, dicomweb_client",
+    },
+    Environment {
+        folder: "schemathesis",
+        packages: "tests/schemathesis/requirements.txt",
+        imports: "schemathesis",
     },
 ];
 

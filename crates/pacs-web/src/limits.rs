@@ -23,6 +23,10 @@ pub struct WebLimits {
     pub arriving_bytes_per_second_min: u64,
     /// How long a body may take whatever its length, and how long it may fall silent.
     pub arriving_grace: Duration,
+    /// Bytes of bulk data of one request that come beside metadata (413).
+    pub bulk_bytes_max: u64,
+    /// Bytes of a `Content-Location` that names bulk data.
+    pub bulk_name_bytes_max: usize,
     /// Bytes of a file that are held to read its File Meta Information (PS3.10 7.1).
     pub file_meta_bytes_max: usize,
     /// Bytes of a file that are waited for before it is looked at.
@@ -34,6 +38,13 @@ pub struct WebLimits {
     pub head_pieces_max: usize,
     /// Of data sets that clients describe in JSON or XML.
     pub model: ModelLimits,
+    /// Bytes of one part of metadata that clients send (413).
+    pub metadata_bytes_max: usize,
+    /// Memory that metadata takes which clients send, of all requests together, in whole MiB;
+    /// without it a request is refused (503), or its instance.
+    pub metadata_memory_bytes_max: u64,
+    /// Attributes, items and values of one instance that comes as metadata (413).
+    pub metadata_nodes_max: usize,
     /// Of `multipart/related`.
     pub multipart: MultipartLimits,
     /// Bytes of one request (413). Its instances have a bound of their own in the archive.
@@ -100,11 +111,16 @@ impl Default for WebLimits {
         Self {
             arriving_bytes_per_second_min: 1 << 10,
             arriving_grace: Duration::from_secs(30),
+            bulk_bytes_max: 16 << 30,
+            bulk_name_bytes_max: 2 << 10,
             file_meta_bytes_max: 1 << 20,
             file_start_bytes: 4 << 10,
             head_held_bytes_max: 256 << 10,
             head_pieces_max: 64,
             model: ModelLimits::default(),
+            metadata_bytes_max: 64 << 20,
+            metadata_memory_bytes_max: 512 << 20,
+            metadata_nodes_max: 2_000_000,
             multipart: MultipartLimits::default(),
             request_bytes_max: 64 << 30,
             sealing_bytes_max: 4 << 20,

@@ -6,16 +6,17 @@ use crate::convert::Conversions;
 use crate::derived::Derived;
 use crate::error::Failure;
 use crate::limits::WebLimits;
+use crate::observe::{Observe, Tally};
 use crate::places::{NoPlace, Place, Places};
-use crate::rendered::{self, Rendering};
-use crate::{bulk, capabilities, frames, hide, metadata, qido, retrieve, stow};
+use crate::rendered::Rendering;
+use crate::stow::described::Share;
 use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use axum::routing::get;
 use pacs_core::{Caller, Policy};
 use pacs_image::Decoders;
 use pacs_store::Archive;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -39,6 +40,12 @@ pub struct Options {
     pub decoders: Option<Decoders>,
     /// Keeps what is made of instances, as their metadata, to be given again.
     pub derived: Derived,
+    /// Where bulk data is kept that comes beside metadata, in files without a name, until its
+    /// instance is composed: on the disk of the archive, at best. `None`: where this system has
+    /// temporary files.
+    pub spool_directory: Option<PathBuf>,
+    /// Counts.
+    pub observer: Option<Arc<dyn Observe>>,
     /// Bounds.
     pub limits: WebLimits,
 }
@@ -57,6 +64,8 @@ struct Inner {
     stores: Places,
     /// Memory for data sets that are inflated, in units of [`UNIT_BYTES`].
     inflating: Arc<Semaphore>,
+    /// For metadata that clients send.
+    descriptions: Arc<Semaphore>,
     conversions: Conversions,
     /// With what URLs in the last answer with metadata began.
     last_base_url: Mutex<Option<String>>,
@@ -76,6 +85,7 @@ impl Web {
                 inflating: Arc::new(Semaphore::new(
                     options.limits.inflated_memory_bytes_max / UNIT_BYTES,
                 )),
+                descriptions: Share::budget(options.limits.metadata_memory_bytes_max),
                 conversions: Conversions::new(&options.limits, options.decoders.clone()),
                 rendering: Rendering::new(&options.limits, options.decoders.clone()),
                 last_base_url: Mutex::new(options.public_url.clone()),
@@ -158,6 +168,22 @@ impl Web {
         &self.inner.inflating
     }
 
+    /// A share of the memory for metadata that clients send, still empty.
+    pub(crate) fn memory_to_describe(&self) -> Share {
+        Share::of(Arc::clone(&self.inner.descriptions))
+    }
+
+    /// Tells whoever counts.
+    pub(crate) fn observe(&self, tally: Tally) {
+        if let Some(observer) = &self.inner.options.observer {
+            observer.stored(tally);
+        }
+    }
+
+    pub(crate) fn spool_directory(&self) -> Option<PathBuf> {
+        self.inner.options.spool_directory.clone()
+    }
+
     /// What URLs in an answer to the request with this head begin with.
     pub(crate) fn base_url(&self, head: &Parts) -> String {
         let host = head.headers.get(header::HOST);
@@ -209,47 +235,5 @@ pub fn router(archive: Archive, options: Options) -> Router {
 
 /// As [`router`], over what is put together already.
 pub fn routes(web: Web) -> Router {
-    let of_study = Router::new()
-        .route(
-            "/",
-            get(retrieve::get)
-                .post(stow::store_to_study)
-                .delete(hide::delete),
-        )
-        .route("/metadata", get(metadata::get))
-        .route("/rendered", get(rendered::get))
-        .route("/thumbnail", get(rendered::thumbnail))
-        .route("/series", get(qido::series))
-        .route("/instances", get(qido::instances));
-    let of_series = Router::new()
-        .route("/", get(retrieve::get).delete(hide::delete))
-        .route("/metadata", get(metadata::get))
-        .route("/rendered", get(rendered::get))
-        .route("/thumbnail", get(rendered::thumbnail))
-        .route("/instances", get(qido::instances));
-    let of_instance = Router::new()
-        .route("/", get(retrieve::get).delete(hide::delete))
-        .route("/metadata", get(metadata::get))
-        .route("/rendered", get(rendered::get))
-        .route("/thumbnail", get(rendered::thumbnail))
-        .route("/frames/{frames}", get(frames::frames))
-        .route("/frames/{frames}/rendered", get(rendered::of_frames))
-        .route(
-            "/frames/{frames}/thumbnail",
-            get(rendered::frames_thumbnail),
-        )
-        .route("/bulkdata/{*path}", get(bulk::bulk_data));
-    Router::new()
-        .route("/", get(capabilities::get).options(capabilities::options))
-        .route("/studies", get(qido::studies).post(stow::store))
-        .route("/series", get(qido::series))
-        .route("/instances", get(qido::instances))
-        .route("/wado", get(rendered::uri::wado))
-        .nest("/studies/{study}", of_study)
-        .nest("/studies/{study}/series/{series}", of_series)
-        .nest(
-            "/studies/{study}/series/{series}/instances/{instance}",
-            of_instance,
-        )
-        .with_state(web)
+    crate::routes::router().with_state(web)
 }

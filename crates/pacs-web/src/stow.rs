@@ -4,18 +4,23 @@
 //! go on as they are, and while one part is still read, earlier ones share the sync of a commit
 //! group. Every instance has its own verdict. Where a transfer is cut, what was complete is kept.
 //!
+//! What comes as metadata with bulk data is composed to files first ([`described`]).
+//!
 //! Nothing that a client names is ever fetched.
 
 mod answer;
 mod body;
+pub(crate) mod described;
 mod incoming;
 mod preamble;
+mod spool;
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
 use crate::error::Failure;
 use crate::media_type::MediaType;
 use crate::multipart::{MultipartError, Next, PartReader};
+use crate::observe::Tally;
 use crate::service::Web;
 use answer::{Answer, Form, Verdict};
 use axum::extract::{Path, Request, State};
@@ -23,6 +28,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use body::{Arriving, Stopped};
+use described::Notation;
 use incoming::{Deposits, Incoming};
 use pacs_core::access::Store;
 use pacs_core::{Permit, StudyUid};
@@ -52,6 +58,10 @@ pub(crate) async fn store_to_study(
 
 /// What a request holds.
 enum Payload {
+    /// Metadata, and bulk data in parts behind it.
+    Described(Box<PartReader>, Notation),
+    /// Metadata that needs no bulk data.
+    DescribedAlone(Notation),
     /// DICOM files, one a part.
     Parts(Box<PartReader>),
     /// One DICOM file.
@@ -91,10 +101,14 @@ async fn receive(
         verdicts: Vec::new(),
     };
     let ended = match payload {
-        Payload::Parts(reader) => receiving.parts(*reader).await,
-        Payload::Single => receiving.single().await,
+        Payload::Described(reader, notation) => receiving.described(web, *reader, notation).await,
+        Payload::DescribedAlone(notation) => receiving.described_alone(web, notation).await,
+        Payload::Parts(reader) => Ok(receiving.parts(*reader).await),
+        Payload::Single => Ok(receiving.single().await),
     };
     receiving.settle(0).await;
+    web.observe(receiving.tally());
+    let ended = ended?;
     receiving.tell(ended);
     let answer = Answer {
         verdicts: receiving.verdicts,
@@ -127,7 +141,8 @@ fn form(head: &Parts) -> Result<Form, Failure> {
 fn payload(web: &Web, headers: &HeaderMap) -> Result<Payload, Failure> {
     let unsupported = |what: &str| Failure::UnsupportedMediaType {
         detail: format!(
-            "{what}; taken is multipart/related; type=\"application/dicom\", and application/dicom"
+            "{what}; taken are application/dicom and application/dicom+json, and \
+             multipart/related of either type"
         ),
     };
     let coding = headers.get(header::CONTENT_ENCODING);
@@ -144,16 +159,24 @@ fn payload(web: &Web, headers: &HeaderMap) -> Result<Payload, Failure> {
     if kind.is("application/dicom") {
         return Ok(Payload::Single);
     }
+    if let Some(notation) = Notation::of(&kind) {
+        return Ok(Payload::DescribedAlone(notation));
+    }
     if !kind.is("multipart/related") {
         return Err(unsupported("this is of another kind"));
     }
     let part = kind.parameter("type").map(MediaType::parse).transpose();
     let part = part.map_err(|error| wrong(error.into()))?;
-    if part.is_some_and(|part| !part.is("application/dicom")) {
+    let notation = part.as_ref().and_then(Notation::of);
+    if notation.is_none() && part.is_some_and(|part| !part.is("application/dicom")) {
         return Err(unsupported("these parts are of another kind"));
     }
     let reader = PartReader::new(&kind, web.limits().multipart);
-    Ok(Payload::Parts(Box::new(reader.map_err(wrong)?)))
+    let reader = Box::new(reader.map_err(wrong)?);
+    Ok(match notation {
+        Some(notation) => Payload::Described(reader, notation),
+        None => Payload::Parts(reader),
+    })
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -184,11 +207,30 @@ struct Receiving {
     verdicts: Vec<Verdict>,
 }
 
+/// What comes next of a body in parts; how it ended, where nothing does.
+async fn next(body: &mut Arriving, reader: &mut PartReader) -> Result<Next, Ended> {
+    loop {
+        match reader.advance() {
+            Ok(Next::End) => return Err(Ended::Whole),
+            Ok(Next::NeedsChunk) => match body.next().await {
+                Ok(Some(chunk)) => reader.push(chunk),
+                Ok(None) => {
+                    let finished = reader.finish();
+                    return Err(finished.map_or_else(Ended::Malformed, |()| Ended::Whole));
+                }
+                Err(stopped) => return Err(Ended::Stopped(stopped)),
+            },
+            Ok(next) => return Ok(next),
+            Err(error) => return Err(Ended::Malformed(error)),
+        }
+    }
+}
+
 impl Receiving {
     async fn parts(&mut self, mut reader: PartReader) -> Ended {
         let mut open: Option<Incoming> = None;
         let ended = loop {
-            match reader.advance() {
+            match next(&mut self.body, &mut reader).await {
                 Ok(Next::Part(head)) => open = Some(self.deposits.begin(&head)),
                 Ok(Next::Data(bytes)) => {
                     if let Some(incoming) = &mut open {
@@ -201,16 +243,8 @@ impl Receiving {
                         self.seal(incoming).await;
                     }
                 }
-                Ok(Next::End) => break Ended::Whole,
-                Ok(Next::NeedsChunk) => match self.body.next().await {
-                    Ok(Some(chunk)) => reader.push(chunk),
-                    Ok(None) => match reader.finish() {
-                        Ok(()) => break Ended::Whole,
-                        Err(error) => break Ended::Malformed(error),
-                    },
-                    Err(stopped) => break Ended::Stopped(stopped),
-                },
-                Err(error) => break Ended::Malformed(error),
+                Ok(Next::End | Next::NeedsChunk) => {}
+                Err(ended) => break ended,
             }
         };
         if let Some(incoming) = open {
@@ -243,18 +277,25 @@ impl Receiving {
         }
     }
 
+    fn tally(&self) -> Tally {
+        let refused = self.verdicts.iter().filter(|verdict| verdict.is_failure());
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let refused = number(refused.count());
+        Tally {
+            stored: number(self.verdicts.len()).saturating_sub(refused),
+            refused,
+            bytes: self.body.received_bytes(),
+        }
+    }
+
     /// One line in the log for a request.
     fn tell(&self, ended: Ended) {
-        let failed = self
-            .verdicts
-            .iter()
-            .filter(|verdict| verdict.is_failure())
-            .count();
+        let Tally { refused, bytes, .. } = self.tally();
         tracing::info!(
             caller = ?self.deposits.permit.caller(),
             instances = self.verdicts.len(),
-            failed,
-            bytes = self.body.received_bytes(),
+            failed = refused,
+            bytes,
             ?ended,
             "instances came by STOW-RS"
         );

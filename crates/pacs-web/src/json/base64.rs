@@ -84,6 +84,12 @@ mod tests {
             assert_eq!(out, text.as_bytes());
             assert_eq!(read(text).as_deref(), Some(bytes.as_bytes()));
         }
+        for text in [
+            "Z", "Zg", "Zg=", "Zh==", "Zg==Zg==", "Zm9=", "Zm9v=", "====", "Z-==", "é",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read("Zm9v\r\nYg==").as_deref(), Some(b"foob".as_slice()));
         let mut out = Vec::new();
         write(&mut out, &[0xFB, 0xFF, 0xBF]);
         assert_eq!(out, b"+/+/");

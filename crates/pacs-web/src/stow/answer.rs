@@ -24,6 +24,9 @@ const REFERENCED_SOP: Tag = Tag(0x0008, 0x1199);
 /// Other Failures Sequence (0008,119A): of what says not what it is.
 const OTHER_FAILURES: Tag = Tag(0x0008, 0x119A);
 
+/// Warnings that tell why instances failed: heads of responses are not long.
+const FAILURES_TOLD_MAX: usize = 8;
+
 /// How a response is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -64,6 +67,11 @@ enum Blame {
 }
 
 impl Reason {
+    /// A700H: there is no room for it at the moment.
+    pub(super) const BUSY: Self = Self {
+        code: 0xA700,
+        blame: Blame::Busy,
+    };
     /// C000H: it cannot be understood.
     pub(super) const CANNOT_UNDERSTAND: Self = Self::of_instance(0xC000);
     /// A901H, in the range of «data set does not match»: it is not of the study of the path.
@@ -105,6 +113,8 @@ pub(super) struct Named {
 pub(super) struct Verdict {
     named: Named,
     failure: Option<Reason>,
+    /// More than the reason says, in words; without values of the request.
+    told: Option<String>,
 }
 
 impl Verdict {
@@ -112,6 +122,7 @@ impl Verdict {
         Self {
             named,
             failure: None,
+            told: None,
         }
     }
 
@@ -119,6 +130,16 @@ impl Verdict {
         Self {
             named,
             failure: Some(reason),
+            told: None,
+        }
+    }
+
+    /// Failed, and why.
+    pub(super) const fn told(named: Named, reason: Reason, told: String) -> Self {
+        Self {
+            named,
+            failure: Some(reason),
+            told: Some(told),
         }
     }
 
@@ -169,10 +190,10 @@ impl Answer {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
         }
-        if let Some(told) = self.told() {
+        for told in self.told().into_iter().chain(self.failures_told()) {
             let warning = format!("299 pacs \"{told}\"");
             if let Ok(warning) = HeaderValue::from_str(&warning) {
-                headers.insert(header::WARNING, warning);
+                headers.append(header::WARNING, warning);
             }
         }
         Ok(response)
@@ -186,6 +207,17 @@ impl Answer {
             Ended::Stopped(Stopped::TooSlow) => Some("request came too slowly".to_owned()),
             Ended::Stopped(Stopped::Broken) | Ended::Whole => None,
         }
+    }
+
+    /// What was wrong with the first few instances that failed, where more is known than the
+    /// reason says, by their numbers among all.
+    fn failures_told(&self) -> impl Iterator<Item = String> {
+        let numbered = (1_u32..).zip(&self.verdicts);
+        let told = numbered.filter_map(|(number, verdict)| {
+            let told = verdict.told.as_ref()?;
+            Some(format!("instance {number}: {told}"))
+        });
+        told.take(FAILURES_TOLD_MAX)
     }
 
     /// PS3.18 table 10.5.3-1.

@@ -105,6 +105,11 @@ impl Incoming {
         self.stage = next.unwrap_or_else(Stage::Failed);
     }
 
+    /// Whether nothing more of it is of any use.
+    pub(super) const fn has_failed(&self) -> bool {
+        matches!(self.stage, Stage::Failed(_))
+    }
+
     /// The file has come to its end; it is made durable.
     pub(super) async fn end(mut self) -> Verdict {
         match self.finish().await {

@@ -1,0 +1,475 @@
+//! The table of what there is to be asked: the router, the capabilities (PS3.18 8.9) and the
+//! `OpenAPI` document are made of it, so that none of them knows what another does not.
+
+use crate::service::Web;
+use crate::{bulk, capabilities, frames, hide, metadata, qido, rendered, retrieve, stow};
+use axum::Router;
+use axum::routing::{MethodRouter, delete, get, options, post};
+
+/// A resource.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Its path below the service, as axum has it.
+    pub(crate) path: &'static str,
+    pub(crate) operations: &'static [Operation],
+}
+
+/// What can be done to it.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// In lower case.
+    pub(crate) method: &'static str,
+    /// For programs.
+    pub(crate) id: &'static str,
+    pub(crate) summary: &'static str,
+    /// Which parameters a query may have.
+    pub(crate) query: Query,
+    /// Media types of the request's body; none: it has none.
+    pub(crate) takes: &'static [&'static str],
+    /// Statuses of success, each with the media types of its body.
+    pub(crate) gives: &'static [(u16, &'static [&'static str])],
+    /// Statuses of refusals beside those that everything has.
+    pub(crate) refuses: &'static [u16],
+    handler: fn() -> MethodRouter<Web>,
+}
+
+/// The parameters of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Query {
+    /// `accept` alone (PS3.18 8.3.3.1).
+    Accept,
+    Nothing,
+    /// Those of pictures (8.3.5).
+    Picture,
+    /// Those of a search (8.3.4).
+    Search,
+    /// Those of WADO-URI (9.1).
+    Uri,
+}
+
+/// The path as a template: how axum marks the last parameter is no matter of others.
+pub(crate) fn template(path: &str) -> String {
+    path.replace("{*", "{")
+}
+
+/// The routes of the table.
+pub(crate) fn router() -> Router<Web> {
+    ROUTES.iter().fold(Router::new(), |router, route| {
+        let methods = route.operations.iter().map(|of| (of.handler)());
+        let methods = methods.reduce(MethodRouter::merge);
+        methods.map_or(router.clone(), |methods| router.route(route.path, methods))
+    })
+}
+
+const LISTS: &[&str] = &[
+    "application/dicom+json",
+    "application/json",
+    "multipart/related; type=\"application/dicom+xml\"",
+];
+const FILES: &[&str] = &[
+    "multipart/related; type=\"application/dicom\"",
+    "application/dicom",
+];
+const BYTES: &[&str] = &[
+    "application/octet-stream",
+    "multipart/related; type=\"application/octet-stream\"",
+];
+const FRAMES: &[&str] = &[
+    "multipart/related; type=\"application/octet-stream\"",
+    "application/octet-stream",
+    "image/jpeg",
+    "image/jls",
+    "image/jp2",
+    "image/jpx",
+    "image/jphc",
+    "image/jxl",
+    "image/dicom-rle",
+    "video/mpeg",
+    "video/mp4",
+];
+const PICTURES: &[&str] = &[
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "multipart/related; type=\"image/jpeg\"",
+];
+const RENDERED: &[&str] = &[
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "application/pdf",
+    "text/html",
+    "text/plain",
+    "video/mp4",
+    "video/mpeg",
+    "multipart/related; type=\"image/jpeg\"",
+];
+const BY_URI: &[&str] = &[
+    "application/dicom",
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "application/pdf",
+    "text/html",
+    "text/plain",
+    "video/mp4",
+    "video/mpeg",
+];
+const WADL: &[&str] = &["application/vnd.sun.wadl+xml"];
+/// Of a request to store.
+const STORED: &[&str] = &[
+    "multipart/related; type=\"application/dicom\"",
+    "multipart/related; type=\"application/dicom+json\"",
+    "application/dicom",
+    "application/dicom+json",
+];
+/// Of what is said then.
+const VERDICTS: &[&str] = &[
+    "application/dicom+json",
+    "application/json",
+    "application/dicom+xml",
+];
+
+/// As good as everything can be refused so.
+pub(crate) const REFUSALS: [u16; 6] = [400, 401, 403, 429, 500, 503];
+
+const fn search(
+    id: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    Operation {
+        method: "get",
+        id,
+        summary,
+        query: Query::Search,
+        takes: &[],
+        gives: &[(200, LISTS), (204, &[])],
+        refuses: &[404, 406, 413],
+        handler,
+    }
+}
+
+const fn given(
+    id: &'static str,
+    summary: &'static str,
+    gives: &'static [(u16, &'static [&'static str])],
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    Operation {
+        method: "get",
+        id,
+        summary,
+        query: Query::Accept,
+        takes: &[],
+        gives,
+        refuses: &[404, 406, 409, 413],
+        handler,
+    }
+}
+
+const fn pictured(
+    id: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    Operation {
+        method: "get",
+        id,
+        summary,
+        query: Query::Picture,
+        takes: &[],
+        gives: &[(200, PICTURES), (206, &["video/mp4"]), (304, &[])],
+        refuses: &[404, 406, 409, 413, 416],
+        handler,
+    }
+}
+
+const fn rendered_of(
+    id: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    Operation {
+        gives: &[(200, RENDERED), (206, RENDERED), (304, &[])],
+        ..pictured(id, summary, handler)
+    }
+}
+
+const fn metadata_of(
+    id: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    given(id, summary, &[(200, LISTS), (304, &[])], handler)
+}
+
+const fn hiding(
+    id: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    Operation {
+        method: "delete",
+        id,
+        summary,
+        query: Query::Nothing,
+        takes: &[],
+        gives: &[(204, &[])],
+        refuses: &[404, 409],
+        handler,
+    }
+}
+
+const fn storing(
+    id: &'static str,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    Operation {
+        method: "post",
+        id,
+        summary,
+        query: Query::Nothing,
+        takes: STORED,
+        gives: &[(200, VERDICTS), (202, VERDICTS)],
+        refuses: &[404, 406, 408, 409, 413, 415],
+        handler,
+    }
+}
+
+/// All of it.
+pub(crate) const ROUTES: &[Route] = &[
+    Route {
+        path: "/",
+        operations: &[
+            Operation {
+                method: "get",
+                id: "retrieveCapabilities",
+                summary: "What the service can do (PS3.18 8.9)",
+                query: Query::Nothing,
+                takes: &[],
+                gives: &[(200, WADL)],
+                refuses: &[],
+                handler: || get(capabilities::get),
+            },
+            Operation {
+                method: "options",
+                id: "describe",
+                summary: "What the service can do, and with which methods",
+                query: Query::Nothing,
+                takes: &[],
+                gives: &[(200, WADL), (204, &[])],
+                refuses: &[],
+                handler: || options(capabilities::options),
+            },
+        ],
+    },
+    Route {
+        path: "/studies",
+        operations: &[
+            search("searchForStudies", "Search for studies", || {
+                get(qido::studies)
+            }),
+            storing("storeInstances", "Store instances", || post(stow::store)),
+        ],
+    },
+    Route {
+        path: "/series",
+        operations: &[search("searchForSeries", "Search for series", || {
+            get(qido::series)
+        })],
+    },
+    Route {
+        path: "/instances",
+        operations: &[search("searchForInstances", "Search for instances", || {
+            get(qido::instances)
+        })],
+    },
+    Route {
+        path: "/studies/{study}",
+        operations: &[
+            given("retrieveStudy", "A study", &[(200, FILES)], || {
+                get(retrieve::get)
+            }),
+            storing(
+                "storeInstancesOfStudy",
+                "Store instances of one study",
+                || post(stow::store_to_study),
+            ),
+            hiding("deleteStudy", "Hide a study; nothing is erased", || {
+                delete(hide::delete)
+            }),
+        ],
+    },
+    Route {
+        path: "/studies/{study}/metadata",
+        operations: &[metadata_of(
+            "retrieveStudyMetadata",
+            "The instances of a study without their pixel data",
+            || get(metadata::get),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series",
+        operations: &[search(
+            "searchForSeriesOfStudy",
+            "Search for series of a study",
+            || get(qido::series),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/instances",
+        operations: &[search(
+            "searchForInstancesOfStudy",
+            "Search for instances of a study",
+            || get(qido::instances),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}",
+        operations: &[
+            given("retrieveSeries", "A series", &[(200, FILES)], || {
+                get(retrieve::get)
+            }),
+            hiding("deleteSeries", "Hide a series; nothing is erased", || {
+                delete(hide::delete)
+            }),
+        ],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/metadata",
+        operations: &[metadata_of(
+            "retrieveSeriesMetadata",
+            "The instances of a series without their pixel data",
+            || get(metadata::get),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances",
+        operations: &[search(
+            "searchForInstancesOfSeries",
+            "Search for instances of a series",
+            || get(qido::instances),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}",
+        operations: &[
+            given("retrieveInstance", "An instance", &[(200, FILES)], || {
+                get(retrieve::get)
+            }),
+            hiding(
+                "deleteInstance",
+                "Hide an instance; nothing is erased",
+                || delete(hide::delete),
+            ),
+        ],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}/metadata",
+        operations: &[metadata_of(
+            "retrieveInstanceMetadata",
+            "An instance without its pixel data",
+            || get(metadata::get),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
+        operations: &[given(
+            "retrieveFrames",
+            "Frames, by their numbers from 1 on with commas between them",
+            &[(200, FRAMES)],
+            || get(frames::frames),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}",
+        operations: &[Operation {
+            method: "get",
+            id: "retrieveBulkData",
+            summary: "A value that metadata names by a BulkDataURI",
+            query: Query::Accept,
+            takes: &[],
+            gives: &[(200, BYTES), (206, BYTES)],
+            refuses: &[404, 406, 409, 413, 416],
+            handler: || get(bulk::bulk_data),
+        }],
+    },
+    Route {
+        path: "/wado",
+        operations: &[Operation {
+            query: Query::Uri,
+            gives: &[(200, BY_URI), (206, BY_URI), (304, &[])],
+            ..pictured(
+                "retrieveByUri",
+                "One instance by WADO-URI (PS3.18 9)",
+                || get(rendered::uri::wado),
+            )
+        }],
+    },
+    Route {
+        path: "/studies/{study}/rendered",
+        operations: &[rendered_of(
+            "retrieveRenderedStudy",
+            "A study as it is to be seen",
+            || get(rendered::get),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/thumbnail",
+        operations: &[pictured(
+            "retrieveStudyThumbnail",
+            "A study as a small picture",
+            || get(rendered::thumbnail),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/rendered",
+        operations: &[rendered_of(
+            "retrieveRenderedSeries",
+            "A series as it is to be seen",
+            || get(rendered::get),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/thumbnail",
+        operations: &[pictured(
+            "retrieveSeriesThumbnail",
+            "A series as a small picture",
+            || get(rendered::thumbnail),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}/rendered",
+        operations: &[rendered_of(
+            "retrieveRenderedInstance",
+            "An instance as it is to be seen",
+            || get(rendered::get),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}/thumbnail",
+        operations: &[pictured(
+            "retrieveInstanceThumbnail",
+            "An instance as a small picture",
+            || get(rendered::thumbnail),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
+        operations: &[rendered_of(
+            "retrieveRenderedFrames",
+            "Frames as it is to be seen",
+            || get(rendered::of_frames),
+        )],
+    },
+    Route {
+        path: "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
+        operations: &[pictured(
+            "retrieveFramesThumbnail",
+            "Frames as a small picture",
+            || get(rendered::frames_thumbnail),
+        )],
+    },
+];

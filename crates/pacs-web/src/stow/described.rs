@@ -1,0 +1,418 @@
+//! Instances that come as metadata with bulk data (PS3.18 10.5.1): gathered, composed, and stored
+//! by the same deposit as files.
+//!
+//! Metadata is held in memory, which all such requests share ([`Share`]); bulk data is not
+//! ([`Spool`]). An instance is composed once everything of the request is there, since its bulk
+//! data may come in any order; where the request is cut, those whose bulk data has come are kept.
+
+use super::answer::{Named, Reason, Verdict};
+use super::spool::{Spool, SpoolError};
+use super::{Ended, Receiving, next};
+use crate::compose::bulk::{BulkKind, BulkPart, BulkParts};
+use crate::compose::json::Place;
+use crate::compose::layout::{Piece, compose};
+use crate::compose::{Described, DescribedError, json};
+use crate::error::Failure;
+use crate::limits::WebLimits;
+use crate::media_type::MediaType;
+use crate::multipart::{Next, PartHead, PartReader};
+use crate::service::Web;
+use bytes::Bytes;
+use pacs_core::tag::tags;
+use pacs_core::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of a part that are looked at to know its code stream: frame headers come early.
+const START_BYTES: usize = 4 << 10;
+
+/// Bytes of bulk data that go on at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Bytes that the name of a part takes beside itself.
+const PART_BYTES: u64 = 256;
+
+/// Bytes of one permit of the memory that all descriptions share.
+const UNIT_BYTES: u64 = 64 << 10;
+
+/// A part of the memory for descriptions.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+    needed_bytes: u64,
+}
+
+impl Share {
+    /// The memory of `bytes` for all.
+    pub(crate) fn budget(bytes: u64) -> Arc<Semaphore> {
+        let units = usize::try_from(bytes / UNIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
+        Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)))
+    }
+
+    pub(crate) const fn of(budget: Arc<Semaphore>) -> Self {
+        Self {
+            budget,
+            held: None,
+            needed_bytes: 0,
+        }
+    }
+
+    /// Takes room for `bytes` more.
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.needed_bytes = self.needed_bytes.saturating_add(bytes);
+        let needed = usize::try_from(self.needed_bytes.div_ceil(UNIT_BYTES));
+        let held = self.held.as_ref().map_or(0, |held| held.num_permits());
+        let missing = needed.unwrap_or(usize::MAX).saturating_sub(held);
+        if missing == 0 {
+            return Ok(());
+        }
+        let none = Failure::Unavailable {
+            detail: "no memory for metadata at the moment",
+        };
+        let Ok(missing) = u32::try_from(missing) else {
+            return Err(none);
+        };
+        let more = Arc::clone(&self.budget).try_acquire_many_owned(missing);
+        let more = more.map_err(|_| none)?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            held => *held = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// How metadata is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notation {
+    Json,
+}
+
+impl Notation {
+    const ALL: [Self; 1] = [Self::Json];
+
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/dicom+json",
+        }
+    }
+
+    /// Of metadata in `kind`.
+    pub(super) fn of(kind: &MediaType) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|notation| kind.is(notation.media_type()))
+    }
+}
+
+/// What came of a request.
+struct Gathering<'w> {
+    web: &'w Web,
+    notation: Notation,
+    memory: Share,
+    texts: Vec<Arc<Vec<u8>>>,
+    places: Vec<(usize, Place)>,
+    parts: BulkParts,
+    spool: Spool,
+    open: Open,
+}
+
+/// The part that arrives.
+enum Open {
+    Bulk {
+        name: String,
+        kind: Option<MediaType>,
+        from: u64,
+    },
+    Metadata(Vec<u8>),
+    /// None, or one that nothing can name.
+    Nothing,
+}
+
+impl<'w> Gathering<'w> {
+    fn new(web: &'w Web, notation: Notation) -> Self {
+        let limits = web.limits();
+        Self {
+            memory: web.memory_to_describe(),
+            texts: Vec::new(),
+            places: Vec::new(),
+            parts: BulkParts::default(),
+            spool: Spool::new(web.spool_directory(), limits.bulk_bytes_max),
+            open: Open::Nothing,
+            web,
+            notation,
+        }
+    }
+
+    fn limits(&self) -> &'w WebLimits {
+        self.web.limits()
+    }
+
+    fn begin(&mut self, head: &PartHead) -> Result<(), Failure> {
+        let wrong = |_| Failure::bad_request("a part has a Content-Type that is no media type");
+        let kind = head.content_type().map_err(wrong)?;
+        let is_metadata = match &kind {
+            Some(kind) => Notation::of(kind) == Some(self.notation),
+            None => self.texts.is_empty(),
+        };
+        if is_metadata {
+            self.open = Open::Metadata(Vec::new());
+            return Ok(());
+        }
+        if self.texts.is_empty() {
+            let detail = "metadata has to come first, and its bulk data behind it";
+            return Err(Failure::bad_request(detail));
+        }
+        let name = head.field("content-location").unwrap_or_default();
+        let length = u64::try_from(name.len()).unwrap_or(u64::MAX);
+        if name.len() > self.limits().bulk_name_bytes_max {
+            return Err(Failure::bad_request("a Content-Location is too long"));
+        }
+        if name.is_empty() {
+            self.open = Open::Nothing;
+            return Ok(());
+        }
+        self.memory.grow(length.saturating_add(PART_BYTES))?;
+        self.open = Open::Bulk {
+            name: name.to_owned(),
+            kind,
+            from: self.spool.length_bytes(),
+        };
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &Bytes) -> Result<(), Failure> {
+        match &mut self.open {
+            Open::Nothing => Ok(()),
+            Open::Metadata(text) => {
+                let length = text.len().saturating_add(bytes.len());
+                let bytes_max = self.web.limits().metadata_bytes_max;
+                if length > bytes_max {
+                    let detail = format!("at most {bytes_max} bytes of metadata in one part");
+                    return Err(Failure::TooLarge { detail });
+                }
+                // What the text is copied to as it grows counts, too.
+                let added = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                self.memory.grow(added.saturating_mul(2))?;
+                text.extend_from_slice(bytes);
+                Ok(())
+            }
+            Open::Bulk { .. } => {
+                let was_written = self.spool.write(bytes).await?;
+                if was_written && !self.web.archive().has_room() {
+                    return Err(Failure::Unavailable {
+                        detail: "the disk is full",
+                    });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn end(&mut self) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Nothing => Ok(()),
+            Open::Metadata(text) => self.metadata(text).await,
+            Open::Bulk { name, kind, from } => {
+                let range = from..self.spool.length_bytes();
+                let is_picture = kind.as_ref().is_some_and(|kind| kind.is("image/jpeg"));
+                let start = if is_picture {
+                    self.spool.flush().await.map_err(SpoolError::from)?;
+                    let start = self.spool.read(range.clone(), START_BYTES).await;
+                    start.map_err(SpoolError::from)?
+                } else {
+                    Bytes::new()
+                };
+                let kind = BulkKind::of(kind.as_ref(), &start);
+                self.parts.add(&name, BulkPart { range, kind });
+                Ok(())
+            }
+        }
+    }
+
+    async fn metadata(&mut self, text: Vec<u8>) -> Result<(), Failure> {
+        let limits = self.limits();
+        let (nodes_max, parts_max) = (limits.metadata_nodes_max, limits.multipart.parts_max);
+        let text = Arc::new(text);
+        let shared = Arc::clone(&text);
+        let task = tokio::task::spawn_blocking(move || json::find(&shared, nodes_max, parts_max));
+        let found = task.await.map_err(|_| Failure::Internal)?;
+        let found = found.map_err(|error| {
+            let detail = error.to_string();
+            if error == DescribedError::TooLarge {
+                Failure::TooLarge { detail }
+            } else {
+                Failure::BadRequest { detail }
+            }
+        })?;
+        let number = self.texts.len();
+        self.texts.push(text);
+        self.places
+            .extend(found.into_iter().map(|place| (number, place)));
+        if self.places.len() > parts_max {
+            let detail = format!("at most {parts_max} instances in one request");
+            return Err(Failure::TooLarge { detail });
+        }
+        Ok(())
+    }
+
+    /// Makes the pieces of the instance at `place`.
+    async fn compose(&mut self, (text, place): (usize, Place)) -> Result<Made, Failure> {
+        let text = self.texts.get(text).cloned().ok_or(Failure::Internal)?;
+        let mut parts = std::mem::take(&mut self.parts);
+        let task = tokio::task::spawn_blocking(move || {
+            let text = text.get(place.text).unwrap_or_default();
+            let made = match json::read(text) {
+                Ok(described) => Made {
+                    named: named(&described),
+                    pieces: compose(&described, &mut parts),
+                },
+                Err(error) => Made {
+                    named: Named::default(),
+                    pieces: Err(error),
+                },
+            };
+            (parts, made)
+        });
+        let (parts, made) = task.await.map_err(|_| Failure::Internal)?;
+        self.parts = parts;
+        Ok(made)
+    }
+}
+
+/// An instance as far as it was composed.
+struct Made {
+    named: Named,
+    pieces: Result<Vec<Piece>, DescribedError>,
+}
+
+fn named(described: &Described) -> Named {
+    let text = |tag| described.text(tag).unwrap_or_default();
+    Named {
+        study: StudyUid::parse_legacy(text(tags::STUDY_INSTANCE_UID)).ok(),
+        series: SeriesUid::parse_legacy(text(tags::SERIES_INSTANCE_UID)).ok(),
+        sop_class: SopClassUid::parse_legacy(text(tags::SOP_CLASS_UID)).ok(),
+        sop_instance: SopInstanceUid::parse_legacy(text(tags::SOP_INSTANCE_UID)).ok(),
+    }
+}
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::TooLong => Self::TooLarge {
+                detail: error.to_string(),
+            },
+            SpoolError::Disk(error) => {
+                tracing::error!(kind = ?error.kind(), "bulk data of a request cannot be kept");
+                Self::Unavailable {
+                    detail: "bulk data cannot be kept at the moment",
+                }
+            }
+        }
+    }
+}
+
+impl Receiving {
+    /// Takes metadata and bulk data in parts.
+    pub(super) async fn described(
+        &mut self,
+        web: &Web,
+        mut reader: PartReader,
+        notation: Notation,
+    ) -> Result<Ended, Failure> {
+        let mut gathering = Gathering::new(web, notation);
+        let ended = loop {
+            match next(&mut self.body, &mut reader).await {
+                Ok(Next::Part(head)) => gathering.begin(&head)?,
+                Ok(Next::Data(bytes)) => gathering.write(&bytes).await?,
+                Ok(Next::PartEnd) => gathering.end().await?,
+                Ok(Next::End | Next::NeedsChunk) => {}
+                Err(ended) => break ended,
+            }
+        };
+        if ended == Ended::Whole {
+            self.body.drain().await;
+        }
+        self.compose(gathering).await?;
+        Ok(ended)
+    }
+
+    /// Takes metadata that needs no bulk data, as of a report.
+    pub(super) async fn described_alone(
+        &mut self,
+        web: &Web,
+        notation: Notation,
+    ) -> Result<Ended, Failure> {
+        let mut gathering = Gathering::new(web, notation);
+        gathering.open = Open::Metadata(Vec::new());
+        loop {
+            match self.body.next().await {
+                Ok(Some(bytes)) => gathering.write(&bytes).await?,
+                Ok(None) => break,
+                Err(stopped) => return Ok(Ended::Stopped(stopped)),
+            }
+        }
+        gathering.end().await?;
+        self.compose(gathering).await?;
+        Ok(Ended::Whole)
+    }
+
+    async fn compose(&mut self, mut gathering: Gathering<'_>) -> Result<(), Failure> {
+        gathering.spool.flush().await.map_err(SpoolError::from)?;
+        for place in std::mem::take(&mut gathering.places) {
+            // Given back as soon as the instance is on its way.
+            let mut memory = gathering.web.memory_to_describe();
+            let bytes = place.1.memory_bytes();
+            if let Err(full) = memory.grow(bytes) {
+                let told = full.to_string();
+                self.note(Verdict::told(Named::default(), Reason::BUSY, told))
+                    .await;
+                continue;
+            }
+            let Made { named, pieces } = gathering.compose(place).await?;
+            match pieces {
+                Ok(pieces) => self.store(&gathering.spool, pieces).await?,
+                Err(error) => {
+                    tracing::warn!(
+                        %error, caller = ?self.deposits.permit.caller(),
+                        "no instance can be made of what a client describes"
+                    );
+                    let reason = Reason::CANNOT_UNDERSTAND;
+                    self.note(Verdict::told(named, reason, error.to_string()))
+                        .await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A verdict in its turn, behind those of instances that are still made durable.
+    async fn note(&mut self, verdict: Verdict) {
+        self.sealing.push_back((0, tokio::spawn(async { verdict })));
+        self.settle(self.deposits.limits.sealing_max).await;
+    }
+
+    async fn store(&mut self, spool: &Spool, pieces: Vec<Piece>) -> Result<(), Failure> {
+        let mut incoming = self.deposits.begin_single();
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => {
+                    self.count(&bytes);
+                    incoming.write(bytes.into()).await;
+                }
+                Piece::Bulk(mut range) => {
+                    while !range.is_empty() && !incoming.has_failed() {
+                        let bytes = spool.read(range.clone(), PIECE_BYTES).await;
+                        let bytes = bytes.map_err(SpoolError::from)?;
+                        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                        range.start = range.start.saturating_add(length);
+                        self.count(&bytes);
+                        incoming.write(bytes).await;
+                    }
+                }
+            }
+        }
+        self.seal(incoming).await;
+        Ok(())
+    }
+}

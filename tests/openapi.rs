@@ -1,0 +1,127 @@
+//! The `OpenAPI` document against the server: what is in it is there, what is not in it is not, and
+//! schemathesis finds no answer that it does not describe.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use pacs_tests::peers::{run, schemathesis};
+use pacs_tests::samples::Slice;
+use pacs_tests::server::Server;
+use pacs_tests::stow::ask;
+use pacs_tests::web::get;
+use pacs_tests::web_server::filled;
+use pacs_tests::workspace;
+use serde_json::Value;
+
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+
+/// What schemathesis looks at. Not whether good input is taken: what the type of a body does not
+/// say, the instance in it has to.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                      response_schema_conformance,unsupported_method";
+
+fn document(server: &Server) -> Value {
+    let reply = get(server.http(), "/api/openapi.json", &[]);
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    reply.json()
+}
+
+/// The paths of the document, each with its methods.
+fn operations(document: &Value) -> Vec<(String, BTreeSet<String>)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let methods = |item: &Value| -> BTreeSet<String> {
+        let item = item.as_object().expect("a path item");
+        item.keys().map(|method| method.to_uppercase()).collect()
+    };
+    paths
+        .iter()
+        .map(|(path, item)| (path.clone(), methods(item)))
+        .collect()
+}
+
+#[test]
+fn every_operation_of_the_document_is_there_and_no_other() {
+    let server = filled(1);
+    let document = document(&server);
+    assert_eq!(document["servers"][0]["url"], "/dicomweb");
+    let slice = Slice::new(1, 1);
+    let operations = operations(&document);
+    assert!(operations.len() >= 15);
+    for (path, methods) in &operations {
+        let path = path
+            .replace("{study}", &slice.study)
+            .replace("{series}", &slice.series)
+            .replace("{instance}", &slice.instance)
+            .replace("{frames}", "1")
+            .replace("{path}", "7FE00010");
+        let path = format!("/dicomweb{path}");
+        for method in METHODS.into_iter().filter(|method| *method != "DELETE") {
+            let answer = ask(server.http(), method, &path, &[], &[]);
+            let is_there = !matches!(answer.status, 404 | 405);
+            assert_eq!(
+                is_there,
+                methods.contains(method),
+                "{method} {path}: {}",
+                answer.status
+            );
+        }
+        // What would be hidden is asked for as something that is not there.
+        let elsewhere = path.replace(&slice.study, "1.2.9");
+        let answer = ask(server.http(), "DELETE", &elsewhere, &[], &[]);
+        let is_there = answer.status == 404 && answer.head.contains("problem+json");
+        assert_eq!(
+            is_there,
+            methods.contains("DELETE"),
+            "{path}: {}",
+            answer.status
+        );
+    }
+}
+
+#[test]
+fn the_capabilities_name_the_same_operations() {
+    let server = filled(1);
+    let reply = get(server.http(), "/dicomweb/", &[]);
+    assert_eq!(reply.status, 200);
+    let text = String::from_utf8(reply.body).expect("UTF-8");
+    let mut count = 0;
+    for (path, methods) in operations(&document(&server)) {
+        let resource = format!("<resource path=\"{}\">", path.trim_start_matches('/'));
+        let (_, rest) = text.split_once(&resource).expect("a resource");
+        let (inner, _) = rest.split_once("</resource>").expect("its end");
+        for method in &methods {
+            assert!(
+                inner.contains(&format!("<method name=\"{method}\"")),
+                "{method} {path}"
+            );
+        }
+        count += methods.len();
+    }
+    assert_eq!(text.matches("<method ").count(), count);
+}
+
+#[test]
+fn schemathesis_finds_no_answer_that_is_not_described() {
+    let Some(tool) = schemathesis() else {
+        return;
+    };
+    let mut server = filled(1);
+    let home = tempfile::tempdir().expect("a folder");
+    let document = format!("http://{}/api/openapi.json", server.http());
+    let mut command = Command::new(tool);
+    command
+        .current_dir(home.path())
+        .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("PYTHONPATH", workspace::root().join("tests/schemathesis"))
+        .args(["run", &document, "--generation-deterministic"])
+        .args(["--max-examples", "4", "--phases", "coverage,fuzzing"])
+        .args(["--no-color", "--continue-on-failure", "--warnings", "off"])
+        .args(["--suppress-health-check", "all", "--checks", CHECKS]);
+
+    let said = run(&mut command);
+
+    assert!(said.success, "{}", said.text);
+    assert!(said.text.contains("No issues found"), "{}", said.text);
+    assert!(server.is_alive());
+}
