@@ -96,8 +96,8 @@ pub struct PixelDataPlace {
     pub length_bytes: Option<u64>,
     /// Values of Extended Offset Table and Extended Offset Table Lengths (PS3.3 C.7.6.3.1.8).
     pub extended: Option<(Range<u64>, Range<u64>)>,
-    /// Whether the value is words whose bytes are in big endian order.
-    has_big_words: bool,
+    /// Bytes of the words of the value that are in big endian order; 1: none are.
+    word_bytes: u8,
     codec: Option<Codec>,
 }
 
@@ -146,7 +146,12 @@ impl PixelDataPlace {
             length_bytes: (length != UNDEFINED).then_some(u64::from(length)),
             extended: offsets.zip(lengths),
             // Words are turned around in pixels of any size (PS3.5 6.2).
-            has_big_words: encoding == Encoding::ExplicitBigEndian && rest.get(4..6) == Some(b"OW"),
+            word_bytes: match rest.get(4..6) {
+                Some(b"OW") if encoding == Encoding::ExplicitBigEndian => 2,
+                Some(b"OF") if encoding == Encoding::ExplicitBigEndian => 4,
+                Some(b"OD") if encoding == Encoding::ExplicitBigEndian => 8,
+                _ => 1,
+            },
             codec,
         }))
     }
@@ -200,8 +205,8 @@ enum Kind {
         /// Bits before it in what is read.
         skip: u32,
         bits: u64,
-        /// Whether its words are stored big endian.
-        has_big_words: bool,
+        /// Bytes of its words that are stored big endian; 1: none are.
+        word_bytes: u8,
     },
 }
 
@@ -229,11 +234,11 @@ impl FrameLocation {
             Kind::Native {
                 skip,
                 bits,
-                has_big_words,
+                word_bytes,
             } => {
-                if has_big_words {
-                    let words = bytes.as_chunks_mut::<2>().0;
-                    words.iter_mut().for_each(|word| word.reverse());
+                if word_bytes > 1 {
+                    let words = bytes.chunks_exact_mut(word_bytes.into());
+                    words.for_each(<[u8]>::reverse);
                 }
                 if skip == 0 && bits.is_multiple_of(8) {
                     bytes.truncate(usize::try_from(bits >> 3).unwrap_or(usize::MAX));
@@ -280,7 +285,7 @@ enum Places {
         offset: u64,
         length_bytes: u64,
         frame_bits: u64,
-        has_big_words: bool,
+        word_bytes: u8,
     },
 }
 
@@ -317,7 +322,7 @@ impl FrameMap {
                 offset: place.offset,
                 length_bytes,
                 frame_bits,
-                has_big_words: place.has_big_words,
+                word_bytes: place.word_bytes,
             },
             frames: form.frames,
         })
@@ -346,12 +351,12 @@ impl FrameMap {
                 offset,
                 length_bytes,
                 frame_bits,
-                has_big_words,
+                word_bytes,
             } => {
                 let first = frame_bits.checked_mul(u64::from(index))?;
                 let end = first.checked_add(*frame_bits)?.div_ceil(8);
                 // Words that are turned around are read whole.
-                let unit = if *has_big_words { 2 } else { 1 };
+                let unit = u64::from(*word_bytes);
                 let begin = (first >> 3).checked_div(unit)?.checked_mul(unit)?;
                 let end = end.checked_next_multiple_of(unit)?;
                 let skip = first.checked_sub(begin.checked_mul(8)?)?;
@@ -364,7 +369,7 @@ impl FrameMap {
                     kind: Kind::Native {
                         skip: u32::try_from(skip).ok()?,
                         bits: *frame_bits,
-                        has_big_words: *has_big_words,
+                        word_bytes: *word_bytes,
                     },
                 })
             }

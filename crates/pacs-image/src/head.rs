@@ -18,6 +18,10 @@ use std::ops::Range;
 /// Numbers of one value that are looked at; tables are read as bytes.
 const NUMBERS_MAX: usize = 4096;
 
+/// Bytes of a value that are looked at, but for text without a bound of its own: no other VR that
+/// is shown has a longer one in an explicit VR (PS3.5 7.1.2). Whole numbers of any size.
+const VALUE_BYTES_MAX: usize = 65_528;
+
 /// A data set up to its pixel data.
 pub struct Head {
     bytes: Vec<u8>,
@@ -357,9 +361,9 @@ impl<'h> DataSet<'h> {
         self.head.bytes.get(from..to)
     }
 
-    /// The 16-bit words of the value of `tag`, in the order of this machine.
+    /// The first `words_max` 16-bit words of the value of `tag`, in the order of this machine.
     #[must_use]
-    pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
+    pub fn words(&self, tag: Tag, words_max: usize) -> Option<Vec<u16>> {
         let Content::Value {
             range, big_endian, ..
         } = self.item.get(tag)?
@@ -367,6 +371,7 @@ impl<'h> DataSet<'h> {
             return None;
         };
         let words = self.slice(range)?.as_chunks::<2>().0.iter();
+        let words = words.take(words_max);
         Some(if *big_endian {
             words.map(|word| u16::from_be_bytes(*word)).collect()
         } else {
@@ -385,7 +390,8 @@ impl<'h> DataSet<'h> {
     }
 
     /// The text of `tag`, decoded, without padding; several values stand between backslashes.
-    /// Numbers of binary VRs stand in decimal. Empty ones are none.
+    /// Numbers of binary VRs stand in decimal. Empty ones are none. Of values longer than their VR
+    /// allows the beginning.
     #[must_use]
     pub fn text(&self, tag: Tag) -> Option<String> {
         let Content::Value {
@@ -397,7 +403,10 @@ impl<'h> DataSet<'h> {
         else {
             return None;
         };
-        let bytes = self.slice(range)?;
+        let mut bytes = self.slice(range)?;
+        if !matches!(vr, Vr::UC | Vr::UR | Vr::UT) {
+            bytes = bytes.get(..VALUE_BYTES_MAX).unwrap_or(bytes);
+        }
         if let Some(text) = numbers(*vr, bytes, *big_endian) {
             return Some(text).filter(|text| !text.is_empty());
         }

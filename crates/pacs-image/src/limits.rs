@@ -75,6 +75,8 @@ pub struct RenderLimits {
     pub native_frame_bytes_max: u64,
     /// Pixels of a rendered picture, and of every one on the way to it.
     pub picture_pixels_max: u64,
+    /// Pixels of an edge of a rendered picture: JPEG and GIF have no more.
+    pub picture_edge_max: u32,
     /// Frames of an animation.
     pub animation_frames_max: u32,
     /// Pixels of all frames of an animation: choosing 256 colours takes a third of a second for
@@ -95,6 +97,7 @@ impl Default for RenderLimits {
             head_elements_max: 200_000,
             native_frame_bytes_max: 128 << 20,
             picture_pixels_max: 64 << 20,
+            picture_edge_max: 65_535,
             animation_frames_max: 500,
             animation_pixels_max: 128 << 20,
             animation_bytes_max: 64 << 20,

@@ -271,17 +271,15 @@ fn pixels(form: &PixelForm) -> usize {
 
 /// Height of a pixel by its width, where both are told and differ (PS3.3 C.7.6.3.1.7).
 fn aspect(root: &DataSet<'_>) -> f64 {
-    let measures = |groups| {
-        let groups = root.first(groups)?;
-        let measures = groups.first(tags::PIXEL_MEASURES_SEQUENCE)?;
+    let measures = || {
+        let measures = grey::functional_group(root, tags::PIXEL_MEASURES_SEQUENCE)?;
         pair(&measures.numbers(tags::PIXEL_SPACING))
     };
     let ratio = pair(&root.numbers(tags::PIXEL_ASPECT_RATIO))
         .or_else(|| pair(&root.numbers(tags::PIXEL_SPACING)))
         .or_else(|| pair(&root.numbers(tags::IMAGER_PIXEL_SPACING)))
         .or_else(|| pair(&root.numbers(tags::NOMINAL_SCANNED_PIXEL_SPACING)))
-        .or_else(|| measures(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE))
-        .or_else(|| measures(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE));
+        .or_else(measures);
     // What is told of thinner pixels is an error.
     ratio
         .filter(|ratio| (0.05..=20.0).contains(ratio))

@@ -61,6 +61,16 @@ impl Content {
         permit: &Permit<Get>,
         stored: &StoredInstance,
     ) -> Result<Self, WalkError> {
+        Self::open_within(web, permit, stored, web.limits().inflated_bytes_max)
+    }
+
+    /// The same, inflated to no more than `inflated_bytes_max`.
+    pub(crate) fn open_within(
+        web: &Web,
+        permit: &Permit<Get>,
+        stored: &StoredInstance,
+        inflated_bytes_max: u64,
+    ) -> Result<Self, WalkError> {
         let content = Self::Stored {
             archive: web.archive().clone(),
             permit: permit.clone(),
@@ -69,7 +79,10 @@ impl Content {
         if encoding(stored) != Encoding::Deflated {
             return Ok(content);
         }
-        let limits = scan_limits(web.limits());
+        let limits = ScanLimits {
+            inflated_bytes_max,
+            ..ScanLimits::default()
+        };
         let mut inflated = Inflated::new(web.inflating());
         inflated.fill(&content, &limits)?;
         Ok(Self::Inflated(inflated))

@@ -171,8 +171,12 @@ pub(crate) fn media_type_of(transfer_syntax: &str) -> &'static str {
         Some("4.201" | "4.202" | "4.203") => "image/jphc",
         Some("4.110" | "4.111" | "4.112") => "image/jxl",
         Some("5") => "image/dicom-rle",
-        Some("4.100" | "4.101") => "video/mpeg",
-        Some("4.102" | "4.103" | "4.104" | "4.105" | "4.106") => "video/mp4",
+        Some("4.100" | "4.100.1" | "4.101" | "4.101.1") => "video/mpeg",
+        // MPEG-4 AVC and HEVC, whole or in fragments.
+        Some(
+            "4.102" | "4.102.1" | "4.103" | "4.103.1" | "4.104" | "4.104.1" | "4.105" | "4.105.1"
+            | "4.106" | "4.106.1" | "4.107" | "4.108",
+        ) => "video/mp4",
         _ => BYTES,
     }
 }

@@ -205,6 +205,8 @@ pub struct RenderingLimits {
     pub memory_bytes_max: u64,
     /// How long a picture waits for its turn and for memory (503).
     pub queue_duration_max: Duration,
+    /// How long an animation may take to be made (413).
+    pub animation_duration_max: Duration,
     /// Bytes of a structured report that is shown as text.
     pub report_source_bytes_max: u64,
     /// Bytes of that text.
@@ -219,6 +221,7 @@ impl Default for RenderingLimits {
             pictures_max: std::thread::available_parallelism().map_or(2, |n| n.get().min(16)),
             memory_bytes_max: 512 << 20,
             queue_duration_max: Duration::from_secs(30),
+            animation_duration_max: Duration::from_secs(120),
             report_source_bytes_max: 8 << 20,
             report_bytes_max: 32 << 20,
             render: RenderLimits::default(),

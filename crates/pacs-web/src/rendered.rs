@@ -5,17 +5,19 @@
 //! `multipart/related` by all of them. An instance of several frames is shown by its first, as GIF
 //! by all one after the other. [`picture::render`] makes the pictures.
 
+mod budget;
 mod document;
 mod failures;
 mod frames;
 mod parameters;
+mod parts;
 pub(crate) mod picture;
 mod presentation;
 mod report;
 pub(crate) mod uri;
 
+pub(crate) use budget::Rendering;
 pub(crate) use parameters::Wanted;
-pub(crate) use picture::Rendering;
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
@@ -27,11 +29,10 @@ use crate::query_string;
 use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer};
 use crate::service::Web;
-use crate::stream::{self, Gone};
+use crate::stream;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use document::Document;
 use frames::Kind;
 use pacs_core::Permit;
@@ -39,10 +40,13 @@ use pacs_core::access::Get;
 use pacs_image::render::{PictureFormat, Viewport};
 use pacs_store::Digester;
 use pacs_store::index::StoredInstance;
+use parts::Parts;
 use picture::Subject;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Changes with the form of what is rendered, so that no client keeps what an older version gave.
-const FORM: &[u8] = b"rendered 1";
+const FORM: &[u8] = b"rendered 2";
 
 /// Pixels of an edge of a thumbnail, where the client does not say.
 const THUMBNAIL_EDGE: u32 = 128;
@@ -214,8 +218,10 @@ impl<'r> Request<'r> {
         frames: Option<Vec<u32>>,
         state: Option<StoredInstance>,
     ) -> Result<Response, Failure> {
-        let one = |stored: &StoredInstance, frame| Subject {
-            stored: stored.clone(),
+        let shown = Arc::new(shown.clone());
+        let state = state.map(Arc::new);
+        let one = |stored: &Arc<StoredInstance>, frame| Subject {
+            stored: Arc::clone(stored),
             frames: vec![frame],
             presentation: state.clone(),
         };
@@ -225,14 +231,18 @@ impl<'r> Request<'r> {
         let limits = self.web.limits();
         if chosen.is_multipart {
             let images = found.iter().filter(|it| Kind::of(it) == Kind::Image);
+            let is_all = frames.is_none();
             let subjects = match frames {
-                Some(frames) => frames.into_iter().map(|frame| one(shown, frame)).collect(),
+                Some(frames) => frames.into_iter().map(|frame| one(&shown, frame)).collect(),
                 None => images
-                    .flat_map(|stored| frames::all(stored).map(|frame| one(stored, frame)))
+                    .flat_map(|stored| {
+                        let stored = Arc::new(stored.clone());
+                        frames::all(&stored).map(move |frame| one(&stored, frame))
+                    })
                     .take(limits.frames_max.saturating_add(1))
                     .collect(),
             };
-            return self.multipart(subjects, format);
+            return self.multipart(subjects, format, is_all).await;
         }
         let moves = format == PictureFormat::Gif && !self.is_thumbnail && found.len() == 1;
         let mut frames = match frames {
@@ -240,7 +250,7 @@ impl<'r> Request<'r> {
             None if moves => {
                 let most = limits.rendering.render.animation_frames_max;
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
-                frames::all(shown).take(most.saturating_add(1)).collect()
+                frames::all(&shown).take(most.saturating_add(1)).collect()
             }
             None => vec![1],
         };
@@ -248,9 +258,9 @@ impl<'r> Request<'r> {
             frames.truncate(1);
         }
         let subject = Subject {
-            stored: shown.clone(),
+            stored: shown,
             frames,
-            presentation: state.clone(),
+            presentation: state,
         };
         self.single(subject, format).await
     }
@@ -270,35 +280,37 @@ impl<'r> Request<'r> {
         Ok(response)
     }
 
-    /// Pictures in parts, each made while the one before it is sent.
-    fn multipart(
+    /// Pictures in parts, each made while the one before it is sent. Where all that there are
+    /// are wanted (`is_all`), those that cannot be shown are left out; not if none is left.
+    async fn multipart(
         &self,
-        subjects: Vec<Subject>,
+        subjects: VecDeque<Subject>,
         format: PictureFormat,
+        is_all: bool,
     ) -> Result<Response, Failure> {
         let frames_max = self.web.limits().frames_max;
         if subjects.len() > frames_max {
             let detail = format!("more than {frames_max} pictures: ask for fewer at once");
             return Err(Failure::TooLarge { detail });
         }
-        let mut writer = part_writer();
-        let kind = format.media_type();
-        let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
-        let (web, permit) = (self.web.clone(), self.permit.clone());
-        let wanted = self.wanted.clone();
+        let mut parts = Parts {
+            web: self.web.clone(),
+            permit: self.permit.clone(),
+            base: self.web.base_url_by(self.headers),
+            wanted: self.wanted.clone(),
+            subjects,
+            format,
+            is_all,
+        };
+        let first = parts.first().await?;
+        let writer = part_writer();
+        let kind = writer.content_type(format.media_type());
         let body = stream::body(self.web.limits(), None, |pieces| async move {
-            for subject in subjects {
-                let made = picture(&web, &permit, subject, &wanted, format).await;
-                let bytes = made.map_err(|error| {
-                    tracing::warn!(%error, "an image cannot be rendered among others");
-                    Gone
-                })?;
-                pieces.put(writer.part(&[("Content-Type", kind)])).await?;
-                pieces.put(bytes).await?;
-            }
-            pieces.put(writer.end()).await
+            parts.send(first, writer, &pieces).await
         });
-        Ok(guarded((headers, body).into_response()))
+        Ok(guarded(
+            ([(header::CONTENT_TYPE, kind)], body).into_response(),
+        ))
     }
 }
 

@@ -157,3 +157,20 @@ async fn big_endian_words_are_turned_even_across_frames_of_odd_length() {
     let found = frames(&data_set, "1.2.840.10008.1.2.2", &odd).await;
     assert_eq!(found.unwrap(), [[1, 2, 3], [4, 5, 6]]);
 }
+
+#[tokio::test]
+async fn big_endian_floating_point_samples_are_turned_whole() {
+    for (element, vr, bits, value) in [
+        (8, b'F', 32, &1.5_f32.to_be_bytes()[..]),
+        (9, b'D', 64, &2.5_f64.to_be_bytes()[..]),
+    ] {
+        let mut float = form(1, bits);
+        float.columns = 1;
+        let length = u8::try_from(value.len()).unwrap();
+        let header = [0x7F, 0xE0, 0, element, b'O', vr, 0, 0, 0, 0, 0, length];
+        let data_set = [&header[..], value].concat();
+        let found = frames(&data_set, "1.2.840.10008.1.2.2", &float).await;
+        let little: Vec<u8> = value.iter().rev().copied().collect();
+        assert_eq!(found.unwrap(), [little]);
+    }
+}

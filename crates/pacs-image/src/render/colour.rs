@@ -34,11 +34,12 @@ pub(super) fn palette(root: &DataSet<'_>, frame: &NativeFrame<'_>) -> Result<Pic
         let what = "it has no palette";
         return Err(RenderError::Damaged { what });
     };
+    let surplus = Lookup::surplus_bits([&red, &green, &blue]);
     let cell = Cell::of(Some(root), form);
     let pixels = super::pixels(form);
     let colour = |raw: u32| {
         let value = cell.value(raw);
-        [red.byte(value), green.byte(value), blue.byte(value)]
+        [&red, &green, &blue].map(|table| table.byte(value, surplus))
     };
     let samples: Vec<u8> = match form.bits_allocated {
         8 => {

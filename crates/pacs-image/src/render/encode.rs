@@ -1,6 +1,7 @@
 //! Pictures as files: JPEG, PNG, and GIF for several.
 
 use super::RenderError;
+use super::geometry;
 use super::picture::Picture;
 use crate::limits::RenderLimits;
 
@@ -94,7 +95,7 @@ impl Picture {
     }
 }
 
-/// Pictures one after the other, as GIF. All have the size of the first.
+/// Pictures one after the other, as GIF. All get the size of the first.
 pub struct Animation {
     encoder: Option<gif::Encoder<Vec<u8>>>,
     frames: u32,
@@ -140,7 +141,14 @@ impl Animation {
             let limit = u64::from(limit);
             return Err(RenderError::TooLarge { what, limit });
         }
-        let size = picture.size()?;
+        let resized;
+        let (mut picture, mut size) = (picture, picture.size()?);
+        if self.encoder.is_some() && size != self.size {
+            // Frames of other spacing (PS3.3 C.7.6.16.2.1).
+            size = self.size;
+            resized = geometry::resized(picture, size.0.into(), size.1.into());
+            picture = &resized;
+        }
         let pixels = u64::from(size.0).saturating_mul(size.1.into());
         self.pixels = self.pixels.saturating_add(pixels);
         let limit = self.limits.animation_pixels_max;
@@ -158,9 +166,6 @@ impl Animation {
             }
             self.encoder = Some(encoder);
             self.size = size;
-        }
-        if size != self.size {
-            return Err(RenderError::Encode);
         }
         let Some(encoder) = &mut self.encoder else {
             return Err(RenderError::Encode);

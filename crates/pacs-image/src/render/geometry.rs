@@ -6,6 +6,7 @@
 use super::picture::Picture;
 use super::{Presentation, Region, RenderError, RenderParameters};
 use crate::limits::RenderLimits;
+use std::ops::Range;
 
 /// What of a picture is shown, and how.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,6 +75,11 @@ impl Placement {
             let what = "pixels of the picture";
             return Err(RenderError::TooLarge { what, limit });
         }
+        // For every pixel of an edge there are weights.
+        if width.max(height) > limits.picture_edge_max {
+            let (what, limit) = ("pixels of an edge", limits.picture_edge_max.into());
+            return Err(RenderError::TooLarge { what, limit });
+        }
         Ok(Self {
             left,
             top,
@@ -106,8 +112,9 @@ impl Placement {
         let mut shown = if self.is_whole(&picture) {
             picture
         } else {
-            let narrow = scale_rows(&picture, &Weights::new(self.left, self.right, self.width));
-            scale_columns(&narrow, &Weights::new(self.top, self.bottom, self.height))
+            let across = Weights::new(self.left, self.right, self.width);
+            let down = Weights::new(self.top, self.bottom, self.height);
+            scale(&picture, across, down)
         };
         if self.is_flipped_horizontally {
             flip_rows(&mut shown);
@@ -179,6 +186,24 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// Which old samples are used.
+    fn used(&self) -> Range<usize> {
+        let start = self.0.first().map_or(0, |(first, _)| *first);
+        let ends = self.0.iter();
+        let ends = ends.map(|(first, weights)| first.saturating_add(weights.len()));
+        start..ends.max().unwrap_or(start)
+    }
+
+    /// The same where the old samples before `start` are not there.
+    fn from(mut self, start: usize) -> Self {
+        for (first, _) in &mut self.0 {
+            *first = first.saturating_sub(start);
+        }
+        self
+    }
+}
+
 /// The old samples between `begin` and `end`, each with as much of it as lies there.
 fn average(begin: f64, end: f64, most: usize) -> (usize, Vec<u32>) {
     let first = place(begin).min(most);
@@ -228,13 +253,37 @@ fn rounded(sum: u32) -> u8 {
     u8::try_from(sum.saturating_add(HALF).wrapping_shr(16)).unwrap_or(u8::MAX)
 }
 
-fn scale_rows(picture: &Picture, weights: &Weights) -> Picture {
+/// What is used of `picture`, scaled both ways: first the way that leaves fewer pixels, which are
+/// then no more than the greater one of both pictures has.
+fn scale(picture: &Picture, across: Weights, down: Weights) -> Picture {
+    let (columns, rows) = (across.used(), down.used());
+    let rows_first = across.0.len().saturating_mul(rows.len());
+    let columns_first = columns.len().saturating_mul(down.0.len());
+    if rows_first <= columns_first {
+        let narrow = scale_rows(picture, &across, &rows);
+        scale_columns(&narrow, &down.from(rows.start), 0..usize::MAX)
+    } else {
+        let low = scale_columns(picture, &down, columns.clone());
+        let height = usize::try_from(low.height()).unwrap_or(0);
+        scale_rows(&low, &across.from(columns.start), &(0..height))
+    }
+}
+
+/// All of `picture` in another size.
+pub(super) fn resized(picture: &Picture, width: u32, height: u32) -> Picture {
+    let across = Weights::new(0.0, picture.width().into(), width);
+    let down = Weights::new(0.0, picture.height().into(), height);
+    scale(picture, across, down)
+}
+
+/// Scales these rows.
+fn scale_rows(picture: &Picture, weights: &Weights, rows: &Range<usize>) -> Picture {
     let channels = picture.channels();
     let width = weights.0.len();
     let mut out = Vec::new();
-    let height = usize::try_from(picture.height()).unwrap_or(0);
-    out.reserve_exact(width.saturating_mul(channels).saturating_mul(height));
-    for row in picture.samples().chunks_exact(picture.row_samples()) {
+    out.reserve_exact(width.saturating_mul(channels).saturating_mul(rows.len()));
+    let old = picture.samples().chunks_exact(picture.row_samples());
+    for row in old.skip(rows.start).take(rows.len()) {
         if channels == 3 {
             let row = row.as_chunks::<3>().0;
             for (first, weights) in &weights.0 {
@@ -257,26 +306,33 @@ fn scale_rows(picture: &Picture, weights: &Weights) -> Picture {
         }
     }
     let width = u32::try_from(width).unwrap_or(u32::MAX);
-    Picture::new(width, picture.height(), picture.is_colour(), out)
+    let height = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    Picture::new(width, height, picture.is_colour(), out)
 }
 
-fn scale_columns(picture: &Picture, weights: &Weights) -> Picture {
-    let row_samples = picture.row_samples();
+/// Scales these columns, as far as there are any.
+fn scale_columns(picture: &Picture, weights: &Weights, columns: Range<usize>) -> Picture {
+    let width = usize::try_from(picture.width()).unwrap_or(0);
+    let columns = columns.start.min(width)..columns.end.min(width);
+    let channels = picture.channels();
+    let row_samples = columns.len().saturating_mul(channels);
+    let skipped = columns.start.saturating_mul(channels);
     let mut out = Vec::new();
     out.reserve_exact(row_samples.saturating_mul(weights.0.len()));
     let mut sums = vec![0_u32; row_samples];
     for (first, weights) in &weights.0 {
         sums.fill(0);
-        let rows = picture.samples().chunks_exact(row_samples).skip(*first);
-        for (row, weight) in rows.zip(weights) {
-            for (sum, sample) in sums.iter_mut().zip(row) {
+        let rows = picture.samples().chunks_exact(picture.row_samples());
+        for (row, weight) in rows.skip(*first).zip(weights) {
+            for (sum, sample) in sums.iter_mut().zip(row.iter().skip(skipped)) {
                 *sum = sum.wrapping_add(u32::from(*sample).wrapping_mul(*weight));
             }
         }
         out.extend(sums.iter().map(|sum| rounded(*sum)));
     }
+    let width = u32::try_from(columns.len()).unwrap_or(u32::MAX);
     let height = u32::try_from(weights.0.len()).unwrap_or(u32::MAX);
-    Picture::new(picture.width(), height, picture.is_colour(), out)
+    Picture::new(width, height, picture.is_colour(), out)
 }
 
 /// Exchanges left and right.

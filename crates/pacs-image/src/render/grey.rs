@@ -18,11 +18,12 @@ pub(super) fn render(
     let form = frame.form;
     let state = presentation.map(|presentation| presentation.state.root());
     let modality = Modality::of(state.as_ref().unwrap_or(root), form);
-    let padding = Padding::of(root, form);
-    let inverts = presentation.map_or(
-        form.photometric == Photometric::Monochrome1,
-        Presentation::inverts,
-    );
+    let padding = Padding::of(root, form, frame.is_float);
+    let inverts = match presentation {
+        Some(presentation) => presentation.inverts(),
+        // Where an image says both, they mean the same (PS3.3 C.8.11.3.1.2).
+        None => form.photometric == Photometric::Monochrome1 || super::presentation::inverts(root),
+    };
     let table = state.and_then(|state| Lookup::of_presentation(&state));
     let samples = Samples::of(root, frame)?;
     let voi = match window {
@@ -158,7 +159,7 @@ impl Modality {
 
 /// The item of `sequence` in the functional groups of the frame, or of all frames
 /// (PS3.3 C.7.6.16).
-fn functional_group<'h>(root: &DataSet<'h>, sequence: Tag) -> Option<DataSet<'h>> {
+pub(super) fn functional_group<'h>(root: &DataSet<'h>, sequence: Tag) -> Option<DataSet<'h>> {
     // The head holds the groups of one frame; items of others are empty.
     let mut own = root.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
     own.find_map(|item| item.first(sequence)).or_else(|| {
@@ -239,22 +240,46 @@ fn windowed(window: &Window, value: f64) -> f64 {
     }
 }
 
+/// What a single of this value is: decimal text of a single is not the same number as a double.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the number was a single before it was text"
+)]
+fn single(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
 /// Pixel Padding Value and Pixel Padding Range Limit (PS3.3 C.7.5.1.1.2): stored values that are
 /// no image. They are black, and have no say in what is white.
 struct Padding(Option<(f64, f64)>);
 
 impl Padding {
-    fn of(root: &DataSet<'_>, form: &PixelForm) -> Self {
+    fn of(root: &DataSet<'_>, form: &PixelForm, is_float: bool) -> Self {
         let number = |tag| {
             let number = root.number(tag)?;
             // Where the VR is not told it was taken for unsigned.
             let is_turned = form.is_signed && number > 32767.0;
             Some(if is_turned { number - 65536.0 } else { number })
         };
-        let value = number(tags::PIXEL_PADDING_VALUE);
-        Self(value.map(|value| {
-            let limit = number(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
-            (value.min(limit), value.max(limit))
+        let range = |value: Option<f64>, limit: Option<f64>| {
+            let value = value?;
+            let limit = limit.unwrap_or(value);
+            Some((value.min(limit), value.max(limit)))
+        };
+        if !is_float {
+            let value = number(tags::PIXEL_PADDING_VALUE);
+            return Self(range(value, number(tags::PIXEL_PADDING_RANGE_LIMIT)));
+        }
+        let single = range(
+            root.number(tags::FLOAT_PIXEL_PADDING_VALUE).map(single),
+            root.number(tags::FLOAT_PIXEL_PADDING_RANGE_LIMIT)
+                .map(single),
+        );
+        Self(single.or_else(|| {
+            range(
+                root.number(tags::DOUBLE_FLOAT_PIXEL_PADDING_VALUE),
+                root.number(tags::DOUBLE_FLOAT_PIXEL_PADDING_RANGE_LIMIT),
+            )
         }))
     }
 

@@ -7,6 +7,9 @@ use pacs_core::tag::tags;
 /// Entries of a table that is described by a word of 0.
 const ENTRIES_OF_ZERO: usize = 65_536;
 
+/// Words of segments that one entry may take: two segments, each with its header.
+const WORDS_OF_ENTRY: usize = 8;
+
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lookup {
@@ -30,15 +33,15 @@ impl Lookup {
         let bytes = item.value(data)?;
         // Entries of eight bits may come one in a byte, whatever the VR.
         let is_packed = bits <= 8 && bytes.len() < count.saturating_mul(2);
+        let words = item.words(data, count)?;
         let mut values: Vec<u16> = if is_packed {
-            let words = item.words(data)?;
             words
                 .iter()
                 .flat_map(|word| word.to_le_bytes())
                 .map(u16::from)
                 .collect()
         } else {
-            item.words(data)?
+            words
         };
         values.truncate(count);
         (!values.is_empty()).then_some(Self {
@@ -56,7 +59,7 @@ impl Lookup {
         is_signed: bool,
     ) -> Option<Self> {
         let (first, count, bits) = describe(item, descriptor, is_signed)?;
-        let words = item.words(data)?;
+        let words = item.words(data, count.saturating_mul(WORDS_OF_ENTRY))?;
         let mut values = Vec::new();
         expand(&words, count, &mut values);
         (!values.is_empty()).then_some(Self {
@@ -94,17 +97,32 @@ impl Lookup {
         u16::try_from(most).unwrap_or(u16::MAX)
     }
 
-    /// The entry for `value` in eight bits.
-    pub(super) fn byte(&self, value: i64) -> u8 {
-        let entry = self.entry(value);
-        let byte = if self.bits > 8 { entry >> 8 } else { entry };
+    /// How many bits of the entries of tables that belong together are below the upper eight. Some
+    /// describe entries of sixteen bits and have eight, or the other way round.
+    pub(super) fn surplus_bits(tables: [&Self; 3]) -> u32 {
+        let values = tables.iter().flat_map(|table| &table.values);
+        let greatest = values.max().copied().unwrap_or(0);
+        let bits = tables.iter().map(|table| table.bits).max().unwrap_or(16);
+        let most = tables.iter().map(|table| table.most()).max();
+        if greatest <= 0xFF {
+            0
+        } else if greatest > most.unwrap_or(u16::MAX) {
+            8
+        } else {
+            bits.saturating_sub(8)
+        }
+    }
+
+    /// The entry for `value` without its lower `surplus_bits`, in eight bits.
+    pub(super) fn byte(&self, value: i64, surplus_bits: u32) -> u8 {
+        let byte = self.entry(value).checked_shr(surplus_bits).unwrap_or(0);
         u8::try_from(byte).unwrap_or(u8::MAX)
     }
 }
 
 /// First value, number of entries, and bits of an entry.
 fn describe(item: &DataSet<'_>, descriptor: Tag, is_signed: bool) -> Option<(i64, usize, u32)> {
-    let words = item.words(descriptor)?;
+    let words = item.words(descriptor, 3)?;
     let [count, first, bits, ..] = *words.as_slice() else {
         return None;
     };
@@ -154,6 +172,10 @@ fn expand(words: &[u16], count: usize, out: &mut Vec<u16>) {
 fn segment(words: &[u16], at: usize, count: usize, out: &mut Vec<u16>) -> Option<usize> {
     let kind = *words.get(at)?;
     let length = usize::from(*words.get(at.saturating_add(1))?);
+    if length == 0 {
+        // It would add nothing, however often it is repeated.
+        return None;
+    }
     let from = at.saturating_add(2);
     match kind {
         0 => {
@@ -196,10 +218,19 @@ mod tests {
             &[0, 1, 7, 1, 65535, 1, 2, 65535, 0, 0],
             &[7, 7],
             &[0],
+            &[0, 0, 2, 65535, 0, 0],
         ] {
             let mut out = Vec::new();
             expand(words, 100, &mut out);
             assert!(out.len() <= 100, "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_segment_without_entries_ends_the_table_instead_of_being_repeated() {
+        let mut out = Vec::new();
+        expand(&[0, 1, 7, 0, 0, 0, 1, 9], 8, &mut out);
+        assert_eq!(out, [7]);
+        assert_eq!(segment(&[1, 0, 9], 0, 8, &mut out), None);
     }
 }

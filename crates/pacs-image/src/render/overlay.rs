@@ -55,16 +55,20 @@ impl Plane {
             [top, left, ..] => (place(top), place(left)),
             _ => (0, 0),
         };
-        let bits = match root.words(tag(0x3000)).filter(|words| !words.is_empty()) {
-            Some(words) => {
+        let is_apart = root.value(tag(0x3000)).is_some_and(|bits| !bits.is_empty());
+        let bits = match is_apart {
+            true => {
                 let index = frame_index(root, group, frame.number)?;
-                let skip = rows.checked_mul(columns)?.checked_mul(index)?;
+                let count = rows.checked_mul(columns)?;
+                let skip = count.checked_mul(index)?;
+                let words = skip.checked_add(count)?.div_ceil(16);
+                let words = root.words(tag(0x3000), words)?;
                 Bits::Packed(
                     words.iter().flat_map(|word| word.to_le_bytes()).collect(),
                     skip,
                 )
             }
-            None => Bits::Embedded(embedded(frame, root.number(tag(0x0102))?)?),
+            false => Bits::Embedded(embedded(frame, root.number(tag(0x0102))?)?),
         };
         Some(Self {
             rows,

@@ -38,8 +38,7 @@ impl<'h> Presentation<'h> {
 
     /// Whether black and white are exchanged.
     pub(super) fn inverts(&self) -> bool {
-        let shape = self.state.root().text(tags::PRESENTATION_LUT_SHAPE);
-        shape.as_deref() == Some("INVERSE")
+        inverts(&self.state.root())
     }
 
     /// How often the image is turned by a quarter, clockwise; and whether left and right are
@@ -78,6 +77,11 @@ impl<'h> Presentation<'h> {
             ..Region::default()
         })
     }
+}
+
+/// Whether Presentation LUT Shape (PS3.3 C.11.6) exchanges black and white.
+pub(super) fn inverts(item: &DataSet<'_>) -> bool {
+    item.text(tags::PRESENTATION_LUT_SHAPE).as_deref() == Some("INVERSE")
 }
 
 /// Covers what the shutters of `item`, an image or a state, leave out.

@@ -22,6 +22,13 @@ use std::sync::Arc;
 /// Bytes at the beginning in which a PDF has to say that it is one (ISO 32000-1 annex H).
 const PDF_START_BYTES: u64 = 1024;
 
+const PDF: &str = "application/pdf";
+
+/// What a PDF may load, and do where a browser shows it: nothing. It can hold
+/// scripts.
+const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'self'; sandbox";
+
 /// A file within an instance.
 pub(super) struct Document {
     content: Content,
@@ -40,8 +47,10 @@ impl Document {
         permit: &Permit<Get>,
         stored: &StoredInstance,
     ) -> Result<Self, Failure> {
+        let turn = web.rendering().turn().await?;
         let (web, permit, stored) = (web.clone(), permit.clone(), stored.clone());
         let task = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             const NO_PDF: Failure = Failure::NotFound { what: "PDF" };
             let mut walk = content::walk(&web, &permit, &stored)?;
             let found = pixels::find(&mut walk, &[], tags::ENCAPSULATED_DOCUMENT)?;
@@ -63,7 +72,7 @@ impl Document {
             Ok(Self {
                 content,
                 ranges: Arc::new([range]),
-                media_type: "application/pdf",
+                media_type: PDF,
             })
         });
         task.await.map_err(|_| Failure::Internal)?
@@ -78,8 +87,10 @@ impl Document {
         permit: &Permit<Get>,
         stored: &StoredInstance,
     ) -> Result<Self, Failure> {
+        let turn = web.rendering().turn().await?;
         let (web, permit, stored) = (web.clone(), permit.clone(), stored.clone());
         let task = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let mut walk = content::walk(&web, &permit, &stored)?;
             let (mut description, found) = pixels::describe(&mut walk)?;
             let content = walk.into_source();
@@ -127,6 +138,7 @@ impl Document {
         let part = asked.clone().unwrap_or(0..length);
         let sent = part.end.saturating_sub(part.start);
         let kind = [(header::CONTENT_TYPE, self.media_type)];
+        let is_pdf = self.media_type == PDF;
         let ranges = within(&self.ranges, &part);
         let (web, permit, stored) = (web.clone(), permit.clone(), stored.clone());
         let limits = *web.limits();
@@ -135,6 +147,12 @@ impl Document {
         });
         let mut response = guarded((kind, body).into_response());
         let headers = response.headers_mut();
+        if is_pdf {
+            let policy = HeaderValue::from_static(POLICY);
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+            let saved = HeaderValue::from_static("attachment; filename=\"document.pdf\"");
+            headers.insert(header::CONTENT_DISPOSITION, saved);
+        }
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             headers.insert(header::ETAG, tag);
         }

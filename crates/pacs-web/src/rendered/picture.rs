@@ -1,12 +1,13 @@
 //! From a stored instance to the bytes of a picture.
 //!
 //! Reading, rendering and encoding run in threads that may block, a bounded number at a time and
-//! within a budget of memory; frames are decoded by the worker processes.
+//! within a budget of memory (see [`super::budget`]); frames are decoded by the worker processes.
 
 use super::Wanted;
+use super::budget::Share;
 use crate::content::Content;
 use crate::error::Failure;
-use crate::limits::WebLimits;
+use crate::limits::{RenderingLimits, WebLimits};
 use crate::service::Web;
 use crate::walk::DataSet as _;
 use pacs_core::access::Get;
@@ -14,19 +15,17 @@ use pacs_core::convert::PixelForm;
 use pacs_core::limits::ScanLimits;
 use pacs_core::tag::tags;
 use pacs_core::{Permit, TransferSyntaxUid};
-use pacs_image::render::{self, Animation, NativeFrame, Picture, PictureFormat, Presentation};
+use pacs_image::render::{
+    self, Animation, NativeFrame, Picture, PictureFormat, Presentation, Region,
+};
 use pacs_image::{
     Decoders, FrameMap, Head, ImageLimits, PixelDataPlace, ReadAt, RenderLimits, native_form,
 };
 use pacs_store::ReadError;
 use pacs_store::index::StoredInstance;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
-/// Bytes of one permit of the budget.
-const UNIT_BYTES: u64 = 1 << 20;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// The tag, VR and length of pixel data, behind the head.
 const PIXEL_DATA_HEADER_BYTES: u64 = 12;
@@ -34,57 +33,13 @@ const PIXEL_DATA_HEADER_BYTES: u64 = 12;
 /// Hundredths of a second that a picture of an animation is shown, where nothing says it.
 const DELAY_DEFAULT: f64 = 10.0;
 
-/// What all renderings share: turns to work, memory and decoders.
-#[derive(Debug)]
-pub(crate) struct Rendering {
-    turns: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
-    units: u32,
-    queue_duration_max: Duration,
-    decoders: Option<Decoders>,
-}
-
-const BUSY: Failure = Failure::Unavailable {
-    detail: "too many pictures are being made at the moment",
-};
-
-impl Rendering {
-    pub(crate) fn new(limits: &WebLimits, decoders: Option<Decoders>) -> Self {
-        let limits = &limits.rendering;
-        let units = u32::try_from(limits.memory_bytes_max / UNIT_BYTES).unwrap_or(1 << 20);
-        let permits = usize::try_from(units).unwrap_or(1);
-        Self {
-            turns: Arc::new(Semaphore::new(limits.pictures_max.max(1))),
-            memory: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
-            units,
-            queue_duration_max: limits.queue_duration_max,
-            decoders,
-        }
-    }
-
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        let turn = timeout(self.queue_duration_max, turn).await;
-        turn.map_err(|_elapsed| BUSY)?.map_err(|_closed| BUSY)
-    }
-
-    /// Memory for so many bytes, or for as many as there are.
-    async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Failure> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        let units = units.clamp(1, self.units.max(1));
-        let share = Arc::clone(&self.memory).acquire_many_owned(units);
-        let share = timeout(self.queue_duration_max, share).await;
-        share.map_err(|_elapsed| BUSY)?.map_err(|_closed| BUSY)
-    }
-}
-
 /// What is shown: frames, from 1 on, of an instance. More than one make an animation.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
-    pub(crate) stored: StoredInstance,
+    pub(crate) stored: Arc<StoredInstance>,
     pub(crate) frames: Vec<u32>,
     /// The presentation state that is applied.
-    pub(crate) presentation: Option<StoredInstance>,
+    pub(crate) presentation: Option<Arc<StoredInstance>>,
 }
 
 /// Makes a picture. What comes out depends on the arguments and the stored bytes alone, so that it
@@ -99,37 +54,102 @@ pub(crate) async fn render(
     wanted: &Wanted,
     format: PictureFormat,
 ) -> Result<Vec<u8>, Failure> {
+    let limits = web.limits().rendering;
+    let most = limits.render.animation_frames_max;
+    if subject.frames.len() > usize::try_from(most).unwrap_or(usize::MAX) {
+        let detail = format!("more than {most} frames: ask for fewer at once");
+        return Err(Failure::TooLarge { detail });
+    }
     let rendering = web.rendering();
+    // Who has a turn waits for nothing.
+    let estimate = estimate(&subject, wanted, web.limits());
+    let mut memory = rendering.memory(estimate).await?;
     let turn = rendering.turn().await?;
-    let limits = web.limits().rendering.render;
-    let (web_too, permit) = (web.clone(), permit.clone());
-    let (stored, frames, state) = (subject.stored, subject.frames, subject.presentation);
-    let first = frames.first().copied().unwrap_or(1);
-    let opened = tokio::task::spawn_blocking(move || {
-        let mut opened = Opened::open(&web_too, &permit, &stored, first, &limits)?;
-        if let Some(state) = state {
-            opened.state = Some(head_of(&web_too, &permit, &state)?);
-        }
-        Ok::<_, Failure>(opened)
-    });
-    let opened = opened.await.map_err(|_| Failure::Internal)??;
-    let memory = rendering
-        .memory(opened.bytes_needed(wanted, &limits)?)
-        .await?;
-    let decoders = rendering.decoders.clone();
-    let wanted = wanted.clone();
+    // Threads go on where nobody waits for them any more: turn and memory go with them.
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let _gone = Gone(Arc::clone(&is_gone));
+    let (web_too, permit, wanted) = (web.clone(), permit.clone(), wanted.clone());
     let handle = tokio::runtime::Handle::current();
     let work = tokio::task::spawn_blocking(move || {
-        let _held = (turn, memory);
+        let _turn = turn;
+        let web = web_too;
+        let Subject {
+            stored,
+            frames,
+            presentation,
+        } = subject;
+        let first = frames.first().copied().unwrap_or(1);
+        let mut opened = Opened::open(&web, &permit, &stored, first, &limits.render)?;
+        if let Some(state) = presentation {
+            opened.state = Some(head_of(&web, &permit, &state)?);
+        }
+        let bytes = opened.bytes_needed(&wanted, frames.len(), &limits.render)?;
+        memory.need(bytes)?;
+        memory.keep(bytes);
         let work = Work {
             opened,
-            decoders,
+            memory,
+            bytes,
+            decoders: web.rendering().decoders.clone(),
             wanted,
             limits,
+            is_gone,
         };
         work.run(&frames, format, &handle)
     });
     work.await.map_err(|_| Failure::Internal)?
+}
+
+/// Says that nobody waits any more, when it is dropped.
+struct Gone(Arc<AtomicBool>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The memory that a picture will take, as far as the index knows; see [`Opened::bytes_needed`].
+fn estimate(subject: &Subject, wanted: &Wanted, limits: &WebLimits) -> u64 {
+    let stored = &subject.stored;
+    let number = |tag, default| {
+        let text = stored.instance.attributes.text(tag);
+        let number = text.and_then(|text| text.trim().parse::<u16>().ok());
+        u64::from(number.unwrap_or(default))
+    };
+    let (rows, columns) = (number(tags::ROWS, 0), number(tags::COLUMNS, 0));
+    let pixels = rows.saturating_mul(columns);
+    let bits = number(tags::BITS_ALLOCATED, 16).saturating_mul(number(tags::SAMPLES_PER_PIXEL, 1));
+    let native = pixels.saturating_mul(bits).div_ceil(8);
+    let shown = wanted.render.viewport.map_or(pixels, |viewport| {
+        let most = u64::from(viewport.width).saturating_mul(viewport.height.into());
+        let is_whole = viewport.region == Region::default() && wanted.render.part.is_none();
+        let high = u64::from(viewport.height).saturating_pow(2);
+        let wide = u64::from(viewport.width).saturating_pow(2);
+        let high = high.saturating_mul(columns).checked_div(rows);
+        let wide = wide.saturating_mul(rows).checked_div(columns);
+        match (high, wide) {
+            (Some(high), Some(wide)) if is_whole => most.min(high).min(wide),
+            _ => most,
+        }
+    });
+    let shown = shown.min(limits.rendering.render.picture_pixels_max);
+    let state = subject.presentation.as_ref().map_or(0, |state| {
+        let source = limits.rendering.report_source_bytes_max;
+        state.location.length_bytes.min(source)
+    });
+    let head = stored.instance.head_bytes.saturating_add(state);
+    bytes_needed(head, native, pixels, shown)
+}
+
+/// A head and what was read of it; the frame, encoded and native; the picture in colour, half
+/// scaled, as it is shown, and in the encoder. What was inflated counts for itself.
+fn bytes_needed(head: u64, native: u64, pixels: u64, shown: u64) -> u64 {
+    head.saturating_mul(2)
+        .saturating_add(native.saturating_mul(2))
+        .saturating_add(pixels.max(shown).saturating_mul(3))
+        .saturating_add(pixels.saturating_mul(3))
+        .saturating_add(shown.saturating_mul(7))
 }
 
 /// The whole of an instance without pixel data: a report, or a presentation state.
@@ -138,8 +158,8 @@ pub(super) fn head_of(
     permit: &Permit<Get>,
     stored: &StoredInstance,
 ) -> Result<Head, Failure> {
-    let content = Content::open(web, permit, stored)?;
     let limits = web.limits().rendering;
+    let content = Content::open_within(web, permit, stored, limits.report_source_bytes_max)?;
     let length = content.length_bytes();
     if length > limits.report_source_bytes_max {
         let detail = "the instance is too large to be shown".to_owned();
@@ -213,16 +233,27 @@ impl Opened {
         })
     }
 
-    /// The frame, encoded and native; the picture in colour, as it is shown, and encoded.
-    fn bytes_needed(&self, wanted: &Wanted, limits: &RenderLimits) -> Result<u64, Failure> {
+    /// The memory that is taken to make a picture of `frames` frames.
+    fn bytes_needed(
+        &self,
+        wanted: &Wanted,
+        frames: usize,
+        limits: &RenderLimits,
+    ) -> Result<u64, Failure> {
         let native = self.form.frame_bits().div_ceil(8);
         let pixels = u64::from(self.form.rows).saturating_mul(self.form.columns.into());
         let shown = render::shown_size(&self.head, &self.form, &wanted.render, limits)?;
         let shown = u64::from(shown.0).saturating_mul(shown.1.into());
-        let pictures = pixels
-            .saturating_mul(3)
-            .saturating_add(shown.saturating_mul(6));
-        Ok(native.saturating_mul(2).saturating_add(pictures))
+        let frames = u64::try_from(frames).unwrap_or(u64::MAX);
+        let most = limits.animation_pixels_max;
+        if frames > 1 && shown.saturating_mul(frames) > most {
+            let detail = format!("more than {most} pixels: ask for fewer frames or a viewport");
+            return Err(Failure::TooLarge { detail });
+        }
+        let state = self.state.as_ref().map_or(0, |state| state.bytes().len());
+        let head = self.head.bytes().len().saturating_add(state);
+        let head = u64::try_from(head).unwrap_or(u64::MAX);
+        Ok(bytes_needed(head, native, pixels, shown))
     }
 }
 
@@ -244,9 +275,14 @@ impl ReadAt for Source<'_> {
 /// All that is needed to make a picture; blocks.
 struct Work {
     opened: Opened,
+    memory: Share,
+    /// What it takes of the memory, whatever the frame.
+    bytes: u64,
     decoders: Option<Decoders>,
     wanted: Wanted,
-    limits: RenderLimits,
+    limits: RenderingLimits,
+    /// Whether nobody waits for the picture any more.
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Work {
@@ -268,11 +304,19 @@ impl Work {
         let map = handle.block_on(located)?;
         if let [only] = *frames {
             let picture = self.picture(&map, only)?;
-            return Ok(picture.encode(format, &self.limits)?);
+            return Ok(picture.encode(format, &self.limits.render)?);
         }
-        let mut animation = Animation::new(self.delay(), self.limits);
+        let begun = Instant::now();
+        let mut animation = Animation::new(self.delay(), self.limits.render);
         for frame in frames {
-            let (syntax, limits) = (&self.opened.syntax, &self.limits);
+            if self.is_gone.load(Ordering::Relaxed) {
+                return Err(Failure::Internal);
+            }
+            if begun.elapsed() > self.limits.animation_duration_max {
+                let detail = "the animation takes too long: ask for fewer frames".to_owned();
+                return Err(Failure::TooLarge { detail });
+            }
+            let (syntax, limits) = (&self.opened.syntax, &self.limits.render);
             self.opened.head = self.opened.head.of_frame(syntax, *frame, limits)?;
             let picture = self.picture(&map, *frame)?;
             animation.add(&picture)?;
@@ -280,15 +324,18 @@ impl Work {
         Ok(animation.finish()?)
     }
 
-    fn picture(&self, map: &FrameMap, frame: u32) -> Result<Picture, Failure> {
+    fn picture(&mut self, map: &FrameMap, frame: u32) -> Result<Picture, Failure> {
         let opened = &self.opened;
         let no_frame = Failure::NotFound { what: "frame" };
         let at = map.frame(frame).ok_or(no_frame)?;
-        let length_max = self.limits.native_frame_bytes_max;
+        let length_max = self.limits.render.native_frame_bytes_max;
         if at.length_bytes > length_max {
             let detail = "the frame is too large to be rendered".to_owned();
             return Err(Failure::TooLarge { detail });
         }
+        let native = opened.form.frame_bits().div_ceil(8);
+        let surplus = at.length_bytes.saturating_sub(native).saturating_mul(2);
+        self.memory.need(self.bytes.saturating_add(surplus))?;
         let end = at.offset.saturating_add(at.length_bytes);
         let bytes = opened.content.read(&(at.offset..end))?;
         let mut native = at.frame(bytes)?;
@@ -319,7 +366,7 @@ impl Work {
             native_frame,
             wanted,
             presentation,
-            &self.limits,
+            &self.limits.render,
         )?)
     }
 

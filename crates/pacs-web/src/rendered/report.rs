@@ -239,15 +239,20 @@ fn value_of(item: &DataSet<'_>, kind: &str) -> String {
     let value = match kind {
         "TEXT" => text(tags::TEXT_VALUE),
         "CODE" => meaning(item, tags::CONCEPT_CODE_SEQUENCE),
-        "NUM" => item.first(tags::MEASURED_VALUE_SEQUENCE).map(|measured| {
-            let number = measured.text(tags::NUMERIC_VALUE).unwrap_or_default();
-            let unit = measured.first(tags::MEASUREMENT_UNITS_CODE_SEQUENCE);
-            let unit = unit.and_then(|unit| unit.text(tags::CODE_VALUE));
-            match unit.filter(|unit| unit != "1") {
-                Some(unit) => format!("{number} {unit}"),
-                None => number,
-            }
-        }),
+        "NUM" => item
+            .first(tags::MEASURED_VALUE_SEQUENCE)
+            .filter(|measured| measured.text(tags::NUMERIC_VALUE).is_some())
+            .map(|measured| {
+                let number = measured.text(tags::NUMERIC_VALUE).unwrap_or_default();
+                let unit = measured.first(tags::MEASUREMENT_UNITS_CODE_SEQUENCE);
+                let unit = unit.and_then(|unit| unit.text(tags::CODE_VALUE));
+                match unit.filter(|unit| unit != "1") {
+                    Some(unit) => format!("{number} {unit}"),
+                    None => number,
+                }
+            })
+            // Why there is no number.
+            .or_else(|| meaning(item, tags::NUMERIC_VALUE_QUALIFIER_CODE_SEQUENCE)),
         "DATE" => text(tags::DATE),
         "TIME" => text(tags::TIME),
         "DATETIME" => text(tags::DATE_TIME),
@@ -281,9 +286,24 @@ fn readable(tag: Tag, text: &str) -> String {
     text.to_owned()
 }
 
+/// The letters of a text: lines end with a line feed however they did, and nothing changes the
+/// direction of what follows.
+fn letters(text: &str) -> impl Iterator<Item = char> + '_ {
+    let mut before = None;
+    text.chars().filter_map(move |letter| {
+        let is_pair = before.replace(letter) == Some('\r') && letter == '\n';
+        match letter {
+            '\r' => Some('\n'),
+            '\n' if is_pair => None,
+            '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => None,
+            other => Some(other),
+        }
+    })
+}
+
 /// Writes `text` so that it is nothing but text in HTML.
 fn escape(text: &str, out: &mut String) {
-    for letter in text.chars() {
+    for letter in letters(text) {
         match letter {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -291,7 +311,6 @@ fn escape(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(letter),
-            '\r' => {}
             other if other.is_control() => out.push(char::REPLACEMENT_CHARACTER),
             other => out.push(other),
         }
@@ -301,8 +320,7 @@ fn escape(text: &str, out: &mut String) {
 /// Writes `text` without what would steer a terminal.
 fn clean(text: &str, out: &mut String) {
     out.extend(
-        text.chars()
-            .filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t')),
+        letters(text).filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t')),
     );
 }
 
@@ -328,6 +346,16 @@ mod tests {
         }
         assert_eq!(page.matches("<ul>").count(), page.matches("</ul>").count());
         assert!(!report.plain().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn lines_stay_lines_and_nothing_turns_the_text_around() {
+        let text = "normal.\rNo\r\nfinding\n\u{202E}x\u{2066}y";
+        let (mut page, mut plain) = (String::new(), String::new());
+        escape(text, &mut page);
+        clean(text, &mut plain);
+        assert_eq!(page, "normal.\nNo\nfinding\nxy");
+        assert_eq!(plain, page);
     }
 
     #[test]

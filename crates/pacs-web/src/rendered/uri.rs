@@ -45,6 +45,9 @@ pub(crate) async fn wado(
         });
     }
     let frame = query.get("frameNumber");
+    if frame.is_some_and(|frame| frame.contains(',')) {
+        return Err(Failure::bad_request("frameNumber is one number"));
+    }
     let kinds = query.get("contentType").unwrap_or_default();
     let accept = Accept::parse([kinds], []);
     let accept = accept.map_err(|error| Failure::bad_request(error.to_string()))?;
@@ -71,7 +74,18 @@ pub(crate) async fn wado(
         wanted: query.wanted()?,
         is_thumbnail: false,
     };
-    request.answer(&resource, frame).await
+    match request.answer(&resource, frame).await {
+        // What comes later in the list is taken where nothing before it can be had.
+        Err(Failure::NotAcceptable { .. }) if accepts_dicom(kinds) => {
+            dicom(&web, permit, &resource, &headers, &query).await
+        }
+        answer => answer,
+    }
+}
+
+/// Whether that of DICOM files is among the media types.
+fn accepts_dicom(kinds: &str) -> bool {
+    kinds.split(',').any(wants_dicom)
 }
 
 /// Whether the first of the media types is that of DICOM files.
