@@ -29,6 +29,13 @@ fn png_of(reply: &Reply) -> (u32, u32, Vec<u8>) {
 
 /// An image of 4 by 2 pixels, each with its own level, in `frames` frames.
 fn small_image(instance: &str, frames: u16) -> Vec<u8> {
+    let pixels = (0..frames).flat_map(|frame| (0..8).map(move |at| frame * 100 + at * 10));
+    let pixels: Vec<u8> = pixels.flat_map(u16::to_le_bytes).collect();
+    image_that_says(instance, &frames.to_string(), &pixels)
+}
+
+/// The same of these pixels, whatever the Number of Frames.
+fn image_that_says(instance: &str, frames: &str, pixels: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     text(&mut out, 0x0008_0016, "UI", uid::CT_IMAGE_STORAGE);
     text(&mut out, 0x0008_0018, "UI", instance);
@@ -38,7 +45,7 @@ fn small_image(instance: &str, frames: u16) -> Vec<u8> {
     text(&mut out, 0x0020_000E, "UI", "1.2.826.0.1.99.1.1");
     number(&mut out, 0x0028_0002, 1);
     text(&mut out, 0x0028_0004, "CS", "MONOCHROME2");
-    text(&mut out, 0x0028_0008, "IS", &frames.to_string());
+    text(&mut out, 0x0028_0008, "IS", frames);
     number(&mut out, 0x0028_0010, 2);
     number(&mut out, 0x0028_0011, 4);
     number(&mut out, 0x0028_0100, 16);
@@ -47,9 +54,7 @@ fn small_image(instance: &str, frames: u16) -> Vec<u8> {
     number(&mut out, 0x0028_0103, 0);
     text(&mut out, 0x0028_1050, "DS", "128");
     text(&mut out, 0x0028_1051, "DS", "256");
-    let pixels = (0..frames).flat_map(|frame| (0..8).map(move |at| frame * 100 + at * 10));
-    let pixels: Vec<u8> = pixels.flat_map(u16::to_le_bytes).collect();
-    long(&mut out, 0x7FE0_0010, "OW", &pixels);
+    long(&mut out, 0x7FE0_0010, "OW", pixels);
     out
 }
 
@@ -111,6 +116,11 @@ fn an_instance_is_shown_in_each_kind_of_picture() {
     let parts = accepting(&server, &rendered, "multipart/related; type=\"image/png\"").parts();
     assert_eq!(parts.len(), 1);
     assert_eq!(parts[0].header("content-type"), Some("image/png"));
+    let location = parts[0].header("content-location").expect("a location");
+    assert!(
+        location.ends_with(&format!("/dicomweb{path}/frames/1/rendered")),
+        "{location}"
+    );
 
     let refused = accepting(&server, &rendered, "image/webp");
     assert_eq!(refused.status, 406);
@@ -194,6 +204,39 @@ fn frames_are_shown_alone_in_parts_and_one_after_the_other() {
         ask(&server, &format!("{path}/frames/0/rendered")).status,
         400
     );
+}
+
+#[test]
+fn a_number_of_frames_that_nobody_can_hold_is_refused() {
+    let server = open_server();
+    let data_set = image_that_says(INSTANCE, "4294967295", &[0; 16]);
+    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
+    let status = store(&server, uid::CT_IMAGE_STORAGE, INSTANCE, syntax, &data_set);
+    assert_eq!(status, 0);
+    let path = format!("/studies/1.2.826.0.1.99.1/series/1.2.826.0.1.99.1.1/instances/{INSTANCE}");
+    for accept in ["image/gif", "multipart/related; type=\"image/png\""] {
+        let refused = accepting(&server, &format!("{path}/rendered"), accept);
+        assert_eq!(refused.status, 413, "{accept}");
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_shown_does_not_hide_the_others() {
+    let (server, path) = with_small_image(1);
+    let broken = "1.2.826.0.1.99.1.1.0";
+    let data_set = image_that_says(broken, "3", &[0; 16]);
+    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
+    let status = store(&server, uid::CT_IMAGE_STORAGE, broken, syntax, &data_set);
+    assert_eq!(status, 0);
+    let accept = "multipart/related; type=\"image/png\"";
+    let all = accepting(&server, "/studies/1.2.826.0.1.99.1/rendered", accept);
+    let parts = all.parts();
+    assert_eq!(parts.len(), 1);
+    let location = parts[0].header("content-location").expect("a location");
+    assert!(location.contains(&path), "{location}");
+    let broken = path.replace(INSTANCE, broken);
+    let alone = accepting(&server, &format!("{broken}/rendered"), accept);
+    assert_eq!(alone.status, 409);
 }
 
 #[test]
@@ -345,6 +388,10 @@ fn an_encapsulated_pdf_is_given_as_it_is_with_ranges() {
 
     let whole = ask(&server, &format!("{path}/rendered"));
     assert_eq!(whole.header("content-type"), Some("application/pdf"));
+    let policy = whole.header("content-security-policy").expect("a policy");
+    assert!(policy.ends_with("sandbox"), "{policy}");
+    let disposition = whole.header("content-disposition").expect("a disposition");
+    assert!(disposition.starts_with("attachment"), "{disposition}");
     assert_eq!(whole.body, pdf);
     let path = format!("/dicomweb{path}/rendered");
     let part = get(server.http(), &path, &[("Range", "bytes=1-3")]);
@@ -409,6 +456,9 @@ fn one_address_with_parameters_gives_pictures_and_files() {
     assert_eq!(file.status, 200);
     let syntax = corpus::Parts::of(&file.body).transfer_syntax;
     assert_eq!(syntax, uid::EXPLICIT_LITTLE_ENDIAN);
+    let file = wado("&contentType=image/jp2,application/dicom");
+    let kind = file.header("content-type").unwrap_or_default();
+    assert!(kind.starts_with("application/dicom"), "{kind}");
     for (wrong, status) in [
         ("&anonymize=yes", 406),
         // Not for web services (PS3.18 8.7.3).
@@ -420,6 +470,7 @@ fn one_address_with_parameters_gives_pictures_and_files() {
         ("&rows=0", 400),
         ("&windowCenter=3", 400),
         ("&frameNumber=2", 404),
+        ("&frameNumber=1,1", 400),
         (
             "&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2.4.50",
             406,

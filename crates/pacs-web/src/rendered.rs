@@ -33,6 +33,7 @@ use crate::stream;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use document::Document;
 use frames::Kind;
 use pacs_core::Permit;

@@ -83,10 +83,7 @@ fn padding_of_floating_point_images_has_no_say_in_what_is_white() {
 
 #[test]
 fn every_frame_has_its_own_spacing_and_an_animation_one_size() {
-    let group = |spacing: &[u8]| {
-        let measures = sequence(0x0028_9110, &[element(0x0028_0030, "DS", spacing)]);
-        measures
-    };
+    let group = |spacing: &[u8]| sequence(0x0028_9110, &[element(0x0028_0030, "DS", spacing)]);
     let more = [sequence(0x5200_9230, &[group(b"1\\1"), group(b"2\\1")])];
     let first = head_of(2, 2, 8, "MONOCHROME2", &more);
     let parameters = RenderParameters::default();
