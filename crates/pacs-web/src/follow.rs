@@ -26,6 +26,10 @@ pub struct FollowLimits {
     /// Series that wait to become quiet; of more, those that have waited longest are left to those
     /// who ask for them.
     pub series_max: usize,
+    /// How long is waited where the changes cannot be read, before they are read again.
+    pub retry_duration: Duration,
+    /// How often that may fail, one time after the other.
+    pub failures_max: u32,
 }
 
 impl Default for FollowLimits {
@@ -35,6 +39,8 @@ impl Default for FollowLimits {
             gather_duration: Duration::from_secs(1),
             changes_max: 1_000,
             series_max: 4_096,
+            retry_duration: Duration::from_secs(10),
+            failures_max: 360,
         }
     }
 }
@@ -45,7 +51,7 @@ type Uids = (String, String);
 /// Follows from now on, until the archive is closed.
 ///
 /// # Errors
-/// [`IndexError`]: the changes cannot be read.
+/// [`IndexError`]: the changes cannot be read, not even later.
 pub async fn make_ready(
     web: Web,
     follow: Permit<Maintain>,
@@ -55,6 +61,7 @@ pub async fn make_ready(
     let archive = web.archive().clone();
     let mut after = archive.last_change(&follow).await?;
     let mut waiting = Waiting::default();
+    let mut failures: u32 = 0;
     loop {
         tokio::select! {
             () = waiting.quiet() => {
@@ -63,10 +70,22 @@ pub async fn make_ready(
                 }
                 continue;
             }
-            changed = archive.wait_for_change(&follow, after) => changed?,
+            changed = archive.wait_for_change(&follow, after) => {
+                if let Err(error) = changed {
+                    failures = failed(error, failures, &limits).await?;
+                    continue;
+                }
+            }
         }
         sleep(limits.gather_duration).await;
-        let changes = archive.changes(&follow, after, limits.changes_max).await?;
+        let changes = match archive.changes(&follow, after, limits.changes_max).await {
+            Ok(changes) => changes,
+            Err(error) => {
+                failures = failed(error, failures, &limits).await?;
+                continue;
+            }
+        };
+        failures = 0;
         let Some(last) = changes.last() else {
             // Closed.
             return Ok(());
@@ -76,6 +95,22 @@ pub async fn make_ready(
             waiting.note(change, &limits);
         }
     }
+}
+
+/// Waits after one failure more than `failures`, and counts it; where it was one too many, it is
+/// the end.
+async fn failed(
+    error: IndexError,
+    failures: u32,
+    limits: &FollowLimits,
+) -> Result<u32, IndexError> {
+    let failures = failures.saturating_add(1);
+    if failures > limits.failures_max {
+        return Err(error);
+    }
+    tracing::warn!(%error, failures, "changes cannot be followed now: they are read again");
+    sleep(limits.retry_duration).await;
+    Ok(failures)
 }
 
 async fn make(web: &Web, permit: &Permit<Get>, study: &str, series: &str) {
@@ -130,5 +165,23 @@ impl Waiting {
         let uids = self.first()?.0.clone();
         self.when.remove(&uids);
         Some(uids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_failure_does_not_end_following_and_too_many_do() {
+        let limits = FollowLimits {
+            retry_duration: Duration::ZERO,
+            failures_max: 2,
+            ..FollowLimits::default()
+        };
+        let fail = |failures| failed(IndexError::NoMemory, failures, &limits);
+        assert!(matches!(fail(0).await, Ok(1)));
+        assert!(matches!(fail(1).await, Ok(2)));
+        assert!(fail(2).await.is_err());
     }
 }
