@@ -72,12 +72,14 @@ async fn where_the_index_cannot_grow_deposits_are_refused_and_all_else_goes_on()
     let directory = tempfile::tempdir().unwrap();
     let faults = Arc::new(Faults::default());
     faults.nothing_ahead.store(true, Ordering::SeqCst);
-    let disk = FaultyDisk::new(directory.path(), &faults);
-    let data = DataDirectory::open(disk).unwrap();
-    let index = RedbIndex::open(&data, &RedbOptions::default()).unwrap();
-    let archive = Archive::open(ArchiveOptions::new(data, Arc::new(index)))
-        .await
-        .unwrap();
+    let open = async || {
+        let disk = FaultyDisk::new(directory.path(), &faults);
+        let data = DataDirectory::open(disk).unwrap();
+        let index = RedbIndex::open(&data, &RedbOptions::default()).unwrap();
+        let options = ArchiveOptions::new(data, Arc::new(index));
+        Archive::open(options).await.unwrap()
+    };
+    let archive = open().await;
 
     let refused = rig::deposit(&archive, &sample(1, 1, 500))
         .await
@@ -89,7 +91,11 @@ async fn where_the_index_cannot_grow_deposits_are_refused_and_all_else_goes_on()
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     rig::deposit(&archive, &sample(2, 1, 500)).await.unwrap();
-    // What is there already is the index's own.
+    // What is there already is the index's own; after a close it has written all it had in memory.
+    archive.close().await;
+    drop(archive);
+    let archive = open().await;
+    assert!(archive.has_room());
     faults.nothing_ahead.store(true, Ordering::SeqCst);
     rig::deposit(&archive, &sample(3, 1, 500)).await.unwrap();
 
