@@ -27,8 +27,9 @@ pub const CONVERTED_PIECE_BYTES: usize = 512 << 10;
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 
 /// Connections of one network (an address; of IPv6 a /64) that the HTTP side has open at once; more
-/// are closed. Programs of this machine are not counted.
-pub const HTTP_CONNECTIONS_OF_NETWORK_MAX: usize = 64;
+/// are closed. Half of all, since a whole hospital may come from one address. Programs of this
+/// machine are not counted.
+pub const HTTP_CONNECTIONS_OF_NETWORK_MAX: usize = 128;
 
 /// How long a client of the HTTP side may take nothing of what it is sent.
 pub const HTTP_WRITE_WAIT_MAX: Duration = Duration::from_secs(60);
