@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use pacs_tests::corpus::{self, Expected, Sample};
-use pacs_tests::described::{self, Bulk, DESCRIBED, body, fetch};
+use pacs_tests::described::{
+    self, Bulk, DESCRIBED, DESCRIBED_XML, body, body_in_xml, fetch, fetch_xml,
+};
 use pacs_tests::peers::{dicomweb_python, run};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::Server;
@@ -67,12 +69,38 @@ fn may_differ(file: &str, difference: &str) -> bool {
     known.any(|(name, of, _)| file.ends_with(name) && difference.contains(of))
 }
 
+/// Whether names differ in nothing but empty components at their end, which XML does not hold.
+fn is_end_of_name(difference: &str) -> bool {
+    let names = difference.split_once(") PN ").map(|(_, names)| names);
+    let Some((one, other)) = names.and_then(|names| names.split_once(" and ")) else {
+        return false;
+    };
+    let bare = |text: &str| {
+        let mut text = text.to_owned();
+        while text.contains("^'") {
+            text = text.replace("^'", "'");
+        }
+        text.replace("['']", "b''")
+    };
+    bare(one) == bare(other)
+}
+
+/// In which model an instance is described.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Json,
+    Xml,
+}
+
 /// Fetches an instance from `from`, stores it in `to` as metadata with bulk data, and says where
 /// `to` has it.
-fn carry(from: &Server, to: &Server, sample: &Sample) -> Result<String, String> {
+fn carry(from: &Server, to: &Server, sample: &Sample, how: How) -> Result<String, String> {
     let fetched = fetch(from, &sample.sop_instance);
     let (path, metadata, bulk) = fetched.map_err(|error| format!("{}: {error}", sample.name))?;
-    let answer = described::store(to, STUDIES, &metadata, &bulk);
+    let answer = match how {
+        How::Json => described::store(to, STUDIES, &metadata, &bulk),
+        How::Xml => described::store_xml(to, STUDIES, &[&fetch_xml(from, &path)], &bulk),
+    };
     let is_stored = answer.status == 200 && answer.stored() == [sample.sop_instance.as_str()];
     is_stored.then_some(path).ok_or_else(|| {
         let body = String::from_utf8_lossy(&answer.body).into_owned();
@@ -85,6 +113,16 @@ fn carry(from: &Server, to: &Server, sample: &Sample) -> Result<String, String> 
 
 #[test]
 fn every_file_comes_through_as_metadata_with_bulk_data() {
+    comes_through(How::Json, 1);
+}
+
+#[test]
+fn every_third_file_comes_through_as_metadata_in_xml() {
+    comes_through(How::Xml, 3);
+}
+
+/// Each file of so many.
+fn comes_through(how: How, one_of: usize) {
     let (Some(python), Some(folder)) = (dicomweb_python(), workspace::test_data()) else {
         return;
     };
@@ -92,6 +130,7 @@ fn every_file_comes_through_as_metadata_with_bulk_data() {
     samples.retain(|sample| matches!(sample.expected, Expected::Valid | Expected::OddAccept));
     let mut seen = BTreeSet::new();
     samples.retain(|sample| seen.insert(sample.sop_instance.clone()));
+    let samples: Vec<Sample> = samples.into_iter().step_by(one_of).collect();
     let (first, second) = (open_server(), open_server());
     let home = tempfile::tempdir().expect("a folder");
     let mut faults = Vec::new();
@@ -102,7 +141,7 @@ fn every_file_comes_through_as_metadata_with_bulk_data() {
         let syntax = &sample.transfer_syntax;
         let status = store(&first, class, instance, syntax, &sample.data_set);
         assert_eq!(status, 0, "{}", sample.name);
-        match carry(&first, &second, sample) {
+        match carry(&first, &second, sample, how) {
             Err(fault) if may_differ(&sample.name, &fault) => {}
             Err(fault) => faults.push(fault),
             Ok(path) => {
@@ -118,14 +157,15 @@ fn every_file_comes_through_as_metadata_with_bulk_data() {
         }
     }
     for (name, found) in names.iter().zip(differences(&python, &pairs)) {
-        let found = found
-            .iter()
-            .filter(|difference| !may_differ(name, difference));
+        let found = found.iter().filter(|difference| {
+            let is_lost = how == How::Xml && is_end_of_name(difference);
+            !is_lost && !may_differ(name, difference)
+        });
         faults.extend(found.map(|difference| format!("{name}: {difference}")));
     }
     let count = faults.len();
     assert!(faults.is_empty(), "{count} faults:\n{}", faults.join("\n"));
-    assert!(pairs.len() > 100, "{}", pairs.len());
+    assert!(pairs.len() > 100 / one_of, "{}", pairs.len());
 }
 
 fn instance(number: u32) -> Value {
@@ -357,5 +397,116 @@ fn large_bulk_data_streams_through_in_bounded_memory_and_leaves_nothing_behind()
     ];
     let back = get(server.http(), &format!("{path}/bulkdata/7FE00010"), &range);
     assert_eq!((back.status, back.body), (206, vec![5; 6]));
+    assert!(server.is_alive());
+}
+
+/// A document of the instance `number`, with `more` of its attributes.
+fn document(number: u32, more: &str) -> String {
+    let of = |tag: &str, value: &str| {
+        format!(
+            "<DicomAttribute tag=\"{tag}\" vr=\"UI\"><Value number=\"1\">{value}</Value>\
+             </DicomAttribute>"
+        )
+    };
+    let class = of("00080016", "1.2.840.10008.5.1.4.1.1.7");
+    let instance = of("00080018", &uid(number));
+    let (study, series) = (
+        of("0020000D", "1.2.826.0.1.2"),
+        of("0020000E", "1.2.826.0.1.3"),
+    );
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<NativeDicomModel \
+         xmlns=\"http://dicom.nema.org/PS3.19/models/NativeDICOM\">{class}{instance}{study}\
+         {series}{more}</NativeDicomModel>"
+    )
+}
+
+fn attribute(tag: &str, vr: &str, content: &str) -> String {
+    format!("<DicomAttribute tag=\"{tag}\" vr=\"{vr}\">{content}</DicomAttribute>")
+}
+
+#[test]
+fn each_document_of_a_request_in_xml_is_an_instance_with_its_own_verdict() {
+    let server = open_server();
+    let pixels = |name: &str| attribute("7FE00010", "OW", &format!("<BulkData uri=\"{name}\"/>"));
+    let name = "<PersonName number=\"1\"><Alphabetic><FamilyName>Усөнов</FamilyName>\
+                <GivenName>Бакыт</GivenName></Alphabetic></PersonName>";
+    let named = attribute("00100010", "PN", name);
+    let documents = [
+        document(1, &format!("{named}{}", pixels("a?x=1&amp;y=2"))),
+        document(2, &pixels("file:///etc/passwd")),
+        document(3, &attribute("00280010", "US", "<Value>70000</Value>")),
+        document(4, &attribute("00100020", "LO", "").repeat(2)),
+        document(5, ""),
+    ];
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    let bulk = [Bulk::plain("a?x=1&y=2", &[7; 9])];
+
+    let answer = described::store_xml(&server, STUDIES, &documents, &bulk);
+
+    assert_eq!(answer.status, 202, "{}", answer.head);
+    let stored: BTreeSet<String> = answer.stored().into_iter().collect();
+    assert_eq!(stored, BTreeSet::from([uid(1), uid(5)]));
+    assert_eq!(answer.failed(), [(uid(2), CANNOT_UNDERSTAND)]);
+    assert_eq!(answer.other_failures(), [CANNOT_UNDERSTAND; 2]);
+    let (_, metadata, bulk) = fetch(&server, &uid(1)).expect("all of it");
+    let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
+    assert_eq!(metadata[0]["00100010"], instance(1)["00100010"]);
+    assert_eq!(metadata[0]["00080005"]["Value"][0], "ISO_IR 192");
+    assert_eq!(bulk[0].bytes, [7, 7, 7, 7, 7, 7, 7, 7, 7, 0]);
+
+    let kind = [("Content-Type", "application/dicom+xml")];
+    let alone = document(6, "");
+    let answer = ask(server.http(), "POST", STUDIES, &kind, alone.as_bytes());
+    assert_eq!((answer.status, answer.stored()), (200, vec![uid(6)]));
+}
+
+#[test]
+fn hostile_xml_is_refused_as_a_whole_and_nothing_is_stored_or_fetched() {
+    let mut server = open_server();
+    let laughs = "<!DOCTYPE a [<!ENTITY l \"ha\"><!ENTITY m \"&l;&l;&l;&l;&l;&l;&l;&l;\">]>";
+    let outside = "<!DOCTYPE a [<!ENTITY l SYSTEM \"file:///etc/passwd\">]>";
+    let behind = |head: &str| document(1, "").replacen('\n', head, 1);
+    let lone = attribute("00100020", "LO", "<Value>&l;</Value>");
+    let open = document(1, "").replace("</NativeDicomModel>", "");
+    for (hostile, detail) in [
+        (behind(laughs), "DOCTYPE"),
+        (behind(outside), "DOCTYPE"),
+        (document(1, &lone), "refers to an entity"),
+        (open, "not well-formed"),
+        (document(1, "<DicomAttribute"), "not well-formed"),
+        (document(1, "\u{1}"), "not well-formed"),
+        (
+            document(1, "").replace("UTF-8", "UTF-16"),
+            "not well-formed",
+        ),
+        (String::new(), "not well-formed"),
+        ("<x".repeat(100_000), "not well-formed"),
+    ] {
+        let good = document(2, "");
+        let answer = described::store_xml(&server, STUDIES, &[&good, &hostile], &[]);
+        assert_eq!(answer.status, 400, "{detail}: {}", answer.head);
+        let told = answer.json()["detail"].as_str().expect("a text").to_owned();
+        assert!(told.contains(detail), "{detail}: {told}");
+    }
+    let mut binary = body_in_xml(&[&document(1, "")], &[]);
+    let at = binary
+        .iter()
+        .position(|byte| *byte == b'<')
+        .expect("a document");
+    binary[at + 50] = 0xFF;
+    let kind = [("Content-Type", DESCRIBED_XML)];
+    let answer = ask(server.http(), "POST", STUDIES, &kind, &binary);
+    assert_eq!(answer.status, 400, "{}", answer.head);
+    let deep = "<DicomAttribute tag=\"00081140\" vr=\"SQ\"><Item>".repeat(50_000);
+    let answer = described::store_xml(&server, STUDIES, &[&document(1, &deep)], &[]);
+    assert_eq!(answer.status, 413, "{}", answer.head);
+    let many = attribute("00281201", "US", &"<Value/>".repeat(2_000_001));
+    for many in [many, "<x ".repeat(2_000_000)] {
+        let answer = described::store_xml(&server, STUDIES, &[&document(1, &many)], &[]);
+        assert_eq!(answer.status, 413, "{}", answer.head);
+    }
+    let found = get(server.http(), "/dicomweb/instances", &[]);
+    assert_eq!(found.status, 204, "nothing of a refused request is kept");
     assert!(server.is_alive());
 }

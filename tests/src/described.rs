@@ -8,6 +8,10 @@ use crate::web::{Reply, get};
 pub const DESCRIBED: &str =
     "multipart/related; type=\"application/dicom+json\"; boundary=boundary-of-the-tests";
 
+/// The same of metadata in XML, a document a part.
+pub const DESCRIBED_XML: &str =
+    "multipart/related; type=\"application/dicom+xml\"; boundary=boundary-of-the-tests";
+
 /// Bulk data on its way: the name that metadata has for it, its media type, its bytes.
 #[derive(Clone, Debug)]
 pub struct Bulk {
@@ -34,9 +38,21 @@ impl Bulk {
 /// A body of `metadata` and `bulk`.
 #[must_use]
 pub fn body(metadata: &str, bulk: &[Bulk]) -> Vec<u8> {
-    let mut body =
-        format!("--{BOUNDARY}\r\nContent-Type: application/dicom+json\r\n\r\n{metadata}")
-            .into_bytes();
+    body_of("application/dicom+json", &[metadata], bulk)
+}
+
+/// A body of documents in XML and of `bulk`.
+#[must_use]
+pub fn body_in_xml(documents: &[&str], bulk: &[Bulk]) -> Vec<u8> {
+    body_of("application/dicom+xml", documents, bulk)
+}
+
+fn body_of(kind: &str, metadata: &[&str], bulk: &[Bulk]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for text in metadata {
+        let part = format!("\r\n--{BOUNDARY}\r\nContent-Type: {kind}\r\n\r\n{text}");
+        body.extend_from_slice(part.as_bytes());
+    }
     for Bulk { name, kind, bytes } in bulk {
         let head =
             format!("\r\n--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Location: {name}\r\n\r\n");
@@ -55,6 +71,31 @@ pub fn body(metadata: &str, bulk: &[Bulk]) -> Vec<u8> {
 pub fn store(server: &Server, path: &str, metadata: &str, bulk: &[Bulk]) -> Answer {
     let kind = [("Content-Type", DESCRIBED)];
     ask(server.http(), "POST", path, &kind, &body(metadata, bulk))
+}
+
+/// Stores `documents` in XML with `bulk`.
+///
+/// # Panics
+/// When there is no answer.
+#[must_use]
+pub fn store_xml(server: &Server, path: &str, documents: &[&str], bulk: &[Bulk]) -> Answer {
+    let kind = [("Content-Type", DESCRIBED_XML)];
+    let body = body_in_xml(documents, bulk);
+    ask(server.http(), "POST", path, &kind, &body)
+}
+
+/// The metadata in XML of the instance at `path`.
+///
+/// # Panics
+/// When it does not come as one document.
+#[must_use]
+pub fn fetch_xml(server: &Server, path: &str) -> String {
+    let accept = "multipart/related; type=\"application/dicom+xml\"";
+    let path = format!("{path}/metadata");
+    let reply = get(server.http(), &path, &[("Accept", accept)]);
+    assert_eq!((reply.status, reply.is_whole), (200, true), "{path}");
+    let [part] = <[_; 1]>::try_from(reply.parts()).expect("one part");
+    String::from_utf8(part.body).expect("UTF-8")
 }
 
 /// What `server` has of one instance: its path, its metadata, and the bulk data that this names.

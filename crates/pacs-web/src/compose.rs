@@ -10,10 +10,22 @@ pub(crate) mod bulk;
 pub(crate) mod json;
 pub(crate) mod layout;
 pub(crate) mod value;
+pub(crate) mod xml;
 
 use crate::json::JsonError;
+use crate::xml::XmlError;
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Tag, Vr};
+use std::ops::Range;
+
+/// One data set in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where it stands.
+    pub(crate) text: Range<usize>,
+    /// Bytes that it takes in memory to read it, about.
+    pub(crate) memory_bytes: u64,
+}
 
 /// An attribute that was described.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +97,8 @@ pub(crate) enum DescribedError {
     Value { tag: Tag },
     #[error("{tag} has no VR")]
     Vr { tag: Tag },
+    #[error(transparent)]
+    Xml(#[from] XmlError),
 }
 
 impl Described {

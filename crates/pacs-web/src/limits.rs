@@ -36,8 +36,6 @@ pub struct WebLimits {
     pub head_held_bytes_max: usize,
     /// Pieces that these bytes are in; more are put together.
     pub head_pieces_max: usize,
-    /// Of data sets that clients describe in JSON or XML.
-    pub model: ModelLimits,
     /// Bytes of one part of metadata that clients send (413).
     pub metadata_bytes_max: usize,
     /// Memory that metadata takes which clients send, of all requests together, in whole MiB;
@@ -117,7 +115,6 @@ impl Default for WebLimits {
             file_start_bytes: 4 << 10,
             head_held_bytes_max: 256 << 10,
             head_pieces_max: 64,
-            model: ModelLimits::default(),
             metadata_bytes_max: 64 << 20,
             metadata_memory_bytes_max: 512 << 20,
             metadata_nodes_max: 2_000_000,
@@ -151,14 +148,14 @@ impl Default for WebLimits {
     }
 }
 
-/// Bounds of reading a data set that a client describes in JSON or XML.
+/// Bounds of reading a data set that a client describes in XML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelLimits {
     /// Bytes of the text. What is read of it takes a few times as much memory.
     pub bytes_max: usize,
     /// Items within items.
     pub depth_max: usize,
-    /// Elements of XML, or values of JSON.
+    /// Elements.
     pub elements_max: usize,
 }
 

@@ -120,8 +120,10 @@ const WADL: &[&str] = &["application/vnd.sun.wadl+xml"];
 const STORED: &[&str] = &[
     "multipart/related; type=\"application/dicom\"",
     "multipart/related; type=\"application/dicom+json\"",
+    "multipart/related; type=\"application/dicom+xml\"",
     "application/dicom",
     "application/dicom+json",
+    "application/dicom+xml",
 ];
 /// Of what is said then.
 const VERDICTS: &[&str] = &[

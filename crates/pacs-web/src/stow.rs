@@ -141,8 +141,8 @@ fn form(head: &Parts) -> Result<Form, Failure> {
 fn payload(web: &Web, headers: &HeaderMap) -> Result<Payload, Failure> {
     let unsupported = |what: &str| Failure::UnsupportedMediaType {
         detail: format!(
-            "{what}; taken are application/dicom and application/dicom+json, and \
-             multipart/related of either type"
+            "{what}; taken are application/dicom, application/dicom+json and \
+             application/dicom+xml, and multipart/related of one of these types"
         ),
     };
     let coding = headers.get(header::CONTENT_ENCODING);

@@ -1,6 +1,6 @@
 //! Descriptions in the DICOM JSON model (PS3.18 F.2).
 
-use super::{Attribute, Content, Described, DescribedError, value, vr};
+use super::{Attribute, Content, Described, DescribedError, Place, value, vr};
 use crate::json::{JsonError, JsonReader, Token, base64};
 use pacs_core::limits::ITEM_DEPTH_MAX;
 use pacs_core::{Tag, Vr};
@@ -14,21 +14,21 @@ const DEPTH_MAX: usize = ITEM_DEPTH_MAX * 3 + 5;
 /// Bytes in memory for each attribute or item that is read.
 const NODE_BYTES: u64 = 128;
 
-/// One data set in a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Where it stands.
-    pub(crate) text: Range<usize>,
+/// A data set that is found.
+struct Begun {
+    text: Range<usize>,
     /// Attributes, items and values, about.
-    pub(crate) nodes: usize,
+    nodes: usize,
 }
 
-impl Place {
-    /// Bytes that it takes in memory to read it.
-    pub(crate) fn memory_bytes(&self) -> u64 {
+impl From<Begun> for Place {
+    fn from(Begun { text, nodes }: Begun) -> Self {
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let nodes = number(self.nodes).saturating_mul(NODE_BYTES);
-        nodes.saturating_add(number(self.text.len()).saturating_mul(2))
+        let nodes = number(nodes).saturating_mul(NODE_BYTES);
+        Self {
+            memory_bytes: nodes.saturating_add(number(text.len()).saturating_mul(2)),
+            text,
+        }
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn find(
     let mut reader = JsonReader::new(text, DEPTH_MAX)?;
     let mut places = Vec::new();
     let mut base = 0;
-    let mut begun: Option<Place> = None;
+    let mut begun: Option<Begun> = None;
     while let Some(token) = reader.next()? {
         let offset = reader.offset().saturating_add(skipped_bytes);
         if begun.is_none() {
@@ -59,7 +59,7 @@ pub(crate) fn find(
                 // Its brace is one byte.
                 let start = offset.saturating_sub(1);
                 let text = start..start;
-                begun = Some(Place { text, nodes: 0 });
+                begun = Some(Begun { text, nodes: 0 });
             } else if token == Token::ArrayBegin && base == 0 {
                 base = 1;
             } else if token == Token::ArrayEnd {
@@ -81,7 +81,7 @@ pub(crate) fn find(
             if places.len() >= count_max {
                 return Err(DescribedError::TooLarge);
             }
-            places.extend(begun.take());
+            places.extend(begun.take().map(Place::from));
         }
     }
     Ok(places)

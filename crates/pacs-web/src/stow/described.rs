@@ -9,11 +9,10 @@ use super::answer::{Named, Reason, Verdict};
 use super::spool::{Spool, SpoolError};
 use super::{Ended, Receiving, next};
 use crate::compose::bulk::{BulkKind, BulkPart, BulkParts};
-use crate::compose::json::Place;
 use crate::compose::layout::{Piece, compose};
-use crate::compose::{Described, DescribedError, json};
+use crate::compose::{Described, DescribedError, Place, json, xml};
 use crate::error::Failure;
-use crate::limits::WebLimits;
+use crate::limits::{ModelLimits, WebLimits};
 use crate::media_type::MediaType;
 use crate::multipart::{Next, PartHead, PartReader};
 use crate::service::Web;
@@ -87,14 +86,17 @@ impl Share {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notation {
     Json,
+    /// One instance a part.
+    Xml,
 }
 
 impl Notation {
-    const ALL: [Self; 1] = [Self::Json];
+    const ALL: [Self; 2] = [Self::Json, Self::Xml];
 
     const fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/dicom+json",
+            Self::Xml => "application/dicom+xml",
         }
     }
 
@@ -102,6 +104,42 @@ impl Notation {
     pub(super) fn of(kind: &MediaType) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|notation| kind.is(notation.media_type()))
+    }
+
+    /// The data sets of `text`, which is of this notation to its end then. `memory` is what may be
+    /// taken meanwhile.
+    fn find(self, text: &[u8], limits: &WebLimits, mut memory: Share) -> Result<Found, Failure> {
+        Ok(match self {
+            Self::Json => json::find(text, limits.metadata_nodes_max, limits.multipart.parts_max),
+            Self::Xml => {
+                let place = xml::place(text);
+                if place.memory_bytes > limits.metadata_memory_bytes_max {
+                    // Waiting would not help.
+                    return Ok(Err(DescribedError::TooLarge));
+                }
+                memory.grow(place.memory_bytes)?;
+                xml::check(text, &model(limits)).map(|()| vec![place])
+            }
+        })
+    }
+
+    /// Reads the data set that is `text`.
+    fn read(self, text: &[u8], limits: &WebLimits) -> Result<Described, DescribedError> {
+        match self {
+            Self::Json => json::read(text),
+            Self::Xml => xml::read(text, &model(limits)),
+        }
+    }
+}
+
+/// What a text holds, or what is wrong with it.
+type Found = Result<Vec<Place>, DescribedError>;
+
+fn model(limits: &WebLimits) -> ModelLimits {
+    ModelLimits {
+        bytes_max: limits.metadata_bytes_max,
+        elements_max: limits.metadata_nodes_max,
+        ..ModelLimits::default()
     }
 }
 
@@ -231,12 +269,14 @@ impl<'w> Gathering<'w> {
     }
 
     async fn metadata(&mut self, text: Vec<u8>) -> Result<(), Failure> {
-        let limits = self.limits();
-        let (nodes_max, parts_max) = (limits.metadata_nodes_max, limits.multipart.parts_max);
+        let (notation, limits) = (self.notation, *self.limits());
+        let parts_max = limits.multipart.parts_max;
         let text = Arc::new(text);
         let shared = Arc::clone(&text);
-        let task = tokio::task::spawn_blocking(move || json::find(&shared, nodes_max, parts_max));
-        let found = task.await.map_err(|_| Failure::Internal)?;
+        let memory = self.web.memory_to_describe();
+        let task = move || notation.find(&shared, &limits, memory);
+        let found = tokio::task::spawn_blocking(task).await;
+        let found = found.map_err(|_| Failure::Internal)??;
         let found = found.map_err(|error| {
             let detail = error.to_string();
             if error == DescribedError::TooLarge {
@@ -260,9 +300,10 @@ impl<'w> Gathering<'w> {
     async fn compose(&mut self, (text, place): (usize, Place)) -> Result<Made, Failure> {
         let text = self.texts.get(text).cloned().ok_or(Failure::Internal)?;
         let mut parts = std::mem::take(&mut self.parts);
+        let (notation, limits) = (self.notation, *self.limits());
         let task = tokio::task::spawn_blocking(move || {
             let text = text.get(place.text).unwrap_or_default();
-            let made = match json::read(text) {
+            let made = match notation.read(text, &limits) {
                 Ok(described) => Made {
                     named: named(&described),
                     pieces: compose(&described, &mut parts),
@@ -362,7 +403,7 @@ impl Receiving {
         for place in std::mem::take(&mut gathering.places) {
             // Given back as soon as the instance is on its way.
             let mut memory = gathering.web.memory_to_describe();
-            let bytes = place.1.memory_bytes();
+            let bytes = place.1.memory_bytes;
             if let Err(full) = memory.grow(bytes) {
                 let told = full.to_string();
                 self.note(Verdict::told(Named::default(), Reason::BUSY, told))

@@ -38,6 +38,20 @@ enum Reason {
     Vr,
 }
 
+impl XmlError {
+    /// Whether the text is no XML (as far as it was read), or holds what of it is never taken.
+    #[must_use]
+    pub const fn is_no_xml(&self) -> bool {
+        matches!(self.reason, Reason::Broken(_))
+    }
+
+    /// Whether it holds more than the limits allow.
+    #[must_use]
+    pub const fn is_too_much(&self) -> bool {
+        matches!(self.reason, Reason::TooMuch)
+    }
+}
+
 impl<R: Into<Reason>> From<R> for XmlError {
     fn from(reason: R) -> Self {
         Self {
