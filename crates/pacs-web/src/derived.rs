@@ -1,7 +1,7 @@
 //! Derived data: what is made of stored instances and can be made again, such as the metadata of a
 //! series, a thumbnail, or a frame in another transfer syntax.
 //!
-//! [`Derived`] makes each thing once for all who wait for it, and keeps it in a [`folder`] of
+//! [`Derived`] makes each thing once for all who wait for it, and keeps it in a `folder` of
 //! bounded size. A key holds all that the thing depends on, the digests of the instances first of
 //! all: what changes has another key, so that nothing that is kept is ever out of date.
 //!
