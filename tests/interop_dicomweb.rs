@@ -3,12 +3,11 @@
 //! The Python side is in `dicomweb/`.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use pacs_tests::corpus::{self, Expected, Sample};
-use pacs_tests::peers::{dicomweb_python, run};
+use pacs_tests::peers::{answers, dicomweb_python, run};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, Server};
 use pacs_tests::web::get;
@@ -104,24 +103,11 @@ fn dicomweb_client_retrieves_on_every_way_it_has_and_deletes() {
 
 /// What pydicom makes of the files.
 fn pydicom_models(python: &Path, files: &[String]) -> Vec<Value> {
-    let script = workspace::root().join("tests/dicomweb/json_model.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("Python runs");
-    let names = files.join("\n");
-    let mut stdin = child.stdin.take().expect("piped");
-    let writer = std::thread::spawn(move || stdin.write_all(names.as_bytes()));
-    let output = child.wait_with_output().expect("Python ends");
-    writer.join().expect("a writer").expect("names are written");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let models = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    models.collect()
+    let mut script = Command::new(python);
+    script.arg(workspace::root().join("tests/dicomweb/json_model.py"));
+    let models = answers(&mut script, files);
+    let read = |line: &String| serde_json::from_str(line).expect("JSON");
+    models.iter().map(read).collect()
 }
 
 /// File, tag (or all), and why ours is not pydicom's.

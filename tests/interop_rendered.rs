@@ -4,11 +4,10 @@
 //! The Python side is `pictures/compare.py`. The table of all pictures is printed.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use pacs_tests::corpus::{self, Expected, Sample};
-use pacs_tests::peers::python;
+use pacs_tests::peers::{answers, python};
 use pacs_tests::server::Server;
 use pacs_tests::web::get;
 use pacs_tests::web_server::{open_server, store};
@@ -61,24 +60,11 @@ fn rendered(server: &Server, sample: &Sample, folder: &std::path::Path) -> Outco
 
 /// What the Python side says of each pair.
 fn compared(pairs: &[String]) -> Option<Vec<Value>> {
-    let script = workspace::root().join("tests/pictures/compare.py");
-    let mut child = Command::new(python()?)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("Python runs");
-    let names = pairs.join("\n");
-    let mut stdin = child.stdin.take().expect("piped");
-    let writer = std::thread::spawn(move || stdin.write_all(names.as_bytes()));
-    let output = child.wait_with_output().expect("Python ends");
-    writer.join().expect("a writer").expect("names are written");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let answers = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    Some(answers.collect())
+    let mut script = Command::new(python()?);
+    script.arg(workspace::root().join("tests/pictures/compare.py"));
+    let answers = answers(&mut script, pairs);
+    let read = |line: &String| serde_json::from_str(line).expect("JSON");
+    Some(answers.iter().map(read).collect())
 }
 
 #[test]

@@ -4,12 +4,11 @@
 //! The Python side is in `dicomweb/json_model.py` and `pynetdicom/weaker.py`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pacs_tests::corpus::{self, Expected, Parts, Sample};
-use pacs_tests::peers::{dcmtk, dicomweb_python, has_dcmtk, python, run};
+use pacs_tests::peers::{answers, dcmtk, dicomweb_python, has_dcmtk, python, run};
 use pacs_tests::server::Server;
 use pacs_tests::stow;
 use pacs_tests::web::get;
@@ -113,23 +112,12 @@ fn retrieve(server: &Server, samples: &[Sample], folder: &Path) {
 
 /// What pydicom makes of each file, as a line of JSON.
 fn pydicom_models(python: &Path, files: &[PathBuf]) -> Vec<String> {
-    let mut child = Command::new(python)
+    let mut script = Command::new(python);
+    script
         .arg(workspace::root().join("tests/dicomweb/json_model.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("Python runs");
-    let names: Vec<String> = files
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
-    let mut stdin = child.stdin.take().expect("piped");
-    let writer = std::thread::spawn(move || stdin.write_all(names.join("\n").as_bytes()));
-    let output = child.wait_with_output().expect("Python ends");
-    writer.join().expect("a writer").expect("names are written");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    text.lines().map(str::to_owned).collect()
+        .stderr(Stdio::null());
+    let names = files.iter().map(|file| file.display().to_string());
+    answers(&mut script, &names.collect::<Vec<_>>())
 }
 
 /// pydicom finds in what was retrieved what it finds in the file that was stored.

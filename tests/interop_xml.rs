@@ -7,37 +7,23 @@ use pacs_tests::web_server::{open_server, store};
 use pacs_tests::{peers, workspace};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const ACCEPT: &str = "multipart/related; type=\"application/dicom+xml\"";
 
 /// For each pair of a file and a document, where they differ.
 fn compared(python: &Path, pairs: &[(String, String)]) -> Vec<Value> {
-    let script = workspace::root().join("tests/dicomweb/native_model.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .arg(peers::dcmtk("dcm2xml").get_program())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("Python runs");
-    let lines: Vec<String> = pairs
+    let mut script = Command::new(python);
+    script
+        .arg(workspace::root().join("tests/dicomweb/native_model.py"))
+        .arg(peers::dcmtk("dcm2xml").get_program());
+    let lines = pairs
         .iter()
-        .map(|(file, document)| format!("{file}\t{document}"))
-        .collect();
-    let mut stdin = child.stdin.take().expect("piped");
-    let writer = std::thread::spawn(move || stdin.write_all(lines.join("\n").as_bytes()));
-    let output = child.wait_with_output().expect("Python ends");
-    writer.join().expect("a writer").expect("lines are written");
-    assert!(output.status.success(), "the comparison ends in order");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let found = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    found.collect()
+        .map(|(file, document)| format!("{file}\t{document}"));
+    let found = peers::answers(&mut script, &lines.collect::<Vec<_>>());
+    let read = |line: &String| serde_json::from_str(line).expect("JSON");
+    found.iter().map(read).collect()
 }
 
 /// File, what the difference has in it, and why ours is not DCMTK's.

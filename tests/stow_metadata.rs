@@ -2,15 +2,14 @@
 //! server to another so, and what is odd, wrong or hostile gets its verdict.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use pacs_tests::corpus::{self, Expected, Sample};
 use pacs_tests::described::{
     self, Bulk, DESCRIBED, DESCRIBED_XML, body, body_in_xml, fetch, fetch_xml,
 };
-use pacs_tests::peers::{dicomweb_python, run};
+use pacs_tests::peers::{answers, dicomweb_python, run};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::Server;
 use pacs_tests::stow::{BOUNDARY, Request, ask};
@@ -25,24 +24,12 @@ const OTHER_STUDY: u64 = 0xA901;
 
 /// What pydicom finds unequal in pairs of files.
 fn differences(python: &Path, pairs: &[(String, String)]) -> Vec<Vec<String>> {
-    let script = workspace::root().join("tests/dicomweb/equal.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let lines: Vec<String> = pairs.iter().map(|(a, b)| format!("{a}\t{b}\n")).collect();
-    let writer = std::thread::spawn(move || stdin.write_all(lines.concat().as_bytes()));
-    let output = child.wait_with_output().expect("an end");
-    writer.join().expect("a thread").expect("it reads");
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let lines = text.lines();
-    lines
-        .map(|line| serde_json::from_str(line).expect("a list"))
-        .collect()
+    let mut script = Command::new(python);
+    script.arg(workspace::root().join("tests/dicomweb/equal.py"));
+    let lines = pairs.iter().map(|(a, b)| format!("{a}\t{b}"));
+    let found = answers(&mut script, &lines.collect::<Vec<_>>());
+    let read = |line: &String| serde_json::from_str(line).expect("a list");
+    found.iter().map(read).collect()
 }
 
 /// Differences that there may be: the end of a file's name, what the difference holds, and why.

@@ -1,6 +1,7 @@
 //! Foreign peers: DCMTK, pynetdicom and Orthanc, as child processes.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -88,6 +89,28 @@ pub fn python() -> Option<PathBuf> {
     }
     workspace::skip("the Python environment with pydicom and pynetdicom");
     None
+}
+
+/// Gives a script `lines` and returns its answers, a line each.
+///
+/// # Panics
+/// Where it does not take them all and end in order.
+#[must_use]
+pub fn answers(script: &mut Command, lines: &[String]) -> Vec<String> {
+    let mut child = script
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the script runs");
+    let asked: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+    let mut stdin = child.stdin.take().expect("piped");
+    // Beside reading, or both ends wait for one another once the pipes are full.
+    let writer = std::thread::spawn(move || stdin.write_all(asked.as_bytes()));
+    let output = child.wait_with_output().expect("the script ends");
+    writer.join().expect("a writer").expect("lines are written");
+    assert!(output.status.success(), "the script ends in order");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(str::to_owned).collect()
 }
 
 /// `peer.py`, which makes of pynetdicom what a test needs.
