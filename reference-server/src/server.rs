@@ -209,6 +209,8 @@ impl Server {
     /// Serves until `stop` resolves or the store fails, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Outcome {
         self.commitments.start();
+        // Before anybody can ask: the archive is open, and whoever connects is served.
+        self.health.ready.store(true, Ordering::Release);
         let (stopping, stopped) = watch::channel(false);
         let secured = self.dicom_tls.zip(self.tls.server());
         let mut dicom = tokio::spawn({
@@ -238,7 +240,6 @@ impl Server {
         tasks.spawn(self.room.watch(self.archive.clone()));
         let quiet = self.config.derived.quiet_duration;
         tasks.spawn(derived::make_ready(self.dicomweb, quiet));
-        self.health.ready.store(true, Ordering::Release);
         let outcome = tokio::select! {
             () = stop => Outcome::Stopped,
             () = self.archive.failed() => Outcome::StoreFailed,
