@@ -13,6 +13,7 @@ pub mod charset;
 mod check_digit;
 pub mod commitment;
 pub mod convert;
+pub mod device;
 pub mod encode;
 pub mod examination;
 pub mod fold;
