@@ -1,7 +1,10 @@
 //! The cases of [`Records`], one function each, and the macro that makes tests of them.
 
-use pacs_store::limits::{RECORD_KEY_BYTES_MAX, RECORD_VALUE_BYTES_MAX};
-use pacs_store::records::{Kind, Record, Records, RecordsError, Revision};
+use pacs_store::limits::{
+    RECORD_CHANGES_BYTES_MAX, RECORD_CHANGES_COUNT_MAX, RECORD_KEY_BYTES_MAX,
+    RECORD_VALUE_BYTES_MAX,
+};
+use pacs_store::records::{Change, Kind, Record, Records, RecordsError, Revision};
 use std::sync::{Arc, Mutex};
 
 /// Emits a module `$name` with one test for each case. `$make` is as with
@@ -13,11 +16,15 @@ macro_rules! records_conformance {
             a_change_based_on_an_old_state_is_refused
             a_document_is_read_back_as_it_was_stored
             a_revision_never_comes_back
+            changes_of_several_documents_happen_together
+            changes_that_are_too_much_at_once_are_refused_whole
             deleting_needs_the_present_state
             every_document_of_every_kind_is_given_once
             kinds_do_not_see_each_other
             lists_are_in_order_and_can_be_read_in_pieces
             of_writers_at_once_one_wins
+            of_writers_of_several_documents_at_once_one_wins_whole
+            one_document_that_was_changed_stops_all_changes
             what_cannot_be_a_key_or_value_is_refused
             writers_of_different_documents_do_not_disturb_each_other
         }
@@ -34,7 +41,7 @@ async fn put(records: &dyn Records, key: &str, value: &[u8]) -> Revision {
 
 fn changed<T: std::fmt::Debug>(outcome: Result<T, RecordsError>) -> Option<Revision> {
     match outcome {
-        Err(RecordsError::Changed { current }) => current,
+        Err(RecordsError::Changed { at: 0, current }) => current,
         other => panic!("{other:?} is not a refusal"),
     }
 }
@@ -155,6 +162,165 @@ pub async fn of_writers_at_once_one_wins(records: Arc<dyn Records>) {
     assert_eq!(records.get(A, "k").await.unwrap().unwrap().revision, winner);
 }
 
+/// Putting, deleting and keeping, of several kinds; each has a state of its own.
+pub async fn changes_of_several_documents_happen_together(records: Arc<dyn Records>) {
+    let kept = records.put(A, "kept", vec![1], None).await.unwrap();
+    let gone = records.put(A, "gone", vec![2], None).await.unwrap();
+    let old = records.put(B, "k", vec![3], None).await.unwrap();
+
+    let revisions = records
+        .apply(vec![
+            Change::put(A, "new", vec![4], None),
+            Change::keep(A, "kept", kept),
+            Change::delete(A, "gone", gone),
+            Change::put(B, "k", vec![5], Some(old)),
+        ])
+        .await
+        .unwrap();
+
+    let [new, still, was, changed] = revisions[..] else {
+        panic!("{revisions:?}");
+    };
+    assert_eq!((still, was), (kept, gone));
+    assert!(new > old && changed > old && new != changed);
+    for (kind, key, expected) in [
+        (A, "new", Some((new, vec![4]))),
+        (A, "kept", Some((kept, vec![1]))),
+        (A, "gone", None),
+        (B, "k", Some((changed, vec![5]))),
+    ] {
+        let found = records.get(kind, key).await.unwrap();
+        assert_eq!(found.map(|r| (r.revision, r.value)), expected, "{key}");
+    }
+    assert_eq!(records.apply(vec![]).await.unwrap(), []);
+}
+
+/// Wherever in the list it is and whatever is to be done with it; the first is named.
+pub async fn one_document_that_was_changed_stops_all_changes(records: Arc<dyn Records>) {
+    let first = records.put(A, "k", vec![1], None).await.unwrap();
+    let present = records.put(A, "k", vec![2], Some(first)).await.unwrap();
+    let other = records.put(B, "k", vec![3], None).await.unwrap();
+    let good = |key| Change::put(A, key, vec![9], None);
+    let delete = || Change::delete(B, "k", other);
+
+    for (changes, at, current) in [
+        (
+            vec![
+                good("x"),
+                delete(),
+                Change::put(A, "k", vec![9], Some(first)),
+            ],
+            2,
+            Some(present),
+        ),
+        (
+            vec![
+                good("x"),
+                Change::put(A, "k", vec![9], None),
+                Change::keep(A, "-", first),
+            ],
+            1,
+            Some(present),
+        ),
+        (
+            vec![Change::keep(A, "k", first), delete()],
+            0,
+            Some(present),
+        ),
+        (
+            vec![delete(), good("x"), Change::delete(A, "k", first)],
+            2,
+            Some(present),
+        ),
+        (vec![good("x"), Change::keep(A, "-", first)], 1, None),
+        (vec![good("x"), Change::delete(A, "-", first)], 1, None),
+    ] {
+        let refused = records.apply(changes).await;
+        let Err(RecordsError::Changed {
+            at: told,
+            current: now,
+        }) = refused
+        else {
+            panic!("{refused:?} is not a refusal");
+        };
+        assert_eq!((told, now), (at, current));
+    }
+
+    assert_eq!(records.list(A, "", None, 9).await.unwrap().len(), 1);
+    let found = records.get(A, "k").await.unwrap().unwrap();
+    assert_eq!((found.revision, found.value), (present, vec![2]));
+    let found = records.get(B, "k").await.unwrap().unwrap();
+    assert_eq!(found.revision, other);
+}
+
+/// A bound holds exactly, and what is refused leaves nothing.
+pub async fn changes_that_are_too_much_at_once_are_refused_whole(records: Arc<dyn Records>) {
+    let put = |key: String, bytes| Change::put(A, key, vec![0; bytes], None);
+    let many = |count: usize| (0..count).map(|n| put(format!("{n:04}"), 0)).collect();
+    let heavy = |spare: usize| -> Vec<Change> {
+        let mut left = RECORD_CHANGES_BYTES_MAX + spare;
+        let mut changes = Vec::new();
+        while left > 0 {
+            let bytes = left.min(RECORD_VALUE_BYTES_MAX);
+            changes.push(put(format!("{:04}", changes.len()), bytes - 4));
+            left -= bytes;
+        }
+        changes
+    };
+    let twice = |kind| vec![put("k".to_owned(), 1), Change::put(kind, "k", vec![], None)];
+    let too_much: [Vec<Change>; 5] = [
+        many(RECORD_CHANGES_COUNT_MAX + 1),
+        heavy(5),
+        twice(A),
+        vec![put("k".to_owned(), 1), Change::keep(A, "k", Revision(1))],
+        vec![put("k".to_owned(), 1), put("a\0b".to_owned(), 1)],
+    ];
+    for changes in too_much {
+        let refused = records.apply(changes).await;
+        assert!(
+            matches!(refused, Err(RecordsError::Unfit { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(records.list(A, "", None, 9).await.unwrap(), []);
+
+    records.apply(twice(B)).await.unwrap();
+    records.apply(many(RECORD_CHANGES_COUNT_MAX)).await.unwrap();
+    let all = records.list(A, "", None, 9_999).await.unwrap();
+    assert_eq!(all.len(), RECORD_CHANGES_COUNT_MAX + 1);
+    let revisions = all.iter().map(|record| record.revision);
+    let different: std::collections::BTreeSet<_> = revisions.collect();
+    assert_eq!(different.len(), all.len());
+    let deletions = all.iter().filter(|record| record.key != "k");
+    let deletions = deletions.map(|r| Change::delete(A, &*r.key, r.revision));
+    records.apply(deletions.collect()).await.unwrap();
+    records.apply(heavy(0)).await.unwrap();
+}
+
+/// Sixteen want to change the same two documents, in either order: no mixture.
+pub async fn of_writers_of_several_documents_at_once_one_wins_whole(records: Arc<dyn Records>) {
+    let a = records.put(A, "k", vec![99], None).await.unwrap();
+    let b = records.put(B, "k", vec![99], None).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..16 {
+        let records = Arc::clone(&records);
+        let mut changes = vec![
+            Change::put(A, "k", vec![writer], Some(a)),
+            Change::put(B, "k", vec![writer], Some(b)),
+        ];
+        if writer % 2 == 0 {
+            changes.reverse();
+        }
+        writers.spawn(async move { records.apply(changes).await });
+    }
+    let outcomes = writers.join_all().await;
+    assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1);
+    let of_a = records.get(A, "k").await.unwrap().unwrap();
+    let of_b = records.get(B, "k").await.unwrap().unwrap();
+    assert_eq!(of_a.value, of_b.value);
+    assert_ne!(of_a.value, [99]);
+}
+
 /// For a backup: kinds that nobody names are among them.
 pub async fn every_document_of_every_kind_is_given_once(records: Arc<dyn Records>) {
     let first = put(records.as_ref(), "x", &[0, 255]).await;
@@ -243,6 +409,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 10);
+        assert_eq!(cases_count, 14);
     }
 }

@@ -12,6 +12,12 @@ pub const BACKUP_MANIFEST_BYTES_MAX: usize = 512 << 20;
 /// Bytes of the records in a backup that are restored: they are held in memory then.
 pub const BACKUP_RECORDS_BYTES_MAX: u64 = 512 << 20;
 
+/// Bytes of keys and values of records that are changed at once: one commit holds them in memory.
+pub const RECORD_CHANGES_BYTES_MAX: usize = 4 << 20;
+
+/// Records that are changed at once.
+pub const RECORD_CHANGES_COUNT_MAX: usize = 1_000;
+
 /// Bytes of the key of a record.
 pub const RECORD_KEY_BYTES_MAX: usize = 512;
 

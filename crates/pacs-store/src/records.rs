@@ -5,10 +5,12 @@
 //! overwrite each other unseen. Unlike the index this cannot be made again from the packs: a change
 //! is durable when its call returns.
 
+mod change;
 pub mod memory;
 pub mod redb;
 
-use crate::limits::{RECORD_KEY_BYTES_MAX, RECORD_VALUE_BYTES_MAX};
+pub use change::Change;
+
 use async_trait::async_trait;
 
 /// What a document is about; its namespace.
@@ -61,8 +63,10 @@ pub enum RecordsError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Somebody else changed the document. Nothing was done: read it again.
-    #[error("document was changed in the meantime")]
+    #[error("document {at} of the change was changed in the meantime")]
     Changed {
+        /// Which of the changes that were to be made, from 0; the first, where several.
+        at: usize,
         /// What it is at; `None` where it is not there.
         current: Option<Revision>,
     },
@@ -72,11 +76,13 @@ pub enum RecordsError {
         /// What kind of entry.
         what: &'static str,
     },
-    /// A key with a NUL or longer than [`RECORD_KEY_BYTES_MAX`], or a value longer than
-    /// [`RECORD_VALUE_BYTES_MAX`].
+    /// A key that is empty, has a NUL or is longer than
+    /// [`RECORD_KEY_BYTES_MAX`](crate::limits::RECORD_KEY_BYTES_MAX), a value longer than
+    /// [`RECORD_VALUE_BYTES_MAX`](crate::limits::RECORD_VALUE_BYTES_MAX), or changes that are too
+    /// many, too long together, or two of one document.
     #[error("{what} cannot be stored")]
     Unfit {
-        /// The key or the value.
+        /// What of it.
         what: &'static str,
     },
 }
@@ -106,8 +112,18 @@ pub trait Records: std::fmt::Debug + Send + Sync + 'static {
         count_max: usize,
     ) -> Result<Vec<Record>, RecordsError>;
 
+    /// Makes all these changes, durably, or none of them, and gives the state of each document in
+    /// the order of the changes: the new one of what was put, the one that is left of what was kept
+    /// or deleted. Whoever reads sees all of them or none. Changes of one document happen one after
+    /// the other.
+    ///
+    /// # Errors
+    /// [`RecordsError::Changed`] with the first document that is not as it was expected, and
+    /// [`RecordsError::Unfit`], and nothing was done; or [`RecordsError::Backend`].
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Revision>, RecordsError>;
+
     /// Stores a document, durably, if it is at `expected` (`None`: if it is not there), and gives
-    /// its new state. Changes of one document happen one after the other.
+    /// its new state.
     ///
     /// # Errors
     /// [`RecordsError::Changed`] and [`RecordsError::Unfit`], and nothing was done; or
@@ -118,7 +134,13 @@ pub trait Records: std::fmt::Debug + Send + Sync + 'static {
         key: &str,
         value: Vec<u8>,
         expected: Option<Revision>,
-    ) -> Result<Revision, RecordsError>;
+    ) -> Result<Revision, RecordsError> {
+        let change = Change::put(kind, key, value, expected);
+        let revisions = self.apply(vec![change]).await?;
+        revisions.first().copied().ok_or(RecordsError::Damaged {
+            what: "answer of the backend",
+        })
+    }
 
     /// Gives every document of every kind to `take`, as they all are at one moment, in order of
     /// kind and key.
@@ -142,7 +164,11 @@ pub trait Records: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`RecordsError::Changed`], also where it is not there, and nothing was done; or
     /// [`RecordsError::Backend`].
-    async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError>;
+    async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError> {
+        self.apply(vec![Change::delete(kind, key, expected)])
+            .await?;
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Record {
@@ -151,15 +177,4 @@ impl std::fmt::Debug for Record {
             .field("revision", &self.revision)
             .finish_non_exhaustive()
     }
-}
-
-/// Refuses what no backend keeps.
-pub(crate) fn check(key: &str, value: &[u8]) -> Result<(), RecordsError> {
-    if key.is_empty() || key.len() > RECORD_KEY_BYTES_MAX || key.contains('\0') {
-        return Err(RecordsError::Unfit { what: "key" });
-    }
-    if value.len() > RECORD_VALUE_BYTES_MAX {
-        return Err(RecordsError::Unfit { what: "value" });
-    }
-    Ok(())
 }

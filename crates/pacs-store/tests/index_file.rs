@@ -9,7 +9,7 @@ use pacs_store::disk::{Disk, OpenHow, OsDisk};
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
 use pacs_store::index::{ChangeNumber, Index, IndexError, LogPosition, Quota, Target};
 use pacs_store::records::redb::RedbRecords;
-use pacs_store::records::{Kind, Records, RecordsError};
+use pacs_store::records::{Change, Kind, Records, RecordsError};
 use pacs_store_conformance::crash_disk::CrashDisk;
 use pacs_store_conformance::log::{Log, apply, position};
 use pacs_store_conformance::samples::{Sample, hide, query, study_uid};
@@ -285,6 +285,72 @@ async fn records_that_were_acknowledged_survive_a_crash_at_any_operation() {
             (acknowledged..=offered.max(acknowledged)).contains(&value),
             "seed {seed}: {value} of {acknowledged}"
         );
+    }
+}
+
+/// Makes changes of three documents at a time until the power goes; says how many were
+/// acknowledged.
+async fn change_three_at_a_time(disk: &CrashDisk, turns_count: u8) -> u8 {
+    let opened = DataDirectory::open(Arc::new(disk.clone()));
+    let records = opened
+        .map_err(drop)
+        .and_then(|d| RedbRecords::open(&d).map_err(drop));
+    let Ok(records) = records else { return 0 };
+    let mut at = [None; 2];
+    let mut last = None;
+    for turn in 1..=turns_count {
+        let mut changes = vec![
+            Change::put(THREE[0], "k", vec![turn; 700], at[0]),
+            Change::put(THREE[1], "k", vec![turn], at[1]),
+        ];
+        // The third comes and goes.
+        changes.push(match last.take() {
+            None => Change::put(THREE[2], "k", vec![turn], None),
+            Some(revision) => Change::delete(THREE[2], "k", revision),
+        });
+        let Ok(revisions) = records.apply(changes).await else {
+            return turn - 1;
+        };
+        at = [revisions.first().copied(), revisions.get(1).copied()];
+        last = (turn % 2 == 1).then(|| revisions[2]);
+    }
+    turns_count
+}
+
+const THREE: [Kind; 3] = [Kind::new("a"), Kind::new("b"), Kind::new("c")];
+
+#[tokio::test]
+async fn changes_of_several_records_are_whole_after_a_crash_at_any_operation() {
+    let turns_count = 6;
+    for style in 0..2 {
+        let mut operation = 1;
+        loop {
+            let disk = CrashDisk::new(style * 1_000 + operation);
+            disk.crash_at(operation);
+            let acknowledged = change_three_at_a_time(&disk, turns_count).await;
+            let was_reached = disk.has_crashed();
+
+            let directory = DataDirectory::open(Arc::new(disk.restarted())).unwrap();
+            let records = RedbRecords::open(&directory).unwrap();
+            let mut found = Vec::new();
+            for kind in THREE {
+                found.push(records.get(kind, "k").await.unwrap().map(|r| r.value));
+            }
+            let turn = found[1].as_ref().map_or(0, |value| value[0]);
+            let place = format!("operation {operation}: {turn} of {acknowledged}");
+            assert!(turn == acknowledged || turn == acknowledged + 1, "{place}");
+            let expected = [
+                (turn > 0).then(|| vec![turn; 700]),
+                (turn > 0).then(|| vec![turn]),
+                (turn % 2 == 1).then(|| vec![turn]),
+            ];
+            assert_eq!(found, expected, "{place}");
+            if !was_reached {
+                break;
+            }
+            operation += 1;
+        }
+        assert!(operation > 30, "{operation}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Records`] in memory: gone with the process.
 
-use super::{Kind, Record, Records, RecordsError, Revision, Take, check};
+use super::{Change, Kind, Record, Records, RecordsError, Revision, Take, change};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,12 +31,27 @@ impl MemoryRecords {
 }
 
 impl State {
-    fn expect(&self, at: &(Kind, String), expected: Option<Revision>) -> Result<(), RecordsError> {
-        let current = self.records.get(at).map(|record| record.revision);
-        if current == expected {
-            Ok(())
-        } else {
-            Err(RecordsError::Changed { current })
+    /// One change, whose expectation holds; gives the state it leaves.
+    fn make(&mut self, change: Change) -> Option<Revision> {
+        match change {
+            Change::Delete { kind, key, .. } => {
+                let record = self.records.remove(&(kind, key))?;
+                Some(record.revision)
+            }
+            Change::Keep { expected, .. } => Some(expected),
+            Change::Put {
+                kind, key, value, ..
+            } => {
+                self.last_revision = self.last_revision.saturating_add(1);
+                let revision = Revision(self.last_revision);
+                let record = Record {
+                    key: key.clone(),
+                    revision,
+                    value,
+                };
+                self.records.insert((kind, key), record);
+                Some(revision)
+            }
         }
     }
 }
@@ -65,26 +80,20 @@ impl Records for MemoryRecords {
             .collect())
     }
 
-    async fn put(
-        &self,
-        kind: Kind,
-        key: &str,
-        value: Vec<u8>,
-        expected: Option<Revision>,
-    ) -> Result<Revision, RecordsError> {
-        check(key, &value)?;
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Revision>, RecordsError> {
+        change::check(&changes)?;
         let mut state = self.state();
-        let at = (kind, key.to_owned());
-        state.expect(&at, expected)?;
-        state.last_revision = state.last_revision.saturating_add(1);
-        let revision = Revision(state.last_revision);
-        let record = Record {
-            key: key.to_owned(),
-            revision,
-            value,
-        };
-        state.records.insert(at, record);
-        Ok(revision)
+        for (at, change) in changes.iter().enumerate() {
+            let record = state.records.get(&(change.kind(), change.key().to_owned()));
+            let current = record.map(|record| record.revision);
+            if current != change.expected() {
+                return Err(RecordsError::Changed { at, current });
+            }
+        }
+        Ok(changes
+            .into_iter()
+            .filter_map(|change| state.make(change))
+            .collect())
     }
 
     async fn each(&self, mut take: Take) -> Result<(), RecordsError> {
@@ -94,14 +103,6 @@ impl Records for MemoryRecords {
                 break;
             }
         }
-        Ok(())
-    }
-
-    async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError> {
-        let mut state = self.state();
-        let at = (kind, key.to_owned());
-        state.expect(&at, Some(expected))?;
-        state.records.remove(&at);
         Ok(())
     }
 }

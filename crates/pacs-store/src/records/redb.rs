@@ -1,6 +1,6 @@
 //! [`Records`] in one redb file, apart from that of the index: this one must never be deleted.
 
-use super::{Kind, Record, Records, RecordsError, Revision, Take, check};
+use super::{Change, Kind, Record, Records, RecordsError, Revision, Take, change};
 use crate::directory::DataDirectory;
 use crate::redb_file::{self, Held, Space, begin_durable, caught, is_damage};
 use async_trait::async_trait;
@@ -152,23 +152,40 @@ impl Inner {
         Ok(outcome)
     }
 
-    fn put(&self, kind: Kind, key: &str, value: &[u8], expected: Option<Revision>) -> Put {
+    fn apply(&self, changes: &[Change]) -> Result<Vec<Revision>, Fault> {
         self.change(|transaction| {
             let mut meta = transaction.open_table(META)?;
             let mut records = transaction.open_table(RECORDS)?;
-            let at = full_key(kind, key);
-            expect(&records, &at, expected)?;
-            let last = meta.get("revision")?.map_or(0, |last| last.value());
-            let revision = last.saturating_add(1);
-            meta.insert("revision", revision)?;
-            let row = [&revision.to_be_bytes(), value].concat();
-            records.insert(at.as_slice(), row.as_slice())?;
-            Ok(Revision(revision))
+            // All before any: an error here drops the transaction as it began.
+            for (at, change) in changes.iter().enumerate() {
+                expect(&records, at, change)?;
+            }
+            let mut last = meta.get("revision")?.map_or(0, |last| last.value());
+            let before = last;
+            let mut revisions = Vec::with_capacity(changes.len());
+            for change in changes {
+                let at = full_key(change.kind(), change.key());
+                revisions.push(match change {
+                    Change::Delete { expected, .. } => {
+                        records.remove(at.as_slice())?;
+                        *expected
+                    }
+                    Change::Keep { expected, .. } => *expected,
+                    Change::Put { value, .. } => {
+                        last = last.saturating_add(1);
+                        let row = [&last.to_be_bytes(), value.as_slice()].concat();
+                        records.insert(at.as_slice(), row.as_slice())?;
+                        Revision(last)
+                    }
+                });
+            }
+            if last != before {
+                meta.insert("revision", last)?;
+            }
+            Ok(revisions)
         })
     }
 }
-
-type Put = Result<Revision, Fault>;
 
 #[async_trait]
 impl Records for RedbRecords {
@@ -218,19 +235,13 @@ impl Records for RedbRecords {
         .await
     }
 
-    async fn put(
-        &self,
-        kind: Kind,
-        key: &str,
-        value: Vec<u8>,
-        expected: Option<Revision>,
-    ) -> Result<Revision, RecordsError> {
-        check(key, &value)?;
-        let key = key.to_owned();
-        self.blocking("write", move |inner| {
-            inner.put(kind, &key, &value, expected)
-        })
-        .await
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Revision>, RecordsError> {
+        change::check(&changes)?;
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.blocking("write", move |inner| inner.apply(&changes))
+            .await
     }
 
     async fn each(&self, mut take: Take) -> Result<(), RecordsError> {
@@ -266,19 +277,6 @@ impl Records for RedbRecords {
         })
         .await
     }
-
-    async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError> {
-        let at = full_key(kind, key);
-        self.blocking("delete", move |inner| {
-            inner.change(|transaction| {
-                let mut records = transaction.open_table(RECORDS)?;
-                expect(&records, &at, Some(expected))?;
-                records.remove(at.as_slice())?;
-                Ok(())
-            })
-        })
-        .await
-    }
 }
 
 fn full_key(kind: Kind, key: &str) -> Vec<u8> {
@@ -291,18 +289,18 @@ fn full_key_of(kind: &str, key: &str) -> Vec<u8> {
 
 fn expect(
     records: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    at: &[u8],
-    expected: Option<Revision>,
+    at: usize,
+    change: &Change,
 ) -> Result<(), Fault> {
-    let row = records.get(at)?;
+    let row = records.get(full_key(change.kind(), change.key()).as_slice())?;
     let record = row
         .map(|row| read(String::new(), row.value()))
         .transpose()?;
     let current = record.map(|record| record.revision);
-    if current == expected {
+    if current == change.expected() {
         Ok(())
     } else {
-        Err(Fault::Told(RecordsError::Changed { current }))
+        Err(Fault::Told(RecordsError::Changed { at, current }))
     }
 }
 

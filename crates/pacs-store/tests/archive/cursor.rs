@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use pacs_core::access::Maintain;
 use pacs_store::index::ChangeNumber;
 use pacs_store::records::memory::MemoryRecords;
-use pacs_store::records::{Kind, Record, Records, RecordsError, Revision, Take};
+use pacs_store::records::{Change, Kind, Record, Records, RecordsError, Revision, Take};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -67,22 +67,12 @@ impl Records for Silent {
         self.records.each(take).await
     }
 
-    async fn put(
-        &self,
-        kind: Kind,
-        key: &str,
-        value: Vec<u8>,
-        expected: Option<Revision>,
-    ) -> Result<Revision, RecordsError> {
-        let revision = self.records.put(kind, key, value, expected).await;
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Revision>, RecordsError> {
+        let revisions = self.records.apply(changes).await;
         if self.is_silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        revision
-    }
-
-    async fn delete(&self, kind: Kind, key: &str, expected: Revision) -> Result<(), RecordsError> {
-        self.records.delete(kind, key, expected).await
+        revisions
     }
 }
 
