@@ -9,6 +9,7 @@
 pub mod access;
 pub mod ae_title;
 pub mod attributes;
+pub mod audit;
 pub mod charset;
 mod check_digit;
 pub mod commitment;

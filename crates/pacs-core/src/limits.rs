@@ -70,6 +70,18 @@ impl Default for CommitmentLimits {
     }
 }
 
+/// Characters of a text of an audit event: a name, a reason, a code.
+pub const AUDIT_TEXT_CHARS_MAX: usize = 256;
+
+/// Characters of a query in an audit event.
+pub const AUDIT_QUERY_CHARS_MAX: usize = 4_096;
+
+/// Studies that an audit event lists; of those beyond it has the number.
+pub const AUDIT_STUDIES_MAX: usize = 1_000;
+
+/// Instances that an audit event lists, of all its studies; of those beyond it has the number.
+pub const AUDIT_INSTANCES_MAX: usize = 5_000;
+
 /// Bounds of a query identifier and of the matcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {
