@@ -18,6 +18,7 @@ mod pack;
 mod rebuild;
 pub mod records;
 mod redb_file;
+pub mod registry;
 pub mod repair;
 mod retrieve;
 pub mod scrub;

@@ -9,6 +9,15 @@ pub const BACKUP_DAMAGE_COUNT_MAX: usize = 1_000;
 /// Bytes of the manifest of a backup: some 130 for each pack.
 pub const BACKUP_MANIFEST_BYTES_MAX: usize = 512 << 20;
 
+/// How often an audit record is tried again after others appended in between.
+pub const AUDIT_APPEND_ATTEMPTS_MAX: usize = 32;
+
+/// Audit records that are read at once for somebody.
+pub const AUDIT_PAGE_COUNT_MAX: usize = 1_000;
+
+/// Audit records that a verification has in memory.
+pub(crate) const AUDIT_VERIFY_PAGE_COUNT: usize = 64;
+
 /// Bytes of the records in a backup that are restored: they are held in memory then.
 pub const BACKUP_RECORDS_BYTES_MAX: u64 = 512 << 20;
 
