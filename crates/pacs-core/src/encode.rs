@@ -1,9 +1,9 @@
 //! Writes attributes as a data set: query identifiers, query answers, command sets.
 //!
-//! Stored instances never pass here: they leave as they came. Text is written in UTF-8, and
-//! Specific Character Set (0008,0005) is the writer's own affair: `ISO_IR 192` where a value needs
-//! it, absent where all is ASCII, whatever the attributes say. Sequences and items have defined
-//! lengths, values an even one.
+//! Stored instances never pass here: they leave as they came. Text is written in UTF-8, unless
+//! another [`Repertoire`] is asked for, and Specific Character Set (0008,0005) is the writer's own
+//! affair: there where a value needs it, absent where all is ASCII, whatever the attributes say.
+//! Sequences and items have defined lengths, values an even one.
 //!
 //! PS3.5 7 (data set), 6.2 (padding), A.1 to A.5 (transfer syntaxes).
 
@@ -14,7 +14,7 @@ pub use command::CommandWriter;
 
 use crate::attributes::{Attribute, Attributes, Value};
 use crate::limits::ITEM_DEPTH_MAX;
-use crate::scan::Encoding;
+use crate::scan::{Encoding, is_charset_text};
 use crate::tag::{Tag, Vr, tags};
 use crate::uid::TransferSyntaxUid;
 use std::io::Write as _;
@@ -30,6 +30,18 @@ pub enum Layout {
     ImplicitLittle,
 }
 
+/// The characters that text is written in (PS3.3 C.12.1.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Repertoire {
+    /// ISO-IR 6 alone: no byte has its highest bit set.
+    Ascii,
+    /// `ISO_IR 144`, ISO 8859-5.
+    Cyrillic,
+    /// `ISO_IR 192`.
+    #[default]
+    Utf8,
+}
+
 /// Why attributes cannot be written. Values are never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -43,7 +55,8 @@ pub enum EncodeError {
         /// Of which attribute.
         tag: Tag,
     },
-    /// The text is no number where the VR is binary, or the VR holds no text at all.
+    /// The text is no number where the VR is binary, the VR holds no text at all, or the repertoire
+    /// lacks a character of it.
     #[error("value of {tag} cannot be written as its VR")]
     Value {
         /// Of which attribute.
@@ -73,13 +86,31 @@ pub fn write_data_set_into(
     attributes: &Attributes,
     transfer_syntax: &TransferSyntaxUid,
 ) -> Result<(), EncodeError> {
+    write_data_set_in(out, attributes, transfer_syntax, Repertoire::Utf8)
+}
+
+/// As [`write_data_set_into`], in the characters of `repertoire`.
+///
+/// # Errors
+/// [`EncodeError`], naming the attribute; [`EncodeError::Value`] also where the repertoire lacks a
+/// character.
+pub fn write_data_set_in(
+    out: &mut Vec<u8>,
+    attributes: &Attributes,
+    transfer_syntax: &TransferSyntaxUid,
+    repertoire: Repertoire,
+) -> Result<(), EncodeError> {
     if Encoding::of(transfer_syntax) == Encoding::Deflated {
         let mut plain = Vec::new();
-        Writer::new(&mut plain, Layout::ExplicitLittle).data_set(attributes)?;
+        let mut writer = Writer::new(&mut plain, Layout::ExplicitLittle);
+        writer.repertoire = repertoire;
+        writer.data_set(attributes)?;
         return deflate(&plain, out);
     }
     let start = out.len();
-    let written = Writer::new(out, Layout::of(transfer_syntax)).data_set(attributes);
+    let mut writer = Writer::new(out, Layout::of(transfer_syntax));
+    writer.repertoire = repertoire;
+    let written = writer.data_set(attributes);
     if written.is_err() {
         out.truncate(start);
     }
@@ -121,6 +152,7 @@ impl Layout {
 pub struct Writer<'b> {
     out: &'b mut Vec<u8>,
     layout: Layout,
+    repertoire: Repertoire,
 }
 
 /// Where a length stands that is known only later.
@@ -132,7 +164,11 @@ struct Pending {
 impl<'b> Writer<'b> {
     /// Writes to the end of `out`.
     pub const fn new(out: &'b mut Vec<u8>, layout: Layout) -> Self {
-        Self { out, layout }
+        Self {
+            out,
+            layout,
+            repertoire: Repertoire::Utf8,
+        }
     }
 
     /// A value of text as it stands, with the padding of its VR (NUL for UI, else a space).
@@ -188,16 +224,36 @@ impl<'b> Writer<'b> {
                 continue;
             }
             if due && attribute.tag > tags::SPECIFIC_CHARACTER_SET {
-                self.utf_8()?;
+                self.character_set()?;
                 due = false;
             }
             self.attribute_at(attribute, 0)?;
         }
-        if due { self.utf_8() } else { Ok(()) }
+        if due { self.character_set() } else { Ok(()) }
     }
 
-    fn utf_8(&mut self) -> Result<(), EncodeError> {
-        self.text(tags::SPECIFIC_CHARACTER_SET, Vr::CS, "ISO_IR 192")
+    fn character_set(&mut self) -> Result<(), EncodeError> {
+        let term = match self.repertoire {
+            // What is not ASCII is about to be refused where it stands.
+            Repertoire::Ascii => return Ok(()),
+            Repertoire::Cyrillic => "ISO_IR 144",
+            Repertoire::Utf8 => "ISO_IR 192",
+        };
+        self.text(tags::SPECIFIC_CHARACTER_SET, Vr::CS, term)
+    }
+
+    /// A text in the repertoire of this writer.
+    fn charset_text(&mut self, tag: Tag, vr: Vr, text: &str) -> Result<(), EncodeError> {
+        if self.repertoire == Repertoire::Utf8 || text.is_ascii() {
+            return self.text(tag, vr, text);
+        }
+        if self.repertoire == Repertoire::Ascii || !is_charset_text(vr) {
+            return Err(EncodeError::Value { tag });
+        }
+        match encoding_rs::ISO_8859_5.encode(text) {
+            (bytes, _, false) => self.padded(tag, vr, &bytes, b' '),
+            (_, _, true) => Err(EncodeError::Value { tag }),
+        }
     }
 
     fn attribute_at(&mut self, attribute: &Attribute, depth: usize) -> Result<(), EncodeError> {
@@ -220,7 +276,7 @@ impl<'b> Writer<'b> {
         match vr {
             OB | OD | OF | OL | OV | OW | SQ => Err(EncodeError::Value { tag }),
             AT | FD | FL | SL | SS | SV | UL | US | UV => self.numbers(tag, vr, text),
-            _ => self.text(tag, vr, text),
+            _ => self.charset_text(tag, vr, text),
         }
     }
 

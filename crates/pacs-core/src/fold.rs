@@ -164,7 +164,7 @@ const fn is_apostrophe(c: char) -> bool {
 }
 
 /// The letter that stands for `c` (in lower case) where writers interchange them.
-const fn interchanged(c: char) -> char {
+pub(crate) const fn interchanged(c: char) -> char {
     match c {
         'ё' => 'е',
         'ң' => 'н',

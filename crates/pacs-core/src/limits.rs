@@ -82,6 +82,28 @@ pub const AUDIT_STUDIES_MAX: usize = 1_000;
 /// Instances that an audit event lists, of all its studies; of those beyond it has the number.
 pub const AUDIT_INSTANCES_MAX: usize = 5_000;
 
+/// Bounds of a data set that is read whole, as those of N-CREATE and N-SET are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataSetLimits {
+    /// Bytes of the data set. A performed procedure step names every instance it made: some 150
+    /// bytes for each.
+    pub bytes_max: usize,
+    /// Nesting of sequences.
+    pub depth_max: usize,
+    /// Elements, nested ones included.
+    pub elements_max: usize,
+}
+
+impl Default for DataSetLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 2 << 20,
+            depth_max: 16,
+            elements_max: 100_000,
+        }
+    }
+}
+
 /// Bounds of a query identifier and of the matcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {

@@ -14,7 +14,7 @@ use crate::instance::level_of;
 use crate::limits::{ITEM_DEPTH_MAX, QueryLimits};
 use crate::tag::{Tag, Vr, tags, vr_of};
 use crate::uid::{TransferSyntaxUid, Uid};
-use identifier::Identifier;
+pub(crate) use identifier::{Identifier, put};
 
 /// The levels of the query/retrieve information models (PS3.4 C.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -232,7 +232,7 @@ impl Query {
     /// Adds a key, replacing one of the same tag.
     #[must_use]
     pub fn with(mut self, key: Key) -> Self {
-        identifier::put(&mut self.keys, key);
+        put(&mut self.keys, key);
         self
     }
 
@@ -377,7 +377,7 @@ fn level_in(identifier: &Identifier, model: Model) -> Result<Level, QueryError> 
         .ok_or(QueryError::Level)
 }
 
-fn keys_as_attributes(keys: &[Key], depth: usize) -> Result<Attributes, EncodeError> {
+pub(crate) fn keys_as_attributes(keys: &[Key], depth: usize) -> Result<Attributes, EncodeError> {
     if depth > ITEM_DEPTH_MAX {
         return Err(EncodeError::Depth);
     }

@@ -10,16 +10,16 @@ use crate::uid::TransferSyntaxUid;
 use std::borrow::Cow;
 
 /// What an identifier holds: every key as it stands, and the level it names.
-pub(super) struct Identifier {
+pub(crate) struct Identifier {
     /// In tag order, each tag once; without group lengths, character set and level.
-    pub(super) keys: Vec<Key>,
+    pub(crate) keys: Vec<Key>,
     /// The text of (0008,0052), if it is there.
     pub(super) level: Option<String>,
 }
 
 impl Identifier {
     /// Reads an identifier within `limits`.
-    pub(super) fn read(
+    pub(crate) fn read(
         bytes: &[u8],
         transfer_syntax: &TransferSyntaxUid,
         limits: &QueryLimits,
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Puts a key in its place; the last of a tag wins.
-pub(super) fn put(keys: &mut Vec<Key>, key: Key) {
+pub(crate) fn put(keys: &mut Vec<Key>, key: Key) {
     match keys.binary_search_by_key(&key.tag, |key| key.tag) {
         Ok(at) => {
             if let Some(old) = keys.get_mut(at) {
