@@ -11,11 +11,13 @@
 //! the hour before its report. Else the sender keeps its copy: see docs/decisions.
 
 mod checking;
+mod clients;
 mod counters;
 mod desk;
 mod reporting;
 mod transaction;
 
+pub use clients::ClientCommitments;
 pub use counters::Counters;
 
 use crate::access::Access;
@@ -245,15 +247,20 @@ impl Commitments {
     /// Puts a desk to work.
     fn serve(&self, ae: AeTitle, wake: Arc<Wake>) {
         let shared = Arc::clone(&self.shared);
-        let mut desks = self.desks();
-        // Those that have closed are forgotten.
-        while desks.try_join_next().is_some() {}
-        desks.spawn(async move {
+        self.spawn(async move {
             tokio::select! {
                 () = reporting::report(&shared, &ae, &wake) => {}
                 () = checking::check(&shared, &ae, &wake) => {}
             }
         });
+    }
+
+    /// Works until [`Self::stop`] at most.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut desks = self.desks();
+        // Those that have closed are forgotten.
+        while desks.try_join_next().is_some() {}
+        desks.spawn(work);
     }
 
     fn desks(&self) -> MutexGuard<'_, JoinSet<()>> {

@@ -118,7 +118,9 @@ pub const DEPOSITS_MAX: u16 = 256;
 /// Bytes of the head of an instance that `pacs export` looks at for the directory.
 pub const EXPORT_HEAD_BYTES_MAX: usize = 64 << 20;
 
-/// Bounds of storage commitment. What is beyond a number is refused (0213H).
+/// Bounds of storage commitment. What is beyond a number is refused (0213H; over the web 503).
+/// Requests over the web count apart from those of AEs, each client as an AE; they are open until
+/// [`Self::result_kept`], and make room for new ones before it once they are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitmentBounds {
     /// Requests of one AE whose report is owed: some devices ask for each instance alone.
@@ -148,6 +150,10 @@ pub struct CommitmentBounds {
     pub retry_for: Duration,
     /// Time after a restart in which it is tried at least.
     pub retry_after_restart: Duration,
+    /// Pause that a client over the web is told to make before it asks again.
+    pub again_in: Duration,
+    /// How long what came of a request over the web can be asked for.
+    pub result_kept: Duration,
     /// How long reports that were given up show in `/healthz`.
     pub given_up_shown: Duration,
     /// Reports that were given up and are remembered; more are logged and counted only.
@@ -171,6 +177,8 @@ impl Default for CommitmentBounds {
             retry_longest: MINUTE.saturating_mul(30),
             retry_for: MINUTE.saturating_mul(24 * 60),
             retry_after_restart: MINUTE.saturating_mul(10),
+            again_in: Duration::from_secs(5),
+            result_kept: MINUTE.saturating_mul(7 * 24 * 60),
             given_up_shown: MINUTE.saturating_mul(7 * 24 * 60),
             given_up_max: 1_000,
         }

@@ -2,7 +2,7 @@
 
 use crate::access::{Access, MaintenanceOnly};
 use crate::admission::Watcher;
-use crate::commitment::{Commitments, Parts};
+use crate::commitment::{ClientCommitments, Commitments, Parts};
 use crate::config::{Config, Options};
 use crate::control::Door;
 use crate::decoding::decoders;
@@ -26,6 +26,7 @@ use pacs_net::{Acceptor, NetLimits};
 use pacs_store::scrub::ScrubPlan;
 use pacs_store::{Archive, OpenError};
 use pacs_web::Web;
+use pacs_web::commitment::Commitment;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -147,7 +148,7 @@ impl Server {
             }
         };
         let http = listen("HTTP", config.http)?;
-        let makers = (decoders, derived);
+        let makers = (decoders, derived, for_clients(config, &commitments).await?);
         let at_http = http.local_addr().ok();
         let (web, dicomweb) =
             web::routes(&archive, config, &access, makers, at_http, metrics.web());
@@ -300,6 +301,18 @@ async fn commitments(
         directory: config.data.display().to_string(),
         source: source.into(),
     })
+}
+
+async fn for_clients(
+    config: &Config,
+    commitments: &Commitments,
+) -> Result<Arc<dyn Commitment>, StartError> {
+    let opened = ClientCommitments::open(commitments).await;
+    let opened = opened.map_err(|source| StartError::Archive {
+        directory: config.data.display().to_string(),
+        source: source.into(),
+    })?;
+    Ok(Arc::new(opened))
 }
 
 fn assembly_io(error: std::io::Error) -> StartError {

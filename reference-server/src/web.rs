@@ -17,6 +17,7 @@ use axum::http::request::Parts;
 use pacs_core::Caller;
 use pacs_image::Decoders;
 use pacs_store::Archive;
+use pacs_web::commitment::Commitment;
 use pacs_web::{Derived, Identify, Options, Unidentified, Web, WebLimits};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub fn routes(
     archive: &Archive,
     config: &Config,
     access: &Arc<Access>,
-    (decoders, derived): (Decoders, Derived),
+    (decoders, derived, commitment): (Decoders, Derived, Arc<dyn Commitment>),
     http: Option<SocketAddr>,
     counters: &Counters,
 ) -> (Router, Web) {
@@ -43,6 +44,7 @@ pub fn routes(
         public_url: config.web.public_url.clone(),
         local_port: http.map(|http| http.port()),
         decoders: Some(decoders),
+        commitment: Some(commitment),
         derived,
         spool_directory: Some(config.data.clone()),
         observer: Some(Arc::new(counters.clone())),

@@ -9,7 +9,9 @@ use crate::encode::{EncodeError, write_data_set};
 use crate::limits::{CommitmentLimits, ScanLimits};
 use crate::scan::{Element, Encoding, Event, ScanError, Scanner, inflate};
 use crate::tag::{Tag, Vr, tags};
-use crate::uid::{SopClassUid, SopInstanceUid, TransactionUid, TransferSyntaxUid};
+use crate::uid::{
+    SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransactionUid, TransferSyntaxUid,
+};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -20,6 +22,16 @@ pub struct Reference {
     pub sop_class: SopClassUid,
     /// Referenced SOP Instance UID.
     pub sop_instance: SopInstanceUid,
+}
+
+/// Where a reference says that its instance is, as those over the web may (PS3.18 J.1, Referenced
+/// Study Sequence).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Study Instance UID.
+    pub study: StudyUid,
+    /// Series Instance UID.
+    pub series: SeriesUid,
 }
 
 /// The action information of a request for storage commitment (PS3.4 J.3.2.1.1).

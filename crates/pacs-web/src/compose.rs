@@ -161,7 +161,6 @@ pub(crate) fn text_of(attributes: &[Attribute], tag: Tag) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-#[cfg(test)]
 /// The items of `tag` among `attributes`; none where it is no sequence.
 pub(crate) fn items_of(attributes: &[Attribute], tag: Tag) -> &[Vec<Attribute>] {
     let found = attributes.iter().find(|known| known.tag == tag);

@@ -27,6 +27,12 @@ pub struct WebLimits {
     pub bulk_bytes_max: u64,
     /// Bytes of a `Content-Location` that names bulk data.
     pub bulk_name_bytes_max: usize,
+    /// Bytes of a request for storage commitment (413): 10,000 references fit.
+    pub commitment_bytes_max: usize,
+    /// References of one (413).
+    pub commitment_references_max: usize,
+    /// How long an answer waits for its outcome, before it is told to come again (202).
+    pub commitment_wait_max: Duration,
     /// Bytes of a file that are held to read its File Meta Information (PS3.10 7.1).
     pub file_meta_bytes_max: usize,
     /// Bytes of a file that are waited for before it is looked at.
@@ -111,6 +117,9 @@ impl Default for WebLimits {
             arriving_grace: Duration::from_secs(30),
             bulk_bytes_max: 16 << 30,
             bulk_name_bytes_max: 2 << 10,
+            commitment_bytes_max: 8 << 20,
+            commitment_references_max: 10_000,
+            commitment_wait_max: Duration::from_secs(5),
             file_meta_bytes_max: 1 << 20,
             file_start_bytes: 4 << 10,
             head_held_bytes_max: 256 << 10,

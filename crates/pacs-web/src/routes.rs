@@ -2,7 +2,9 @@
 //! `OpenAPI` document are made of it, so that none of them knows what another does not.
 
 use crate::service::Web;
-use crate::{bulk, capabilities, frames, hide, metadata, qido, rendered, retrieve, stow};
+use crate::{
+    bulk, capabilities, commitment, frames, hide, metadata, qido, rendered, retrieve, stow,
+};
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, options, post};
 
@@ -125,6 +127,8 @@ const STORED: &[&str] = &[
     "application/dicom+json",
     "application/dicom+xml",
 ];
+/// Of a request for storage commitment.
+const ASKED: &[&str] = &["application/dicom+json", "application/dicom+xml"];
 /// Of what is said then.
 const VERDICTS: &[&str] = &[
     "application/dicom+json",
@@ -219,6 +223,25 @@ const fn hiding(
         takes: &[],
         gives: &[(204, &[])],
         refuses: &[404, 409],
+        handler,
+    }
+}
+
+const fn committing(
+    method: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    (takes, refuses): (&'static [&'static str], &'static [u16]),
+    handler: fn() -> MethodRouter<Web>,
+) -> Operation {
+    Operation {
+        method,
+        id,
+        summary,
+        query: Query::Nothing,
+        takes,
+        gives: &[(200, VERDICTS), (202, &[])],
+        refuses,
         handler,
     }
 }
@@ -397,6 +420,25 @@ pub(crate) const ROUTES: &[Route] = &[
             refuses: &[404, 406, 409, 413, 416],
             handler: || get(bulk::bulk_data),
         }],
+    },
+    Route {
+        path: "/commitment-requests/{transaction}",
+        operations: &[
+            committing(
+                "post",
+                "requestStorageCommitment",
+                "Ask whether instances are kept safely (PS3.18 13.4)",
+                (ASKED, &[406, 408, 409, 413, 415]),
+                || post(commitment::transactions::request),
+            ),
+            committing(
+                "get",
+                "checkStorageCommitment",
+                "What came of such a request (PS3.18 13.5)",
+                (&[], &[404, 406]),
+                || get(commitment::transactions::result),
+            ),
+        ],
     },
     Route {
         path: "/wado",

@@ -1,6 +1,7 @@
 //! The routes, and what stands behind them.
 
 use crate::access::Identify;
+use crate::commitment::Commitment;
 use crate::content::UNIT_BYTES;
 use crate::convert::Conversions;
 use crate::derived::Derived;
@@ -38,6 +39,8 @@ pub struct Options {
     /// sent gives [`Decoders::with_workers`]: decoders in this process are only for data that is
     /// trusted. `None`: compressed instances are given as they are stored, and not otherwise.
     pub decoders: Option<Decoders>,
+    /// Answers for the safekeeping of instances (PS3.18 13). `None`: nobody does (503).
+    pub commitment: Option<Arc<dyn Commitment>>,
     /// Keeps what is made of instances, as their metadata, to be given again.
     pub derived: Derived,
     /// Where bulk data is kept that comes beside metadata, in files without a name, until its
@@ -160,6 +163,14 @@ impl Web {
                 NoPlace::All => "too many requests store at the moment",
                 NoPlace::Share => "too many requests of this client store at the moment",
             })
+        })
+    }
+
+    /// Who answers for safekeeping.
+    pub(crate) fn commitment(&self) -> Result<&dyn Commitment, Failure> {
+        let commitment = self.inner.options.commitment.as_deref();
+        commitment.ok_or(Failure::Unavailable {
+            detail: "this server gives no storage commitment",
         })
     }
 

@@ -9,22 +9,21 @@
 //! Nothing that a client names is ever fetched.
 
 mod answer;
-mod body;
+pub(crate) mod body;
 pub(crate) mod described;
 mod incoming;
 mod preamble;
 mod spool;
 
-use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
 use crate::error::Failure;
 use crate::media_type::MediaType;
 use crate::multipart::{MultipartError, Next, PartReader};
 use crate::observe::Tally;
 use crate::service::Web;
-use answer::{Answer, Form, Verdict};
+use crate::single::Form;
+use answer::{Answer, Verdict};
 use axum::extract::{Path, Request, State};
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use body::{Arriving, Stopped};
@@ -75,7 +74,7 @@ async fn receive(
     request: Request,
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let form = form(&head)?;
+    let form = Form::choose(&head.headers)?;
     let limits = *web.limits();
     let declared = text(&head.headers, header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.parse::<u64>().ok());
@@ -117,24 +116,6 @@ async fn receive(
         base_url: web.base_url(&head),
     };
     answer.respond(form)
-}
-
-/// How the client wants its verdicts.
-fn form(head: &Parts) -> Result<Form, Failure> {
-    let offers = Form::ALL.map(|form| Offer::single(form.media_type()));
-    let lines = head.headers.get_all(header::ACCEPT).iter();
-    let lines = lines.filter_map(|line| line.to_str().ok());
-    let accept = Accept::parse(lines, []);
-    let accept = accept.map_err(|error| Failure::bad_request(error.to_string()))?;
-    let chosen = accept
-        .choose(&offers)
-        .ok_or_else(|| Failure::NotAcceptable {
-            available: describe(&offers),
-        })?;
-    let chosen = Form::ALL
-        .into_iter()
-        .find(|form| form.media_type() == chosen.media_type);
-    Ok(chosen.unwrap_or(Form::Json))
 }
 
 /// What `Content-Type` says that is coming.

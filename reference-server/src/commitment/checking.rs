@@ -5,7 +5,7 @@ use super::desk::Checked;
 use super::transaction::Transaction;
 use super::{Shared, Wake};
 use pacs_core::AeTitle;
-use pacs_core::commitment::{FailureReason, Reference};
+use pacs_core::commitment::{FailureReason, Place, Reference};
 use pacs_net::sop_class::{ServiceClass, service_class};
 use pacs_store::Safekeeping;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ async fn check_one(shared: &Shared, transaction: &Transaction) -> Vec<(usize, Fa
         let failure = if transaction.is_duplicate {
             Some(FailureReason::DUPLICATE_TRANSACTION_UID)
         } else {
-            check_reference(shared, reference).await
+            check_reference(shared, reference, None).await
         };
         shared.parts.counters.checked(failure);
         failures.extend(failure.map(|reason| (at, reason)));
@@ -53,8 +53,12 @@ async fn check_one(shared: &Shared, transaction: &Transaction) -> Vec<(usize, Fa
     failures
 }
 
-/// Why an instance is not committed.
-async fn check_reference(shared: &Shared, reference: &Reference) -> Option<FailureReason> {
+/// Why an instance is not committed: one that has to be at `place`, where that is said.
+pub(super) async fn check_reference(
+    shared: &Shared,
+    reference: &Reference,
+    place: Option<&Place>,
+) -> Option<FailureReason> {
     let Reference {
         sop_class,
         sop_instance,
@@ -65,7 +69,8 @@ async fn check_reference(shared: &Shared, reference: &Reference) -> Option<Failu
     // The semaphore is never closed; without a place it would only be faster than it should.
     let _place = shared.checks.acquire().await.ok();
     let archive = &shared.parts.archive;
-    match archive.check(&shared.permit, sop_instance, sop_class).await {
+    let checked = archive.check_in(&shared.permit, sop_instance, sop_class, place);
+    match checked.await {
         Ok(Safekeeping::Kept) => None,
         Ok(Safekeeping::Damaged) => Some(FailureReason::PROCESSING_FAILURE),
         Ok(Safekeeping::Hidden | Safekeeping::Unknown) => {

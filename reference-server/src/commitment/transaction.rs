@@ -117,7 +117,7 @@ impl Transaction {
 }
 
 /// Classes of one request; the standard has some two hundred.
-const CLASSES_MAX: usize = 1_000;
+pub(super) const CLASSES_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,7 @@ const SECONDS: &[f64] = &[
 /// What the last word of a path can be that is no identifier.
 const WORDS: &[&str] = &[
     "bulkdata",
+    "commitment-requests",
     "frames",
     "instances",
     "metadata",
@@ -30,6 +31,7 @@ const WORDS: &[&str] = &[
     "series",
     "studies",
     "thumbnail",
+    "wado",
 ];
 
 /// Counters of DICOMweb.
@@ -210,6 +212,8 @@ mod tests {
                 "bulkdata",
             ),
             ("/studies/1.2/thumbnail", "thumbnail"),
+            ("/commitment-requests/2.25.1", "commitment-requests"),
+            ("/wado", "wado"),
             ("/random/studies/x", "other"),
         ] {
             assert_eq!(resource_of(path), name, "{path}");

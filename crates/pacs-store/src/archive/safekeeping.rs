@@ -6,6 +6,7 @@ use crate::index::{IndexError, StoredInstance};
 use crate::records::Records;
 use crate::retrieve::DataSetReader;
 use pacs_core::access::Commit;
+use pacs_core::commitment::Place;
 use pacs_core::{Permit, SopClassUid, SopInstanceUid};
 use std::sync::Arc;
 
@@ -33,16 +34,34 @@ impl Archive {
     /// [`IndexError`]: nothing is known of it then.
     pub async fn check(
         &self,
+        permit: &Permit<Commit>,
+        instance: &SopInstanceUid,
+        sop_class: &SopClassUid,
+    ) -> Result<Safekeeping, IndexError> {
+        self.check_in(permit, instance, sop_class, None).await
+    }
+
+    /// As [`Archive::check`]; what is elsewhere than at `place` counts as [`Safekeeping::Unknown`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn check_in(
+        &self,
         _permit: &Permit<Commit>,
         instance: &SopInstanceUid,
         sop_class: &SopClassUid,
+        place: Option<&Place>,
     ) -> Result<Safekeeping, IndexError> {
         let limit_count = self.shared.limits.versions_checked_max;
         let versions = self.shared.index.versions(instance, limit_count).await?;
         let Some(served) = versions.stored.first() else {
             return Ok(Safekeeping::Unknown);
         };
-        if served.instance.sop_class != *sop_class {
+        let head = &served.instance;
+        if place.is_some_and(|at| at.study != head.study || at.series != head.series) {
+            return Ok(Safekeeping::Unknown);
+        }
+        if head.sop_class != *sop_class {
             return Ok(Safekeeping::OtherClass);
         }
         if versions.is_hidden {

@@ -4,50 +4,16 @@
 use super::Ended;
 use super::body::Stopped;
 use crate::error::Failure;
+use crate::single::Form;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::tag::tags;
-use pacs_core::{SopClassUid, SopInstanceUid, StudyUid, Tag};
+use pacs_core::{Attributes, SopClassUid, SopInstanceUid, StudyUid, Value, Vr};
 use pacs_store::DepositError;
-use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-
-/// Retrieve URL (0008,1190).
-const RETRIEVE_URL: Tag = Tag(0x0008, 0x1190);
-/// Failure Reason (0008,1197).
-const FAILURE_REASON: Tag = Tag(0x0008, 0x1197);
-/// Failed SOP Sequence (0008,1198).
-const FAILED_SOP: Tag = Tag(0x0008, 0x1198);
-/// Referenced SOP Sequence (0008,1199).
-const REFERENCED_SOP: Tag = Tag(0x0008, 0x1199);
-/// Other Failures Sequence (0008,119A): of what says not what it is.
-const OTHER_FAILURES: Tag = Tag(0x0008, 0x119A);
 
 /// Warnings that tell why instances failed: heads of responses are not long.
 const FAILURES_TOLD_MAX: usize = 8;
-
-/// How a response is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Json,
-    /// The same, for clients that know no more than the general media type.
-    PlainJson,
-    Xml,
-}
-
-impl Form {
-    /// The favourite first.
-    pub(super) const ALL: [Self; 3] = [Self::Json, Self::Xml, Self::PlainJson];
-
-    pub(super) const fn media_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/dicom+json",
-            Self::PlainJson => "application/json",
-            Self::Xml => "application/dicom+xml",
-        }
-    }
-}
 
 /// Why an instance was not stored (PS3.18 table I.2-2), with what the status depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,11 +145,7 @@ impl Answer {
                 Ended::Stopped(Stopped::TooSlow) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
             };
         }
-        let data_set = self.data_set();
-        let body = match form {
-            Form::Json | Form::PlainJson => Value::Object(json_of(&data_set)).to_string(),
-            Form::Xml => xml_of(&data_set),
-        };
+        let body = form.write(&self.data_set());
         let kind = [(header::CONTENT_TYPE, form.media_type())];
         let mut response = (status, kind, body).into_response();
         let headers = response.headers_mut();
@@ -237,54 +199,51 @@ impl Answer {
         }
     }
 
-    /// Annex I.2, in the order of the tags.
-    fn data_set(&self) -> Vec<Element> {
+    /// Annex I.2.
+    fn data_set(&self) -> Attributes {
         let mut failed = Vec::new();
         let mut others = Vec::new();
         let mut stored = Vec::new();
         for verdict in &self.verdicts {
-            match verdict.failure {
-                None => stored.push(self.reference(&verdict.named)),
-                Some(reason) => {
-                    let reason = Element::number(FAILURE_REASON, "FailureReason", reason.code);
-                    match references(&verdict.named) {
-                        Some(mut item) => {
-                            item.push(reason);
-                            failed.push(item);
-                        }
-                        None => others.push(vec![reason]),
-                    }
-                }
-            }
+            let Some(reason) = verdict.failure else {
+                stored.push(self.reference(&verdict.named));
+                continue;
+            };
+            let named = references(&verdict.named);
+            let items = if named.is_some() {
+                &mut failed
+            } else {
+                &mut others
+            };
+            let mut item = named.unwrap_or_default();
+            item.insert_text(tags::FAILURE_REASON, Vr::US, reason.code.to_string());
+            items.push(item);
         }
-        let mut data_set = Vec::new();
-        data_set.extend(self.study_url().map(Element::url));
+        let mut data_set = Attributes::new();
+        if let Some(url) = self.study_url() {
+            data_set.insert_text(tags::RETRIEVE_URL, Vr::UR, url);
+        }
         let sequences = [
-            (FAILED_SOP, "FailedSOPSequence", failed),
-            (REFERENCED_SOP, "ReferencedSOPSequence", stored),
-            (OTHER_FAILURES, "OtherFailuresSequence", others),
+            (tags::FAILED_SOP_SEQUENCE, failed),
+            (tags::REFERENCED_SOP_SEQUENCE, stored),
+            (tags::OTHER_FAILURES_SEQUENCE, others),
         ];
-        for (tag, keyword, items) in sequences {
+        for (tag, items) in sequences {
             if !items.is_empty() {
-                data_set.push(Element {
-                    tag,
-                    keyword,
-                    vr: "SQ",
-                    value: Content::Items(items),
-                });
+                data_set.insert(tag, Vr::SQ, Value::Items(items));
             }
         }
         data_set
     }
 
-    fn reference(&self, named: &Named) -> Vec<Element> {
+    fn reference(&self, named: &Named) -> Attributes {
         let mut item = references(named).unwrap_or_default();
         let place = named.study.as_ref().zip(named.series.as_ref());
         if let Some(((study, series), instance)) = place.zip(named.sop_instance.as_ref()) {
             let study = self.url_of(study);
             let (series, instance) = (series.as_str(), instance.as_str());
             let url = format!("{study}/series/{series}/instances/{instance}");
-            item.push(Element::url(url));
+            item.insert_text(tags::RETRIEVE_URL, Vr::UR, url);
         }
         item
     }
@@ -314,132 +273,11 @@ impl Answer {
 }
 
 /// Referenced SOP Class and Instance UID, where both are known.
-fn references(named: &Named) -> Option<Vec<Element>> {
+fn references(named: &Named) -> Option<Attributes> {
     let class = named.sop_class.as_ref()?.as_str();
     let instance = named.sop_instance.as_ref()?.as_str();
-    let uid = |tag, keyword, uid: &str| Element {
-        tag,
-        keyword,
-        vr: "UI",
-        value: Content::Text(uid.to_owned()),
-    };
-    Some(vec![
-        uid(
-            tags::REFERENCED_SOP_CLASS_UID,
-            "ReferencedSOPClassUID",
-            class,
-        ),
-        uid(
-            tags::REFERENCED_SOP_INSTANCE_UID,
-            "ReferencedSOPInstanceUID",
-            instance,
-        ),
-    ])
-}
-
-/// An element of a response.
-#[derive(Debug)]
-struct Element {
-    tag: Tag,
-    keyword: &'static str,
-    vr: &'static str,
-    value: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    Items(Vec<Vec<Element>>),
-    Number(u16),
-    Text(String),
-}
-
-impl Element {
-    const fn number(tag: Tag, keyword: &'static str, value: u16) -> Self {
-        Self {
-            tag,
-            keyword,
-            vr: "US",
-            value: Content::Number(value),
-        }
-    }
-
-    const fn url(url: String) -> Self {
-        Self {
-            tag: RETRIEVE_URL,
-            keyword: "RetrieveURL",
-            vr: "UR",
-            value: Content::Text(url),
-        }
-    }
-
-    fn tag_text(&self) -> String {
-        format!("{:04X}{:04X}", self.tag.group(), self.tag.element())
-    }
-}
-
-/// The DICOM JSON model (PS3.18 annex F).
-fn json_of(data_set: &[Element]) -> Map<String, Value> {
-    let object = |element: &Element| {
-        let values: Vec<Value> = match &element.value {
-            Content::Items(items) => items
-                .iter()
-                .map(|item| Value::Object(json_of(item)))
-                .collect(),
-            Content::Number(number) => vec![json!(number)],
-            Content::Text(text) => vec![json!(text)],
-        };
-        (
-            element.tag_text(),
-            json!({ "vr": element.vr, "Value": values }),
-        )
-    };
-    data_set.iter().map(object).collect()
-}
-
-/// The Native DICOM Model (PS3.19 annex A).
-fn xml_of(data_set: &[Element]) -> String {
-    let mut out = String::from(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<NativeDicomModel \
-         xmlns=\"http://dicom.nema.org/PS3.19/models/NativeDICOM\" xml:space=\"preserve\">",
-    );
-    write_xml(data_set, &mut out);
-    out.push_str("</NativeDicomModel>\n");
-    out
-}
-
-fn write_xml(data_set: &[Element], out: &mut String) {
-    for element in data_set {
-        let (tag, vr, keyword) = (element.tag_text(), element.vr, element.keyword);
-        // Writing to a text does not fail.
-        write!(
-            out,
-            "<DicomAttribute tag=\"{tag}\" vr=\"{vr}\" keyword=\"{keyword}\">"
-        )
-        .ok();
-        match &element.value {
-            Content::Items(items) => {
-                for (number, item) in (1_u32..).zip(items) {
-                    write!(out, "<Item number=\"{number}\">").ok();
-                    write_xml(item, out);
-                    out.push_str("</Item>");
-                }
-            }
-            Content::Number(number) => {
-                write!(out, "<Value number=\"1\">{number}</Value>").ok();
-            }
-            Content::Text(text) => {
-                out.push_str("<Value number=\"1\">");
-                for character in text.chars() {
-                    match character {
-                        '&' => out.push_str("&amp;"),
-                        '<' => out.push_str("&lt;"),
-                        '>' => out.push_str("&gt;"),
-                        other => out.push(other),
-                    }
-                }
-                out.push_str("</Value>");
-            }
-        }
-        out.push_str("</DicomAttribute>");
-    }
+    let mut item = Attributes::new();
+    item.insert_text(tags::REFERENCED_SOP_CLASS_UID, Vr::UI, class);
+    item.insert_text(tags::REFERENCED_SOP_INSTANCE_UID, Vr::UI, instance);
+    Some(item)
 }

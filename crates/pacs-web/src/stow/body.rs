@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 /// Why a body is not read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     /// The connection broke, or what came was no HTTP.
     Broken,
     /// More than [`WebLimits::request_bytes_max`].
@@ -20,7 +20,7 @@ pub(super) enum Stopped {
 }
 
 /// Gives the chunks of a body.
-pub(super) struct Arriving {
+pub(crate) struct Arriving {
     body: Body,
     limits: WebLimits,
     received_bytes: u64,
@@ -29,7 +29,7 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    pub(super) const fn new(body: Body, limits: &WebLimits) -> Self {
+    pub(crate) const fn new(body: Body, limits: &WebLimits) -> Self {
         Self {
             body,
             limits: *limits,
@@ -39,7 +39,7 @@ impl Arriving {
     }
 
     /// The next chunk; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Stopped> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Stopped> {
         loop {
             let rate = self.limits.arriving_bytes_per_second_min;
             let earned = Duration::from_secs(self.received_bytes.checked_div(rate).unwrap_or(0));
@@ -74,13 +74,13 @@ impl Arriving {
         }
     }
 
-    pub(super) const fn received_bytes(&self) -> u64 {
+    pub(crate) const fn received_bytes(&self) -> u64 {
         self.received_bytes
     }
 
     /// Reads what follows the last boundary, if it is little, so that the connection can be used
     /// again.
-    pub(super) async fn drain(&mut self) {
+    pub(crate) async fn drain(&mut self) {
         let limit = self.limits.multipart.preamble_bytes_max;
         let end = self.received_bytes.saturating_add(limit);
         while self.received_bytes <= end && matches!(self.next().await, Ok(Some(_))) {}

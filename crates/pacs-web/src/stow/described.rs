@@ -84,7 +84,7 @@ impl Share {
 
 /// How metadata is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notation {
+pub(crate) enum Notation {
     Json,
     /// One instance a part.
     Xml,
@@ -101,14 +101,19 @@ impl Notation {
     }
 
     /// Of metadata in `kind`.
-    pub(super) fn of(kind: &MediaType) -> Option<Self> {
+    pub(crate) fn of(kind: &MediaType) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|notation| kind.is(notation.media_type()))
     }
 
     /// The data sets of `text`, which is of this notation to its end then. `memory` is what may be
     /// taken meanwhile.
-    fn find(self, text: &[u8], limits: &WebLimits, mut memory: Share) -> Result<Found, Failure> {
+    pub(crate) fn find(
+        self,
+        text: &[u8],
+        limits: &WebLimits,
+        mut memory: Share,
+    ) -> Result<Found, Failure> {
         Ok(match self {
             Self::Json => json::find(text, limits.metadata_nodes_max, limits.multipart.parts_max),
             Self::Xml => {
@@ -124,7 +129,7 @@ impl Notation {
     }
 
     /// Reads the data set that is `text`.
-    fn read(self, text: &[u8], limits: &WebLimits) -> Result<Described, DescribedError> {
+    pub(crate) fn read(self, text: &[u8], limits: &WebLimits) -> Result<Described, DescribedError> {
         match self {
             Self::Json => json::read(text),
             Self::Xml => xml::read(text, &model(limits)),
@@ -133,7 +138,7 @@ impl Notation {
 }
 
 /// What a text holds, or what is wrong with it.
-type Found = Result<Vec<Place>, DescribedError>;
+pub(crate) type Found = Result<Vec<Place>, DescribedError>;
 
 fn model(limits: &WebLimits) -> ModelLimits {
     ModelLimits {
