@@ -7,6 +7,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod access;
+pub mod account;
 pub mod ae_title;
 pub mod attributes;
 pub mod audit;

@@ -70,6 +70,24 @@ impl Default for CommitmentLimits {
     }
 }
 
+/// Characters of the name of a user.
+pub const USER_NAME_CHARS_MAX: usize = 64;
+
+/// Characters of a password that stands alone (NIST SP 800-63B-4).
+pub const PASSWORD_CHARS_MIN: usize = 15;
+
+/// Characters of a password beside a second factor.
+pub const PASSWORD_CHARS_MIN_WITH_SECOND_FACTOR: usize = 12;
+
+/// Characters of a password: more is not hashed.
+pub const PASSWORD_CHARS_MAX: usize = 128;
+
+/// Characters that explain why a patient was opened, or what a reviewer thinks of it.
+pub const BREAK_GLASS_TEXT_CHARS_MIN: usize = 10;
+
+/// Of the same, at most.
+pub const BREAK_GLASS_TEXT_CHARS_MAX: usize = 1_000;
+
 /// Characters of a text of an audit event: a name, a reason, a code.
 pub const AUDIT_TEXT_CHARS_MAX: usize = 256;
 
