@@ -70,7 +70,7 @@ pub fn explanation(text: &str) -> Result<String, ExplanationError> {
 }
 
 /// The day by which somebody has to look at what was opened on `opened`: the third working day
-/// after it, Monday to Friday. Public holidays are not known here, and make it earlier than need be.
+/// after it, Monday to Friday. Public holidays are not known here, so that it can be too early.
 #[must_use]
 pub fn review_due(opened: NaiveDate) -> NaiveDate {
     let mut day = opened;
