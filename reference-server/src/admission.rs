@@ -35,6 +35,8 @@ impl AssociationPolicy for Access {
             move_to: may(Action::Move),
             commitment: may(Action::Commit),
             commitment_reports: false,
+            worklist: false,
+            procedure_steps: false,
         }))
     }
 }

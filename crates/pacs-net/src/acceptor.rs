@@ -7,6 +7,7 @@ mod admission;
 mod commitment;
 mod find;
 mod handshake;
+mod procedure_step;
 mod retrieve;
 mod session;
 mod store;
@@ -18,7 +19,8 @@ use crate::negotiation::Services;
 use crate::observer::{NoObserver, Observer};
 use crate::security::{Channel, Security};
 use crate::service::{
-    AdmitAll, AssociationPolicy, CommitmentScp, CommitmentScu, QueryScp, RetrieveScp, StorageScp,
+    AdmitAll, AssociationPolicy, CommitmentScp, CommitmentScu, ProcedureStepScp, QueryScp,
+    RetrieveScp, StorageScp, WorklistScp,
 };
 use crate::strangers::Strangers;
 use crate::transport::{Connector, TcpConnector, prepare};
@@ -79,6 +81,8 @@ struct Shared {
     retrieve: Option<Arc<dyn RetrieveScp>>,
     commitment: Option<Arc<dyn CommitmentScp>>,
     commitment_reports: Option<Arc<dyn CommitmentScu>>,
+    worklist: Option<Arc<dyn WorklistScp>>,
+    procedure_steps: Option<Arc<dyn ProcedureStepScp>>,
     policy: Arc<dyn AssociationPolicy>,
     observer: Arc<dyn Observer>,
     connector: Arc<dyn Connector>,
@@ -102,6 +106,8 @@ impl Shared {
             move_to: self.retrieve.is_some(),
             commitment: self.commitment.is_some(),
             commitment_reports: self.commitment_reports.is_some(),
+            worklist: self.worklist.is_some(),
+            procedure_steps: self.procedure_steps.is_some(),
         }
     }
 }
@@ -140,6 +146,20 @@ impl AcceptorBuilder {
     #[must_use]
     pub fn commitment_reports(mut self, reports: Arc<dyn CommitmentScu>) -> Self {
         self.shared.commitment_reports = Some(reports);
+        self
+    }
+
+    /// Answers queries of modality worklists. Default: they are not offered.
+    #[must_use]
+    pub fn worklist(mut self, worklist: Arc<dyn WorklistScp>) -> Self {
+        self.shared.worklist = Some(worklist);
+        self
+    }
+
+    /// Takes modality performed procedure steps. Default: N-CREATE and N-SET are not offered.
+    #[must_use]
+    pub fn procedure_steps(mut self, procedure_steps: Arc<dyn ProcedureStepScp>) -> Self {
+        self.shared.procedure_steps = Some(procedure_steps);
         self
     }
 
@@ -239,6 +259,8 @@ impl Acceptor {
                 retrieve: None,
                 commitment: None,
                 commitment_reports: None,
+                worklist: None,
+                procedure_steps: None,
                 policy: Arc::new(AdmitAll),
                 observer: Arc::new(NoObserver),
                 connector: Arc::new(TcpConnector),

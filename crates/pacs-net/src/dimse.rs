@@ -21,8 +21,12 @@ pub mod command_field {
     pub const C_ECHO_RQ: u16 = 0x0030;
     /// N-EVENT-REPORT-RQ
     pub const N_EVENT_REPORT_RQ: u16 = 0x0100;
+    /// N-SET-RQ
+    pub const N_SET_RQ: u16 = 0x0120;
     /// N-ACTION-RQ
     pub const N_ACTION_RQ: u16 = 0x0130;
+    /// N-CREATE-RQ
+    pub const N_CREATE_RQ: u16 = 0x0140;
     /// C-CANCEL-RQ
     pub const C_CANCEL_RQ: u16 = 0x0FFF;
     /// Set in the command field of every response.

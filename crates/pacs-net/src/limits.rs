@@ -20,6 +20,8 @@ pub struct NetLimits {
     pub identifier_bytes_max: usize,
     /// Bytes of the data set of a storage commitment request or report. Over it: 0213H.
     pub commitment_bytes_max: usize,
+    /// Bytes of the attributes of N-CREATE and N-SET. More is read and refused (0213H).
+    pub procedure_step_bytes_max: usize,
     /// Presentation contexts of an association: as many as there are odd numbers (PS3.8 9.3.2.2).
     pub presentation_contexts_max: usize,
     /// UIDs in a Failed SOP Instance UID List; the count of failures stays right beyond it.
@@ -85,6 +87,7 @@ impl Default for NetLimits {
             command_set_bytes_max: 64 << 10,
             identifier_bytes_max: 1 << 20,
             commitment_bytes_max: 2 << 20,
+            procedure_step_bytes_max: 2 << 20,
             presentation_contexts_max: 128,
             failed_uids_max: 10_000,
             handshake_duration_max: Duration::from_secs(10),

@@ -32,6 +32,10 @@ pub struct Services {
     pub commitment: bool,
     /// N-EVENT-REPORT of storage commitment that we asked for, with reversed roles
     pub commitment_reports: bool,
+    /// C-FIND of modality worklists
+    pub worklist: bool,
+    /// N-CREATE and N-SET of modality performed procedure steps
+    pub procedure_steps: bool,
 }
 
 impl Services {
@@ -44,6 +48,8 @@ impl Services {
         move_to: true,
         commitment: true,
         commitment_reports: true,
+        worklist: true,
+        procedure_steps: true,
     };
 
     /// Those that both sides have.
@@ -57,6 +63,8 @@ impl Services {
             move_to: self.move_to && other.move_to,
             commitment: self.commitment && other.commitment,
             commitment_reports: self.commitment_reports && other.commitment_reports,
+            worklist: self.worklist && other.worklist,
+            procedure_steps: self.procedure_steps && other.procedure_steps,
         }
     }
 }
@@ -277,8 +285,10 @@ fn answer(
         ServiceClass::Get(_) => services.get,
         ServiceClass::Move(_) => services.move_to,
         ServiceClass::Other => false,
+        ServiceClass::ProcedureStep => services.procedure_steps,
         ServiceClass::Storage => services.storage || services.get,
         ServiceClass::Verification => services.verification,
+        ServiceClass::Worklist => services.worklist,
     };
     if !offered {
         return Err(ContextReason::AbstractSyntaxNotSupported);
@@ -301,7 +311,9 @@ fn answer(
         | ServiceClass::Get(_)
         | ServiceClass::Move(_)
         | ServiceClass::Other
-        | ServiceClass::Verification => Roles {
+        | ServiceClass::ProcedureStep
+        | ServiceClass::Verification
+        | ServiceClass::Worklist => Roles {
             scu: asked.scu,
             scp: false,
         },

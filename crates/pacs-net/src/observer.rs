@@ -25,8 +25,14 @@ pub enum Operation {
     Other,
     /// N-EVENT-REPORT about storage commitment that came in
     Report,
+    /// N-CREATE of a performed procedure step
+    StepCreate,
+    /// N-SET of a performed procedure step
+    StepSet,
     /// C-STORE
     Store,
+    /// C-FIND of a modality worklist
+    Worklist,
 }
 
 impl Operation {
@@ -41,7 +47,10 @@ impl Operation {
             Self::Move => "move",
             Self::Other => "other",
             Self::Report => "report",
+            Self::StepCreate => "step_create",
+            Self::StepSet => "step_set",
             Self::Store => "store",
+            Self::Worklist => "worklist",
         }
     }
 }

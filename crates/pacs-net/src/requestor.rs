@@ -1,14 +1,16 @@
 //! The requestor: asks for an association and uses the peer's services (C-ECHO, C-STORE, C-FIND,
-//! C-GET, C-MOVE, storage commitment). Its errors name the layer that failed.
+//! C-GET, C-MOVE, storage commitment, procedure steps). Its errors name the layer that failed.
 
 mod builder;
 mod commitment;
 mod find;
+mod procedure_step;
 mod retrieve;
 mod store;
 
 pub use builder::RequestorBuilder;
 pub use find::Find;
+pub use procedure_step::StepResponse;
 pub use retrieve::{Progress, Retrieval, RetrieveResponse, Step};
 pub use store::StoreResponse;
 

@@ -4,11 +4,15 @@
 //! A panic in any of them aborts the association it serves, and nothing else.
 
 mod commitment;
+mod procedure_step;
+mod worklist;
 
 pub use commitment::{
     ActionRequest, CommitmentScp, CommitmentScu, EventLine, EventReport, LineEnded,
 };
 pub(crate) use commitment::{EventQueue, QueuedEvent};
+pub use procedure_step::{ProcedureStepScp, StepChange, StepCreation};
+pub use worklist::{WorklistRequest, WorklistScp};
 
 use crate::dimse::Priority;
 use crate::negotiation::Services;

@@ -22,6 +22,11 @@ pub const STORAGE_COMMITMENT_PUSH: &str = "1.2.840.10008.1.20.1";
 /// Its well-known SOP Instance (PS3.4 J.3.5).
 pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
 
+/// Modality Worklist Information Model - FIND.
+pub const MODALITY_WORKLIST_FIND: &str = "1.2.840.10008.5.1.4.31";
+/// Modality Performed Procedure Step SOP Class.
+pub const MODALITY_PERFORMED_PROCEDURE_STEP: &str = "1.2.840.10008.3.1.2.3.3";
+
 /// Implicit VR Little Endian.
 pub const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 /// Explicit VR Little Endian.
@@ -44,10 +49,14 @@ pub enum ServiceClass {
     Move(Model),
     /// A class of the standard that this crate does not serve.
     Other,
+    /// N-CREATE and N-SET of modality performed procedure steps
+    ProcedureStep,
     /// C-STORE; every class that is not of the standard, too.
     Storage,
     /// C-ECHO
     Verification,
+    /// C-FIND of modality worklists
+    Worklist,
 }
 
 /// Storage SOP classes of the standard outside [`STORAGE_ROOT`].
@@ -89,6 +98,8 @@ pub fn service_class(abstract_syntax: &str) -> ServiceClass {
     match abstract_syntax {
         VERIFICATION => ServiceClass::Verification,
         STORAGE_COMMITMENT_PUSH => ServiceClass::Commitment,
+        MODALITY_PERFORMED_PROCEDURE_STEP => ServiceClass::ProcedureStep,
+        MODALITY_WORKLIST_FIND => ServiceClass::Worklist,
         PATIENT_ROOT_FIND => ServiceClass::Find(Model::PatientRoot),
         PATIENT_ROOT_MOVE => ServiceClass::Move(Model::PatientRoot),
         PATIENT_ROOT_GET => ServiceClass::Get(Model::PatientRoot),
@@ -119,7 +130,9 @@ mod tests {
                 | ServiceClass::Find(_)
                 | ServiceClass::Get(_)
                 | ServiceClass::Move(_)
-                | ServiceClass::Verification => "served",
+                | ServiceClass::ProcedureStep
+                | ServiceClass::Verification
+                | ServiceClass::Worklist => "served",
             };
             assert_eq!(found, fields[1], "{line}");
         }

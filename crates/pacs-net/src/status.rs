@@ -12,6 +12,7 @@ struct Status {
     code: u16,
     comment: Cow<'static, str>,
     offending_elements: Vec<Tag>,
+    error_id: Option<u16>,
 }
 
 /// What a status code means for the operation (PS3.7 C.1).
@@ -79,6 +80,7 @@ macro_rules! statuses {
                     code,
                     comment: Cow::Borrowed(""),
                     offending_elements: Vec::new(),
+                    error_id: None,
                 })
             }
 
@@ -93,6 +95,13 @@ macro_rules! statuses {
             #[must_use]
             pub fn with_offending_elements(mut self, elements: Vec<Tag>) -> Self {
                 self.0.offending_elements = elements;
+                self
+            }
+
+            /// With an Error ID that its service defines (PS3.7 C.4.2).
+            #[must_use]
+            pub const fn with_error_id(mut self, error_id: u16) -> Self {
+                self.0.error_id = Some(error_id);
                 self
             }
 
@@ -120,11 +129,18 @@ macro_rules! statuses {
                 &self.0.offending_elements
             }
 
+            /// Error ID (0000,0903).
+            #[must_use]
+            pub const fn error_id(&self) -> Option<u16> {
+                self.0.error_id
+            }
+
             /// Puts the status into a response.
             pub(crate) fn fill(&self, response: &mut crate::dimse::CommandSet) {
                 response.status = Some(self.0.code);
                 response.error_comment = error_comment(&self.0.comment);
                 response.offending_elements.clone_from(&self.0.offending_elements);
+                response.error_id = self.0.error_id;
             }
         }
     )*};
@@ -224,6 +240,58 @@ statuses! {
         /// The message breaks PS3.7.
         MISTYPED_ARGUMENT = 0x0212,
         /// More than there is room for: the peer may try again, or with less.
+        RESOURCE_LIMITATION = 0x0213,
+    }
+    /// Status of N-CREATE (PS3.7 10.1.5.1.6).
+    CreateStatus {
+        /// Made.
+        SUCCESS = 0x0000,
+        /// An attribute has a value that it may not have.
+        INVALID_ATTRIBUTE_VALUE = 0x0106,
+        /// It cannot be made, for a reason of our own.
+        PROCESSING_FAILURE = 0x0110,
+        /// There is an instance with this UID.
+        DUPLICATE_SOP_INSTANCE = 0x0111,
+        /// The SOP Instance UID is no UID.
+        INVALID_SOP_INSTANCE = 0x0117,
+        /// The SOP class is not offered here, or not that of the context.
+        NO_SUCH_SOP_CLASS = 0x0118,
+        /// An attribute is absent that must be there.
+        MISSING_ATTRIBUTE = 0x0120,
+        /// An attribute has no value that must have one.
+        MISSING_ATTRIBUTE_VALUE = 0x0121,
+        /// The caller may not do this.
+        NOT_AUTHORIZED = 0x0124,
+        /// The message breaks PS3.7.
+        MISTYPED_ARGUMENT = 0x0212,
+        /// More than there is room for.
+        RESOURCE_LIMITATION = 0x0213,
+    }
+    /// Status of N-SET (PS3.7 10.1.3.1.9).
+    SetStatus {
+        /// Changed.
+        SUCCESS = 0x0000,
+        /// Changed, but for attributes that stay as they are.
+        ATTRIBUTE_LIST_ERROR = 0x0107,
+        /// An attribute has a value that it may not have.
+        INVALID_ATTRIBUTE_VALUE = 0x0106,
+        /// It cannot be changed: any more, or for a reason of our own.
+        PROCESSING_FAILURE = 0x0110,
+        /// There is no instance with this UID.
+        NO_SUCH_SOP_INSTANCE = 0x0112,
+        /// The SOP Instance UID is no UID.
+        INVALID_SOP_INSTANCE = 0x0117,
+        /// The SOP class is not offered here, or not that of the context.
+        NO_SUCH_SOP_CLASS = 0x0118,
+        /// An attribute is absent that must be there.
+        MISSING_ATTRIBUTE = 0x0120,
+        /// An attribute has no value that must have one.
+        MISSING_ATTRIBUTE_VALUE = 0x0121,
+        /// The caller may not do this.
+        NOT_AUTHORIZED = 0x0124,
+        /// The message breaks PS3.7.
+        MISTYPED_ARGUMENT = 0x0212,
+        /// More than there is room for.
         RESOURCE_LIMITATION = 0x0213,
     }
     /// Status of N-EVENT-REPORT (PS3.7 10.1.1.1.8).

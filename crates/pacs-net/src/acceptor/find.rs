@@ -5,7 +5,7 @@ use super::watching::poll_once;
 use crate::dimse::{CommandSet, Priority};
 use crate::link::{ByteStream, Ending, Gathered};
 use crate::negotiation::Context;
-use crate::service::{FindRequest, Matches, QueryScp};
+use crate::service::{FindRequest, Matches, Peer, QueryScp, WorklistRequest, WorklistScp};
 use crate::sop_class::ServiceClass;
 use crate::status::FindStatus;
 use std::sync::Arc;
@@ -17,6 +17,21 @@ const PENDING_UNSUPPORTED: u16 = 0xff01;
 /// Matches that are always ready before we look whether the peer has cancelled.
 const UNWATCHED_MATCHES: u64 = 64;
 
+/// What is asked, and who answers it.
+enum Asked {
+    Archive(Arc<dyn QueryScp>, FindRequest),
+    Worklist(Arc<dyn WorklistScp>, WorklistRequest),
+}
+
+impl Asked {
+    async fn answer(self, peer: &Peer) -> Result<Box<dyn Matches>, FindStatus> {
+        match self {
+            Self::Archive(query, request) => query.find(peer, request).await,
+            Self::Worklist(worklist, request) => worklist.worklist(peer, request).await,
+        }
+    }
+}
+
 impl<S: ByteStream> Session<S> {
     pub(super) async fn find(
         &mut self,
@@ -27,9 +42,9 @@ impl<S: ByteStream> Session<S> {
         let mut sent = 0_u64;
         let status = match self.find_request(context, command, gathered) {
             Err(status) => status,
-            Ok((query, request)) => {
+            Ok(asked) => {
                 let peer = self.peer.clone();
-                let found = query.find(&peer, request);
+                let found = asked.answer(&peer);
                 match self.unless_cancelled(command, found).await? {
                     None => FindStatus::CANCEL,
                     Some(Err(status)) => status,
@@ -55,27 +70,40 @@ impl<S: ByteStream> Session<S> {
         context: &Context,
         command: &CommandSet,
         gathered: Gathered,
-    ) -> Result<(Arc<dyn QueryScp>, FindRequest), FindStatus> {
-        let ServiceClass::Find(model) = context.service else {
-            return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
-        };
+    ) -> Result<Asked, FindStatus> {
         if !context.is_of(command.affected_sop_class.as_deref()) {
             return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
         }
-        let Some(query) = self.shared.query.as_ref().map(Arc::clone) else {
-            return Err(FindStatus::SOP_CLASS_NOT_SUPPORTED);
+        let query = self.shared.query.as_ref().map(Arc::clone);
+        let worklist = self.shared.worklist.as_ref().map(Arc::clone);
+        let priority = Priority::from_code(command.priority.unwrap_or_default());
+        let whole = |gathered| match gathered {
+            Gathered::Whole(identifier) => Ok(identifier),
+            Gathered::TooLong => {
+                Err(FindStatus::OUT_OF_RESOURCES.with_comment("identifier is too long"))
+            }
         };
-        let Gathered::Whole(identifier) = gathered else {
-            return Err(FindStatus::OUT_OF_RESOURCES.with_comment("identifier is too long"));
-        };
-        let request = FindRequest {
-            model,
-            identifier,
-            transfer_syntax: context.transfer_syntax.clone(),
-            relational: context.relational,
-            priority: Priority::from_code(command.priority.unwrap_or_default()),
-        };
-        Ok((query, request))
+        match (context.service, query, worklist) {
+            (ServiceClass::Find(model), Some(query), _) => {
+                let request = FindRequest {
+                    model,
+                    identifier: whole(gathered)?,
+                    transfer_syntax: context.transfer_syntax.clone(),
+                    relational: context.relational,
+                    priority,
+                };
+                Ok(Asked::Archive(query, request))
+            }
+            (ServiceClass::Worklist, _, Some(worklist)) => {
+                let request = WorklistRequest {
+                    identifier: whole(gathered)?,
+                    transfer_syntax: context.transfer_syntax.clone(),
+                    priority,
+                };
+                Ok(Asked::Worklist(worklist, request))
+            }
+            _ => Err(FindStatus::SOP_CLASS_NOT_SUPPORTED),
+        }
     }
 
     /// Sends matches until there are no more or the peer cancels, and gives the final status.

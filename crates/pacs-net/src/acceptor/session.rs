@@ -308,10 +308,22 @@ impl<S: ByteStream> Session<S> {
         let (operation, outcome) = match command.command_field {
             command_field::C_ECHO_RQ => (Operation::Echo, self.echo(context, command).await?),
             command_field::C_STORE_RQ => (Operation::Store, self.store(context, command).await?),
-            command_field::C_FIND_RQ => (Operation::Find, self.find(context, command).await?),
+            command_field::C_FIND_RQ => {
+                let operation = if context.service == ServiceClass::Worklist {
+                    Operation::Worklist
+                } else {
+                    Operation::Find
+                };
+                (operation, self.find(context, command).await?)
+            }
             command_field::C_GET_RQ => (Operation::Get, self.get(context, command).await?),
             command_field::C_MOVE_RQ => (Operation::Move, self.move_to(context, command).await?),
             command_field::N_ACTION_RQ => (Operation::Commit, self.action(context, command).await?),
+            command_field::N_CREATE_RQ => {
+                let outcome = self.create_step(context, command).await?;
+                (Operation::StepCreate, outcome)
+            }
+            command_field::N_SET_RQ => (Operation::StepSet, self.set_step(context, command).await?),
             command_field::N_EVENT_REPORT_RQ => {
                 let outcome = self.event_report(context, command).await?;
                 (Operation::Report, outcome)

@@ -41,6 +41,8 @@ pub struct CommandSet {
     pub offending_elements: Vec<Tag>,
     /// (0000,0902)
     pub error_comment: Option<String>,
+    /// (0000,0903)
+    pub error_id: Option<u16>,
     /// (0000,1000)
     pub affected_sop_instance: Option<String>,
     /// (0000,1001)
@@ -142,6 +144,8 @@ impl CommandSet {
             0x0900 => self.status = Some(number(value)?),
             0x0901 => self.offending_elements = tags(value),
             0x0902 => self.error_comment = text(value),
+            // A detail of a status, which some peers send empty.
+            0x0903 => self.error_id = number(value).ok(),
             0x1000 => self.affected_sop_instance = text(value),
             0x1001 => self.requested_sop_instance = text(value),
             0x1002 => self.event_type = Some(number(value)?),
@@ -212,6 +216,7 @@ impl CommandSet {
             put(&mut out, 0x0901, &halves.flatten().collect::<Vec<u8>>());
         }
         put_text(&mut out, 0x0902, self.error_comment.as_deref(), b' ');
+        put_number(&mut out, 0x0903, self.error_id);
         put_text(&mut out, 0x1000, self.affected_sop_instance.as_deref(), 0);
         put_text(&mut out, 0x1001, self.requested_sop_instance.as_deref(), 0);
         put_number(&mut out, 0x1002, self.event_type);
@@ -275,6 +280,7 @@ mod tests {
             status: Some(0xff00),
             offending_elements: vec![Tag(0x0010, 0x0020), Tag(0x0008, 0x0018)],
             error_comment: Some("odd".into()),
+            error_id: Some(0xa710),
             affected_sop_instance: Some("1.2.3".into()),
             requested_sop_instance: Some("1.2.3.4".into()),
             event_type: Some(9),
@@ -311,7 +317,7 @@ mod tests {
         }
 
         assert!(elements.is_sorted());
-        assert_eq!(elements.len(), 22);
+        assert_eq!(elements.len(), 23);
     }
 
     #[test]

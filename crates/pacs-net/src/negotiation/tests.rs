@@ -90,7 +90,7 @@ fn each_refusal_has_its_reason() {
             Reason::AbstractSyntaxNotSupported,
         ),
         (
-            "1.2.840.10008.5.1.4.31",
+            "1.2.840.10008.5.1.4.34.6.3",
             implicit,
             Services::ALL,
             Reason::AbstractSyntaxNotSupported,

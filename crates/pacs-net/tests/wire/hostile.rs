@@ -180,10 +180,16 @@ async fn commands_that_are_not_served_are_answered_and_their_data_sets_drained()
     let mut raw = raw();
     raw.associate().await;
 
-    // N-CREATE, with a data set.
-    raw.request(1, 0x0140, true).await;
+    // N-DELETE, with a data set.
+    raw.request(1, 0x0150, true).await;
     raw.send_values(1, false, &[7; 40_000]).await;
     assert_eq!(raw.status().await, 0x0211);
+    // N-CREATE and N-SET on a storage context.
+    for command in [0x0140, 0x0120] {
+        raw.request(1, command, true).await;
+        raw.send_values(1, false, &[7; 40_000]).await;
+        assert_eq!(raw.status().await, 0x0118);
+    }
     // C-FIND on a storage context.
     raw.request(1, 0x0020, true).await;
     raw.send_values(1, false, &[7; 40]).await;

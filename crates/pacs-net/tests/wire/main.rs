@@ -22,4 +22,5 @@ mod policy;
 mod pynetdicom;
 mod raw;
 mod services;
+mod steps;
 mod tool;
