@@ -17,6 +17,7 @@ mod import;
 mod journal;
 mod maintain;
 mod manual;
+pub mod mpps;
 pub mod output;
 mod owner;
 pub mod peer;
@@ -25,6 +26,7 @@ mod store;
 mod tally;
 pub mod tls;
 mod token;
+pub mod worklist;
 
 use crate::limits::{ASSOCIATIONS_MAX, DEPOSITS_MAX};
 use clap::{Args, Parser, Subcommand};
@@ -106,6 +108,9 @@ pub enum Command {
         #[arg(long, value_name = "AE", value_parser = peer::parse_title)]
         to: AeTitle,
     },
+    /// Tell a peer of a procedure step, as a console does (Modality Performed Procedure Step)
+    #[command(subcommand)]
+    Mpps(mpps::Mpps),
     /// Remake the index of an archive from its packs; the server must be stopped
     Rebuild(Local),
     /// Write again what is damaged in an archive, from a backup or another copy of its directory;
@@ -135,6 +140,8 @@ pub enum Command {
     Token(TokenCommand),
     /// Read every instance of an archive and compare digests; the server may be running
     Verify(Local),
+    /// Show the worklist of a peer (C-FIND); prints one line for each step
+    Worklist(worklist::Worklist),
 }
 
 /// What can be done about tokens.
@@ -389,11 +396,13 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Import(importing) => import::import(importing, output).await,
         Command::Man { directory } => manual::man(directory, output),
         Command::Move { search, to } => retrieve::send_to(search, to, output).await,
+        Command::Mpps(mpps) => mpps::mpps(mpps, output).await,
         Command::Rebuild(local) => maintain::rebuild(local, output).await,
         Command::Repair { local, from } => backup::repair(local, from, output).await,
         Command::Restore { from, to } => backup::restore(from, to, output).await,
         Command::Store(sending) => store::store(sending, output).await,
         Command::Token(command) => token::token(command, output),
         Command::Verify(local) => maintain::verify(local, output).await,
+        Command::Worklist(worklist) => worklist::worklist(worklist, output).await,
     }
 }

@@ -27,6 +27,7 @@ PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
 COMMITMENT = "1.2.840.10008.1.20.1"
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
+STEP = "1.2.840.10008.3.1.2.3.3"
 
 
 def tls(protocol):
@@ -364,6 +365,38 @@ def provide_retrieval(own_port, sink_port, *paths):
     own.add_supported_context(CT, [ExplicitVRLittleEndian], scu_role=True, scp_role=True)
     own.start_server(("127.0.0.1", int(own_port)), block=True, ssl_context=tls(ssl.PROTOCOL_TLS_SERVER),
                      evt_handlers=[(evt.EVT_C_FIND, on_find), (evt.EVT_C_GET, on_get), (evt.EVT_C_MOVE, on_move)])
+
+
+def provide_steps(own_port, folder):
+    """A provider of performed procedure steps until it is killed; each is kept as JSON in `folder`, by its UID."""
+    steps = {}
+
+    def keep(uid):
+        with open(f"{folder}/{uid}.json", "w") as f:
+            f.write(steps[uid].to_json())
+
+    def on_create(event):
+        uid = event.request.AffectedSOPInstanceUID
+        if uid in steps:
+            return 0x0111, None
+        steps[uid] = event.attribute_list
+        keep(uid)
+        return 0x0000, steps[uid]
+
+    def on_set(event):
+        uid = event.request.RequestedSOPInstanceUID
+        if uid not in steps:
+            return 0x0112, None
+        if steps[uid].PerformedProcedureStepStatus != "IN PROGRESS":
+            return 0x0110, None
+        steps[uid].update(event.modification_list)
+        keep(uid)
+        return 0x0000, steps[uid]
+
+    own = AE(ae_title="PYNETDICOM")
+    own.add_supported_context(STEP)
+    own.start_server(("127.0.0.1", int(own_port)), block=True, ssl_context=tls(ssl.PROTOCOL_TLS_SERVER),
+                     evt_handlers=[(evt.EVT_N_CREATE, on_create), (evt.EVT_N_SET, on_set)])
 
 
 if __name__ == "__main__":

@@ -264,13 +264,16 @@ fn tell(references: &[Reference], reports: &Reports, output: &Output) -> usize {
     failed_count
 }
 
-/// A UID made from a random number (PS3.5 B.2).
 fn new_transaction() -> Result<TransactionUid, Failure> {
+    TransactionUid::parse(&new_uid()).map_err(|error| Failure::CommandLine(error.to_string()))
+}
+
+/// A UID made from a random number (PS3.5 B.2).
+pub(super) fn new_uid() -> String {
     // Each state is seeded by the system.
     let half = || u128::from(RandomState::new().hash_one(std::process::id()));
     let number = half() << 64 | half();
-    TransactionUid::parse(&format!("2.25.{number}"))
-        .map_err(|error| Failure::CommandLine(error.to_string()))
+    format!("2.25.{number}")
 }
 
 /// Takes the reports, wherever they come.

@@ -61,7 +61,9 @@ fn directories(command: &Command) -> Vec<&Path> {
         | Command::Get { .. }
         | Command::Man { .. }
         | Command::Move { .. }
-        | Command::Store(_) => Vec::new(),
+        | Command::Mpps(_)
+        | Command::Store(_)
+        | Command::Worklist(_) => Vec::new(),
     }
 }
 
