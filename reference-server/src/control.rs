@@ -15,6 +15,8 @@ use pacs_core::access::{Maintain, permit};
 use pacs_core::{Caller, Permit};
 use pacs_store::backup::{Document, Made};
 use pacs_store::index::Committed;
+use pacs_store::registry::Imported;
+use pacs_store::registry::organisations::Organisation;
 use pacs_store::{Archive, Progress};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
@@ -36,9 +38,11 @@ const SOCKET: &str = "control.sock";
 const WAITING_COUNT: usize = 64;
 
 /// What can be asked.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
+    /// Make an organisation what this says.
+    Organisation(Box<Organisation>),
     /// The documents of the records, then up to where the packs can be copied.
     Point,
     /// A backup was made.
@@ -62,6 +66,8 @@ pub enum Reply {
         /// Why.
         why: String,
     },
+    /// What became of an organisation.
+    Imported(Imported),
     /// Up to where the packs can be copied.
     Point(Committed),
     /// A problem that was found.
@@ -181,7 +187,7 @@ async fn answer(mut stream: UnixStream, archive: &Archive, upkeep: &Upkeep) -> i
         let last = match work(request, archive, &permit, upkeep, &replies).await {
             Ok(last) => last,
             Err(error) => Reply::Failed {
-                why: crate::tool::failure::chain(&error),
+                why: crate::tool::failure::chain(&*error),
             },
         };
         replies.send(last).await.ok();
@@ -205,8 +211,15 @@ async fn work(
     permit: &Permit<Maintain>,
     upkeep: &Upkeep,
     replies: &mpsc::Sender<Reply>,
-) -> Result<Reply, pacs_store::MaintainError> {
+) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
     match request {
+        Request::Organisation(organisation) => {
+            let licence = crate::tool::organisations::licence()?;
+            let registry = archive.registry();
+            let imported =
+                registry.import_organisation(&licence, &organisation, crate::place::now());
+            Ok(Reply::Imported(imported.await?))
+        }
         Request::Point => {
             let documents = replies.clone();
             let take = move |kind: &str, record| {

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod local;
 pub mod logging;
 pub mod metrics;
+mod place;
 pub mod reload;
 mod room;
 pub mod scp;

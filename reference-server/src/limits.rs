@@ -92,8 +92,11 @@ pub const USER_NAME_CHARS_MAX: usize = 64;
 /// Connections to the control socket at once.
 pub const CONTROL_CONNECTIONS_MAX: u32 = 4;
 
-/// Bytes of a request at the control socket.
-pub const CONTROL_REQUEST_BYTES_MAX: u64 = 4_096;
+/// Bytes of a list of organisations.
+pub const ORGANISATIONS_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Bytes of a request at the control socket; an organisation is the longest.
+pub const CONTROL_REQUEST_BYTES_MAX: u64 = 64 << 10;
 
 /// Bytes of a part of an answer at the control socket: a document has at most 1 MiB, and takes up
 /// to six times that as JSON.

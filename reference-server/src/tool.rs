@@ -18,6 +18,7 @@ mod journal;
 mod maintain;
 mod manual;
 pub mod mpps;
+pub(crate) mod organisations;
 pub mod output;
 mod owner;
 pub mod peer;
@@ -111,6 +112,9 @@ pub enum Command {
     /// Tell a peer of a procedure step, as a console does (Modality Performed Procedure Step)
     #[command(subcommand)]
     Mpps(mpps::Mpps),
+    /// The healthcare organisations of an archive; the server may be running
+    #[command(subcommand)]
+    Organisations(OrganisationsCommand),
     /// Remake the index of an archive from its packs; the server must be stopped
     Rebuild(Local),
     /// Write again what is damaged in an archive, from a backup or another copy of its directory;
@@ -142,6 +146,21 @@ pub enum Command {
     Verify(Local),
     /// Show the worklist of a peer (C-FIND); prints one line for each step
     Worklist(worklist::Worklist),
+}
+
+/// What can be done about organisations.
+#[derive(Debug, Subcommand)]
+pub enum OrganisationsCommand {
+    /// Take in a list of organisations: what is new is added, what differs is changed, what is not
+    /// in the list stays
+    Import {
+        /// JSON with an array `organisations`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
 }
 
 /// What can be done about tokens.
@@ -397,6 +416,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Man { directory } => manual::man(directory, output),
         Command::Move { search, to } => retrieve::send_to(search, to, output).await,
         Command::Mpps(mpps) => mpps::mpps(mpps, output).await,
+        Command::Organisations(command) => organisations::organisations(command, output).await,
         Command::Rebuild(local) => maintain::rebuild(local, output).await,
         Command::Repair { local, from } => backup::repair(local, from, output).await,
         Command::Restore { from, to } => backup::restore(from, to, output).await,

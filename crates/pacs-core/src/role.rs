@@ -1,11 +1,14 @@
 //! Roles of the people and programs that work with examinations: what each may do
-//! ([`Permission`]), where ([`Grants`]), and whose images they see ([`visibility`]).
+//! ([`Permission`]), where ([`Grants`]), the proof of it ([`Licence`]), and whose images they see
+//! ([`visibility`]).
 
+mod licence;
 mod permission;
 #[cfg(test)]
 mod tests;
 pub mod visibility;
 
+pub use licence::{Agent, AgentKind, Duty, Licence, Unlicensed, duty};
 pub use permission::{Extent, Permission};
 
 use crate::OrganisationCode;
@@ -140,6 +143,27 @@ impl Grants {
             .iter()
             .filter(move |grant| grant.reach.covers(organisation))
             .filter_map(move |grant| Some((grant.role, grant.role.extent(permission)?)))
+    }
+
+    /// One role, which contradicts nothing.
+    #[must_use]
+    pub fn single(grant: Grant) -> Self {
+        Self(vec![grant])
+    }
+
+    /// The roles that are held at `organisation`.
+    pub fn roles_at(&self, organisation: OrganisationCode) -> impl Iterator<Item = Role> + '_ {
+        let held = self.0.iter();
+        held.filter(move |grant| grant.reach.covers(organisation))
+            .map(|grant| grant.role)
+    }
+
+    /// Whether all of `permission` is held at every organisation.
+    fn reaches_nationally(&self, permission: Permission) -> bool {
+        self.0.iter().any(|grant| {
+            let extent = grant.role.extent(permission);
+            grant.reach == Reach::National && extent == Some(Extent::Whole)
+        })
     }
 
     /// Whether `permission` is held anywhere.

@@ -26,6 +26,7 @@ use crate::pack::read::PackFiles;
 use crate::rebuild::Progress;
 use crate::records::Records;
 use crate::records::memory::MemoryRecords;
+use crate::registry::Registry;
 use crate::retrieve::DataSetReader;
 use pacs_core::access::{Find, Get, Hide, Maintain, Move, Store};
 use pacs_core::{Caller, Permit, Query, SopClassUid, SopInstanceUid, TransferSyntaxUid};
@@ -181,6 +182,7 @@ pub(crate) struct Shared {
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) damage: FoundDamage,
     pub(crate) records: Arc<dyn Records>,
+    pub(crate) registry: Registry,
     /// What one search may give.
     quota: Quota,
     /// Bytes of instances in memory.
@@ -274,6 +276,7 @@ impl Archive {
                 verifies_reads: options.verifies_reads,
                 reserve,
                 damage,
+                registry: Registry::new(Arc::clone(&options.records)),
                 records: options.records,
                 queue,
                 desk: options.commits_in_place.then_some(desk),

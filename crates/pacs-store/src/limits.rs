@@ -21,6 +21,18 @@ pub(crate) const AUDIT_VERIFY_PAGE_COUNT: usize = 64;
 /// Bytes of the records in a backup that are restored: they are held in memory then.
 pub const BACKUP_RECORDS_BYTES_MAX: u64 = 512 << 20;
 
+/// Characters of the name of a device.
+pub const DEVICE_TEXT_CHARS_MAX: usize = 200;
+
+/// Characters of a text about an organisation.
+pub const ORGANISATION_TEXT_CHARS_MAX: usize = 1_000;
+
+/// Organisations that are listed: their codes have three digits.
+pub const ORGANISATIONS_MAX: usize = 999;
+
+/// Times that a change of the registry is tried where others change the same.
+pub const REGISTRY_ATTEMPTS_MAX: usize = 32;
+
 /// Bytes of keys and values of records that are changed at once: one commit holds them in memory.
 pub const RECORD_CHANGES_BYTES_MAX: usize = 4 << 20;
 

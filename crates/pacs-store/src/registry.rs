@@ -1,13 +1,91 @@
-//! What the archive knows besides content, as typed documents over [`crate::records`]: one module a
-//! family.
+//! What is known of patients, examinations, organisations and devices: documents in the
+//! [`records`](crate::records), with types.
 //!
-//! Whatever is changed here is changed together with the [`audit`] record that tells of it, or not
-//! at all.
+//! [`Registry`] is the only way to them. Whatever says something about a patient is read and
+//! changed with a [`Licence`](pacs_core::role::Licence) of the one table of roles. Every change is
+//! one batch: the documents, the keys by which they are found, and the record of who did it, or
+//! nothing of it. Nobody overwrites a change unseen: a change names the [`Revision`] it is based on
+//! and is refused where that is not the present one. Time and random numbers are arguments.
 
 pub mod audit;
+mod batch;
+mod commit;
+pub mod devices;
+mod document;
+mod error;
+pub mod organisations;
 
+pub use document::Stored;
+pub use error::{Refusal, RegistryError};
+
+use crate::records::Records;
+pub use crate::records::Revision;
+use audit::AuditTrail;
+use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// When something is done, with the offset of the place of the archive.
+pub type Moment = DateTime<FixedOffset>;
+
+/// The registry of an archive. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    records: Arc<dyn Records>,
+    trail: AuditTrail,
+    /// Held from reading to committing by changes that many make at once, such as taking the next
+    /// number: they would find each other's work, and begin again, without end.
+    turn: Mutex<()>,
+}
+
+/// What an import made of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Imported {
+    /// It was not there.
+    Added,
+    /// It was another.
+    Changed,
+    /// It was the same.
+    Same,
+}
+
+impl Registry {
+    /// The registry that is kept in `records`. There should be one of them at a time; two are
+    /// correct, and slower.
+    #[must_use]
+    pub fn new(records: Arc<dyn Records>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                trail: AuditTrail::new(Arc::clone(&records)),
+                records,
+                turn: Mutex::new(()),
+            }),
+        }
+    }
+
+    /// The audit trail, to which every change here is appended.
+    #[must_use]
+    pub fn audit_trail(&self) -> AuditTrail {
+        self.inner.trail.clone()
+    }
+
+    fn records(&self) -> &dyn Records {
+        &*self.inner.records
+    }
+
+    /// Waits for the turn to change something.
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.inner.turn.lock().await
+    }
+}
 
 /// Why a document was not understood. Shows nothing of what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

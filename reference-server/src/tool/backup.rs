@@ -118,6 +118,7 @@ async fn asked_point(data: &Path, document: impl Fn(Document)) -> Result<Committ
             Reply::Point(committed) => return Ok(committed),
             other @ (Reply::Done
             | Reply::Failed { .. }
+            | Reply::Imported(_)
             | Reply::Problem(_)
             | Reply::Progress { .. }
             | Reply::Verified { .. }) => return Err(unexpected(&other)),
@@ -125,7 +126,7 @@ async fn asked_point(data: &Path, document: impl Fn(Document)) -> Result<Committ
     }
 }
 
-fn unexpected(reply: &Reply) -> Failure {
+pub(super) fn unexpected(reply: &Reply) -> Failure {
     Failure::Archive(format!("the server answered something else: {reply:?}"))
 }
 
@@ -400,7 +401,11 @@ pub(super) async fn verify_served(local: &Local, output: &Output) -> Result<(), 
                 work.end();
                 return maintain::verified(output, [instances, bytes, log_entries, problems]);
             }
-            other @ (Reply::Document(_) | Reply::Done | Reply::Failed { .. } | Reply::Point(_)) => {
+            other @ (Reply::Document(_)
+            | Reply::Done
+            | Reply::Failed { .. }
+            | Reply::Imported(_)
+            | Reply::Point(_)) => {
                 return Err(unexpected(&other));
             }
         }

@@ -100,7 +100,7 @@ pub(super) fn allowed(task: &'static str) -> Result<Permit<Maintain>, Failure> {
 }
 
 /// A folder that is no archive is not made one.
-async fn open_here(local: &Local) -> Result<Result<Archive, OpenError>, Failure> {
+pub(super) async fn open_here(local: &Local) -> Result<Result<Archive, OpenError>, Failure> {
     if !local.data.join("FORMAT").is_file() {
         return Err(Failure::file(&local.data, "no archive is here"));
     }

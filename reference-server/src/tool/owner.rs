@@ -6,7 +6,7 @@
 //! owner does meanwhile.
 
 use super::failure::Failure;
-use super::{Command, Exporting, TokenCommand};
+use super::{Command, Exporting, OrganisationsCommand, TokenCommand};
 use rustix::fs::{Dir, FileType, Mode, OFlags, fchown, fstat, open, openat};
 use rustix::process::{Gid, Uid, geteuid};
 use std::io;
@@ -43,7 +43,8 @@ fn directories(command: &Command) -> Vec<&Path> {
             peer: None, local, ..
         }) => vec![&local.data],
         Command::Import(importing) => vec![&importing.local.data],
-        Command::Rebuild(local)
+        Command::Organisations(OrganisationsCommand::Import { local, .. })
+        | Command::Rebuild(local)
         | Command::Repair { local, .. }
         | Command::Token(
             TokenCommand::Create { local, .. }

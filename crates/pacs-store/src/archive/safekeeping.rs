@@ -4,6 +4,7 @@ use super::Archive;
 use crate::error::ReadError;
 use crate::index::{IndexError, StoredInstance};
 use crate::records::Records;
+use crate::registry::Registry;
 use crate::retrieve::DataSetReader;
 use pacs_core::access::Commit;
 use pacs_core::commitment::Place;
@@ -93,6 +94,13 @@ impl Archive {
                 }
             }
         }
+    }
+
+    /// The registry that is kept beside the images. What it holds of people and their examinations
+    /// is given for licences of its own.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        self.shared.registry.clone()
     }
 
     /// Where documents about commitments are kept: those of the archive itself stand there too,

@@ -1,0 +1,52 @@
+//! A change and the record of who made it, in one batch.
+
+use super::audit::AuditError;
+use super::batch::Batch;
+use super::{Moment, Registry, RegistryError};
+use crate::records::Revision;
+use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent};
+use pacs_core::role::{Agent, AgentKind};
+
+impl Registry {
+    /// Makes the changes, with the record of `event`, durably, or nothing of it. Gives the states
+    /// of the changed documents, in the order of the changes.
+    ///
+    /// # Errors
+    /// [`RegistryError::Changed`] where one of the documents is not as it was read.
+    pub(super) async fn commit(
+        &self,
+        batch: Batch,
+        mut event: AuditEvent,
+    ) -> Result<Vec<Revision>, RegistryError> {
+        event.change = event.change.or(batch.digests);
+        Ok(self.inner.trail.commit(batch.changes, &event).await?)
+    }
+}
+
+impl From<AuditError> for RegistryError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Busy => Self::Busy,
+            AuditError::Damaged(_) => Self::Damaged {
+                what: "audit trail",
+            },
+            AuditError::Records(error) => error.into(),
+        }
+    }
+}
+
+/// The event of an act of `agent`, with all that is known of the circumstances.
+pub(super) fn event(act: Act, at: Moment, agent: &Agent) -> AuditEvent {
+    let kind = match agent.kind {
+        AgentKind::Device => ActorKind::Device,
+        AgentKind::Program => ActorKind::Program,
+        AgentKind::System => ActorKind::System,
+        AgentKind::User => ActorKind::User,
+    };
+    let mut actor = Actor::new(kind, agent.name.clone());
+    actor.session.clone_from(&agent.session);
+    let mut event = AuditEvent::new(act, at, actor);
+    event.from = agent.address;
+    event.correlation.clone_from(&agent.correlation);
+    event
+}

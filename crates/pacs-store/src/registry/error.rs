@@ -1,0 +1,65 @@
+//! Why the registry does not do what it is asked.
+
+use crate::records::RecordsError;
+use pacs_core::role::Unlicensed;
+
+/// Why something was not read or changed, by what can be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The records failed. Whether a change was made is not known.
+    #[error("the registry could not be reached")]
+    Backend(#[source] RecordsError),
+    /// Too many changed the same at once. Nothing was done; it may be tried again.
+    #[error("too many change the same at once")]
+    Busy,
+    /// Somebody else changed it in the meantime. Nothing was done: read it again.
+    #[error("it was changed in the meantime")]
+    Changed,
+    /// What is stored cannot be read: it is damaged, or a newer program wrote it.
+    #[error("{what} cannot be read: it is damaged or of another version")]
+    Damaged {
+        /// What kind of document.
+        what: &'static str,
+    },
+    /// It is not there, or not to be seen.
+    #[error("there is no such {what}")]
+    NotFound {
+        /// What kind of document.
+        what: &'static str,
+    },
+    /// A rule forbids it. Nothing was done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The table of roles forbids it. Nothing was done.
+    #[error(transparent)]
+    Unlicensed(#[from] Unlicensed),
+}
+
+/// Which rule forbids a change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another one has this already.
+    #[error("another one has this {what}")]
+    Taken {
+        /// What must be the only one.
+        what: &'static str,
+    },
+    /// A part of it is missing, too long or of the wrong form.
+    #[error("{what} is missing, too long or of the wrong form")]
+    Unfit {
+        /// Which part.
+        what: &'static str,
+    },
+}
+
+impl From<RecordsError> for RegistryError {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::Changed { .. } => Self::Changed,
+            RecordsError::Damaged { what } => Self::Damaged { what },
+            RecordsError::Unfit { what } => Self::Refused(Refusal::Unfit { what }),
+            error @ RecordsError::Backend { .. } => Self::Backend(error),
+        }
+    }
+}
