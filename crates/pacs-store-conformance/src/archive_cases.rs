@@ -91,6 +91,7 @@ async fn open(disk: &CrashDisk, seed: u64) -> Result<Archive, String> {
     let directory = DataDirectory::open(directory).map_err(|error| text(&error))?;
     let options = RedbOptions {
         cache_bytes: 1 << 20,
+        ..RedbOptions::default()
     };
     let index = RedbIndex::open(&directory, &options).map_err(|error| text(&error))?;
     let index: Arc<dyn Index> = Arc::new(index);

@@ -10,7 +10,7 @@ use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Key, Level, Matching, Query, Tag, Uid, Value, Vr};
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::{
-    Index, IndexError, LogPosition, LogRecord, Page, PageOfMatches, Quota, Results, Target,
+    Index, IndexError, LogPosition, LogRecord, Match, Page, PageOfMatches, Quota, Results, Target,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -97,13 +97,44 @@ async fn same_answers(
             let found = index.search_page(query, &page, &quota).await.unwrap();
             let expected = model.search_page(query, &page, &quota).await.unwrap();
             let parts = |page: PageOfMatches| (page.matches.into_vec(), page.has_more);
-            prop_assert!(found.map(parts) == expected.map(parts), "page {}", words);
+            let found = found.map(parts);
+            prop_assert!(found == expected.map(parts), "page {}", words);
+            let last = found.as_ref().and_then(|(matches, _)| matches.last());
+            let Some(last) = last else { continue };
+            let next = Page {
+                after: Some(names(last, query.level)),
+                offset: 0,
+                count_max,
+            };
+            let found = index.search_page(query, &next, &quota).await.unwrap();
+            let expected = model.search_page(query, &next, &quota).await.unwrap();
+            prop_assert!(
+                found.map(parts) == expected.map(parts),
+                "next page {}",
+                words
+            );
         }
     }
     let found = told(index.select(query, &quota).await)?;
     let expected = told(model.select(query, &quota).await)?;
     prop_assert!(found == expected, "select {}", words);
     Ok(())
+}
+
+/// What a page names its last result by.
+fn names(result: &Match, level: Level) -> Vec<String> {
+    let tags = match level {
+        Level::Patient => &[tags::PATIENT_ID][..],
+        Level::Study => &[tags::STUDY_INSTANCE_UID],
+        Level::Series => &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID],
+        Level::Instance => &[
+            tags::STUDY_INSTANCE_UID,
+            tags::SERIES_INSTANCE_UID,
+            tags::SOP_INSTANCE_UID,
+        ],
+    };
+    let text = |tag: &Tag| result.attributes.text(*tag).unwrap_or_default().to_owned();
+    tags.iter().map(text).collect()
 }
 
 /// What was found, or nothing where that was too much.

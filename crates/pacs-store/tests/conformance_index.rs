@@ -32,12 +32,16 @@ index_conformance!(in_redb, redb);
 fn the_embedded_index_agrees_with_the_model() {
     let cases = std::env::var("PACS_PROPERTY_CASES").ok();
     let cases = cases.and_then(|cases| cases.parse().ok()).unwrap_or(256);
-    agrees_with_the_model(cases, || {
-        let directory = DataDirectory::open(Arc::new(CrashDisk::new(0))).unwrap();
-        let options = RedbOptions {
-            cache_bytes: 1 << 20,
-        };
-        let index = RedbIndex::open(&directory, &options).unwrap();
-        (Arc::new(index) as Arc<dyn Index>, ())
-    });
+    // With keys that find less than is gathered, and with keys that all find more.
+    for gathered_max in [RedbOptions::default().gathered_max, 0] {
+        agrees_with_the_model(cases / 2, || {
+            let directory = DataDirectory::open(Arc::new(CrashDisk::new(0))).unwrap();
+            let options = RedbOptions {
+                cache_bytes: 1 << 20,
+                gathered_max,
+            };
+            let index = RedbIndex::open(&directory, &options).unwrap();
+            (Arc::new(index) as Arc<dyn Index>, ())
+        });
+    }
 }

@@ -13,7 +13,7 @@ use pacs_core::{Level, Matching, Query, Tag};
 use pacs_store::DataDirectory;
 use pacs_store::disk::OsDisk;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord, Quota};
+use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord, Page, Quota};
 use pacs_store_conformance::samples::{Sample, query, range, single, wildcard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -143,6 +143,29 @@ impl Archive {
         std::fs::metadata(&self.path).unwrap().len() as f64 / 1_048_576.0
     }
 
+    fn ask_page(&self, what: &str, query: impl Fn(u32) -> Query) {
+        let page = Page {
+            count_max: 200,
+            ..Page::default()
+        };
+        let mut times = Vec::new();
+        let mut found = 0;
+        for turn in 0..200 {
+            let query = query(turn);
+            let quota = Quota::of(1_000_000);
+            let start = Instant::now();
+            let page = self.index.search_page(&query, &page, &quota);
+            let page = self.runtime.block_on(page).unwrap().unwrap();
+            times.push(start.elapsed());
+            found += page.matches.len();
+        }
+        println!(
+            "  page of {what:<16} {} mean results {}",
+            spread(&mut times),
+            found / 200
+        );
+    }
+
     fn ask(&self, what: &str, query: impl Fn(u32) -> Query) {
         let mut times = Vec::new();
         let mut found = 0;
@@ -232,6 +255,46 @@ fn questions(archive: &Archive, studies_count: u32) {
     archive.ask("description scan", |_| {
         at_study_level(tags::STUDY_DESCRIPTION, wildcard("nothing*"))
     });
+}
+
+/// Pages as DICOMweb asks for them where a client says nothing of their size.
+fn page_questions(archive: &Archive, studies_count: u32) {
+    let pick = |turn: u32| turn.wrapping_mul(7_919) % studies_count + 1;
+    archive.ask_page("patient id", |turn| {
+        at_study_level(tags::PATIENT_ID, single(&format!("KG{:07}", pick(turn))))
+    });
+    archive.ask_page("study uid", |turn| {
+        let uid = format!("1.2.99.{}", pick(turn));
+        at_study_level(tags::STUDY_INSTANCE_UID, single(&uid))
+    });
+    archive.ask_page("surname*", |turn| {
+        let surname = format!("{}*", SURNAMES[turn as usize % 12]);
+        at_study_level(tags::PATIENT_NAME, wildcard(&surname))
+    });
+    for (what, from, to) in [
+        ("seven days", "20200110", "20200116"),
+        ("a month", "20200101", "20200131"),
+        ("a year", "20200101", "20201231"),
+        ("all years", "20140101", "20261231"),
+    ] {
+        archive.ask_page(what, |_| at_study_level(tags::STUDY_DATE, range(from, to)));
+    }
+    for name in ["*ова*", "*Айгүл*"] {
+        archive.ask_page(name, |_| at_study_level(tags::PATIENT_NAME, wildcard(name)));
+    }
+}
+
+#[test]
+#[ignore = "takes a minute and asserts nothing"]
+fn pages() {
+    let mut archive = Archive::new();
+    let studies_count = 100_000;
+    for first in (1..=studies_count).step_by(250) {
+        let group = first..first + 250;
+        archive.add(group.map(|of| study(of, 1).record()).collect());
+    }
+    archive.flush();
+    page_questions(&archive, studies_count);
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn open(disk: &CrashDisk) -> Result<Arc<dyn Index>, IndexError> {
     let directory = DataDirectory::open(Arc::new(disk.clone())).unwrap();
     let options = RedbOptions {
         cache_bytes: 1 << 20,
+        ..RedbOptions::default()
     };
     Ok(Arc::new(RedbIndex::open(&directory, &options)?))
 }
@@ -180,6 +181,7 @@ async fn damage_anywhere_is_an_error_or_harmless_and_never_a_panic() {
 fn open_on(disk: Arc<dyn Disk>) -> Result<Arc<dyn Index>, IndexError> {
     let options = RedbOptions {
         cache_bytes: 1 << 20,
+        ..RedbOptions::default()
     };
     let index = RedbIndex::open(&DataDirectory::open(disk).unwrap(), &options)?;
     Ok(Arc::new(index))

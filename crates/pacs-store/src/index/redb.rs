@@ -45,12 +45,16 @@ pub struct RedbOptions {
     /// Bytes of pages that are kept in memory. Beyond them pages are read from the system's cache,
     /// or the disk.
     pub cache_bytes: usize,
+    /// Candidates that are gathered by a key for a page of a search. Where every key has more, so
+    /// much is to be found that the page is likely full after a look at the newest studies.
+    pub gathered_max: usize,
 }
 
 impl Default for RedbOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 64 << 20,
+            gathered_max: 4_096,
         }
     }
 }
@@ -78,6 +82,7 @@ pub struct RedbIndex {
     turn: Arc<Turn<()>>,
     /// Searches that go on for long take turns.
     long_searches: Arc<Semaphore>,
+    gathered_max: usize,
 }
 
 #[derive(Debug)]
@@ -126,6 +131,7 @@ impl RedbIndex {
                 directory: directory.clone(),
                 turn: Arc::default(),
                 long_searches: Arc::new(Semaphore::new(LONG_SEARCHES_MAX)),
+                gathered_max: options.gathered_max,
             })
         })
     }
@@ -394,9 +400,9 @@ impl Index for RedbIndex {
             let found = self.search(query, quota).await?;
             return page::of_all(found, query.level, page, quota);
         }
-        let page = page.clone();
+        let (page, gathered_max) = (page.clone(), self.gathered_max);
         let answer = move |view: &View, plan: &Plan, quota: &Quota, budget: &Budget| {
-            search::page(view, plan, &page, quota, budget)
+            search::page(view, plan, (&page, gathered_max), quota, budget)
         };
         // Where everything matches, a page is full after as many rows as it has results.
         let mut keys = query.keys.iter();

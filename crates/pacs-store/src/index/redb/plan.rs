@@ -15,7 +15,6 @@ use pacs_core::instance::level_of;
 use pacs_core::matching::{CompiledKey, Lookup, Matcher};
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Level, Matching, Query, Tag, Vr, fold};
-use redb::ReadableTable;
 
 /// A query, ready to be asked.
 #[derive(Debug)]
@@ -38,6 +37,10 @@ pub(super) struct Plan {
 pub(super) enum Candidates {
     All,
     Instances(Vec<Place>),
+    /// Every key has more than were to be gathered.
+    Many,
+    /// Those whose names match, which are to be read for it.
+    Named,
     Series(Vec<(u64, u32)>),
     Studies(Vec<u64>),
 }
@@ -82,22 +85,28 @@ impl Plan {
         !by_key.any(|key| useful(key) != Lookup::Scan)
     }
 
-    pub(super) fn candidates(&self, view: &View, budget: &Budget) -> Result<Candidates, Fault> {
+    /// Gathers up to `gathered_max` studies by the first key that has no more.
+    pub(super) fn candidates(
+        &self,
+        view: &View,
+        gathered_max: usize,
+        budget: &Budget,
+    ) -> Result<Candidates, Fault> {
         if let Some(places) = self.instances(view, budget)? {
             return Ok(Candidates::Instances(places));
         }
         if let Some(series) = self.series(view, budget)? {
             return Ok(Candidates::Series(series));
         }
-        if let Some(studies) = self.studies(view, budget)? {
-            return Ok(Candidates::Studies(studies));
+        if let Some(studies) = self.studies(view, gathered_max, budget)? {
+            return Ok(studies);
         }
         let named = self.study.keys().iter();
         if named
             .into_iter()
             .any(|key| key.tag() == tags::PATIENT_NAME && is_usual(key))
         {
-            return Ok(Candidates::Studies(self.named(view, budget)?));
+            return Ok(Candidates::Named);
         }
         Ok(Candidates::All)
     }
@@ -143,8 +152,14 @@ impl Plan {
     }
 
     /// By the best key; where that finds many, by what others find too.
-    fn studies(&self, view: &View, budget: &Budget) -> Result<Option<Vec<u64>>, Fault> {
+    fn studies(
+        &self,
+        view: &View,
+        gathered_max: usize,
+        budget: &Budget,
+    ) -> Result<Option<Candidates>, Fault> {
         let mut best: Option<Vec<u64>> = None;
+        let mut are_many = false;
         for (kind, tag) in BY_ATTRIBUTE {
             for key in self.study.keys().iter().filter(|key| key.tag() == tag) {
                 let Some(ranges) = ranges(kind, useful(key)) else {
@@ -154,9 +169,10 @@ impl Plan {
                 let count_max = match &best {
                     Some(best) if best.len() <= SHORT => continue,
                     Some(best) => best.len().saturating_mul(4),
-                    None => usize::MAX,
+                    None => gathered_max,
                 };
                 let Some(found) = gather(view, &ranges, count_max, budget)? else {
+                    are_many = true;
                     continue;
                 };
                 best = Some(match best {
@@ -168,28 +184,43 @@ impl Plan {
                 });
             }
         }
-        Ok(best)
+        Ok(match best {
+            Some(best) => Some(Candidates::Studies(best)),
+            None => are_many.then_some(Candidates::Many),
+        })
     }
 
-    /// The studies whose names match, by reading all names.
-    fn named(&self, view: &View, budget: &Budget) -> Result<Vec<u64>, Fault> {
+    /// What reads the names that match out of rows of names.
+    pub(super) fn named(&self) -> Named<'_> {
+        Named {
+            plan: self,
+            in_name: memmem::Finder::new(&self.in_name),
+        }
+    }
+}
+
+/// Finds studies by their names.
+pub(super) struct Named<'p> {
+    plan: &'p Plan,
+    in_name: memmem::Finder<'p>,
+}
+
+impl Named<'_> {
+    /// The studies of the row `at` whose names match, in order.
+    pub(super) fn of_row(&self, at: u64, row: &[u8]) -> Result<Vec<u64>, Fault> {
         let mut found = Vec::new();
-        let in_name = memmem::Finder::new(&self.in_name);
-        for entry in view.names.iter()? {
-            budget.spend(1)?;
-            let (at, names) = entry?;
-            if in_name.find(names.value()).is_none() {
-                continue;
+        if self.in_name.find(row).is_none() {
+            return Ok(found);
+        }
+        let first = at.saturating_mul(NAMES_PER_ROW).saturating_add(1);
+        let mut names = Reader::new(row, "row of names");
+        for study in first.. {
+            if names.rest().is_empty() {
+                break;
             }
-            let first = at.value().saturating_mul(NAMES_PER_ROW).saturating_add(1);
-            let mut names = Reader::new(names.value(), "row of names");
-            for study in first.. {
-                if names.rest().is_empty() {
-                    break;
-                }
-                if self.study.matches_key(tags::PATIENT_NAME, names.text()?) {
-                    found.push(study);
-                }
+            let name = names.text()?;
+            if self.plan.study.matches_key(tags::PATIENT_NAME, name) {
+                found.push(study);
             }
         }
         Ok(found)

@@ -8,14 +8,17 @@ use super::rows::{
 };
 use super::tables::{Kind, each_key, exact, study_of};
 use super::view::View;
-use crate::index::page::Turning;
-use crate::index::{Match, Page, PageOfMatches, Quota, Results, StoredInstance, answer};
+use crate::index::{Match, Quota, Results, StoredInstance, answer};
 use pacs_core::instance::level_of;
 use pacs_core::tag::tags;
-use pacs_core::{Attributes, Level, Tag, Vr, fold};
+use pacs_core::{Attributes, Level, Tag};
 use redb::ReadableTable;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+
+mod back;
+
+pub(super) use back::page;
 
 /// How many rows may still be read.
 #[derive(Debug)]
@@ -83,31 +86,6 @@ pub(super) fn select(
     Ok(selected)
 }
 
-/// A page of what matches `plan`: studies from the last one on, each in its own order.
-pub(super) fn page(
-    view: &View,
-    plan: &Plan,
-    page: &Page,
-    quota: &Quota,
-    budget: &Budget,
-) -> Result<Option<PageOfMatches>, Fault> {
-    let search = Search { view, plan, budget };
-    let mut turning = Turning::new(plan.level, page, quota);
-    let from = search.page_begins(page)?;
-    let turned = search.run_back(from, &mut |found| {
-        let attributes = found.attributes;
-        if turning.take(Match { attributes })? {
-            Err(Fault::Enough)
-        } else {
-            Ok(())
-        }
-    });
-    match turned {
-        Ok(()) | Err(Fault::Enough) => Ok(turning.end()),
-        Err(other) => Err(other),
-    }
-}
-
 struct Search<'a> {
     view: &'a View,
     plan: &'a Plan,
@@ -119,12 +97,18 @@ impl Search<'_> {
         if self.plan.is_hopeless {
             return Ok(());
         }
-        let candidates = self.plan.candidates(self.view, self.budget)?;
+        let gathered_max = usize::MAX;
+        let candidates = self.plan.candidates(self.view, gathered_max, self.budget)?;
         if self.plan.level == Level::Patient {
             return self.patients(&candidates, sink);
         }
         match candidates {
-            Candidates::All => self.each_study(|study, row| self.study(study, row, None, sink)),
+            Candidates::All | Candidates::Many => {
+                self.each_study(|study, row| self.study(study, row, None, sink))
+            }
+            Candidates::Named => self.each_named(|study| {
+                self.one_study(study, |row| self.study(study, row, None, sink))
+            }),
             Candidates::Studies(studies) => {
                 for study in studies {
                     self.one_study(study, |row| self.study(study, row, None, sink))?;
@@ -146,65 +130,17 @@ impl Search<'_> {
         }
     }
 
-    /// The study of the result after which `page` begins: those behind it need not be looked at.
-    fn page_begins(&self, page: &Page) -> Result<u64, Fault> {
-        let Some(study) = page.after.as_ref().and_then(|uids| uids.first()) else {
-            return Ok(u64::MAX);
-        };
-        // Studies are numbered from 1 on: behind one that is not there is nothing.
-        let mut last = 0;
-        let uid = fold::matching_key(Vr::UI, study);
-        each_key(
-            &self.view.keys,
-            &exact(Kind::STUDY_UID, uid.as_bytes()),
-            |key| {
-                last = study_of(key)?;
-                Ok(())
-            },
-        )?;
-        Ok(last)
-    }
-
-    /// As [`Self::run`], with the studies from `from` back to the first.
-    fn run_back(&self, from: u64, sink: &mut Sink<'_>) -> Result<(), Fault> {
-        if self.plan.is_hopeless {
-            return Ok(());
+    fn each_named(&self, mut each: impl FnMut(u64) -> Result<(), Fault>) -> Result<(), Fault> {
+        let named = self.plan.named();
+        for entry in self.view.names.iter()? {
+            self.budget.spend(1)?;
+            let (at, row) = entry?;
+            named
+                .of_row(at.value(), row.value())?
+                .into_iter()
+                .try_for_each(&mut each)?;
         }
-        let candidates = self.plan.candidates(self.view, self.budget)?;
-        match candidates {
-            Candidates::All => {
-                let end = entity_key(from, u32::MAX);
-                let entries = self.view.entities.range::<&[u8]>(..=end.as_slice())?;
-                for entry in entries.rev() {
-                    self.budget.spend(1)?;
-                    let (key, row) = entry?;
-                    let (study, series) = from_entity_key(key.value())?;
-                    if series == 0 {
-                        let row = StudyRow::decode(row.value())?;
-                        self.study(study, &row, None, sink)?;
-                    }
-                }
-                Ok(())
-            }
-            Candidates::Studies(studies) => {
-                for study in studies.into_iter().rev().filter(|study| *study <= from) {
-                    self.one_study(study, |row| self.study(study, row, None, sink))?;
-                }
-                Ok(())
-            }
-            Candidates::Series(series) => {
-                for of_study in series.chunk_by(|a, b| a.0 == b.0).rev() {
-                    self.these_series(of_study, from, sink)?;
-                }
-                Ok(())
-            }
-            Candidates::Instances(places) => {
-                for of_study in places.chunk_by(|a, b| a.study == b.study).rev() {
-                    self.these_instances(of_study, from, sink)?;
-                }
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     /// Goes on with these series, which are of one study, unless that is behind `last`.
@@ -274,12 +210,17 @@ impl Search<'_> {
             patients.insert(first, row.patient);
             Ok(())
         };
-        if let Candidates::Studies(studies) = candidates {
-            for study in studies {
-                self.one_study(*study, &mut add)?;
+        match candidates {
+            Candidates::Studies(studies) => {
+                for study in studies {
+                    self.one_study(*study, &mut add)?;
+                }
             }
-        } else {
-            self.each_study(|_, row| add(row))?;
+            Candidates::Named => self.each_named(|study| self.one_study(study, &mut add))?,
+            Candidates::All
+            | Candidates::Instances(_)
+            | Candidates::Many
+            | Candidates::Series(_) => self.each_study(|_, row| add(row))?,
         }
         for (first, patient) in patients {
             let related = Related::count(self, &patient)?;
