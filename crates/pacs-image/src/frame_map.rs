@@ -177,7 +177,9 @@ fn header(bytes: &[u8], encoding: Encoding) -> Option<(Tag, usize, u32)> {
         }
     };
     let tag = Tag(short([a, b]), short([c, d]));
-    if encoding == Encoding::ImplicitLittleEndian {
+    // Some programs leave VRs out where they must stand, which the scanner reads, too.
+    let is_vr = [e, f].iter().all(u8::is_ascii_uppercase);
+    if encoding == Encoding::ImplicitLittleEndian || !is_vr {
         return Some((tag, 8, long([e, f, g, h])));
     }
     if !matches!([e, f], [b'O', _] | [b'U', b'N']) {

@@ -174,3 +174,16 @@ async fn big_endian_floating_point_samples_are_turned_whole() {
         assert_eq!(found.unwrap(), [little]);
     }
 }
+
+#[tokio::test]
+async fn pixel_data_without_a_vr_is_found_where_one_must_stand() {
+    let mut data_set = vec![0x28, 0, 0x10, 0, 2, 0, 0, 0, 1, 0];
+    data_set.extend([0xE0, 0x7F, 0x10, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
+    data_set.extend(item(&[]));
+    data_set.extend(item(b"frame!"));
+    data_set.extend([0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+
+    let found = frames(&data_set, BASELINE, &form(1, 8)).await;
+
+    assert_eq!(found.unwrap(), [b"frame!"]);
+}
