@@ -3,9 +3,11 @@
 //! [`id`] numbers them; [`progress`] is what may happen to one, from the form to the report that
 //! reached the organisation; [`reconcile`] decides whose images are whose.
 
+mod body_part;
 pub mod id;
 pub mod progress;
 pub mod reconcile;
 
+pub use body_part::{BodyPart, BodyPartError, Side};
 pub use id::{ExaminationId, ExaminationIdError, Numbering, NumberingError, StepId};
 pub use progress::{Actor, Effect, Event, Progress, Reason, Status, TransitionError};

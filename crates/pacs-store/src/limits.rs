@@ -33,6 +33,63 @@ pub const ORGANISATIONS_MAX: usize = 999;
 /// Times that a change of the registry is tried where others change the same.
 pub const REGISTRY_ATTEMPTS_MAX: usize = 32;
 
+/// Orders of an organisation, of a patient or of a header that are thought of for one study.
+pub const CANDIDATES_MAX: usize = 500;
+
+/// Body parts of one examination.
+pub const EXAMINATION_BODY_PARTS_MAX: usize = 8;
+
+/// Characters of complaints.
+pub const EXAMINATION_COMPLAINTS_CHARS_MAX: usize = 2_000;
+
+/// Events of one examination that are listed.
+pub const EXAMINATION_EVENTS_MAX: usize = 10_000;
+
+/// Characters of an anamnesis.
+pub const EXAMINATION_HISTORY_CHARS_MAX: usize = 4_000;
+
+/// Studies bound to one examination.
+pub const EXAMINATION_STUDIES_MAX: usize = 1_000;
+
+/// Characters of a short text of an order.
+pub const EXAMINATION_TEXT_CHARS_MAX: usize = 200;
+
+/// Examinations of one patient that are read.
+pub const EXAMINATIONS_OF_PATIENT_MAX: usize = 1_000;
+
+/// Examinations of one part of a list.
+pub const EXAMINATIONS_PAGE_MAX: usize = 200;
+
+/// Examinations that one part of a list looks at, of which its reader may see few.
+pub const EXAMINATIONS_SCANNED_MAX: usize = 1_000;
+
+/// Patients that went into one.
+pub const PATIENT_ALIASES_MAX: usize = 100;
+
+/// Patients that one search looks at.
+pub const PATIENT_CANDIDATES_MAX: usize = 500;
+
+/// Changes of one patient that are listed.
+pub const PATIENT_HISTORY_MAX: usize = 10_000;
+
+/// Identifiers of one patient.
+pub const PATIENT_IDENTIFIERS_MAX: usize = 50;
+
+/// Characters of a name that is searched.
+pub const PATIENT_QUERY_CHARS_MAX: usize = 200;
+
+/// Characters of an address or a telephone number.
+pub const PATIENT_TEXT_CHARS_MAX: usize = 500;
+
+/// Words of all forms of a name.
+pub const PATIENT_WORDS_MAX: usize = 24;
+
+/// Studies of one part of the queue of those that nobody knows.
+pub const UNMATCHED_PAGE_MAX: usize = 200;
+
+/// Examinations of one worklist.
+pub const WORKLIST_MAX: usize = 500;
+
 /// Bytes of keys and values of records that are changed at once: one commit holds them in memory.
 pub const RECORD_CHANGES_BYTES_MAX: usize = 4 << 20;
 

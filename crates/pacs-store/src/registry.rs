@@ -13,7 +13,9 @@ mod commit;
 pub mod devices;
 mod document;
 mod error;
+pub mod examinations;
 pub mod organisations;
+pub mod patients;
 
 pub use document::Stored;
 pub use error::{Refusal, RegistryError};

@@ -69,11 +69,12 @@ impl Records for MemoryRecords {
         after: Option<&str>,
         count_max: usize,
     ) -> Result<Vec<Record>, RecordsError> {
+        let first = after.map_or(prefix, |after| after.max(prefix));
         Ok(self
             .state()
             .records
-            .iter()
-            .filter(|((of, key), _)| *of == kind && key.starts_with(prefix))
+            .range((kind, first.to_owned())..)
+            .take_while(|((of, key), _)| *of == kind && key.starts_with(prefix))
             .filter(|((_, key), _)| after.is_none_or(|after| key.as_str() > after))
             .map(|(_, record)| record.clone())
             .take(count_max)

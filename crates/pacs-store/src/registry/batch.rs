@@ -1,9 +1,10 @@
 //! The changes that happen together, as they are gathered.
 
 use super::document::{Document, Stored, digest_of, encode};
-use super::{Registry, RegistryError};
+use super::{Refusal, Registry, RegistryError};
 use crate::records::{Change, Kind, Revision};
 use pacs_core::audit::ChangeDigests;
+use std::collections::BTreeSet;
 
 /// Changes that happen together or not at all.
 #[derive(Debug, Default, Clone)]
@@ -42,6 +43,19 @@ impl Batch {
             .push(Change::delete(D::KIND, key, before.revision));
     }
 
+    /// Changes another document.
+    pub(super) fn put<D: Document>(
+        &mut self,
+        key: &str,
+        document: &D,
+        expected: Option<Revision>,
+    ) -> Result<(), RegistryError> {
+        let value = encode(document)?;
+        self.changes
+            .push(Change::put(D::KIND, key, value, expected));
+        Ok(())
+    }
+
     /// Another document must stay as it was read.
     pub(super) fn keep<D: Document>(&mut self, key: &str, expected: Revision) {
         self.changes.push(Change::keep(D::KIND, key, expected));
@@ -68,6 +82,32 @@ pub(super) struct Pointer {
 }
 
 impl Registry {
+    /// Adds to `batch` what changes of the keys by which the document `to` is found. A key that
+    /// another document has is refused.
+    pub(super) async fn reindex(
+        &self,
+        batch: &mut Batch,
+        had: &BTreeSet<(Kind, String)>,
+        has: &BTreeSet<(Kind, String)>,
+        to: &str,
+    ) -> Result<(), RegistryError> {
+        for (kind, key) in has.difference(had) {
+            match self.pointer(*kind, key).await? {
+                None => batch.point(*kind, key, to, None),
+                Some(pointer) if pointer.to == to => {}
+                Some(_) => return Err(Refusal::Taken { what: kind.name() }.into()),
+            }
+        }
+        for (kind, key) in had.difference(has) {
+            if let Some(pointer) = self.pointer(*kind, key).await?
+                && pointer.to == to
+            {
+                batch.unpoint(*kind, key, pointer.revision);
+            }
+        }
+        Ok(())
+    }
+
     /// What `key` points to.
     pub(super) async fn pointer(
         &self,

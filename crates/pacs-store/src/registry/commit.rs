@@ -4,6 +4,7 @@ use super::audit::AuditError;
 use super::batch::Batch;
 use super::{Moment, Registry, RegistryError};
 use crate::records::Revision;
+use pacs_core::OrganisationCode;
 use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent};
 use pacs_core::role::{Agent, AgentKind};
 
@@ -48,5 +49,17 @@ pub(super) fn event(act: Act, at: Moment, agent: &Agent) -> AuditEvent {
     let mut event = AuditEvent::new(act, at, actor);
     event.from = agent.address;
     event.correlation.clone_from(&agent.correlation);
+    event
+}
+
+/// The event of something that `agent` does for `organisation`.
+pub(super) fn agent_event(
+    act: Act,
+    agent: &Agent,
+    organisation: Option<OrganisationCode>,
+    at: Moment,
+) -> AuditEvent {
+    let mut event = event(act, at, agent);
+    event.actor.organisation = organisation;
     event
 }

@@ -26,6 +26,22 @@ pub struct Stored<D> {
     pub(super) digest: StateDigest,
 }
 
+#[expect(
+    private_bounds,
+    reason = "what is stored is one of the registry's documents"
+)]
+impl<D: Document> Stored<D> {
+    /// A document that was stored just now.
+    pub(super) fn of(value: D, revision: Revision) -> Result<Self, RegistryError> {
+        let digest = digest_of(&encode(&value)?);
+        Ok(Self {
+            revision,
+            value,
+            digest,
+        })
+    }
+}
+
 #[derive(Serialize)]
 struct Written<'a, D> {
     version: u32,

@@ -1,6 +1,8 @@
 //! Why the registry does not do what it is asked.
 
 use crate::records::RecordsError;
+use pacs_core::examination::{NumberingError, TransitionError};
+use pacs_core::patient::PatientKey;
 use pacs_core::role::Unlicensed;
 
 /// Why something was not read or changed, by what can be done about it.
@@ -39,12 +41,45 @@ pub enum RegistryError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// Patients who could be the same person, as somebody has to judge.
+    #[error("there is a patient of this date of birth whose name sounds the same")]
+    Alike {
+        /// They.
+        patients: Vec<PatientKey>,
+    },
+    /// All of them are given.
+    #[error("there are no more {what}")]
+    Exhausted {
+        /// What.
+        what: &'static str,
+    },
+    /// The patient went into another.
+    #[error("the patient went into another")]
+    Merged {
+        /// That one.
+        into: PatientKey,
+    },
+    /// The patient went into no other.
+    #[error("the patient went into no other")]
+    NotMerged,
+    /// No examination ID is given.
+    #[error(transparent)]
+    Numbering(NumberingError),
+    /// The identifiers are of several patients.
+    #[error("the identifiers are of several patients")]
+    SeveralPatients,
     /// Another one has this already.
     #[error("another one has this {what}")]
     Taken {
         /// What must be the only one.
         what: &'static str,
     },
+    /// The time for it is over.
+    #[error("the time for it is over")]
+    TooLate,
+    /// The rules of examinations forbid it, here and now.
+    #[error(transparent)]
+    Transition(TransitionError),
     /// A part of it is missing, too long or of the wrong form.
     #[error("{what} is missing, too long or of the wrong form")]
     Unfit {

@@ -1,7 +1,14 @@
 //! The registry, over both backends of records.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be made fails the test")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what cannot be made fails the test"
+)]
 
 mod devices;
+mod examinations;
+mod matching;
 mod organisations;
+mod patients;
 mod rig;

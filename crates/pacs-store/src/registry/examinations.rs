@@ -1,0 +1,52 @@
+//! Examinations: what was ordered, where each stands, and which images are of it.
+//!
+//! What may happen to an examination is said by
+//! [`progress`](pacs_core::examination::progress); here it is kept, with a row for each event.
+
+mod actions;
+mod candidates;
+mod document;
+mod listing;
+mod matching;
+mod ordering;
+
+pub use actions::{Acted, Action};
+pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Pregnancy, Priority};
+pub use listing::{ExaminationPage, Reader, Scheduled, Scope};
+pub use matching::{MatchState, ReceivedStudy, StudyMatch, UnmatchedPage};
+pub use ordering::NewExamination;
+
+use super::{Moment, Registry, RegistryError, Stored};
+use pacs_core::ExaminationId;
+use pacs_core::uid::StudyUid;
+
+/// Between the parts of a key.
+const BETWEEN: char = '\u{1f}';
+
+/// A moment as a part of keys, by which the newest comes first.
+fn newest_first(at: Moment) -> String {
+    let unix_ms = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    format!("{:016x}", u64::MAX.saturating_sub(unix_ms))
+}
+
+/// Random bytes, for one planned Study Instance UID.
+pub type Random = [u8; 16];
+
+/// A UID of a random UUID (PS3.5 B.2).
+fn study_of(random: Random) -> Result<StudyUid, RegistryError> {
+    let mut uuid = u128::from_be_bytes(random);
+    // Version 4, variant 1 (RFC 9562).
+    uuid = uuid & !(0xf << 76) | 0x4 << 76;
+    uuid = uuid & !(0x3 << 62) | 0x2 << 62;
+    let uid = StudyUid::parse(&format!("2.25.{uuid}"));
+    uid.map_err(|_| RegistryError::Damaged { what: "random UID" })
+}
+
+impl Registry {
+    async fn examination_at(
+        &self,
+        id: ExaminationId,
+    ) -> Result<Stored<Examination>, RegistryError> {
+        self.read(&id.to_string()).await
+    }
+}

@@ -1,0 +1,385 @@
+//! What happens to examinations: one event, one row, one batch.
+
+use super::super::batch::Batch;
+use super::super::commit::agent_event;
+use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
+use super::document::{ExaminationEvent, Lock, Order};
+use super::{Examination, Random, study_of};
+use crate::limits::{EXAMINATION_EVENTS_MAX, REGISTRY_ATTEMPTS_MAX};
+use crate::records::Revision;
+use pacs_core::audit::Act;
+use pacs_core::examination::progress::{Completion, Duplicate, Form};
+use pacs_core::examination::{Actor, Effect, Event, Progress, Reason, TransitionError};
+use pacs_core::role::Agent;
+use pacs_core::{ExaminationId, Phi};
+
+/// Something that is to happen to an examination.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// What. Facts in it that the registry knows better (locks, bound studies, the form) are put
+    /// right.
+    pub event: Event,
+    /// For [`Event::Edit`]: what the form says then.
+    pub order: Option<Order>,
+    /// What it must be at; `None`: whatever it is at.
+    pub expected: Option<Revision>,
+    /// For a new planned Study Instance UID, where one is owed.
+    pub random: Random,
+}
+
+/// What became of an examination, and what is owed to others: the registry has done what concerns
+/// the examination itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acted {
+    /// The examination.
+    pub examination: Stored<Examination>,
+    /// What is owed.
+    pub effects: &'static [Effect],
+}
+
+impl Registry {
+    /// Lets `agent` do something to an examination: by one of the roles held at the organisation
+    /// that makes or orders it, if the rules of
+    /// [`progress`](pacs_core::examination::progress) permit.
+    ///
+    /// # Errors
+    /// [`Refusal::Transition`], [`RegistryError::Changed`], [`RegistryError`] otherwise. Nothing
+    /// was done, but of [`RegistryError::Backend`] that is not known.
+    pub async fn act_on_examination(
+        &self,
+        agent: &Agent,
+        id: ExaminationId,
+        action: &Action,
+        at: Moment,
+    ) -> Result<Acted, RegistryError> {
+        if let Some(order) = &action.order {
+            order.check()?;
+        }
+        let _turn = self.turn().await;
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            match self.act_once(agent, id, action, at).await {
+                Err(RegistryError::Changed) if action.expected.is_none() => {}
+                other => return other,
+            }
+        }
+        Err(RegistryError::Busy)
+    }
+
+    async fn act_once(
+        &self,
+        agent: &Agent,
+        id: ExaminationId,
+        action: &Action,
+        at: Moment,
+    ) -> Result<Acted, RegistryError> {
+        let before = self.examination_at(id).await?;
+        // Who has nothing to do with it does not learn that it is there.
+        let actors = actors(agent, &before.value, &action.event);
+        if actors.is_empty() {
+            return Err(RegistryError::NotFound {
+                what: "examination",
+            });
+        }
+        if action
+            .expected
+            .is_some_and(|expected| expected != before.revision)
+        {
+            return Err(RegistryError::Changed);
+        }
+        let event = self.known(agent, &before.value, action, at).await?;
+        let mut batch = Batch::default();
+        let (examination, effects) = self
+            .add_step(&mut batch, agent, &before, (&event, action), at)
+            .await?;
+        let mut record = agent_event(act_of(&event), agent, Some(before.value.performing), at);
+        record.object.patient = Some(Phi::new(examination.patient));
+        record.object.examination = Some(id);
+        let revisions = self.commit(batch, record).await?;
+        let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
+        Ok(Acted {
+            examination: Stored::of(examination, revision)?,
+            effects,
+        })
+    }
+
+    /// Adds to `batch` what `event` makes of an examination, the examination itself first.
+    pub(super) async fn add_step(
+        &self,
+        batch: &mut Batch,
+        agent: &Agent,
+        before: &Stored<Examination>,
+        (event, action): (&Event, &Action),
+        at: Moment,
+    ) -> Result<(Examination, &'static [Effect]), RegistryError> {
+        let actors = actors(agent, &before.value, event);
+        let ((progress, effects), actor) = first_that_may(&actors, |actor| {
+            Ok((before.value.progress.apply(event, actor)?, actor))
+        })
+        .map_err(Refusal::Transition)?;
+        let mut after = before.value.clone();
+        after.progress = progress;
+        after.changed_at = at;
+        if let (Event::Edit { .. }, Some(order)) = (event, &action.order) {
+            after.order = order.clone();
+        }
+        note_times(&mut after, event, before.value.progress, at);
+        for effect in effects {
+            settle(&mut after, *effect, agent, action.random, at)?;
+        }
+        let row = add_event(agent, actor, event.name(), reason_of(event), at);
+        let after = self
+            .put_examination(batch, Some(before), after, row)
+            .await?;
+        Ok((after, effects))
+    }
+
+    /// The event, with the facts that the registry knows.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of events the few that matter here are named"
+    )]
+    async fn known(
+        &self,
+        agent: &Agent,
+        examination: &Examination,
+        action: &Action,
+        at: Moment,
+    ) -> Result<Event, RegistryError> {
+        let lock = examination.lock.as_ref();
+        let holds_lock = lock.is_some_and(|lock| lock.by == agent.name);
+        let bound = u64::try_from(examination.studies.len()).unwrap_or(u64::MAX);
+        let mut event = action.event.clone();
+        match &mut event {
+            Event::Claim { is_locked, .. } => *is_locked = lock.is_some() && !holds_lock,
+            Event::Release { holds_lock: holds }
+            | Event::Return {
+                holds_lock: holds, ..
+            } => {
+                *holds = holds_lock;
+            }
+            Event::Sign(check) => check.holds_lock = holds_lock,
+            Event::Cancel { images, .. } => *images = bound.max(*images),
+            Event::Edit { form, images } => {
+                let order = action.order.as_ref().unwrap_or(&examination.order);
+                let patient = self.survivor(examination.patient).await?.value;
+                let own = Some(examination.id);
+                let known = self.form(&patient, order, own, at).await?;
+                let duplicate = match (known.duplicate, form.duplicate) {
+                    (Duplicate::Yes, Duplicate::Confirmed) => Duplicate::Confirmed,
+                    (known, _) => known,
+                };
+                *form = Form { duplicate, ..known };
+                *images = bound.max(*images);
+            }
+            Event::Save(_) => {
+                let what = "event: an examination is ordered";
+                return Err(Refusal::Unfit { what }.into());
+            }
+            _ => {}
+        }
+        Ok(event)
+    }
+
+    /// Adds to `batch` the examination, its keys and the row of what happened.
+    pub(super) async fn put_examination(
+        &self,
+        batch: &mut Batch,
+        before: Option<&Stored<Examination>>,
+        mut examination: Examination,
+        mut row: ExaminationEvent,
+    ) -> Result<Examination, RegistryError> {
+        examination.events_count = examination.events_count.saturating_add(1);
+        row.from = before.map(|before| before.value.status());
+        row.to = examination.status();
+        let id = examination.id.to_string();
+        if batch.digests.is_none() {
+            batch.main(&id, &examination, before)?;
+        } else {
+            batch.put(&id, &examination, before.map(|before| before.revision))?;
+        }
+        let key = format!("{id}/{:08}", examination.events_count);
+        batch.put(&key, &row, None)?;
+        let had = before.map(|before| before.value.keys()).unwrap_or_default();
+        self.reindex(batch, &had, &examination.keys(), &id).await?;
+        Ok(examination)
+    }
+
+    /// What happened to an examination, oldest first; for those who see it.
+    pub(super) async fn rows_of(
+        &self,
+        id: ExaminationId,
+    ) -> Result<Vec<ExaminationEvent>, RegistryError> {
+        let prefix = format!("{id}/");
+        let rows = self.list::<ExaminationEvent>(&prefix, None, EXAMINATION_EVENTS_MAX);
+        Ok(rows.await?.into_iter().map(|row| row.value).collect())
+    }
+}
+
+/// As whom `agent` may do `event` to `examination`: whoever ordered it decides about the order
+/// alone.
+fn actors(agent: &Agent, examination: &Examination, event: &Event) -> Vec<Actor> {
+    let mut actors = agent.actors_at(examination.performing);
+    let is_of_order = matches!(
+        event,
+        Event::Acknowledge { .. }
+            | Event::Cancel { .. }
+            | Event::Edit { .. }
+            | Event::Reopen
+            | Event::Reschedule
+    );
+    if is_of_order {
+        let ordering = agent.actors_at(examination.ordering);
+        actors.extend(ordering.into_iter().filter(|actor| *actor != Actor::System));
+    }
+    actors
+}
+
+/// What the first of `actors` who may do it makes of it; else why not, where somebody may, but not
+/// now.
+pub(super) fn first_that_may<T>(
+    actors: &[Actor],
+    step: impl Fn(Actor) -> Result<T, TransitionError>,
+) -> Result<T, TransitionError> {
+    let mut why = None;
+    for actor in actors {
+        match step(*actor) {
+            Ok(done) => return Ok(done),
+            Err(error @ TransitionError::Actor { .. }) => {
+                why.get_or_insert(error);
+            }
+            Err(error) => {
+                why = Some(error);
+                break;
+            }
+        }
+    }
+    let event = "act on";
+    let actor = Actor::System;
+    Err(why.unwrap_or(TransitionError::Actor { actor, event }))
+}
+
+/// A row, without where it stood before and after.
+pub(super) fn add_event(
+    agent: &Agent,
+    actor: Actor,
+    event: &str,
+    reason: Option<Reason>,
+    at: Moment,
+) -> ExaminationEvent {
+    ExaminationEvent {
+        from: None,
+        to: pacs_core::examination::Status::Registered,
+        event: event.to_owned(),
+        by: agent.name.clone(),
+        role: if let Actor::User(role) = actor {
+            Some(role)
+        } else {
+            None
+        },
+        reason,
+        at,
+        correlation: agent.correlation.clone(),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of events the few that matter here are named"
+)]
+fn note_times(examination: &mut Examination, event: &Event, before: Progress, at: Moment) {
+    match event {
+        Event::Start => {
+            examination.began_at.get_or_insert(at);
+        }
+        Event::ImagesArrive => {
+            examination.first_image_at.get_or_insert(at);
+            examination.last_image_at = Some(at);
+        }
+        Event::Complete { by, .. } => {
+            let is_settled = matches!(
+                by,
+                Completion::Declared | Completion::Mpps { .. } | Completion::QuietTime { .. }
+            );
+            if is_settled && before.status() != examination.progress.status() {
+                examination.received_at = Some(at);
+            }
+        }
+        Event::Reschedule => {
+            examination.began_at = None;
+            examination.received_at = None;
+        }
+        _ => {}
+    }
+}
+
+/// Does what an effect asks of the examination itself.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of effects the few that matter here are named"
+)]
+fn settle(
+    examination: &mut Examination,
+    effect: Effect,
+    agent: &Agent,
+    random: Random,
+    at: Moment,
+) -> Result<(), RegistryError> {
+    match effect {
+        Effect::AssignPlannedStudy => examination.planned_study = study_of(random)?,
+        Effect::AssignStep => {
+            let next = examination
+                .attempt
+                .checked_add(1)
+                .filter(|next| *next <= 99);
+            let exhausted = Refusal::Exhausted { what: "steps" };
+            examination.attempt = next.ok_or(exhausted)?;
+        }
+        Effect::Lock => {
+            examination.lock = Some(Lock {
+                by: agent.name.clone(),
+                at,
+            });
+        }
+        Effect::Unlock => examination.lock = None,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What the audit record calls an event.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of events the few that matter here are named"
+)]
+const fn act_of(event: &Event) -> Act {
+    match event {
+        Event::Cancel { .. } => Act::OrderCancelled,
+        Event::Reject { .. } => Act::ImagesRejected,
+        Event::Restore { .. } => Act::ImagesRestored,
+        Event::MoveImagesAway { .. } => Act::ImagesChanged,
+        Event::Revise { .. } => Act::ReportAmended,
+        Event::Send { .. } => Act::ReportSent,
+        Event::Sign(_) => Act::ReportSigned,
+        Event::Withdraw { .. } => Act::ReportWithdrawn,
+        _ => Act::OrderChanged,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of events the few that matter here are named"
+)]
+fn reason_of(event: &Event) -> Option<Reason> {
+    match event {
+        Event::Cancel { reason, .. }
+        | Event::Discontinue { reason }
+        | Event::DismissLateImages { reason, .. }
+        | Event::MoveImagesAway { reason, .. }
+        | Event::Reject { reason, .. }
+        | Event::Restore { reason }
+        | Event::Return { reason, .. }
+        | Event::Revise { reason, .. }
+        | Event::Withdraw { reason, .. } => Some(reason.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,384 @@
+//! Reading examinations: lists, one by its ID, and the worklist of a device.
+
+use super::super::batch::Batch;
+use super::super::commit::agent_event;
+use super::super::patients::{Patient, key_of};
+use super::super::{Moment, Registry, RegistryError, Stored};
+use super::document::{LIST, PLANNED, WORKLIST, status_name};
+use super::{BETWEEN, Examination, ExaminationEvent};
+use crate::limits::{EXAMINATIONS_PAGE_MAX, EXAMINATIONS_SCANNED_MAX, WORKLIST_MAX};
+use crate::records::Record;
+use chrono::{NaiveDateTime, TimeDelta, Utc};
+use pacs_core::audit::Act;
+use pacs_core::examination::Status;
+use pacs_core::patient::PatientKey;
+use pacs_core::role::duty::{Reconcile, WorklistQuery};
+use pacs_core::role::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
+use pacs_core::role::{Agent, AgentKind, Licence};
+use pacs_core::uid::StudyUid;
+use pacs_core::{ExaminationId, OrganisationCode, Phi};
+
+/// How long an order or encounter makes an organisation one that treats the patient.
+const TREATING_FOR: TimeDelta = TimeDelta::days(90);
+
+/// Somebody who wants to see examinations, and what ties them to patients besides their roles.
+/// What is seen is decided by [`can_see`]; the archive itself sees everything.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    /// Who.
+    pub agent: &'a Agent,
+    /// The pools they read for.
+    pub pools: &'a [&'a str],
+    /// They are a doctor.
+    pub is_doctor: bool,
+    /// They opened one patient in an emergency.
+    pub break_glass: Option<BreakGlass>,
+    /// They are named for restricted examinations.
+    pub may_see_restricted: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// Somebody with nothing but roles.
+    #[must_use]
+    pub const fn new(agent: &'a Agent) -> Self {
+        Self {
+            agent,
+            pools: &[],
+            is_doctor: false,
+            break_glass: None,
+            may_see_restricted: false,
+        }
+    }
+
+    fn sees(&self, examination: &Examination, treated_at: &[OrganisationCode], at: Moment) -> bool {
+        if self.agent.kind == AgentKind::System {
+            return true;
+        }
+        let viewer = Viewer {
+            user: &self.agent.name,
+            grants: &self.agent.grants,
+            pools: self.pools,
+            is_doctor: self.is_doctor,
+            treated_at,
+            agreed_for: &[],
+            break_glass: self.break_glass,
+            may_see_restricted: self.may_see_restricted,
+        };
+        let facts = ExaminationFacts {
+            patient: examination.patient,
+            performing: examination.performing,
+            ordering: examination.ordering,
+            requester: &examination.requester,
+            is_delivered: examination.status() == Status::Delivered,
+            assigned_to: examination.assigned_to.as_deref(),
+            pool: examination.pool.as_deref(),
+            is_restricted: examination.is_restricted,
+        };
+        can_see(&viewer, &facts, at.with_timezone(&Utc))
+    }
+}
+
+/// Which examinations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Those assigned to a user.
+    Assigned(String),
+    /// Those that an organisation ordered.
+    Ordering(OrganisationCode),
+    /// Those that an organisation makes.
+    Performing(OrganisationCode),
+    /// Those that wait in a pool of readers.
+    Pool(String),
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExaminationPage {
+    /// The examinations, newest first.
+    pub examinations: Vec<Stored<Examination>>,
+    /// Where the next part begins; `None` after the last.
+    pub next: Option<String>,
+}
+
+/// An examination that a device may ask for, and its patient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The examination.
+    pub examination: Stored<Examination>,
+    /// The patient, as they are called now.
+    pub patient: Stored<Patient>,
+}
+
+impl Registry {
+    /// «На рассмотрении»: the examinations of a scope that `reader` sees, of one status or of all,
+    /// newest first, from where a former part says. A part may have fewer than it could.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn examinations(
+        &self,
+        reader: &Reader<'_>,
+        (scope, status): (&Scope, Option<Status>),
+        cursor: Option<&str>,
+        count_max: usize,
+        at: Moment,
+    ) -> Result<ExaminationPage, RegistryError> {
+        let scope = match scope {
+            Scope::Assigned(user) => format!("assigned/{user}"),
+            Scope::Ordering(organisation) => format!("ordering/{organisation}"),
+            Scope::Performing(organisation) => format!("performing/{organisation}"),
+            Scope::Pool(pool) => format!("pool/{pool}"),
+        };
+        let status = status.map_or("all", status_name);
+        let prefix = format!("{scope}{BETWEEN}{status}{BETWEEN}");
+        let event = agent_event(Act::Queried, reader.agent, None, at);
+        let event = asked(event, format!("examinations {scope} {status}"));
+        self.commit(Batch::default(), event).await?;
+        let count_max = count_max.clamp(1, EXAMINATIONS_PAGE_MAX);
+        // What a client sends back is a part of a key, and no more.
+        let mut after = cursor.map(|cursor| format!("{prefix}{cursor}"));
+        let mut page = ExaminationPage::default();
+        let mut scanned = 0_usize;
+        loop {
+            let records = self
+                .records()
+                .list(LIST, &prefix, after.as_deref(), count_max)
+                .await?;
+            let is_last = records.len() < count_max;
+            for record in records {
+                scanned = scanned.saturating_add(1);
+                let id = id_of(&record)?;
+                let place = record.key.get(prefix.len()..).map(str::to_owned);
+                after = Some(record.key);
+                let examination = self.examination_at(id).await?;
+                if reader.sees(&examination.value, &[], at) {
+                    page.examinations.push(examination);
+                }
+                let is_full = page.examinations.len() == count_max;
+                if is_full || scanned == EXAMINATIONS_SCANNED_MAX {
+                    page.next = place;
+                    return Ok(page);
+                }
+            }
+            if is_last {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// One examination, for whoever sees it; for others it is not there.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`]; [`RegistryError`] otherwise.
+    pub async fn examination(
+        &self,
+        reader: &Reader<'_>,
+        id: ExaminationId,
+        at: Moment,
+    ) -> Result<Stored<Examination>, RegistryError> {
+        let found = self.examination_at(id).await?;
+        let is_seen = reader.sees(&found.value, &[], at) || {
+            let treated_at = self.treated_at(&found.value, at).await?;
+            reader.sees(&found.value, &treated_at, at)
+        };
+        if is_seen {
+            Ok(found)
+        } else {
+            Err(RegistryError::NotFound {
+                what: "examination",
+            })
+        }
+    }
+
+    /// What happened to an examination, oldest first, for whoever sees it.
+    ///
+    /// # Errors
+    /// As [`Registry::examination`].
+    pub async fn examination_events(
+        &self,
+        reader: &Reader<'_>,
+        id: ExaminationId,
+        at: Moment,
+    ) -> Result<Vec<ExaminationEvent>, RegistryError> {
+        self.examination(reader, id, at).await?;
+        self.rows_of(id).await
+    }
+
+    /// The examinations of a patient that `reader` sees, newest first.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn examinations_of_patient(
+        &self,
+        reader: &Reader<'_>,
+        patient: PatientKey,
+        at: Moment,
+    ) -> Result<Vec<Stored<Examination>>, RegistryError> {
+        let patient = self.survivor(patient).await?;
+        let mut event = agent_event(Act::Queried, reader.agent, None, at);
+        event.object.patient = Some(Phi::new(patient.value.key));
+        let event = asked(
+            event,
+            format!("examinations of {}", key_of(patient.value.key)),
+        );
+        self.commit(Batch::default(), event).await?;
+        let all = self.examinations_of(&patient.value).await?;
+        let mut seen = Vec::new();
+        for examination in &all {
+            let is_newer = |other: &&Stored<Examination>| {
+                other.value.created_at > examination.value.created_at
+            };
+            let treated_at = treating(all.iter().filter(is_newer), at);
+            if reader.sees(&examination.value, &treated_at, at) {
+                seen.push(examination.clone());
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The examination whose planned Study Instance UID this is.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn examination_planned_as(
+        &self,
+        licence: &Licence<Reconcile>,
+        study: &StudyUid,
+    ) -> Result<Option<Stored<Examination>>, RegistryError> {
+        let Some(found) = self.planned(study).await? else {
+            return Ok(None);
+        };
+        licence.check(found.value.performing)?;
+        Ok(Some(found))
+    }
+
+    pub(super) async fn planned(
+        &self,
+        study: &StudyUid,
+    ) -> Result<Option<Stored<Examination>>, RegistryError> {
+        match self.pointer(PLANNED, study.as_str()).await? {
+            None => Ok(None),
+            Some(pointer) => Ok(Some(self.examination_at(parse_id(&pointer.to)?).await?)),
+        }
+    }
+
+    /// Examinations of `organisation` that devices may ask for, planned from `from` to `to`, in the
+    /// order of their times, each with its patient; and whether there are more.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn scheduled_examinations(
+        &self,
+        licence: &Licence<WorklistQuery>,
+        organisation: OrganisationCode,
+        (from, to): (NaiveDateTime, NaiveDateTime),
+        count_max: usize,
+    ) -> Result<(Vec<Scheduled>, bool), RegistryError> {
+        licence.check(organisation)?;
+        let prefix = format!("{organisation}{BETWEEN}");
+        let count_max = count_max.min(WORKLIST_MAX);
+        // Just before the first second of `from`: what stands between is behind both.
+        let mut after = Some(format!("{prefix}{}", from.format("%Y-%m-%dT%H:%M:%S")));
+        let last = to.format("%Y-%m-%dT%H:%M:%S").to_string();
+        let mut found = Vec::new();
+        loop {
+            let left = count_max.saturating_sub(found.len()).saturating_add(1);
+            let records = self
+                .records()
+                .list(WORKLIST, &prefix, after.as_deref(), left)
+                .await?;
+            let is_last = records.len() < left;
+            for record in records {
+                let time = record.key.get(prefix.len()..).unwrap_or_default();
+                let time = time.split(BETWEEN).next().unwrap_or_default();
+                if time > last.as_str() {
+                    return Ok((found, false));
+                }
+                if found.len() == count_max {
+                    return Ok((found, true));
+                }
+                let examination = self.examination_at(id_of(&record)?).await?;
+                let patient = self.survivor(examination.value.patient).await?;
+                after = Some(record.key);
+                found.push(Scheduled {
+                    examination,
+                    patient,
+                });
+            }
+            if is_last {
+                return Ok((found, false));
+            }
+        }
+    }
+
+    /// The examination that a device of its organisation names by its ID, and its patient.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], also for those of other organisations.
+    pub async fn scheduled_examination(
+        &self,
+        licence: &Licence<WorklistQuery>,
+        id: ExaminationId,
+    ) -> Result<Scheduled, RegistryError> {
+        let examination = self.examination_at(id).await?;
+        if licence.check(examination.value.performing).is_err() {
+            return Err(RegistryError::NotFound {
+                what: "examination",
+            });
+        }
+        let patient = self.survivor(examination.value.patient).await?;
+        Ok(Scheduled {
+            examination,
+            patient,
+        })
+    }
+
+    /// Organisations where the patient of an older examination is treated now.
+    async fn treated_at(
+        &self,
+        examination: &Examination,
+        at: Moment,
+    ) -> Result<Vec<OrganisationCode>, RegistryError> {
+        let patient = self.survivor(examination.patient).await?;
+        let all = self.examinations_of(&patient.value).await?;
+        let newer = all.iter();
+        let newer = newer.filter(|other| other.value.created_at > examination.created_at);
+        Ok(treating(newer, at))
+    }
+}
+
+/// Organisations that ordered or make examinations of the last ninety days.
+fn treating<'a>(
+    examinations: impl Iterator<Item = &'a Stored<Examination>>,
+    at: Moment,
+) -> Vec<OrganisationCode> {
+    let mut organisations = Vec::new();
+    for examination in examinations {
+        let examination = &examination.value;
+        let age = at.signed_duration_since(examination.created_at);
+        let is_void = matches!(examination.status(), Status::Cancelled | Status::Registered);
+        if age <= TREATING_FOR && !is_void {
+            organisations.extend([examination.performing, examination.ordering]);
+        }
+    }
+    organisations.sort();
+    organisations.dedup();
+    organisations
+}
+
+fn asked(mut event: pacs_core::audit::AuditEvent, query: String) -> pacs_core::audit::AuditEvent {
+    event.object.query = Some(Phi::new(query));
+    event
+}
+
+/// The examination that a key points to.
+pub(super) fn id_of(record: &Record) -> Result<ExaminationId, RegistryError> {
+    let text = std::str::from_utf8(&record.value).unwrap_or_default();
+    parse_id(text)
+}
+
+pub(super) fn parse_id(text: &str) -> Result<ExaminationId, RegistryError> {
+    ExaminationId::try_from(text.to_owned()).map_err(|_| RegistryError::Damaged {
+        what: "key of an examination",
+    })
+}
