@@ -18,6 +18,35 @@ use std::borrow::Cow;
 /// ESC, which begins the switch to another set.
 const ESCAPE: u8 = 0x1B;
 
+/// What bytes beyond ASCII probably are where nothing, or nothing that fits, is declared. None of
+/// these but the first is a character set of DICOM; devices write them all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Undeclared {
+    /// ISO 8859-5.
+    #[serde(rename = "ISO_IR 144")]
+    Cyrillic,
+    /// KOI8-R.
+    #[serde(rename = "KOI8-R")]
+    Koi8R,
+    /// Windows-1251.
+    #[serde(rename = "windows-1251")]
+    Windows1251,
+    /// Windows-1252.
+    #[serde(rename = "windows-1252")]
+    Windows1252,
+}
+
+impl Undeclared {
+    const fn encoding(self) -> &'static Encoding {
+        match self {
+            Self::Cyrillic => encoding_rs::ISO_8859_5,
+            Self::Koi8R => encoding_rs::KOI8_R,
+            Self::Windows1251 => encoding_rs::WINDOWS_1251,
+            Self::Windows1252 => encoding_rs::WINDOWS_1252,
+        }
+    }
+}
+
 /// A text, and whether its bytes followed the declared character set. `Debug` does not show the
 /// text.
 #[derive(Clone, PartialEq, Eq)]
@@ -119,6 +148,35 @@ impl CharacterSets {
         Decoded {
             text: text.into(),
             is_suspect: is_guessed || !follows || !may_be_other,
+        }
+    }
+
+    /// As [`Self::decode`], with a guess for bytes that do not follow the declared set. It is
+    /// marked as one.
+    #[must_use]
+    pub fn decode_as<'a>(
+        &self,
+        vr: Vr,
+        bytes: &'a [u8],
+        undeclared: Option<Undeclared>,
+    ) -> Decoded<'a> {
+        let decoded = self.decode(vr, bytes);
+        // UTF-8 recognises itself.
+        let Some(guess) = undeclared
+            .filter(|_| decoded.is_suspect && decoded.text.as_bytes() != bytes)
+            .filter(|_| !bytes.contains(&ESCAPE))
+        else {
+            return decoded;
+        };
+        let text = guess
+            .encoding()
+            .decode_without_bom_handling_and_without_replacement(bytes);
+        match text {
+            Some(text) => Decoded {
+                text,
+                is_suspect: true,
+            },
+            None => decoded,
         }
     }
 

@@ -15,14 +15,15 @@
 //!
 //! PS3.5 7 and A.1 to A.5.
 
-mod input;
+pub(crate) mod input;
 mod level;
-mod machinery;
+pub(crate) mod machinery;
 mod pixels;
 
 pub use level::pixel_form;
 pub use pixels::{Photometric, PixelDecoder, PixelError, PixelForm};
 
+use crate::coerce::CoerceError;
 use crate::encode::{EncodeError, Layout};
 use crate::limits::ScanLimits;
 use crate::scan::{Encoding, ScanError};
@@ -67,6 +68,9 @@ pub fn targets(transfer_syntax: &TransferSyntaxUid, is_decoded: bool) -> Vec<Tra
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConvertError {
+    /// It cannot be given other attributes on the way.
+    #[error(transparent)]
+    Coerce(#[from] CoerceError),
     /// Part of it cannot be read, and would be lost.
     #[error("data set is damaged before offset {offset}")]
     Damaged {

@@ -136,11 +136,7 @@ impl Layout {
     /// The layout of data sets in `transfer_syntax`, once inflated where it is a deflated one.
     #[must_use]
     pub fn of(transfer_syntax: &TransferSyntaxUid) -> Self {
-        match Encoding::of(transfer_syntax) {
-            Encoding::Deflated | Encoding::ExplicitLittleEndian => Self::ExplicitLittle,
-            Encoding::ExplicitBigEndian => Self::ExplicitBig,
-            Encoding::ImplicitLittleEndian => Self::ImplicitLittle,
-        }
+        Encoding::of(transfer_syntax).layout()
     }
 }
 
@@ -190,6 +186,16 @@ impl<'b> Writer<'b> {
     /// [`EncodeError::TooLong`].
     pub fn bytes(&mut self, tag: Tag, vr: Vr, bytes: &[u8]) -> Result<(), EncodeError> {
         self.padded(tag, vr, bytes, 0)
+    }
+
+    /// A text that is encoded already, a space at the end where its length is odd.
+    pub(crate) fn encoded_text(
+        &mut self,
+        tag: Tag,
+        vr: Vr,
+        bytes: &[u8],
+    ) -> Result<(), EncodeError> {
+        self.padded(tag, vr, bytes, b' ')
     }
 
     /// One unsigned 16 bit number, VR US.
@@ -425,7 +431,54 @@ impl<'b> Writer<'b> {
         }
     }
 
-    pub(crate) fn put_tag(&mut self, tag: Tag) {
+    /// A sequence without length: items follow, and [`Self::end_sequence`].
+    pub(crate) fn begin_sequence(&mut self, tag: Tag) {
+        self.begin_undefined(tag, Vr::SQ);
+    }
+
+    /// Encapsulated pixel data: fragments follow, and [`Self::end_sequence`] (PS3.5 A.4).
+    pub(crate) fn begin_fragments(&mut self, tag: Tag, vr: Vr) {
+        self.begin_undefined(tag, vr);
+    }
+
+    fn begin_undefined(&mut self, tag: Tag, vr: Vr) {
+        self.put_tag(tag);
+        if self.layout != Layout::ImplicitLittle {
+            self.out.extend_from_slice(&vr.to_bytes());
+            self.out.extend_from_slice(&[0, 0]);
+        }
+        self.put_u32(u32::MAX);
+    }
+
+    /// A fragment of so many bytes, which follow.
+    pub(crate) fn begin_fragment(&mut self, length: u32) {
+        self.put_tag(Tag(0xFFFE, 0xE000));
+        self.put_u32(length);
+    }
+
+    /// An item without length: elements follow, and [`Self::end_item`].
+    pub(crate) fn begin_item(&mut self) {
+        self.begin_fragment(u32::MAX);
+    }
+
+    /// Elements that are encoded already, in this layout.
+    pub(crate) fn elements(&mut self, encoded: &[u8]) {
+        self.out.extend_from_slice(encoded);
+    }
+
+    /// The delimiter of an item without length.
+    pub(crate) fn end_item(&mut self) {
+        self.put_tag(Tag(0xFFFE, 0xE00D));
+        self.put_u32(0);
+    }
+
+    /// The delimiter of a sequence without length.
+    pub(crate) fn end_sequence(&mut self) {
+        self.put_tag(Tag(0xFFFE, 0xE0DD));
+        self.put_u32(0);
+    }
+
+    fn put_tag(&mut self, tag: Tag) {
         self.put_u16(tag.group());
         self.put_u16(tag.element());
     }
@@ -437,7 +490,7 @@ impl<'b> Writer<'b> {
         });
     }
 
-    pub(crate) fn put_u32(&mut self, value: u32) {
+    fn put_u32(&mut self, value: u32) {
         self.out.extend_from_slice(&match self.layout {
             Layout::ExplicitBig => value.to_be_bytes(),
             Layout::ExplicitLittle | Layout::ImplicitLittle => value.to_le_bytes(),

@@ -13,6 +13,7 @@ pub mod attributes;
 pub mod audit;
 pub mod charset;
 mod check_digit;
+pub mod coerce;
 pub mod commitment;
 pub mod convert;
 pub mod decode;

@@ -44,6 +44,29 @@ impl Default for ScanLimits {
     }
 }
 
+/// Bounds of coercion ([`crate::coerce`]). At any of them the data set is refused with
+/// [`crate::coerce::CoerceError`], and its sender may send it as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoerceLimits {
+    /// Bounds of the scanner.
+    pub scan: ScanLimits,
+    /// Bytes of a data set up to the last attribute that may be changed, (0040,0275): they are held
+    /// until it is known if anything is.
+    pub head_bytes_max: usize,
+    /// Bytes of one text that may have to be written in another character set.
+    pub text_bytes_max: usize,
+}
+
+impl Default for CoerceLimits {
+    fn default() -> Self {
+        Self {
+            scan: ScanLimits::default(),
+            head_bytes_max: 16 << 20,
+            text_bytes_max: 4 << 20,
+        }
+    }
+}
+
 /// Nesting of sequences in what is written and in what is matched. What was read is bounded by
 /// [`ScanLimits::depth_max`] and [`QueryLimits::depth_max`] already; this bounds what a program
 /// builds.

@@ -31,6 +31,7 @@ pub use head::{HeadReader, HeadState};
 pub use scanner::Scanner;
 pub use windowed::{Progress, WindowedScanner};
 
+use crate::encode::Layout;
 use crate::limits::ScanLimits;
 use crate::tag::Tag;
 use crate::uid::TransferSyntaxUid;
@@ -62,6 +63,15 @@ impl Encoding {
                 Self::Deflated
             }
             _ => Self::ExplicitLittleEndian,
+        }
+    }
+
+    /// How elements are laid out, once a deflated data set is inflated.
+    pub(crate) const fn layout(self) -> Layout {
+        match self {
+            Self::Deflated | Self::ExplicitLittleEndian => Layout::ExplicitLittle,
+            Self::ExplicitBigEndian => Layout::ExplicitBig,
+            Self::ImplicitLittleEndian => Layout::ImplicitLittle,
         }
     }
 

@@ -44,7 +44,7 @@ impl Held {
 }
 
 /// What a data set is read from.
-pub(super) struct Input {
+pub(crate) struct Input {
     here: Held,
     /// Where `here` stands in the data set.
     at: u64,
@@ -53,7 +53,7 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(is_deflated: bool, limits: &ScanLimits) -> Self {
+    pub(crate) fn new(is_deflated: bool, limits: &ScanLimits) -> Self {
         Self {
             here: Held::default(),
             at: 0,
@@ -62,46 +62,46 @@ impl Input {
         }
     }
 
-    pub(super) const fn is_deflated(&self) -> bool {
+    pub(crate) const fn is_deflated(&self) -> bool {
         self.deflated.is_some()
     }
 
-    pub(super) fn push(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn push(&mut self, bytes: Vec<u8>) {
         match &mut self.deflated {
             Some((_, raw, _)) => raw.push(bytes),
             None => self.here.push(bytes),
         }
     }
 
-    pub(super) const fn end(&mut self) {
+    pub(crate) const fn end(&mut self) {
         self.has_ended = true;
     }
 
     /// Where the next unread byte stands.
-    pub(super) const fn at(&self) -> u64 {
+    pub(crate) const fn at(&self) -> u64 {
         self.at
     }
 
     /// What is here.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.here.rest()
     }
 
-    pub(super) fn window(&self) -> Window<'_> {
+    pub(crate) fn window(&self) -> Window<'_> {
         Window {
             base: self.at,
             bytes: self.bytes(),
         }
     }
 
-    pub(super) fn skip(&mut self, count: usize) {
+    pub(crate) fn skip(&mut self, count: usize) {
         let count = count.min(self.bytes().len());
         self.here.skip(count);
         self.at = self.at.saturating_add(length(count));
     }
 
     /// Takes in more of what was pushed; whether there is something new, an end being new too.
-    pub(super) fn refill(&mut self) -> Result<Refilled, ScanError> {
+    pub(crate) fn refill(&mut self) -> Result<Refilled, ScanError> {
         let Some((inflater, raw, has_begun)) = &mut self.deflated else {
             return Ok(if self.has_ended {
                 Refilled::Ended
@@ -141,7 +141,7 @@ impl Input {
         }
     }
 
-    pub(super) fn bytes_held(&self) -> u64 {
+    pub(crate) fn bytes_held(&self) -> u64 {
         let raw = self
             .deflated
             .as_ref()
@@ -152,7 +152,7 @@ impl Input {
 
 /// What [`Input::refill`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refilled {
+pub(crate) enum Refilled {
     /// There is nothing more, and there will not be.
     Ended,
     /// There are more bytes.
@@ -161,6 +161,6 @@ pub(super) enum Refilled {
     Nothing,
 }
 
-pub(super) fn length(count: usize) -> u64 {
+pub(crate) fn length(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
