@@ -6,13 +6,16 @@
 //! insignificant, as PS3.4 C.2.2.2.1 permits for them alone: case, apostrophes, and the letters
 //! that keyboards and clerks interchange (Ё/Е, Ң/Н, Ө/О, Ү/У). [`k1`] and [`k2`] go further, for
 //! search fields of people, and never decide what a DICOM query matches. [`transliterate`] makes
-//! the Latin form of a Cyrillic name.
+//! the Latin form of a Cyrillic name, and [`retyped`] undoes a keyboard that was set to the wrong
+//! letters.
 
+mod keyboard;
 mod name;
 mod number;
 mod search;
 mod transliteration;
 
+pub use keyboard::retyped;
 pub use search::{k1, k2};
 pub use transliteration::transliterate;
 

@@ -59,6 +59,10 @@ impl PinError {
 pub enum PinWarning {
     /// Its holder would be older than 125 years.
     Age,
+    /// The register has blocked it.
+    Blocked,
+    /// The register says that its holder has died.
+    Deceased,
     /// The register gives another date of birth or sex, and is right.
     RegisterMismatch,
 }
@@ -69,9 +73,30 @@ impl PinWarning {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Age => "PIN_AGE",
+            Self::Blocked => "PIN_BLOCKED",
+            Self::Deceased => "PATIENT_DECEASED",
             Self::RegisterMismatch => "PIN_REGISTER_MISMATCH",
         }
     }
+
+    /// Whether whoever goes on all the same has to say why.
+    #[must_use]
+    pub const fn needs_reason(self) -> bool {
+        matches!(self, Self::Blocked | Self::Deceased)
+    }
+}
+
+/// What the register of citizens says of the holder of a number, as far as it is held against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisterFacts {
+    /// The date of birth.
+    pub birth_date: Phi<NaiveDate>,
+    /// The sex, where the register says one that is understood.
+    pub sex: Option<Phi<Sex>>,
+    /// Whether the number is blocked.
+    pub is_blocked: bool,
+    /// When the holder died.
+    pub died_on: Option<Phi<NaiveDate>>,
 }
 
 impl Pin {
@@ -130,11 +155,7 @@ impl Pin {
 
     /// What is odd about it, given today's date and what the register says of its holder.
     #[must_use]
-    pub fn warnings(
-        &self,
-        today: NaiveDate,
-        register: Option<(NaiveDate, Option<Sex>)>,
-    ) -> Vec<PinWarning> {
+    pub fn warnings(&self, today: NaiveDate, register: Option<&RegisterFacts>) -> Vec<PinWarning> {
         let mut warnings = Vec::new();
         let born = *self.birth_date().reveal();
         let had_birthday = (today.month(), today.day()) >= (born.month(), born.day());
@@ -145,11 +166,21 @@ impl Pin {
         if age_years > AGE_YEARS_MAX {
             warnings.push(PinWarning::Age);
         }
-        let differs = register.is_some_and(|(date, sex)| {
-            date != born || sex.is_some_and(|sex| sex != *self.sex().reveal())
-        });
-        if differs {
-            warnings.push(PinWarning::RegisterMismatch);
+        let Some(register) = register else {
+            return warnings;
+        };
+        let is_other_sex = register.sex.is_some_and(|sex| sex != self.sex());
+        for (holds, warning) in [
+            (register.is_blocked, PinWarning::Blocked),
+            (register.died_on.is_some(), PinWarning::Deceased),
+            (
+                register.birth_date != self.birth_date() || is_other_sex,
+                PinWarning::RegisterMismatch,
+            ),
+        ] {
+            if holds {
+                warnings.push(warning);
+            }
         }
         warnings
     }
@@ -238,13 +269,44 @@ mod tests {
         assert_eq!(pin.warnings(day("2026-02-14"), None), []);
 
         let pin = Pin::parse("20101199099907", today()).unwrap();
-        let born = day("1990-01-01");
-        assert_eq!(pin.warnings(today(), Some((born, Some(Sex::Male)))), []);
-        assert_eq!(pin.warnings(today(), Some((born, None))), []);
-        for register in [(day("1990-01-02"), None), (born, Some(Sex::Female))] {
-            let warnings = pin.warnings(today(), Some(register));
-            assert_eq!(warnings, [PinWarning::RegisterMismatch]);
+        let says = RegisterFacts {
+            birth_date: Phi::new(day("1990-01-01")),
+            sex: Some(Phi::new(Sex::Male)),
+            is_blocked: false,
+            died_on: None,
+        };
+        let warnings = |register| pin.warnings(today(), Some(&register));
+        assert_eq!(warnings(says), []);
+        assert_eq!(warnings(RegisterFacts { sex: None, ..says }), []);
+        let another_day = Phi::new(day("1990-01-02"));
+        for register in [
+            RegisterFacts {
+                birth_date: another_day,
+                sex: None,
+                ..says
+            },
+            RegisterFacts {
+                sex: Some(Phi::new(Sex::Female)),
+                ..says
+            },
+        ] {
+            assert_eq!(warnings(register), [PinWarning::RegisterMismatch]);
         }
+        let gone = RegisterFacts {
+            is_blocked: true,
+            died_on: Some(Phi::new(day("2020-05-01"))),
+            ..says
+        };
+        let told = warnings(gone);
+        assert_eq!(told, [PinWarning::Blocked, PinWarning::Deceased]);
+        assert_eq!(
+            told.iter().map(|told| told.code()).collect::<Vec<_>>(),
+            ["PIN_BLOCKED", "PATIENT_DECEASED"]
+        );
+        assert!(told.iter().all(|told| told.needs_reason()));
+        assert!(!PinWarning::Age.needs_reason());
+        assert!(!PinWarning::RegisterMismatch.needs_reason());
+        assert!(!format!("{gone:?}").contains("2020"));
     }
 
     #[test]

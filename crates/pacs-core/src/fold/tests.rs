@@ -53,6 +53,21 @@ fn k1_keeps_the_script_and_loses_case_marks_and_delimiters() {
     assert_eq!(k1("и\u{306}"), "й");
 }
 
+/// The table of ICAO 9303 for Russian letters, and N, O, U for the Kyrgyz ones.
+#[test]
+fn every_letter_has_the_spelling_of_passports() {
+    let table = "а a б b в v г g д d е e ё e ж zh з z и i й i к k л l м m н n ң n о o ө o \
+        п p р r с s т t у u ү u ф f х kh ц ts ч ch ш sh щ shch ъ ie ы y э e ю iu я ia";
+    let letters: Vec<&str> = table.split_whitespace().collect();
+    assert_eq!(letters.len(), 2 * 35);
+    for pair in letters.chunks(2) {
+        let latin = pair[1].to_uppercase();
+        assert_eq!(transliterate(pair[0]), latin, "{}", pair[0]);
+        assert_eq!(transliterate(&pair[0].to_uppercase()), latin);
+    }
+    assert_eq!(transliterate("ьЬ"), "");
+}
+
 #[test]
 fn names_are_transliterated_as_passports_spell_them() {
     let cases = [
