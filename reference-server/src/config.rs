@@ -3,6 +3,7 @@
 //!
 //! [`Config::load`] checks the whole before anything is opened and names every fault at once.
 
+pub mod accounts;
 mod associations;
 pub mod derived;
 pub mod network;
@@ -11,6 +12,8 @@ pub mod web;
 
 pub use associations::AssociationLimits;
 
+use crate::accounts::AccountRules;
+use accounts::AccountsSection;
 use associations::LimitsSection;
 use clap::Parser;
 use derived::{DerivedConfig, DerivedSection};
@@ -78,6 +81,8 @@ struct File {
     scrub: ScrubSection,
     #[serde(default)]
     derived: DerivedSection,
+    #[serde(default)]
+    accounts: AccountsSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -197,6 +202,8 @@ pub struct Config {
     pub scrub: Option<ScrubPlan>,
     /// What is made of stored instances, and where it is kept.
     pub derived: DerivedConfig,
+    /// What hashing a password costs, and how long sessions live.
+    pub accounts: AccountRules,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -257,6 +264,7 @@ impl Config {
         let association_limits = file.dicom.limits.check(&mut faults);
         let scrub = scrub(&file.scrub, &mut faults);
         let derived = derived::settings(file.derived, &mut faults);
+        let accounts = accounts::settings(file.accounts, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
         let listeners = [dicom, http, tls.address].into_iter().flatten();
@@ -267,11 +275,7 @@ impl Config {
             return Err(ConfigError { faults });
         };
         Ok(Self {
-            data: options
-                .data
-                .clone()
-                .or(file.data)
-                .unwrap_or_else(|| "./pacs-data".into()),
+            data: data_directory(options, file.data),
             dicom,
             http,
             ae_title,
@@ -283,6 +287,7 @@ impl Config {
             metrics_off_loopback: file.http.metrics_off_loopback.unwrap_or(false),
             scrub,
             derived,
+            accounts,
             remote_aes,
         })
     }
@@ -330,10 +335,16 @@ impl Config {
             ),
             ("scrub", self.scrub != new.scrub),
             ("derived", self.derived != new.derived),
+            ("accounts", self.accounts != new.accounts),
         ];
         let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
         changed.map(|(key, _)| key).collect()
     }
+}
+
+fn data_directory(options: &Options, of_file: Option<PathBuf>) -> PathBuf {
+    let given = options.data.clone().or(of_file);
+    given.unwrap_or_else(|| "./pacs-data".into())
 }
 
 /// Plain DICOM beyond this machine is offered on purpose or not at all.

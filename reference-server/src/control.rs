@@ -5,7 +5,11 @@
 //! reads and writes packs itself, beside the server, which only says up to where they do not change
 //! any more.
 
+pub mod accounts;
+pub mod audit;
+
 use crate::access::MaintenanceOnly;
+use crate::accounts::Accounts;
 use crate::limits::{
     CONTROL_CONNECTIONS_MAX, CONTROL_LINE_BYTES_MAX, CONTROL_REQUEST_BYTES_MAX,
     CONTROL_WAIT_DURATION_MAX,
@@ -41,6 +45,10 @@ const WAITING_COUNT: usize = 64;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
+    /// Something about accounts.
+    Accounts(Box<accounts::Asked>),
+    /// Something about the audit trail.
+    Audit(audit::Asked),
     /// Make an organisation what this says.
     Organisation(Box<Organisation>),
     /// The documents of the records, then up to where the packs can be copied.
@@ -57,6 +65,10 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
+    /// What became of an account, or an account of a list.
+    Accounts(accounts::Told),
+    /// Something of the audit trail.
+    Audit(Box<audit::Told>),
     /// One document.
     Document(Document),
     /// It was done.
@@ -130,7 +142,7 @@ impl Door {
     }
 
     /// Answers until the task is dropped.
-    pub async fn serve(self, archive: Archive, upkeep: Arc<Upkeep>) {
+    pub async fn serve(self, archive: Archive, upkeep: Arc<Upkeep>, accounts: Accounts) {
         let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX as usize));
         let mut connections = JoinSet::new();
         loop {
@@ -148,9 +160,10 @@ impl Door {
                 }
             };
             let (archive, upkeep) = (archive.clone(), Arc::clone(&upkeep));
+            let accounts = accounts.clone();
             connections.spawn(async move {
                 let _place = place;
-                if let Err(error) = answer(stream, &archive, &upkeep).await {
+                if let Err(error) = answer(stream, &archive, &upkeep, &accounts).await {
                     tracing::debug!(%error, "control connection ended");
                 }
             });
@@ -166,7 +179,12 @@ fn is_trusted(stream: &UnixStream) -> bool {
         .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn answer(mut stream: UnixStream, archive: &Archive, upkeep: &Upkeep) -> io::Result<()> {
+async fn answer(
+    mut stream: UnixStream,
+    archive: &Archive,
+    upkeep: &Upkeep,
+    accounts: &Accounts,
+) -> io::Result<()> {
     if !is_trusted(&stream) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
@@ -184,7 +202,8 @@ async fn answer(mut stream: UnixStream, archive: &Archive, upkeep: &Upkeep) -> i
         .map_err(io::Error::other)?;
     let (replies, mut waiting) = mpsc::channel(WAITING_COUNT);
     let work = async {
-        let last = match work(request, archive, &permit, upkeep, &replies).await {
+        let parts = (archive, upkeep, accounts);
+        let last = match work(request, parts, &permit, &replies).await {
             Ok(last) => last,
             Err(error) => Reply::Failed {
                 why: crate::tool::failure::chain(&*error),
@@ -207,12 +226,19 @@ async fn answer(mut stream: UnixStream, archive: &Archive, upkeep: &Upkeep) -> i
 
 async fn work(
     request: Request,
-    archive: &Archive,
+    (archive, upkeep, accounts): (&Archive, &Upkeep, &Accounts),
     permit: &Permit<Maintain>,
-    upkeep: &Upkeep,
     replies: &mpsc::Sender<Reply>,
 ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
     match request {
+        Request::Accounts(asked) => {
+            let told = accounts::answer(accounts, *asked).await?;
+            Ok(Reply::Accounts(told))
+        }
+        Request::Audit(asked) => {
+            let told = audit::answer(accounts.trail(), asked).await?;
+            Ok(Reply::Audit(Box::new(told)))
+        }
         Request::Organisation(organisation) => {
             let licence = crate::tool::organisations::licence()?;
             let registry = archive.registry();

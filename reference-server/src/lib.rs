@@ -2,8 +2,11 @@
 //! policy.
 
 pub mod access;
+pub mod accounts;
 pub mod admission;
+pub mod api;
 pub mod clients;
+pub mod clock;
 pub mod commitment;
 pub mod config;
 pub mod control;

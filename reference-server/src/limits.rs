@@ -77,6 +77,52 @@ pub const GUESSING_NETWORKS_MAX: usize = 4096;
 /// Bytes of a PEM file; more is no certificate. A system's bundle has some 250 KB.
 pub const PEM_BYTES_MAX: u64 = 4 << 20;
 
+/// How often what is over of accounts is taken away: sessions, throttles, emergencies.
+pub const ACCOUNTS_SWEPT_EVERY: Duration = Duration::from_secs(600);
+
+/// Documents of accounts that are read at once.
+pub const ACCOUNTS_PAGE_COUNT: usize = 500;
+
+/// Audit records that `pacs audit` asks for at once.
+pub const AUDIT_PAGE_COUNT: usize = 200;
+
+/// Bytes of audit records in one part of an answer at the control socket.
+pub const AUDIT_PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of a request of the API.
+pub const API_BODY_BYTES_MAX: usize = 16 << 10;
+
+/// Time in which the body of a request of the API must be there.
+pub const API_BODY_DURATION_MAX: Duration = Duration::from_secs(10);
+
+/// Patients whom one doctor has open in an emergency at once.
+pub const BREAK_GLASS_OPEN_PER_USER_MAX: usize = 5;
+
+/// Characters of what others call a user.
+pub const DISPLAY_NAME_CHARS_MAX: usize = 128;
+
+/// Memory that the hash of a password may ask for, in KiB, whatever a document says.
+pub const PASSWORD_HASH_MEMORY_KIB_MAX: u32 = 1 << 20;
+
+/// Passes of the hash of a password.
+pub const PASSWORD_HASH_PASSES_MAX: u32 = 16;
+
+/// How long a sign-in waits for others to be hashed.
+pub const PASSWORD_HASH_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Passwords that are hashed at once, for each core.
+pub const PASSWORD_HASHES_PER_CORE_MAX: usize = 2;
+
+/// Seconds after which it is kept that a session was used.
+pub const SESSION_USE_KEPT_EVERY_S: i64 = 60;
+
+/// How long the token is good by which the first account is made.
+pub const SET_UP_TOKEN_LIFE_MINUTES: i64 = 15;
+
+/// How often a wrong password is tried to be kept, where others of the same network are wrong at
+/// the same time.
+pub const THROTTLE_ATTEMPTS_MAX: usize = 64;
+
 /// Characters of the name of a token.
 pub const TOKEN_NAME_CHARS_MAX: usize = 64;
 

@@ -1,7 +1,10 @@
 //! The server, put together: archive, acceptor and HTTP, from settings to drain.
 
 use crate::access::{Access, MaintenanceOnly};
+use crate::accounts::Accounts;
 use crate::admission::Watcher;
+use crate::api;
+use crate::clock::World;
 use crate::commitment::{ClientCommitments, Commitments, Parts};
 use crate::config::{Config, Options};
 use crate::control::Door;
@@ -12,6 +15,7 @@ use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
 };
 use crate::metrics::Metrics;
+use crate::place;
 use crate::reload::Reload;
 use crate::room::Room;
 use crate::scp::commitment::CommitmentService;
@@ -21,6 +25,7 @@ use crate::upkeep::Upkeep;
 use crate::web;
 use pacs_core::Caller;
 use pacs_core::access::{Maintain, permit};
+use pacs_core::audit::{Act, Actor, AuditEvent};
 use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::scrub::ScrubPlan;
@@ -66,6 +71,9 @@ pub enum StartError {
     /// The files of TLS are of no use.
     #[error("TLS")]
     Tls(#[from] TlsFileError),
+    /// The audit trail or the accounts cannot be read or written: nobody would know what is done.
+    #[error("audit trail or accounts")]
+    Trail(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A part was put together wrongly: a fault of this crate.
     #[error("server cannot be put together")]
     Assembly(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -100,6 +108,8 @@ pub struct Server {
     commitments: Commitments,
     web: axum::Router,
     dicomweb: Web,
+    accounts: Accounts,
+    set_up_token: Option<String>,
 }
 
 /// Where a server listens.
@@ -162,8 +172,12 @@ impl Server {
             upkeep,
         });
         let at = config.tls.address;
+        let (accounts, set_up_token) = accounts(config, &archive).await?;
+        let public_url = config.web.public_url.as_deref();
         let server = Self {
-            web,
+            web: web.merge(api::router(accounts.clone(), public_url)),
+            accounts,
+            set_up_token,
             dicomweb,
             archive,
             door,
@@ -199,6 +213,12 @@ impl Server {
         })
     }
 
+    /// The token by which the first account can be made, where there is none: to be printed once.
+    #[must_use]
+    pub fn set_up_token(&self) -> Option<&str> {
+        self.set_up_token.as_deref()
+    }
+
     /// What SIGHUP does; `options` are those that its settings were made from.
     #[must_use]
     pub fn reload(&self, options: &Options) -> Reload {
@@ -232,13 +252,15 @@ impl Server {
         let mut tasks = JoinSet::new();
         let upkeep = Arc::clone(&self.health.upkeep);
         if let Some(door) = self.door {
-            tasks.spawn(door.serve(self.archive.clone(), Arc::clone(&upkeep)));
+            let accounts = self.accounts.clone();
+            tasks.spawn(door.serve(self.archive.clone(), Arc::clone(&upkeep), accounts));
         }
         if let Some(plan) = self.scrub {
             let archive = self.archive.clone();
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
         }
         tasks.spawn(self.room.watch(self.archive.clone()));
+        tasks.spawn(self.accounts.clone().keep_clean());
         let quiet = self.config.derived.quiet_duration;
         tasks.spawn(derived::make_ready(self.dicomweb, quiet));
         let outcome = tokio::select! {
@@ -263,10 +285,35 @@ impl Server {
         }
         tasks.shutdown().await;
         self.commitments.stop().await;
+        told(&self.accounts, Act::ApplicationStopped).await.ok();
         self.archive.close().await;
         http.abort();
         outcome
     }
+}
+
+/// The accounts, and where there are none the token for the first one. That the server started is
+/// the first thing that is told: where it cannot be, the server does not start.
+async fn accounts(
+    config: &Config,
+    archive: &Archive,
+) -> Result<(Accounts, Option<String>), StartError> {
+    let trail = archive.registry().audit_trail();
+    let broken = |error| StartError::Trail(Box::new(error));
+    let accounts = Accounts::new(trail, config.accounts, World::real()).map_err(broken)?;
+    told(&accounts, Act::ApplicationStarted).await?;
+    let token = accounts.set_up_token().await.map_err(broken)?;
+    Ok((accounts, token))
+}
+
+/// Tells the audit trail what the server itself does.
+async fn told(accounts: &Accounts, act: Act) -> Result<(), StartError> {
+    let event = AuditEvent::new(act, place::now(), Actor::system("pacs-server"));
+    let committed = accounts.trail().commit(Vec::new(), &event).await;
+    committed.map(drop).map_err(|error| {
+        tracing::error!(%error, ?act, "the audit trail could not be written");
+        StartError::Trail(Box::new(error))
+    })
 }
 
 /// The log says where the last run did not end well.

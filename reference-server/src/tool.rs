@@ -5,6 +5,7 @@
 //! ([`exit::Exit`]).
 
 mod ae;
+mod audit;
 mod backup;
 pub mod commit;
 mod connect;
@@ -27,14 +28,20 @@ mod store;
 mod tally;
 pub mod tls;
 mod token;
+mod users;
 pub mod worklist;
 
+use crate::accounts::manage::parse_grant;
 use crate::limits::{ASSOCIATIONS_MAX, DEPOSITS_MAX};
 use clap::{Args, Parser, Subcommand};
 use exit::Exit;
 use failure::Failure;
 use output::Output;
-use pacs_core::AeTitle;
+use pacs_core::account::UserName;
+use pacs_core::patient::PatientKey;
+use pacs_core::role::Grant;
+use pacs_core::{AeTitle, Phi};
+use pacs_store::registry::audit::Anchor;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +63,9 @@ pub enum Command {
     /// The AEs of a configuration, and the way to one of them
     #[command(subcommand)]
     Ae(AeCommand),
+    /// The audit trail of an archive; the server may be running
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Copy an archive to a folder, or what came since the last time; the server may be running
     Backup {
         /// The archive
@@ -142,6 +152,9 @@ pub enum Command {
     /// The tokens by which clients of DICOMweb are known; the server may be running
     #[command(subcommand)]
     Token(TokenCommand),
+    /// The accounts of people; the server may be running
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Read every instance of an archive and compare digests; the server may be running
     Verify(Local),
     /// Show the worklist of a peer (C-FIND); prints one line for each step
@@ -157,6 +170,112 @@ pub enum OrganisationsCommand {
         /// JSON with an array `organisations`
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+/// What can be done about the audit trail.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List records, newest first; that they were read is one of them
+    List(AuditListing),
+    /// Read all records, and name the first that is not what it was
+    Verify {
+        /// A record that was noted elsewhere, as an earlier run printed it
+        #[arg(long, value_name = "NUMBER:DIGEST")]
+        noted: Option<Anchor>,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+/// Which records.
+#[derive(Debug, Clone, Args)]
+pub struct AuditListing {
+    /// About one patient alone: who has looked at their data
+    #[arg(long, value_name = "NUMBER", value_parser = audit::parse_patient)]
+    pub patient: Option<Phi<PatientKey>>,
+    /// Before the record of this number
+    #[arg(long, value_name = "NUMBER")]
+    pub before: Option<u64>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub count: usize,
+    /// As DICOM audit messages (PS3.15 A.5), a line each
+    #[arg(long)]
+    pub message: bool,
+    /// The archive
+    #[command(flatten)]
+    pub local: Local,
+}
+
+/// What can be done about accounts.
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Make an account, and print its first password this once
+    Add {
+        /// How they sign in: letters a-z, digits and . _ -
+        #[arg(value_name = "NAME", value_parser = users::parse_name)]
+        name: UserName,
+        /// What others call them
+        #[arg(long, value_name = "TEXT")]
+        display_name: String,
+        /// A role and where it is held, as in operator@006 or auditor@national; several times
+        #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
+              value_parser = parse_grant)]
+        role: Vec<Grant>,
+        /// They are a doctor
+        #[arg(long)]
+        doctor: bool,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Let somebody in no more; their sessions end
+    Disable {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = users::parse_name)]
+        name: UserName,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Let somebody in again
+    Enable {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = users::parse_name)]
+        name: UserName,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// List the accounts
+    List {
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Give somebody a new first password and take their second factor away; their sessions end
+    Reset {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = users::parse_name)]
+        name: UserName,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Give somebody these roles in place of those they have
+    Roles {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = users::parse_name)]
+        name: UserName,
+        /// A role and where it is held; several times
+        #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
+              value_parser = parse_grant)]
+        role: Vec<Grant>,
         /// The archive
         #[command(flatten)]
         local: Local,
@@ -402,6 +521,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Ae(AeCommand::List(listing)) => ae::list(listing, output),
         Command::Ae(AeCommand::Test(test)) => ae::test(test, output).await,
+        Command::Audit(command) => audit::audit(command, output).await,
         Command::Backup { local, to, check } => backup::backup(local, to, *check, output).await,
         Command::Commit(commit) => commit::commit(commit, output).await,
         Command::Completions { shell } => {
@@ -422,6 +542,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Restore { from, to } => backup::restore(from, to, output).await,
         Command::Store(sending) => store::store(sending, output).await,
         Command::Token(command) => token::token(command, output),
+        Command::Users(command) => users::users(command, output).await,
         Command::Verify(local) => maintain::verify(local, output).await,
         Command::Worklist(worklist) => worklist::worklist(worklist, output).await,
     }

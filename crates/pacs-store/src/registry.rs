@@ -7,6 +7,7 @@
 //! nothing of it. Nobody overwrites a change unseen: a change names the [`Revision`] it is based on
 //! and is refused where that is not the present one. Time and random numbers are arguments.
 
+pub mod accounts;
 pub mod audit;
 mod batch;
 mod commit;

@@ -84,7 +84,15 @@ fn serve(config: &Config, options: &Options) -> anyhow::Result<Outcome> {
         if let Some(dicom_tls) = at.dicom_tls {
             write!(out, " dicom_tls={dicom_tls}")?;
         }
-        writeln!(out).and_then(|()| out.flush())?;
+        writeln!(out)?;
+        if let Some(token) = server.set_up_token() {
+            writeln!(
+                out,
+                "nobody has an account yet; for 15 minutes the first can be made by POST \
+                 /api/v1/set-up with the token {token}"
+            )?;
+        }
+        out.flush()?;
         service::notify("READY=1");
         let reload = Arc::new(server.reload(options));
         tokio::spawn(async move {

@@ -116,7 +116,9 @@ async fn asked_point(data: &Path, document: impl Fn(Document)) -> Result<Committ
         match expect(&mut asked).await? {
             Reply::Document(found) => document(found),
             Reply::Point(committed) => return Ok(committed),
-            other @ (Reply::Done
+            other @ (Reply::Accounts(_)
+            | Reply::Audit(_)
+            | Reply::Done
             | Reply::Failed { .. }
             | Reply::Imported(_)
             | Reply::Problem(_)
@@ -401,7 +403,9 @@ pub(super) async fn verify_served(local: &Local, output: &Output) -> Result<(), 
                 work.end();
                 return maintain::verified(output, [instances, bytes, log_entries, problems]);
             }
-            other @ (Reply::Document(_)
+            other @ (Reply::Accounts(_)
+            | Reply::Audit(_)
+            | Reply::Document(_)
             | Reply::Done
             | Reply::Failed { .. }
             | Reply::Imported(_)

@@ -6,7 +6,10 @@
 //! owner does meanwhile.
 
 use super::failure::Failure;
-use super::{Command, Exporting, OrganisationsCommand, TokenCommand};
+use super::{
+    AuditCommand, AuditListing, Command, Exporting, OrganisationsCommand, TokenCommand,
+    UsersCommand,
+};
 use rustix::fs::{Dir, FileType, Mode, OFlags, fchown, fstat, open, openat};
 use rustix::process::{Gid, Uid, geteuid};
 use std::io;
@@ -43,13 +46,24 @@ fn directories(command: &Command) -> Vec<&Path> {
             peer: None, local, ..
         }) => vec![&local.data],
         Command::Import(importing) => vec![&importing.local.data],
-        Command::Organisations(OrganisationsCommand::Import { local, .. })
+        Command::Audit(
+            AuditCommand::List(AuditListing { local, .. }) | AuditCommand::Verify { local, .. },
+        )
+        | Command::Organisations(OrganisationsCommand::Import { local, .. })
         | Command::Rebuild(local)
         | Command::Repair { local, .. }
         | Command::Token(
             TokenCommand::Create { local, .. }
             | TokenCommand::List { local }
             | TokenCommand::Revoke { local, .. },
+        )
+        | Command::Users(
+            UsersCommand::Add { local, .. }
+            | UsersCommand::Disable { local, .. }
+            | UsersCommand::Enable { local, .. }
+            | UsersCommand::List { local }
+            | UsersCommand::Reset { local, .. }
+            | UsersCommand::Roles { local, .. },
         )
         | Command::Verify(local) => vec![&local.data],
         Command::Restore { to, .. } => vec![to],

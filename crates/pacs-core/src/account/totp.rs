@@ -67,6 +67,13 @@ impl TotpSecret {
         format!("otpauth://totp/{issuer}:{user}?secret={secret}&issuer={issuer}")
     }
 
+    /// The code that a telephone shows at `now`.
+    #[must_use]
+    pub fn shown_at(&self, now_unix_s: u64) -> String {
+        let step = now_unix_s.checked_div(STEP_SECONDS).unwrap_or_default();
+        format!("{:06}", self.code(step))
+    }
+
     /// The code of a step.
     fn code(&self, step: u64) -> u32 {
         // A key of any length is one.
@@ -159,6 +166,7 @@ mod tests {
             (20_000_000_000, "353130"),
         ] {
             assert_eq!(secret.check(code, now, None), Some(now / 30), "{now}");
+            assert_eq!(secret.shown_at(now), code);
         }
     }
 

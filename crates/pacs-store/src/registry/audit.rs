@@ -131,6 +131,11 @@ impl AuditTrail {
         }
     }
 
+    /// What it stands in.
+    pub(crate) fn records(&self) -> &Arc<dyn Records> {
+        &self.records
+    }
+
     /// Makes `changes` and appends `event`, durably, or does neither. Gives the states of the
     /// documents in the order of the changes.
     ///

@@ -15,7 +15,7 @@ const AFTER_DIGEST: &str = "\"}";
 const DIGEST_CHARS: usize = 64;
 
 /// A record of the trail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// Its number, from 1 on, without gaps.
     pub number: u64,

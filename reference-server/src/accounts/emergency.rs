@@ -1,0 +1,266 @@
+//! Break glass: a doctor opens one patient for an hour, says why, and somebody looks at it.
+
+use super::{Accounts, Refused, Who, actor_of, hex};
+use crate::clock::local;
+use crate::limits::BREAK_GLASS_OPEN_PER_USER_MAX;
+use chrono::NaiveDate;
+use pacs_core::account::break_glass::{BreakGlassReason, Verdict, explanation, review_due};
+use pacs_core::audit::{Act, Actor, Purpose};
+use pacs_core::patient::PatientKey;
+use pacs_core::role::visibility::BreakGlass;
+use pacs_core::role::{Permission, Role};
+use pacs_core::{OrganisationCode, Phi};
+use pacs_store::registry::accounts::{Emergency, Kept, Review, put};
+use std::net::IpAddr;
+
+/// Whom a doctor wants to open, and why.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The patient.
+    pub patient: PatientKey,
+    /// From the list.
+    pub reason: BreakGlassReason,
+    /// In words.
+    pub explanation: String,
+    /// The code of the second factor, or where there is none the password.
+    pub proof: String,
+}
+
+/// An emergency as it is shown.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// By this it is named.
+    pub id: String,
+    /// What is kept of it.
+    pub emergency: Emergency,
+    /// By when somebody has to look at it.
+    pub review_due: NaiveDate,
+}
+
+fn shown(kept: Kept<Emergency>) -> Shown {
+    let opened = local(kept.value.opened_at).date_naive();
+    Shown {
+        id: kept.key,
+        review_due: review_due(opened),
+        emergency: kept.value,
+    }
+}
+
+impl Accounts {
+    /// Opens a patient.
+    ///
+    /// # Errors
+    /// [`Refused::NotPermitted`] for whoever is no doctor with the permission, or has too many
+    /// open; [`Refused::Explanation`]; [`Refused::WrongCredentials`] for the proof;
+    /// [`Refused::Wait`], [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn open_in_emergency(
+        &self,
+        who: &Who,
+        wanted: &Wanted,
+        from: IpAddr,
+    ) -> Result<Shown, Refused> {
+        let user = &who.user.value;
+        if !user.is_doctor || !user.grants.has(Permission::BreakGlass) {
+            return Err(Refused::NotPermitted);
+        }
+        let explanation = explanation(&wanted.explanation)?;
+        let open = self.open_emergencies(who).await?;
+        if open.len() >= BREAK_GLASS_OPEN_PER_USER_MAX {
+            return Err(Refused::NotPermitted);
+        }
+        let mut next = user.clone();
+        if user
+            .second_factor
+            .as_ref()
+            .is_some_and(|it| it.is_confirmed)
+        {
+            self.prove_by_code(&mut next, &wanted.proof, from).await?;
+        } else {
+            self.prove(who, &wanted.proof, from).await?;
+        }
+        let now = self.inner.world.now();
+        let random = hex(&self.inner.world.random::<4>()?);
+        let key = format!(
+            "{}~{:020}~{random}",
+            user.name,
+            now.timestamp_millis().max(0)
+        );
+        let emergency = Emergency {
+            user: user.name.clone(),
+            patient: wanted.patient,
+            reason: wanted.reason,
+            explanation,
+            opened_at: now,
+            closed_at: None,
+            review: None,
+        };
+        let actor = actor_of(user, Some(&who.session.key));
+        let mut event = self.event(Act::BreakGlassStarted, actor, Some(from));
+        event.object.patient = Some(Phi::new(wanted.patient));
+        event.purpose = Some(Purpose::Emergency);
+        event.reason = Some(wanted.reason.name().to_owned());
+        event.correlation = Some(key.clone());
+        let mut changes = vec![put(&key, &emergency, None)];
+        if next != *user {
+            // The code is used up.
+            changes.push(who.user.changed_to(&next));
+        }
+        self.inner.store.commit(changes, &[event]).await?;
+        tracing::warn!(user = %user.name, id = key, "a patient was opened in an emergency");
+        let kept = self.inner.store.get(&key).await?;
+        kept.map(shown).ok_or(Refused::Internal)
+    }
+
+    /// What `who` has open now, for the rule of visibility.
+    ///
+    /// # Errors
+    /// [`Refused::Internal`].
+    pub async fn open_emergencies(&self, who: &Who) -> Result<Vec<Shown>, Refused> {
+        let now = self.inner.world.now();
+        let prefix = format!("{}~", who.user.value.name);
+        let of_user = self.all_below::<Emergency>(&prefix).await?;
+        let is_open = |kept: &Kept<Emergency>| {
+            let Emergency { patient, .. } = kept.value;
+            let glass = BreakGlass::open(patient, kept.value.opened_at);
+            kept.value.closed_at.is_none() && glass.opens(patient, now)
+        };
+        Ok(of_user.into_iter().filter(is_open).map(shown).collect())
+    }
+
+    /// Closes whatever `who` has open, before the hour is over.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn close_emergencies(&self, who: &Who, from: IpAddr) -> Result<(), Refused> {
+        let actor = actor_of(&who.user.value, Some(&who.session.key));
+        for open in self.open_emergencies(who).await? {
+            let kept = self.inner.store.get::<Emergency>(&open.id).await?;
+            if let Some(kept) = kept {
+                self.close(&kept, actor.clone(), Some(from), "CLOSED")
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close_if_over(&self, kept: &Kept<Emergency>) -> Result<(), Refused> {
+        let glass = BreakGlass::open(kept.value.patient, kept.value.opened_at);
+        let is_open = glass.opens(kept.value.patient, self.inner.world.now());
+        if is_open || kept.value.closed_at.is_some() {
+            return Ok(());
+        }
+        self.close(kept, Actor::system("accounts"), None, "EXPIRED")
+            .await
+    }
+
+    async fn close(
+        &self,
+        kept: &Kept<Emergency>,
+        actor: Actor,
+        from: Option<IpAddr>,
+        reason: &str,
+    ) -> Result<(), Refused> {
+        let next = Emergency {
+            closed_at: Some(self.inner.world.now()),
+            ..kept.value.clone()
+        };
+        let mut event = self.event(Act::BreakGlassStopped, actor, from);
+        event.object.patient = Some(Phi::new(kept.value.patient));
+        event.object.user = Some(kept.value.user.as_str().to_owned());
+        event.reason = Some(reason.to_owned());
+        event.correlation = Some(kept.key.clone());
+        let change = kept.changed_to(&next);
+        Ok(self.inner.store.commit(vec![change], &[event]).await?)
+    }
+
+    /// Emergencies that nobody has looked at, of those whom `who` may judge.
+    ///
+    /// # Errors
+    /// [`Refused::NotPermitted`], [`Refused::Internal`].
+    pub async fn emergencies_to_review(&self, who: &Who) -> Result<Vec<Shown>, Refused> {
+        if !who.user.value.grants.has(Permission::AuditRead) {
+            return Err(Refused::NotPermitted);
+        }
+        let mut found = Vec::new();
+        for kept in self.all::<Emergency>().await? {
+            if kept.value.review.is_none() && self.may_review(who, &kept.value).await? {
+                found.push(shown(kept));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Judges an emergency.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], also where `who` may not; [`Refused::Taken`] where somebody has;
+    /// [`Refused::Explanation`], [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn review_emergency(
+        &self,
+        who: &Who,
+        id: &str,
+        (verdict, text): (Verdict, &str),
+        from: IpAddr,
+    ) -> Result<Shown, Refused> {
+        let kept = self.inner.store.get::<Emergency>(id).await?;
+        let kept = kept.ok_or(Refused::NotFound)?;
+        if !self.may_review(who, &kept.value).await? {
+            return Err(Refused::NotFound);
+        }
+        if kept.value.review.is_some() {
+            return Err(Refused::Taken);
+        }
+        let next = Emergency {
+            review: Some(Review {
+                by: who.user.value.name.clone(),
+                at: self.inner.world.now(),
+                verdict,
+                explanation: explanation(text)?,
+            }),
+            ..kept.value.clone()
+        };
+        let actor = actor_of(&who.user.value, Some(&who.session.key));
+        let mut event = self.event(Act::BreakGlassReviewed, actor, Some(from));
+        event.object.patient = Some(Phi::new(kept.value.patient));
+        event.object.user = Some(kept.value.user.as_str().to_owned());
+        event.reason = Some(match verdict {
+            Verdict::Justified => "JUSTIFIED".to_owned(),
+            Verdict::Unjustified => "UNJUSTIFIED".to_owned(),
+        });
+        event.correlation = Some(kept.key.clone());
+        let change = kept.changed_to(&next);
+        self.inner.store.commit(vec![change], &[event]).await?;
+        Ok(shown(Kept {
+            value: next,
+            ..kept
+        }))
+    }
+
+    /// An auditor may judge all, the administrator of an organisation those of its people; nobody
+    /// their own.
+    async fn may_review(&self, who: &Who, emergency: &Emergency) -> Result<bool, Refused> {
+        let reviewer = &who.user.value;
+        if reviewer.name == emergency.user {
+            return Ok(false);
+        }
+        let grants: Vec<_> = reviewer.grants.clone().into();
+        if grants.iter().any(|grant| grant.role == Role::Auditor) {
+            return Ok(true);
+        }
+        let doctor = self.user(Some(&emergency.user)).await?;
+        let organisations: Vec<OrganisationCode> = doctor
+            .map(|doctor| Vec::from(doctor.value.grants))
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|grant| match grant.reach {
+                pacs_core::role::Reach::Organisation(code) => Some(code),
+                pacs_core::role::Reach::National => None,
+            })
+            .collect();
+        let reads = |code: &OrganisationCode| {
+            let mut extents = reviewer.grants.extents(Permission::AuditRead, *code);
+            extents.next().is_some()
+        };
+        Ok(organisations.iter().any(reads))
+    }
+}

@@ -1,0 +1,155 @@
+//! Passwords, hashed by Argon2id. How much of it happens at once is bounded, and so is the memory.
+
+use crate::accounts::hex;
+use crate::clock::{NoRandomness, World};
+use crate::limits::{
+    PASSWORD_HASH_MEMORY_KIB_MAX, PASSWORD_HASH_PASSES_MAX, PASSWORD_HASH_WAIT_MAX,
+    PASSWORD_HASHES_PER_CORE_MAX,
+};
+use argon2::{Algorithm, Argon2, Params, Version};
+use pacs_core::account::password::Password;
+use pacs_store::registry::accounts::PasswordHash;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+const ALGORITHM: &str = "argon2id";
+const LANES: u32 = 1;
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+
+/// What hashing a password costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashCost {
+    /// Memory, in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+}
+
+impl Default for HashCost {
+    /// 64 MiB, three passes.
+    fn default() -> Self {
+        Self {
+            memory_kib: 64 << 10,
+            passes: 3,
+        }
+    }
+}
+
+/// Why nothing was hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HashingError {
+    /// So many others sign in that it is not to be waited for.
+    Busy,
+    /// Argon2 or the randomness failed.
+    Failed,
+}
+
+impl From<NoRandomness> for HashingError {
+    fn from(_: NoRandomness) -> Self {
+        Self::Failed
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Hashing {
+    cost: HashCost,
+    places: Arc<Semaphore>,
+    /// What the password of somebody who is not there is compared with: it takes as long.
+    nobody: PasswordHash,
+}
+
+impl Hashing {
+    pub(super) fn new(cost: HashCost, world: &World) -> Result<Self, HashingError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            cost,
+            places: Arc::new(Semaphore::new(cores * PASSWORD_HASHES_PER_CORE_MAX)),
+            nobody: PasswordHash {
+                hash: hex(&world.random::<HASH_BYTES>()?),
+                ..described(cost, &world.random::<SALT_BYTES>()?)
+            },
+        })
+    }
+
+    /// What is kept of a password.
+    pub(super) async fn hash(
+        &self,
+        password: &Password,
+        world: &World,
+    ) -> Result<PasswordHash, HashingError> {
+        let kept = described(self.cost, &world.random::<SALT_BYTES>()?);
+        let hash = self.run(Some(password), &kept).await?;
+        Ok(PasswordHash { hash, ..kept })
+    }
+
+    /// Whether it is the password. `None` for somebody who is not there, and for what is no
+    /// password, takes as long and is never right.
+    pub(super) async fn is_right(
+        &self,
+        password: Option<&Password>,
+        kept: Option<&PasswordHash>,
+    ) -> Result<bool, HashingError> {
+        let compared = kept.unwrap_or(&self.nobody);
+        let hash = self.run(password, compared).await?;
+        // Hashes are compared in constant time.
+        let is_same = blake3::hash(hash.as_bytes()) == blake3::hash(compared.hash.as_bytes());
+        Ok(is_same && kept.is_some() && password.is_some())
+    }
+
+    /// Whether the password is to be hashed anew, now that it is known.
+    pub(super) fn is_outdated(&self, kept: &PasswordHash) -> bool {
+        (kept.memory_kib, kept.passes, kept.lanes)
+            != (self.cost.memory_kib, self.cost.passes, LANES)
+    }
+
+    async fn run(
+        &self,
+        password: Option<&Password>,
+        kept: &PasswordHash,
+    ) -> Result<String, HashingError> {
+        let place = timeout(
+            PASSWORD_HASH_WAIT_MAX,
+            Arc::clone(&self.places).acquire_owned(),
+        );
+        // The semaphore is never closed.
+        let place = place.await.map_err(|_| HashingError::Busy)?;
+        let place = place.map_err(|_| HashingError::Failed)?;
+        let password = password.map(|password| password.as_bytes().to_vec());
+        let kept = kept.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            let _held = place;
+            compute(&password.unwrap_or_default(), &kept)
+        });
+        let hash = hashing.await.map_err(|_| HashingError::Failed)?;
+        hash.ok_or(HashingError::Failed)
+    }
+}
+
+fn described(cost: HashCost, salt: &[u8]) -> PasswordHash {
+    PasswordHash {
+        algorithm: ALGORITHM.to_owned(),
+        memory_kib: cost.memory_kib,
+        passes: cost.passes,
+        lanes: LANES,
+        salt: hex(salt),
+        hash: String::new(),
+    }
+}
+
+/// The hash that `kept` describes; the salt is the text of it.
+fn compute(password: &[u8], kept: &PasswordHash) -> Option<String> {
+    let is_bounded = kept.memory_kib <= PASSWORD_HASH_MEMORY_KIB_MAX
+        && kept.passes <= PASSWORD_HASH_PASSES_MAX
+        && kept.algorithm == ALGORITHM;
+    if !is_bounded {
+        return None;
+    }
+    let (memory, passes, lanes) = (kept.memory_kib, kept.passes, kept.lanes);
+    let parameters = Params::new(memory, passes, lanes, Some(HASH_BYTES)).ok()?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
+    let mut hash = [0; HASH_BYTES];
+    let hashed = argon2.hash_password_into(password, kept.salt.as_bytes(), &mut hash);
+    hashed.ok().map(|()| hex(&hash))
+}

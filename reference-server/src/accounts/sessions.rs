@@ -1,0 +1,147 @@
+//! Sessions: who one belongs to, its end, and taking away what is over.
+
+use super::{Accounts, Refused, actor_of, hash_of};
+use crate::limits::{ACCOUNTS_PAGE_COUNT, SESSION_USE_KEPT_EVERY_S};
+use pacs_core::account::session::SessionTimes;
+use pacs_core::audit::{Act, Actor};
+use pacs_store::registry::accounts::{AccountDocument, Emergency, Kept, Session, Throttled, User};
+use std::net::IpAddr;
+
+/// Bytes of the secret of a session, in digits.
+const SECRET_CHARS: usize = 64;
+
+/// Somebody who is signed in, as of one request.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// The account.
+    pub user: Kept<User>,
+    /// The session.
+    pub session: Kept<Session>,
+}
+
+impl Accounts {
+    /// Whose session this is.
+    ///
+    /// # Errors
+    /// [`Refused::NotSignedIn`] where there is none, or it is over; [`Refused::Internal`].
+    pub async fn who(&self, secret: &str) -> Result<Who, Refused> {
+        if secret.len() != SECRET_CHARS {
+            return Err(Refused::NotSignedIn);
+        }
+        let store = &self.inner.store;
+        let session = store.get::<Session>(&hash_of(secret)).await?;
+        let mut session = session.ok_or(Refused::NotSignedIn)?;
+        let now = self.inner.world.now();
+        if !session.value.times().is_live(self.session_rules(), now) {
+            return Err(Refused::NotSignedIn);
+        }
+        let user = store.get::<User>(session.value.user.as_str()).await?;
+        let is_current =
+            |user: &Kept<User>| !user.value.is_disabled && user.value.epoch == session.value.epoch;
+        let user = user.filter(is_current).ok_or(Refused::NotSignedIn)?;
+        let unused = now
+            .signed_duration_since(session.value.used_at)
+            .num_seconds();
+        if unused.abs() >= SESSION_USE_KEPT_EVERY_S {
+            session.value.used_at = now;
+            let change = session.changed_to(&session.value);
+            // Another request of the session may have kept the same.
+            store.commit(vec![change], &[]).await.ok();
+        }
+        Ok(Who { user, session })
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`Refused::NotSignedIn`] where there is none; [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn sign_out(&self, secret: &str, from: IpAddr) -> Result<(), Refused> {
+        self.end_session(secret, from, "SIGNED_OUT").await
+    }
+
+    pub(super) async fn end_session(
+        &self,
+        secret: &str,
+        from: IpAddr,
+        reason: &str,
+    ) -> Result<(), Refused> {
+        if secret.len() != SECRET_CHARS {
+            return Err(Refused::NotSignedIn);
+        }
+        let store = &self.inner.store;
+        // A request beside this one may note that the session was used.
+        for _ in 0..4 {
+            let session = store.get::<Session>(&hash_of(secret)).await?;
+            let session = session.ok_or(Refused::NotSignedIn)?;
+            match self.delete_session(&session, Some(from), reason).await {
+                Err(Refused::Busy) => {}
+                ended => return ended,
+            }
+        }
+        Err(Refused::Busy)
+    }
+
+    async fn delete_session(
+        &self,
+        session: &Kept<Session>,
+        from: Option<IpAddr>,
+        reason: &str,
+    ) -> Result<(), Refused> {
+        let store = &self.inner.store;
+        let user = store.get::<User>(session.value.user.as_str()).await?;
+        let actor = user.map_or_else(Actor::nobody, |user| {
+            actor_of(&user.value, Some(&session.key))
+        });
+        let mut event = self.event(Act::SignedOut, actor, from);
+        event.object.user = Some(session.value.user.as_str().to_owned());
+        event.reason = Some(reason.to_owned());
+        Ok(store.commit(vec![session.deleted()], &[event]).await?)
+    }
+
+    /// Takes away sessions that are over and what is forgiven, and closes emergencies.
+    pub(super) async fn sweep(&self) -> Result<(), Refused> {
+        let now = self.inner.world.now();
+        let rules = self.session_rules();
+        let is_over = |times: SessionTimes| !times.is_live(rules, now);
+        for session in self.all::<Session>().await? {
+            if is_over(session.value.times()) {
+                // One that is used at this moment is no longer over.
+                self.delete_session(&session, None, "EXPIRED").await.ok();
+            }
+        }
+        for throttled in self.all::<Throttled>().await? {
+            if throttled.value.throttle.is_forgiven(now) {
+                let change = vec![throttled.deleted()];
+                self.inner.store.commit(change, &[]).await.ok();
+            }
+        }
+        for emergency in self.all::<Emergency>().await? {
+            self.close_if_over(&emergency).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn all<T: AccountDocument>(&self) -> Result<Vec<Kept<T>>, Refused> {
+        self.all_below("").await
+    }
+
+    /// All documents of a kind whose keys begin so.
+    pub(super) async fn all_below<T: AccountDocument>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<Kept<T>>, Refused> {
+        let mut all: Vec<Kept<T>> = Vec::new();
+        loop {
+            let after = all.last().map(|last| last.key.as_str());
+            let page = self
+                .inner
+                .store
+                .list::<T>(prefix, after, ACCOUNTS_PAGE_COUNT);
+            let page = page.await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The API of the portal, below `/api/v1`: JSON over HTTP, with a session in a cookie.
+//!
+//! docs/api.md tells the conventions; [`routes`] is the table that the router and the `OpenAPI`
+//! document are made of. Whoever handles a request gets [`guard::Signed`] or nothing: a handler
+//! cannot forget to ask who it is.
+
+mod emergency;
+mod guard;
+mod openapi;
+mod problem;
+mod routes;
+mod session;
+mod set_up;
+
+pub use problem::Problem;
+
+use crate::accounts::Accounts;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use std::sync::Arc;
+
+/// Where it is mounted.
+pub const PREFIX: &str = "/api/v1";
+
+/// What every handler has.
+#[derive(Debug, Clone)]
+struct Api {
+    accounts: Accounts,
+    /// The host that the portal is reached by, where that is configured.
+    public_authority: Option<Arc<str>>,
+}
+
+/// The routes.
+pub fn router(accounts: Accounts, public_url: Option<&str>) -> Router {
+    let authority = public_url.map(crate::direct::authority_of);
+    let api = Api {
+        accounts,
+        public_authority: authority.map(Arc::from),
+    };
+    let routes = routes::table(Router::new())
+        .layer(DefaultBodyLimit::max(crate::limits::API_BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(
+            api.clone(),
+            guard::guard,
+        ))
+        .with_state(api);
+    Router::new().nest(PREFIX, routes)
+}

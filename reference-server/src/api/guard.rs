@@ -1,0 +1,239 @@
+//! Who asks, from where, and whether the browser of somebody asks on behalf of another page.
+//!
+//! Whatever changes something comes from a page of this server: by `Sec-Fetch-Site` and `Origin`
+//! where the browser sends them, and with a session by a token that only such a page can read. The
+//! cookie itself is sent to this host alone, over TLS or loopback, and never from other sites.
+
+use super::{Api, Problem};
+use crate::accounts::{Refused, Who};
+use crate::direct::authority_of;
+use crate::limits::{API_BODY_BYTES_MAX, API_BODY_DURATION_MAX};
+use axum::Json;
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use std::net::{IpAddr, SocketAddr};
+use tokio::time::timeout;
+
+/// The cookie of a session (RFC 6265bis 4.1.3.2: this host alone, over what is secure).
+const COOKIE: &str = "__Host-pacs_session";
+
+/// The header with the token of a session.
+pub(super) const CSRF: &str = "x-csrf-token";
+
+/// What the token is made by: from the secret of a session nobody else can.
+const CSRF_CONTEXT: &str = "pacs 2026-11 token against requests of other sites";
+
+/// Refuses what comes from pages of other places, and keeps answers out of caches and frames.
+pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut response = if is_safe || is_of_here(&api, request.headers()) {
+        next.run(request).await
+    } else {
+        Problem::CrossSite.into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(
+        "cross-origin-resource-policy",
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
+/// Whether a request that changes something is of a page of this server, or of no page.
+fn is_of_here(api: &Api, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if text("sec-fetch-site").is_some_and(|site| site != "same-origin") {
+        return false;
+    }
+    if headers.get_all(header::ORIGIN).iter().count() > 1 {
+        return false;
+    }
+    let Some(origin) = text("origin") else {
+        return true;
+    };
+    let own = api.public_authority.as_deref().or_else(|| text("host"));
+    own.is_some_and(|own| !own.is_empty() && authority_of(origin).eq_ignore_ascii_case(own))
+}
+
+/// Where a request comes from. A proxy of this machine says for whom it asks; the last one that it
+/// names is the one that it knows.
+pub(super) struct From(pub(super) IpAddr);
+
+impl FromRequestParts<Api> for From {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        address(parts).map(Self)
+    }
+}
+
+fn address(parts: &Parts) -> Result<IpAddr, Problem> {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.ok_or(Refused::Internal)?.0.ip().to_canonical();
+    let told = parts.headers.get_all("x-forwarded-for").iter().next_back();
+    let told = told.and_then(|told| told.to_str().ok()?.rsplit(',').next());
+    let told = told.and_then(|told| told.trim().parse::<IpAddr>().ok());
+    Ok(match told {
+        Some(told) if peer.is_loopback() => told.to_canonical(),
+        _ => peer,
+    })
+}
+
+/// The secret of the session that a request has a cookie of. Of two, an attacker may have set the
+/// one that the browser sends first.
+pub(super) fn secret(headers: &HeaderMap) -> Option<String> {
+    let mut found = None;
+    for cookies in headers.get_all(header::COOKIE) {
+        for cookie in cookies.to_str().ok()?.split(';') {
+            let named = cookie.trim().split_once('=');
+            if let Some((COOKIE, value)) = named
+                && found.replace(value.to_owned()).is_some()
+            {
+                return None;
+            }
+        }
+    }
+    found
+}
+
+/// The cookie of a session; an empty secret takes it away.
+pub(super) fn cookie(secret: &str) -> (header::HeaderName, String) {
+    let ends = if secret.is_empty() { "; Max-Age=0" } else { "" };
+    let value = format!("{COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Strict{ends}");
+    (header::SET_COOKIE, value)
+}
+
+/// The token that pages send with whatever changes something.
+pub(super) fn csrf_token(secret: &str) -> String {
+    let token = blake3::derive_key(CSRF_CONTEXT, secret.as_bytes());
+    blake3::Hash::from_bytes(token).to_hex().to_string()
+}
+
+/// Somebody who is signed in. What changes something has the token of the session.
+pub(super) struct Signed {
+    pub(super) who: Who,
+    pub(super) secret: String,
+    pub(super) from: IpAddr,
+}
+
+/// As [`Signed`], also where another password has to be chosen first.
+pub(super) struct Beginning(pub(super) Signed);
+
+impl FromRequestParts<Api> for Beginning {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let secret = secret(&parts.headers).ok_or(Refused::NotSignedIn)?;
+        let who = api.accounts.who(&secret).await?;
+        let is_safe = matches!(parts.method, Method::GET | Method::HEAD);
+        let shown = parts.headers.get(CSRF).map(HeaderValue::as_bytes);
+        let expected = csrf_token(&secret);
+        // In constant time.
+        let is_shown =
+            shown.is_some_and(|shown| blake3::hash(shown) == blake3::hash(expected.as_bytes()));
+        if !is_safe && !is_shown {
+            return Err(Problem::CrossSite);
+        }
+        let from = address(parts)?;
+        Ok(Self(Signed { who, secret, from }))
+    }
+}
+
+impl FromRequestParts<Api> for Signed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Beginning(signed) = Beginning::from_request_parts(parts, api).await?;
+        if signed.who.user.value.must_change_password {
+            return Err(Refused::PasswordMustChange.into());
+        }
+        Ok(signed)
+    }
+}
+
+/// The body of a request.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if length.is_some_and(|length| length > API_BODY_BYTES_MAX) {
+            return Err(Problem::TooLarge);
+        }
+        let read = Json::<T>::from_request(request, api);
+        let read = timeout(API_BODY_DURATION_MAX, read).await;
+        let Json(body) = read.map_err(|_| Problem::TooLarge)??;
+        Ok(Self(body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in of {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_session_is_taken_from_its_cookie_and_from_no_other() {
+        let of = |text: &str| secret(&headers(&[("cookie", text)]));
+        assert_eq!(of("a=1; __Host-pacs_session=s; b=2").as_deref(), Some("s"));
+        assert_eq!(of("pacs_session=s; __host-pacs_session=s"), None);
+        assert_eq!(of("__Host-pacs_session=s; __Host-pacs_session=t"), None);
+        let twice = [
+            ("cookie", "__Host-pacs_session=s"),
+            ("cookie", "__Host-pacs_session=t"),
+        ];
+        assert_eq!(secret(&headers(&twice)), None);
+        let (_, set) = cookie("s");
+        assert_eq!(
+            set,
+            "__Host-pacs_session=s; Path=/; Secure; HttpOnly; SameSite=Strict"
+        );
+        assert!(cookie("").1.ends_with("; Max-Age=0"));
+        assert_ne!(csrf_token("s"), csrf_token("t"));
+        assert!(!csrf_token("s").contains('s'), "it is none of the secret");
+    }
+
+    #[test]
+    fn who_asks_is_told_by_a_proxy_of_this_machine_alone() {
+        let asked = |peer: &str, told: &[(&'static str, &str)]| {
+            let mut parts = Request::new(axum::body::Body::empty()).into_parts().0;
+            parts.headers = headers(told);
+            let peer: SocketAddr = peer.parse().unwrap();
+            parts.extensions.insert(ConnectInfo(peer));
+            address(&parts).unwrap().to_string()
+        };
+        let told = [("x-forwarded-for", "203.0.113.9, 198.51.100.4")];
+        assert_eq!(asked("127.0.0.1:9", &told), "198.51.100.4");
+        assert_eq!(asked("192.0.2.1:9", &told), "192.0.2.1");
+        assert_eq!(asked("[::ffff:127.0.0.1]:9", &[]), "127.0.0.1");
+        assert_eq!(
+            asked("127.0.0.1:9", &[("x-forwarded-for", "x")]),
+            "127.0.0.1"
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! `/session`: who is signed in, and what they do to their own account.
+
+use super::guard::{Beginning, Body, From, Signed, cookie, csrf_token, secret};
+use super::{Api, Problem};
+use crate::accounts::{Credentials, SignedIn};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use pacs_core::account::session::SessionTimes;
+use pacs_core::role::Grants;
+use pacs_store::registry::accounts::User;
+use serde::{Deserialize, Serialize};
+
+/// What somebody types who signs in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Typed {
+    user: String,
+    password: String,
+    code: Option<String>,
+}
+
+/// Somebody who is signed in, as pages see them.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    user: String,
+    display_name: String,
+    is_doctor: bool,
+    grants: Grants,
+    must_change_password: bool,
+    has_second_factor: bool,
+    csrf_token: String,
+    /// When the session ends if nothing more is asked.
+    ends_at: DateTime<Utc>,
+}
+
+fn shown(api: &Api, user: &User, times: SessionTimes, secret: &str) -> Shown {
+    let factor = user.second_factor.as_ref();
+    Shown {
+        user: user.name.as_str().to_owned(),
+        display_name: user.display_name.clone(),
+        is_doctor: user.is_doctor,
+        grants: user.grants.clone(),
+        must_change_password: user.must_change_password,
+        has_second_factor: factor.is_some_and(|factor| factor.is_confirmed),
+        csrf_token: csrf_token(secret),
+        ends_at: times.ends_at(api.accounts.session_rules()),
+    }
+}
+
+fn begun(api: &Api, status: StatusCode, signed_in: &SignedIn) -> Response {
+    let SignedIn {
+        secret,
+        user,
+        session,
+    } = signed_in;
+    let shown = shown(api, user, session.times(), secret);
+    (status, [cookie(secret)], Json(shown)).into_response()
+}
+
+pub(super) async fn read(State(api): State<Api>, Beginning(signed): Beginning) -> Json<Shown> {
+    let times = signed.who.session.value.times();
+    Json(shown(&api, &signed.who.user.value, times, &signed.secret))
+}
+
+pub(super) async fn sign_in(
+    State(api): State<Api>,
+    From(from): From,
+    headers: HeaderMap,
+    Body(typed): Body<Typed>,
+) -> Result<Response, Problem> {
+    let credentials = Credentials {
+        user: typed.user,
+        password: typed.password,
+        code: typed.code,
+    };
+    let old = secret(&headers);
+    let signed_in = api
+        .accounts
+        .sign_in(&credentials, old.as_deref(), from)
+        .await?;
+    Ok(begun(&api, StatusCode::CREATED, &signed_in))
+}
+
+pub(super) async fn sign_out(
+    State(api): State<Api>,
+    Beginning(signed): Beginning,
+) -> Result<Response, Problem> {
+    api.accounts.sign_out(&signed.secret, signed.from).await?;
+    Ok((StatusCode::NO_CONTENT, [cookie("")]).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    current: String,
+    new: String,
+}
+
+pub(super) async fn change_password(
+    State(api): State<Api>,
+    Beginning(signed): Beginning,
+    Body(body): Body<NewPassword>,
+) -> Result<Response, Problem> {
+    let changed = api
+        .accounts
+        .change_password(&signed.who, &body.current, &body.new, signed.from)
+        .await?;
+    Ok(begun(&api, StatusCode::OK, &changed))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WithPassword {
+    password: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Offered {
+    secret: String,
+    uri: String,
+}
+
+pub(super) async fn offer_second_factor(
+    State(api): State<Api>,
+    signed: Signed,
+    Body(body): Body<WithPassword>,
+) -> Result<(StatusCode, Json<Offered>), Problem> {
+    let user = &signed.who.user.value.name;
+    let secret = api
+        .accounts
+        .offer_second_factor(&signed.who, &body.password, signed.from)
+        .await?;
+    let offered = Offered {
+        secret: secret.base32(),
+        uri: secret.uri("PACS", user),
+    };
+    Ok((StatusCode::CREATED, Json(offered)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WithCode {
+    code: String,
+}
+
+pub(super) async fn confirm_second_factor(
+    State(api): State<Api>,
+    signed: Signed,
+    Body(body): Body<WithCode>,
+) -> Result<StatusCode, Problem> {
+    let confirmed = api
+        .accounts
+        .confirm_second_factor(&signed.who, &body.code, signed.from);
+    confirmed.await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WithBoth {
+    password: String,
+    code: String,
+}
+
+pub(super) async fn remove_second_factor(
+    State(api): State<Api>,
+    signed: Signed,
+    Body(body): Body<WithBoth>,
+) -> Result<StatusCode, Problem> {
+    api.accounts
+        .remove_second_factor(&signed.who, &body.password, &body.code, signed.from)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

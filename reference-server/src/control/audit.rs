@@ -1,0 +1,95 @@
+//! What whoever looks after the machine asks of the audit trail. That it was read is told in it.
+
+use crate::limits::AUDIT_PAGE_BYTES_MAX;
+use crate::place;
+use pacs_core::Phi;
+use pacs_core::audit::{Act, Actor, AuditEvent};
+use pacs_core::patient::PatientKey;
+use pacs_store::registry::audit::{Anchor, AuditError, AuditRecord, AuditTrail};
+use serde::{Deserialize, Serialize};
+
+/// What can be asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// Records, newest first.
+    Page {
+        /// About whom; `None`: all.
+        patient: Option<PatientKey>,
+        /// Before which; `None`: the newest, and that they are read is told.
+        before: Option<u64>,
+        /// How many at most.
+        count_max: usize,
+    },
+    /// Read all, and say what is wrong.
+    Verify {
+        /// What was noted elsewhere.
+        noted: Option<String>,
+    },
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// Records; none after the last page.
+    Page(Vec<AuditRecord>),
+    /// All was read.
+    Verified {
+        /// Records that are what they were.
+        records: u64,
+        /// The first thing that is wrong.
+        problem: Option<String>,
+        /// The last record, to be noted elsewhere.
+        anchor: Option<String>,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// [`AuditError`].
+pub async fn answer(trail: &AuditTrail, asked: Asked) -> Result<Told, AuditError> {
+    match asked {
+        Asked::Page {
+            patient,
+            before,
+            count_max,
+        } => {
+            if before.is_none() {
+                let actor = Actor::system("pacs audit");
+                let mut event = AuditEvent::new(Act::AuditRead, place::now(), actor);
+                event.object.patient = patient.map(Phi::new);
+                trail.commit(Vec::new(), &event).await?;
+            }
+            let page = match patient {
+                Some(patient) => trail.of_patient(patient, before, count_max).await?,
+                None => trail.page(before, count_max).await?,
+            };
+            Ok(Told::Page(bounded(page)))
+        }
+        Asked::Verify { noted } => {
+            let noted = noted.and_then(|noted| noted.parse::<Anchor>().ok());
+            let found = trail.verify(noted, |_| {}).await?;
+            Ok(Told::Verified {
+                records: found.records_count,
+                problem: found.problem.map(|problem| problem.to_string()),
+                anchor: found.anchor.map(|anchor| anchor.to_string()),
+            })
+        }
+    }
+}
+
+/// As many as fit into a part of an answer; the first one always does.
+fn bounded(page: Vec<AuditRecord>) -> Vec<AuditRecord> {
+    let mut bytes = 0;
+    let mut kept = Vec::new();
+    for record in page {
+        bytes += serde_json::to_vec(&record).map_or(0, |json| json.len());
+        if bytes > AUDIT_PAGE_BYTES_MAX && !kept.is_empty() {
+            break;
+        }
+        kept.push(record);
+    }
+    kept
+}
