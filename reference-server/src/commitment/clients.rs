@@ -198,9 +198,8 @@ impl ClientCommitments {
             Ok(Some(request)) => request,
             Ok(None) => return self.ledger().remove(key),
             Err(error) => {
-                // Whoever asks again has it tried again.
                 tracing::error!(%error, "a commitment request of a client cannot be read");
-                return;
+                return self.ledger().checked(key, None);
             }
         };
         let shared = self.shared();
@@ -218,7 +217,8 @@ impl ClientCommitments {
                 "not everything that a client asked about can be committed"
             );
         }
-        self.ledger().checked(key, Checked { failures, began });
+        let checked = Checked { failures, began };
+        self.ledger().checked(key, Some(checked));
     }
 }
 

@@ -34,7 +34,8 @@ struct Entry {
     accepted_unix_ms: u64,
     references_count: usize,
     outcome: watch::Sender<Outcome>,
-    is_queued: bool,
+    /// Whether it is to be checked, or being checked.
+    is_due: bool,
 }
 
 /// What is kept for one client.
@@ -75,7 +76,7 @@ impl Ledger {
             accepted_unix_ms: request.accepted_unix_ms,
             references_count,
             outcome: watch::Sender::new(None),
-            is_queued: false,
+            is_due: false,
         };
         self.entries.insert(key, entry);
     }
@@ -167,8 +168,8 @@ impl Ledger {
         }
         let outcome = entry.outcome.subscribe();
         let mut work = None;
-        if outcome.borrow().is_none() && !entry.is_queued {
-            entry.is_queued = true;
+        if outcome.borrow().is_none() && !entry.is_due {
+            entry.is_due = true;
             let desk = self.desks.entry(entry.client.clone()).or_default();
             desk.to_check.push_back(key.to_owned());
             if !desk.is_served {
@@ -183,21 +184,21 @@ impl Ledger {
     pub(super) fn next_of(&mut self, client: &str) -> Option<String> {
         let desk = self.desks.get_mut(client)?;
         let next = desk.to_check.pop_front();
-        match &next {
-            Some(key) => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.is_queued = false;
-                }
-            }
-            None if desk.count == 0 => drop(self.desks.remove(client)),
-            None => desk.is_served = false,
+        if next.is_none() && desk.count == 0 {
+            self.desks.remove(client);
+        } else if next.is_none() {
+            desk.is_served = false;
         }
         next
     }
 
-    pub(super) fn checked(&mut self, key: &str, checked: Checked) {
+    /// The request `key` was checked; or could not be, and is tried again when somebody asks.
+    pub(super) fn checked(&mut self, key: &str, checked: Option<Checked>) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.outcome.send_replace(Some(Arc::new(checked)));
+            entry.is_due = false;
+            if let Some(checked) = checked {
+                entry.outcome.send_replace(Some(Arc::new(checked)));
+            }
         }
     }
 }
@@ -232,11 +233,11 @@ mod tests {
         }
     }
 
-    fn checked() -> Checked {
-        Checked {
+    fn checked() -> Option<Checked> {
+        Some(Checked {
             failures: Vec::new(),
             began: Instant::now(),
-        }
+        })
     }
 
     fn now() -> Now {
@@ -282,8 +283,11 @@ mod tests {
         });
         assert_eq!(works, [Some("a".to_owned()), None, None]);
         assert_eq!(ledger.next_of("a"), Some(first.key()));
+        // Who asks while it is checked does not have it checked once more.
+        ledger.stand(&first.key(), now(), &bounds).unwrap();
         ledger.checked(&first.key(), checked());
         assert_eq!(ledger.next_of("a"), Some(second.key()));
+        ledger.checked(&second.key(), None);
         assert_eq!(ledger.next_of("a"), None);
 
         // The second was not read: it is tried again, the first is not.
