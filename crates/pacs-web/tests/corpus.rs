@@ -1,5 +1,5 @@
-//! The corpora of the fuzz targets `multipart`, `accept`, `native_model` and `qido`, replayed; the
-//! same checks hold of inputs made here.
+//! The corpora of the fuzz targets `multipart`, `accept`, `json_reader`, `native_model` and `qido`,
+//! replayed; the same checks hold of inputs made here.
 
 #![expect(
     clippy::print_stdout,
@@ -38,6 +38,11 @@ fn the_accept_corpus_holds() {
 }
 
 #[test]
+fn the_json_reader_corpus_holds() {
+    replay("json_reader", checks::json_reader);
+}
+
+#[test]
 fn the_native_model_corpus_holds() {
     replay("native_model", checks::native_model);
 }
@@ -66,6 +71,13 @@ proptest! {
         checks::native_model(
             format!("<NativeDicomModel>{inner}</DicomAttribute></NativeDicomModel>").as_bytes(),
         );
+    }
+
+    #[test]
+    fn any_json_of_what_it_is_made_of_holds(parts in vec(select(&JSON[..]), 0..24)) {
+        let inner: String = parts.concat();
+        checks::json_reader(inner.as_bytes());
+        checks::json_reader(format!("[{inner}0]").as_bytes());
     }
 
     #[test]
@@ -122,6 +134,31 @@ const MARKUP: [&str; 20] = [
     "&#13;",
     "<InlineBinary>AP8=</InlineBinary>",
     "<!-- -->",
+];
+
+const JSON: [&str; 22] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    ",",
+    " ",
+    "\"00100010\":{\"vr\":\"PN\",\"Value\":[",
+    "]}",
+    "\"a\"",
+    "\"\\u0416\"",
+    "\"\\ud83d\\ude00\"",
+    "\"\\ud83d\"",
+    "\"\n\"",
+    "-0.50e+2",
+    "1e999",
+    "01",
+    "true",
+    "null",
+    "\u{FEFF}",
+    "\\",
 ];
 
 const RANGES: [&str; 14] = [

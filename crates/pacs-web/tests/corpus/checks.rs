@@ -1,11 +1,12 @@
-//! What must hold of any input: for the fuzz targets `multipart`, `accept`, `native_model` and
-//! `qido`, and for their corpora.
+//! What must hold of any input: for the fuzz targets `multipart`, `accept`, `json_reader`,
+//! `native_model` and `qido`, and for their corpora.
 
 use bytes::Bytes;
 use pacs_core::matching::Matcher;
 use pacs_core::{Attributes, Level, Value};
 use pacs_web::accept::{Accept, Offer, describe};
 use pacs_web::described::{Described, DescribedValue};
+use pacs_web::json::{JsonError, JsonReader, Token};
 use pacs_web::limits::{ModelLimits, MultipartLimits};
 use pacs_web::media_type::MediaType;
 use pacs_web::multipart::{MultipartError, Next, PartReader};
@@ -117,6 +118,53 @@ pub(crate) fn native_model(input: &[u8]) {
     let again = attributes(&xml::read(&document, &wide).unwrap());
     assert_eq!(again.len(), first.len());
     assert!(written(&again) == document);
+}
+
+/// Objects and arrays in one another; `serde_json` follows more.
+const JSON_DEPTH_MAX: usize = 16;
+
+/// The value of `text`, written again from its tokens.
+fn rewritten(text: &[u8]) -> Result<String, JsonError> {
+    let mut reader = JsonReader::new(text, JSON_DEPTH_MAX)?;
+    let mut out = String::new();
+    while let Some(token) = reader.next()? {
+        assert!(reader.offset() <= text.len() && reader.depth() <= JSON_DEPTH_MAX);
+        let is_end = matches!(token, Token::ArrayEnd | Token::ObjectEnd);
+        if !is_end && !out.is_empty() && !out.ends_with(['[', '{', ':']) {
+            out.push(',');
+        }
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match token {
+            Token::ArrayBegin => out.push('['),
+            Token::ArrayEnd => out.push(']'),
+            Token::Bool(value) => out.push_str(&value.to_string()),
+            Token::Name(name) => out.push_str(&format!("{}:", quoted(&name))),
+            Token::Null => out.push_str("null"),
+            Token::Number(number) => out.push_str(number),
+            Token::ObjectBegin => out.push('{'),
+            Token::ObjectEnd => out.push('}'),
+            Token::String(text) => out.push_str(&quoted(&text)),
+        }
+    }
+    Ok(out)
+}
+
+/// JSON is read where `serde_json` reads it, says the same there, and is nowhere followed deeper
+/// than it may be.
+pub(crate) fn json_reader(input: &[u8]) {
+    let input = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input);
+    let theirs = serde_json::from_slice::<serde_json::Value>(input);
+    match (rewritten(input), theirs) {
+        (Ok(ours), Ok(theirs)) => {
+            let again: serde_json::Value = serde_json::from_str(&ours).unwrap();
+            assert_eq!(again, theirs);
+            assert_eq!(rewritten(ours.as_bytes()), Ok(ours));
+        }
+        // A number beyond a double is one all the same.
+        (Ok(_), Err(error)) => assert!(error.to_string().contains("out of range"), "{error}"),
+        (Err(error), Ok(_)) => assert!(matches!(error, JsonError::Depth { .. }), "{error}"),
+        (Err(_), Err(_)) => {}
+    }
 }
 
 const LEVELS: [Level; 3] = [Level::Study, Level::Series, Level::Instance];

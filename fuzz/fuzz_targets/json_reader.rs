@@ -1,0 +1,12 @@
+//! JSON of random bytes, beside serde_json.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../crates/pacs-web/tests/corpus/checks.rs"]
+#[expect(dead_code, reason = "each target uses one of the checks")]
+mod checks;
+
+fuzz_target!(|input: &[u8]| {
+    checks::json_reader(input);
+});
