@@ -6,6 +6,7 @@ use std::io::Read as _;
 use pacs_tests::corpus::{self, Expected, Sample};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, Server};
+use pacs_tests::stow;
 use pacs_tests::web::{get, request};
 use pacs_tests::web_server::{ask, filled, open_server, store, store_slice, study, values};
 use pacs_tests::wire::uid;
@@ -282,6 +283,56 @@ fn the_service_says_what_it_can() {
         let text = String::from_utf8(reply.body).expect("text");
         assert!(text.contains("studies/{study}/series/{series}/metadata"));
     }
+}
+
+#[test]
+fn the_root_names_the_pages_there_are() {
+    let server = Server::start(Options::default());
+    let reply = get(server.http(), "/", &[]);
+    assert_eq!(reply.status, 200);
+    let text = String::from_utf8(reply.body).expect("text");
+    let pages = text.split_whitespace().filter(|word| word.starts_with('/'));
+    let statuses: Vec<u16> = pages
+        .map(|page| get(server.http(), page, &[]).status)
+        .collect();
+    assert_eq!(statuses, [401, 200, 200, 200, 200]);
+}
+
+#[test]
+fn what_is_asked_and_stored_over_the_web_is_counted() {
+    let server = filled(1);
+    assert_eq!(values(&ask(&server, "/studies"), "0020000D"), [study(1)]);
+    assert_eq!(ask(&server, "/studies/1.2.9/metadata").status, 404);
+    let stored = stow::store(
+        server.http(),
+        "/dicomweb/studies",
+        &[Slice::new(2, 1).file(), b"no instance".to_vec()],
+    );
+    assert_eq!(stored.status, 202);
+
+    let (_, metrics) = server.get("/metrics");
+    let value = |name: &str| {
+        let mut lines = metrics.lines();
+        let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("no {name}: {metrics}"))
+    };
+    let requests = |resource: &str, method: &str, status: &str| {
+        value(&format!(
+            "pacs_web_request_seconds_count{{method=\"{method}\",resource=\"{resource}\",\
+             status=\"{status}\"}}"
+        ))
+    };
+    assert_eq!(requests("studies", "GET", "2xx"), "1");
+    assert_eq!(requests("metadata", "GET", "4xx"), "1");
+    assert_eq!(requests("studies", "POST", "2xx"), "1");
+    assert_eq!(value("pacs_web_instances_total{outcome=\"stored\"}"), "1");
+    assert_eq!(value("pacs_web_instances_total{outcome=\"refused\"}"), "1");
+    let received: u64 = value("pacs_web_received_bytes_total")
+        .parse()
+        .expect("a number");
+    assert!(received > 8_192, "{received}");
+    let sent = value("pacs_web_sent_bytes_total{resource=\"studies\"}");
+    assert_ne!(sent, "0");
 }
 
 /// The samples that are kept, each SOP Instance UID once.

@@ -2,14 +2,17 @@
 //! follow every change, and are made again when their files are damaged or gone.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
+use flate2::Compression;
 use pacs_tests::corpus::{self, Expected, Sample};
+use pacs_tests::peers::files_below;
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, Server};
 use pacs_tests::web::{Reply, get, request};
 use pacs_tests::web_server::{ask, store, store_slice, values};
+use pacs_tests::wire::uid;
 use pacs_tests::workspace;
 
 /// A server whose URLs do not change with its port.
@@ -140,6 +143,49 @@ fn files_that_are_damaged_or_gone_are_made_again() {
 
     fs::remove_dir_all(server.data().join("derived")).expect("it is ours");
     assert_eq!(instances(&server), whole);
+}
+
+#[test]
+fn an_instance_that_cannot_be_read_takes_the_rest_of_its_study_with_it_nowhere() {
+    let mut server = server("");
+    store_slice(&server, &Slice::new(1, 1));
+    let odd = Slice::new(1, 2);
+    let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), Compression::fast());
+    deflated.write_all(&odd.data_set()).expect("memory");
+    let deflated = deflated.finish().expect("memory");
+    let (class, syntax) = (uid::CT_IMAGE_STORAGE, "1.2.840.10008.1.2.1.99");
+    assert_eq!(store(&server, class, &odd.instance, syntax, &deflated), 0);
+    store_slice(&server, &Slice::new(1, 3));
+    store_slice(&server, &other_series(4));
+    server.stop();
+    for pack in files_below(&server.data().join("packs")) {
+        let mut bytes = fs::read(&pack).expect("a pack");
+        let at = bytes.windows(deflated.len()).position(|of| of == deflated);
+        if let Some(at) = at {
+            bytes[at..at + 40].fill(0xFF);
+            fs::write(&pack, bytes).expect("a pack");
+        }
+    }
+    server.restart();
+
+    let expected = [1, 2, 3].map(|number| Slice::new(1, number).instance);
+    let mut expected = expected.to_vec();
+    expected.push(other_series(4).instance);
+    for _ in 0..2 {
+        assert_eq!(instances(&server), expected);
+        let json = metadata(&server, &[]).json();
+        let availability = |at: usize| json[at]["00080056"]["Value"][0].clone();
+        assert_eq!(availability(1), "UNAVAILABLE");
+        assert_eq!(json[1]["0020000E"]["Value"][0], odd.series.as_str());
+        assert!(json[0]["7FE00010"].is_object() && availability(0).is_null());
+    }
+    let xml = "multipart/related; type=\"application/dicom+xml\"";
+    let parts = metadata(&server, &[("Accept", xml)]).parts();
+    assert_eq!(parts.len(), expected.len());
+    let text = String::from_utf8_lossy(&parts[1].body).into_owned();
+    assert!(text.contains("UNAVAILABLE"), "{text}");
+    let told = "an instance cannot be read: its metadata is what the index knows";
+    server.wait_for_log(told);
 }
 
 #[test]

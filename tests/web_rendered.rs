@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use pacs_tests::corpus::{self, Expected};
 use pacs_tests::samples::{Slice, long, number, text};
 use pacs_tests::server::{Options, Server};
-use pacs_tests::web::{Reply, get};
+use pacs_tests::web::{Reply, get, request};
 use pacs_tests::web_server::{ask, filled, open_server, store};
 use pacs_tests::wire::uid;
 use pacs_tests::workspace;
@@ -204,6 +204,48 @@ fn frames_are_shown_alone_in_parts_and_one_after_the_other() {
         ask(&server, &format!("{path}/frames/0/rendered")).status,
         400
     );
+}
+
+#[test]
+fn for_a_head_nothing_is_rendered() {
+    let (server, path) = with_small_image(3);
+    let made = || {
+        let (_, metrics) = server.get("/metrics");
+        let mut lines = metrics.lines();
+        let line = lines.find_map(|line| line.strip_prefix("pacs_derived_misses_total "));
+        line.expect("a counter").to_owned()
+    };
+    let path = format!("/dicomweb{path}");
+    for (what, accept) in [
+        ("rendered", "image/png"),
+        ("rendered", "multipart/related; type=\"image/jpeg\""),
+        ("thumbnail", "image/jpeg"),
+        ("frames/2/rendered", "image/gif"),
+    ] {
+        let url = format!("{path}/{what}");
+        let before = made();
+        let fields = [("Accept", accept)];
+        let head = request(server.http(), "HEAD", &url, &fields);
+        assert_eq!((head.status, head.body.len()), (200, 0), "{url}");
+        assert_eq!(head.header("content-length"), None);
+        let kind = accept.split(';').next().expect("a type");
+        assert!(
+            head.header("content-type")
+                .expect("a type")
+                .starts_with(kind)
+        );
+        assert_eq!(made(), before, "{url}");
+        // As what is made says.
+        let whole = get(server.http(), &url, &fields);
+        assert_eq!(whole.header("etag"), head.header("etag"));
+    }
+    let refused = request(
+        server.http(),
+        "HEAD",
+        &format!("{path}/frames/9/rendered"),
+        &[],
+    );
+    assert_eq!(refused.status, 404);
 }
 
 #[test]

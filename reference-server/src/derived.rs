@@ -2,6 +2,7 @@
 
 use crate::access::SystemMay;
 use crate::config::Config;
+use crate::limits::DERIVED_GIVES_WAY_EVERY;
 use pacs_core::access::permit;
 use pacs_core::{Action, Caller};
 use pacs_web::{Derived, DerivedCounts, DerivedLimits, FollowLimits, Web};
@@ -47,6 +48,14 @@ pub async fn make_ready(web: Web, quiet_duration: Duration) {
     let followed = pacs_web::make_ready(web, follow, get, limits).await;
     if let Err(error) = followed {
         tracing::warn!(%error, "changes cannot be followed: metadata is made when it is asked for");
+    }
+}
+
+/// Has derived data make room where the disk runs low, until the task is dropped.
+pub async fn give_way(derived: Derived) {
+    loop {
+        tokio::time::sleep(DERIVED_GIVES_WAY_EVERY).await;
+        derived.give_way().await;
     }
 }
 

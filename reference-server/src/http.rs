@@ -59,6 +59,7 @@ pub struct Health {
 /// The routes.
 pub fn router(health: Arc<Health>) -> Router {
     Router::new()
+        .route("/", get(pages))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -138,6 +139,16 @@ async fn bounded(request: Request, next: Next) -> Response {
         return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
     }
     next.run(request).await
+}
+
+/// What there is, for whoever looks at the server with a browser.
+async fn pages() -> &'static str {
+    "This is a PACS.\n\n\
+     /dicomweb/          DICOMweb (PS3.18); needs a token\n\
+     /api/openapi.json   what DICOMweb has to offer, for programs\n\
+     /healthz            whether the server lives, and what is known of its content\n\
+     /readyz             whether it takes requests\n\
+     /metrics            what it has counted\n"
 }
 
 async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {

@@ -60,6 +60,9 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 /// How often the archive is asked whether it has room, for metrics and log.
 pub const ROOM_ASKED_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether derived data has to make room for instances.
+pub const DERIVED_GIVES_WAY_EVERY: Duration = Duration::from_secs(10);
+
 /// How long running operations may take to end after SIGTERM.
 pub const DRAIN_MAX: Duration = Duration::from_secs(20);
 

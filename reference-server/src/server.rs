@@ -262,6 +262,7 @@ impl Server {
         tasks.spawn(self.room.watch(self.archive.clone()));
         tasks.spawn(self.accounts.clone().keep_clean());
         let quiet = self.config.derived.quiet_duration;
+        tasks.spawn(derived::give_way(self.dicomweb.derived().clone()));
         tasks.spawn(derived::make_ready(self.dicomweb, quiet));
         let outcome = tokio::select! {
             () = stop => Outcome::Stopped,

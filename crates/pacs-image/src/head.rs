@@ -101,21 +101,23 @@ impl Head {
         })
     }
 
-    /// The same, of another frame.
+    /// Keeps the functional groups of another frame instead.
     ///
     /// # Errors
-    /// As [`Self::read`].
-    pub fn of_frame(
-        self,
+    /// As [`Self::read`]; it holds nothing then.
+    pub fn turn_to(
+        &mut self,
         transfer_syntax: &TransferSyntaxUid,
         frame: u32,
         limits: &RenderLimits,
-    ) -> Result<Self, HeadError> {
+    ) -> Result<(), HeadError> {
         let groups = tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE;
-        if self.root.get(groups).is_none() {
-            return Ok(self);
+        if self.root.get(groups).is_some() {
+            let bytes = std::mem::take(&mut self.bytes);
+            self.root = Item::default();
+            *self = Self::read(bytes, transfer_syntax, frame, limits)?;
         }
-        Self::read(self.bytes, transfer_syntax, frame, limits)
+        Ok(())
     }
 
     /// The data set itself.

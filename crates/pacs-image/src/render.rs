@@ -118,6 +118,9 @@ pub struct Region {
 pub struct RenderParameters {
     /// Instead of what the data set says. Only for grey images.
     pub window: Option<Window>,
+    /// What is shown from black to white where nothing says it, instead of the values of the frame
+    /// alone, so that the frames of an animation are alike; see [`spread`].
+    pub range: Option<(f64, f64)>,
     /// Size, and part of the image; else every pixel is shown once.
     pub viewport: Option<Viewport>,
     /// Edges of the part that is shown, left, top, right and bottom, in parts of the image from 0
@@ -202,7 +205,7 @@ pub fn render(
     let root = head.root();
     let mut picture = match frame.form.samples_per_pixel {
         1 if frame.form.photometric == Photometric::PaletteColor => colour::palette(&root, &frame)?,
-        1 => grey::render(&root, &frame, parameters.window, presentation)?,
+        1 => grey::render(&root, &frame, parameters, presentation)?,
         3 => colour::render(&frame)?,
         _ => {
             let what = "pixel data of this number of samples";
@@ -220,6 +223,24 @@ pub fn render(
     let mut picture = placement.apply(picture);
     annotation::write(&root, parameters.annotation, &mut picture, limits);
     Ok(picture)
+}
+
+/// The smallest and the greatest value of a grey frame, where nothing says what is shown of it;
+/// `None` where something does, or where it is the same for all frames.
+///
+/// # Errors
+/// [`RenderError`].
+pub fn spread(
+    head: &Head,
+    frame: NativeFrame<'_>,
+    presentation: Option<&Presentation<'_>>,
+    limits: &RenderLimits,
+) -> Result<Option<(f64, f64)>, RenderError> {
+    check(&frame, limits)?;
+    if frame.form.samples_per_pixel != 1 || frame.form.photometric == Photometric::PaletteColor {
+        return Ok(None);
+    }
+    grey::spread(&head.root(), &frame, presentation)
 }
 
 /// Pixels of a row, and rows, of the picture that [`render()`] makes of a frame of `form`: less

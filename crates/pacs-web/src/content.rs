@@ -177,7 +177,7 @@ pub(crate) fn encoding(stored: &StoredInstance) -> Encoding {
     Encoding::of(&stored.instance.transfer_syntax)
 }
 
-/// A walk through the data set of `stored`.
+/// A walk through the data set of `stored`, whose beginning has been read.
 pub(crate) fn walk(
     web: &Web,
     permit: &Permit<Get>,
@@ -186,7 +186,9 @@ pub(crate) fn walk(
     let content = Content::open(web, permit, stored)?;
     let head_bytes = stored.instance.head_bytes;
     let limits = scan_limits(web.limits());
-    Ok(Walk::new(content, encoding(stored), head_bytes, &limits))
+    let mut walk = Walk::new(content, encoding(stored), head_bytes, &limits);
+    walk.begin()?;
+    Ok(walk)
 }
 
 /// How data sets are scanned here.

@@ -104,7 +104,7 @@ impl Kind {
     pub(crate) const fn form(self) -> &'static str {
         match self {
             Self::Frame => "frame 1",
-            Self::Metadata => "metadata 1",
+            Self::Metadata => "metadata 2",
             Self::Picture => "picture 1",
         }
     }
@@ -227,6 +227,18 @@ impl Derived {
             misses: counters.misses.load(Ordering::Relaxed),
             shared: counters.shared.load(Ordering::Relaxed),
             ..folder.map(|folder| folder.counts()).unwrap_or_default()
+        }
+    }
+
+    /// Where the disk has less free than [`DerivedLimits::free_bytes_min`], removes what was used
+    /// longest ago. To be called once in a while: nothing else is removed while nothing is kept.
+    pub async fn give_way(&self) {
+        let Some(folder) = self.inner.folder.clone() else {
+            return;
+        };
+        let given = tokio::task::spawn_blocking(move || folder.give_way()).await;
+        if let Ok(Err(error)) = given {
+            tracing::warn!(kind = ?error.kind(), "room for derived data cannot be looked at");
         }
     }
 

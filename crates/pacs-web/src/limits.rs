@@ -78,6 +78,9 @@ pub struct WebLimits {
     /// Bytes of the heads of a series, and of its compressed metadata, up to which that is made in
     /// memory and kept; what is longer is written piece by piece each time.
     pub document_bytes_max: u64,
+    /// Memory that these documents take together while they are sent, in whole MiB. Without it they
+    /// are written piece by piece.
+    pub documents_memory_bytes_max: u64,
     /// Fragments of pixel data that are looked at one by one, where no table says where frames are.
     pub fragments_max: usize,
     /// Frames that a request names.
@@ -139,6 +142,7 @@ impl Default for WebLimits {
             inflated_bytes_max: 256 << 20,
             inflated_memory_bytes_max: 512 << 20,
             document_bytes_max: 32 << 20,
+            documents_memory_bytes_max: 256 << 20,
             fragments_max: 1_000_000,
             frames_max: 1_000,
             inline_bytes_max: 4 << 10,

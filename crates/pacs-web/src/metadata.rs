@@ -8,6 +8,7 @@
 mod answer;
 mod gzip;
 mod series;
+mod unreadable;
 mod written;
 
 pub(crate) use answer::prepare;

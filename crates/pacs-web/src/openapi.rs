@@ -143,6 +143,7 @@ fn query_parameters(query: Query) -> Vec<Value> {
         let number = json!({"type": "integer", "minimum": 0});
         parameters.push(of("limit", number.clone()));
         parameters.push(of("offset", number));
+        parameters.push(of("cursor", text()));
         parameters.push(of("fuzzymatching", json!({"type": "boolean"})));
         parameters.push(of("includefield", text()));
         parameters.extend(MATCHED.iter().map(|name| of(name, text())));

@@ -30,8 +30,9 @@ use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer};
 use crate::service::Web;
 use crate::stream;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use document::Document;
@@ -44,10 +45,12 @@ use pacs_store::index::StoredInstance;
 use parts::Parts;
 use picture::Subject;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// Changes with the form of what is rendered, so that no client keeps what an older version gave.
-const FORM: &[u8] = b"rendered 2";
+const FORM: &[u8] = b"rendered 3";
 
 /// Pixels of an edge of a thumbnail, where the client does not say.
 const THUMBNAIL_EDGE: u32 = 128;
@@ -57,10 +60,12 @@ pub(crate) async fn get(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
     resource: Resource,
+    method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
+    let asked = (&method, &headers, query.as_deref());
+    let request = Request::read(&web, &permit, asked, false)?;
     request.answer(&resource, None).await
 }
 
@@ -69,10 +74,12 @@ pub(crate) async fn thumbnail(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
     resource: Resource,
+    method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
+    let asked = (&method, &headers, query.as_deref());
+    let request = Request::read(&web, &permit, asked, true)?;
     request.answer(&resource, None).await
 }
 
@@ -82,10 +89,12 @@ pub(crate) async fn of_frames(
     State(web): State<Web>,
     resource: Resource,
     Tail(list): Tail,
+    method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), false)?;
+    let asked = (&method, &headers, query.as_deref());
+    let request = Request::read(&web, &permit, asked, false)?;
     request.answer(&resource, Some(&list)).await
 }
 
@@ -95,10 +104,12 @@ pub(crate) async fn frames_thumbnail(
     State(web): State<Web>,
     resource: Resource,
     Tail(list): Tail,
+    method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let request = Request::read(&web, &permit, &headers, query.as_deref(), true)?;
+    let asked = (&method, &headers, query.as_deref());
+    let request = Request::read(&web, &permit, asked, true)?;
     request.answer(&resource, Some(&list)).await
 }
 
@@ -110,14 +121,15 @@ struct Request<'r> {
     accept: Accept,
     wanted: Wanted,
     is_thumbnail: bool,
+    /// Whether only the head of the answer is wanted: nothing is made for it.
+    is_head: bool,
 }
 
 impl<'r> Request<'r> {
     fn read(
         web: &'r Web,
         permit: &'r Permit<Get>,
-        headers: &'r HeaderMap,
-        query: Option<&str>,
+        (method, headers, query): (&Method, &'r HeaderMap, Option<&str>),
         is_thumbnail: bool,
     ) -> Result<Self, Failure> {
         let parameters = query_string::parameters(query, web.limits())?;
@@ -136,6 +148,7 @@ impl<'r> Request<'r> {
             accept: accept(web, headers, query)?,
             wanted,
             is_thumbnail,
+            is_head: *method == Method::HEAD,
         })
     }
 
@@ -192,6 +205,7 @@ impl<'r> Request<'r> {
         let chosen = choose(&self.accept, &offers)?;
         match document {
             Some(document) => document.answer(web, permit, shown, headers),
+            None if self.is_head => Ok(self.head_of(chosen.media_type)),
             None => report::answer(web, permit, shown, chosen.media_type == "text/html").await,
         }
     }
@@ -271,6 +285,8 @@ impl<'r> Request<'r> {
         let tag = entity_tag(&subject, &self.wanted, format);
         let mut response = if has_already(self.headers, &tag) {
             guarded(StatusCode::NOT_MODIFIED.into_response())
+        } else if self.is_head {
+            self.head_of(format.media_type())
         } else {
             let bytes = picture(self.web, self.permit, subject, &self.wanted, format).await?;
             let kind = [(header::CONTENT_TYPE, format.media_type())];
@@ -279,6 +295,12 @@ impl<'r> Request<'r> {
         let tag = HeaderValue::from_str(&tag).map_err(|_| Failure::Internal)?;
         response.headers_mut().insert(header::ETAG, tag);
         Ok(response)
+    }
+
+    /// The head of an answer of this media type.
+    fn head_of(&self, media_type: &str) -> Response {
+        let kind = [(header::CONTENT_TYPE, media_type.to_owned())];
+        guarded((kind, Body::new(Unmade)).into_response())
     }
 
     /// Pictures in parts, each made while the one before it is sent. Where all that there are
@@ -294,6 +316,11 @@ impl<'r> Request<'r> {
             let detail = format!("more than {frames_max} pictures: ask for fewer at once");
             return Err(Failure::TooLarge { detail });
         }
+        let writer = part_writer();
+        let kind = writer.content_type(format.media_type());
+        if self.is_head {
+            return Ok(self.head_of(&kind));
+        }
         let mut parts = Parts {
             web: self.web.clone(),
             permit: self.permit.clone(),
@@ -304,14 +331,27 @@ impl<'r> Request<'r> {
             is_all,
         };
         let first = parts.first().await?;
-        let writer = part_writer();
-        let kind = writer.content_type(format.media_type());
         let body = stream::body(self.web.limits(), None, |pieces| async move {
             parts.send(first, writer, &pieces).await
         });
         Ok(guarded(
             ([(header::CONTENT_TYPE, kind)], body).into_response(),
         ))
+    }
+}
+
+/// The body of an answer of which only the head is given: nobody knows its length.
+struct Unmade;
+
+impl http_body::Body for Unmade {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(None)
     }
 }
 

@@ -69,6 +69,8 @@ struct Inner {
     inflating: Arc<Semaphore>,
     /// For metadata that clients send.
     descriptions: Arc<Semaphore>,
+    /// For documents of metadata that are sent.
+    documents: Arc<Semaphore>,
     conversions: Conversions,
     /// With what URLs in the last answer with metadata began.
     last_base_url: Mutex<Option<String>>,
@@ -89,6 +91,7 @@ impl Web {
                     options.limits.inflated_memory_bytes_max / UNIT_BYTES,
                 )),
                 descriptions: Share::budget(options.limits.metadata_memory_bytes_max),
+                documents: Share::budget(options.limits.documents_memory_bytes_max),
                 conversions: Conversions::new(&options.limits, options.decoders.clone()),
                 rendering: Rendering::new(&options.limits, options.decoders.clone()),
                 last_base_url: Mutex::new(options.public_url.clone()),
@@ -182,6 +185,11 @@ impl Web {
     /// A share of the memory for metadata that clients send, still empty.
     pub(crate) fn memory_to_describe(&self) -> Share {
         Share::of(Arc::clone(&self.inner.descriptions))
+    }
+
+    /// A share of the memory for documents of metadata that are sent, still empty.
+    pub(crate) fn memory_for_documents(&self) -> Share {
+        Share::of(Arc::clone(&self.inner.documents))
     }
 
     /// Tells whoever counts.

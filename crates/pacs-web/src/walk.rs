@@ -78,6 +78,17 @@ impl<S: DataSet> Walk<S> {
         }
     }
 
+    /// Reads the beginning, so that what cannot be read is known before anything is made of it.
+    ///
+    /// # Errors
+    /// [`WalkError`].
+    pub fn begin(&mut self) -> Result<(), WalkError> {
+        if self.window.is_empty() && self.source.length_bytes() > 0 {
+            self.refill(0)?;
+        }
+        Ok(())
+    }
+
     /// The next event; `None` at the end.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::lookup::Lookup;
 use super::picture::Picture;
-use super::{NativeFrame, Presentation, RenderError, Window, WindowFunction};
+use super::{NativeFrame, Presentation, RenderError, RenderParameters, Window, WindowFunction};
 use crate::head::DataSet;
 use pacs_core::Tag;
 use pacs_core::convert::{Photometric, PixelForm};
@@ -12,7 +12,7 @@ use pacs_core::tag::tags;
 pub(super) fn render(
     root: &DataSet<'_>,
     frame: &NativeFrame<'_>,
-    window: Option<Window>,
+    parameters: &RenderParameters,
     presentation: Option<&Presentation<'_>>,
 ) -> Result<Picture, RenderError> {
     let form = frame.form;
@@ -26,13 +26,16 @@ pub(super) fn render(
     };
     let table = state.and_then(|state| Lookup::of_presentation(&state));
     let samples = Samples::of(root, frame)?;
-    let voi = match window {
-        Some(window) => Voi::Window(window),
-        None => match Voi::chosen(root, presentation, form, &modality) {
-            Some(voi) => voi,
-            None => samples.range(form, &modality, &padding),
-        },
+    let told = match parameters.window {
+        Some(window) => Some(Voi::Window(window)),
+        None => Voi::chosen(root, presentation, form, &modality)
+            .or_else(|| samples.fixed_range(form, &modality)),
     };
+    let voi = told.unwrap_or_else(|| {
+        let range = parameters.range;
+        let (least, most) = range.unwrap_or_else(|| samples.spread(&modality, &padding));
+        Voi::Range { least, most }
+    });
     let levels = Levels {
         modality,
         voi,
@@ -47,6 +50,22 @@ pub(super) fn render(
         false,
         out,
     ))
+}
+
+/// The smallest and the greatest value of a frame, where nothing says what is shown of it.
+pub(super) fn spread(
+    root: &DataSet<'_>,
+    frame: &NativeFrame<'_>,
+    presentation: Option<&Presentation<'_>>,
+) -> Result<Option<(f64, f64)>, RenderError> {
+    let form = frame.form;
+    let state = presentation.map(|presentation| presentation.state.root());
+    let modality = Modality::of(state.as_ref().unwrap_or(root), form);
+    let samples = Samples::of(root, frame)?;
+    let is_told = Voi::chosen(root, presentation, form, &modality).is_some()
+        || samples.fixed_range(form, &modality).is_some();
+    let padding = Padding::of(root, form, frame.is_float);
+    Ok((!is_told).then(|| samples.spread(&modality, &padding)))
 }
 
 /// The whole way of one value.
@@ -358,21 +377,25 @@ impl<'f> Samples<'f> {
         }
     }
 
-    /// What is shown where nothing says it: images of up to eight bits whole, others from the
-    /// smallest to the greatest value of the frame.
-    fn range(&self, form: &PixelForm, modality: &Modality, padding: &Padding) -> Voi {
+    /// What is shown of images of up to eight bits where nothing says it: all of it.
+    fn fixed_range(&self, form: &PixelForm, modality: &Modality) -> Option<Voi> {
         if let (Modality::Table(table), Self::Bytes(..)) = (modality, self)
             && table.most() <= 255
         {
             let (least, most) = (0.0, f64::from(table.most()));
-            return Voi::Range { least, most };
+            return Some(Voi::Range { least, most });
         }
         let is_small = form.bits_stored <= 8 && !form.is_signed && modality.is_identity();
         if is_small && !matches!(self, Self::Floats(_) | Self::Doubles(_)) {
             let bits = u32::from(form.bits_stored);
             let most = f64::from(1_u32.wrapping_shl(bits).saturating_sub(1));
-            return Voi::Range { least: 0.0, most };
+            return Some(Voi::Range { least: 0.0, most });
         }
+        None
+    }
+
+    /// The smallest and the greatest value.
+    fn spread(&self, modality: &Modality, padding: &Padding) -> (f64, f64) {
         let mut range = (f64::INFINITY, f64::NEG_INFINITY);
         let mut note = |stored: f64| {
             if !padding.has(stored) {
@@ -409,8 +432,7 @@ impl<'f> Samples<'f> {
                 values.filter(|value| value.is_finite()).for_each(note);
             }
         }
-        let (least, most) = range;
-        Voi::Range { least, most }
+        range
     }
 
     /// The levels of all samples.

@@ -172,13 +172,11 @@ fn functional_groups_of_the_frame_say_how_it_is_rescaled() {
         sequence(0x5200_9229, &[shared]),
         sequence(0x5200_9230, &[group(b"-5000"), group(b"0")]),
     ];
-    let first = head_of(1, 1, 16, "MONOCHROME2", &more);
-    assert_eq!(plain(&first, &words(&[100])), [0]);
+    let mut head = head_of(1, 1, 16, "MONOCHROME2", &more);
+    assert_eq!(plain(&head, &words(&[100])), [0]);
     let syntax = TransferSyntaxUid::parse_legacy("1.2.840.10008.1.2.1").unwrap();
-    let second = first
-        .of_frame(&syntax, 2, &RenderLimits::default())
-        .unwrap();
-    assert_eq!(plain(&second, &words(&[100])), [128]);
+    head.turn_to(&syntax, 2, &RenderLimits::default()).unwrap();
+    assert_eq!(plain(&head, &words(&[100])), [128]);
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub(crate) fn rendered(data: &[u8]) -> bool {
         is_float: choice & 8 != 0,
     };
     let parameters = RenderParameters {
+        range: None,
         window: Window::new(f64::from(width), f64::from(height), WindowFunction::Sigmoid)
             .filter(|_| choice & 16 != 0),
         viewport: (choice & 32 != 0).then(|| Viewport {

@@ -88,6 +88,20 @@ impl Known {
         before.is_none_or(|before| before < THIS_RUN)
     }
 
+    /// Takes out of the list what was used longest ago, of `bytes` together if there is so much.
+    fn oldest(&mut self, bytes: u64) -> Vec<Name> {
+        let left_bytes = self.bytes.saturating_sub(bytes);
+        let mut oldest = Vec::new();
+        while self.bytes > left_bytes {
+            let Some((_, name)) = self.by_use.first().copied() else {
+                break;
+            };
+            self.remove(&name);
+            oldest.push(name);
+        }
+        oldest
+    }
+
     /// Takes out of the list what there is no room for.
     fn surplus(&mut self, limits: &DerivedLimits) -> Vec<Name> {
         let mut surplus = Vec::new();
@@ -242,10 +256,31 @@ impl Folder {
         self.evict(&surplus);
     }
 
-    fn write(&self, key: &Key, body: &[u8]) -> io::Result<()> {
+    /// How many bytes the disk is short of what is to stay free.
+    fn missing_bytes(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.directory)?;
         let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free_bytes < self.limits.free_bytes_min {
+        Ok(self.limits.free_bytes_min.saturating_sub(free_bytes))
+    }
+
+    /// Where the disk runs low, gives back what it is short of; what was used longest ago first.
+    pub(super) fn give_way(&self) -> io::Result<()> {
+        let missing_bytes = self.missing_bytes()?;
+        if missing_bytes == 0 {
+            return Ok(());
+        }
+        let oldest = self.known().oldest(missing_bytes);
+        if !oldest.is_empty() {
+            let count = oldest.len();
+            tracing::info!(count, "the disk runs low: derived data makes room");
+        }
+        self.evict(&oldest);
+        Ok(())
+    }
+
+    fn write(&self, key: &Key, body: &[u8]) -> io::Result<()> {
+        self.give_way()?;
+        if self.missing_bytes()? > 0 {
             return Err(ErrorKind::StorageFull.into());
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);

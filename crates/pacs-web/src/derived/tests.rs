@@ -282,3 +282,26 @@ async fn a_folder_that_takes_nothing_fails_no_request() {
         assert_eq!(derived.counts().entries, 0);
     }
 }
+
+#[test]
+fn where_the_disk_runs_low_what_is_kept_gives_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let keeping = Folder::open(folder.path().to_owned(), &limits()).unwrap();
+    for name in ["a", "b", "c"] {
+        keeping.keep(&key(name), b"body");
+    }
+    keeping.give_way().unwrap();
+    assert_eq!(keeping.counts().entries, 3, "there is room");
+    let full = DerivedLimits {
+        free_bytes_min: u64::MAX,
+        ..limits()
+    };
+    let full = Folder::open(folder.path().to_owned(), &full).unwrap();
+    full.count();
+    assert_eq!(full.counts().entries, 3);
+
+    full.give_way().unwrap();
+
+    assert_eq!((full.counts().entries, full.counts().evictions), (0, 3));
+    assert!(keeping.read(&key("a")).is_none());
+}

@@ -6,6 +6,7 @@ use super::series::{Document, Series, Writer};
 use crate::error::Failure;
 use crate::resource::Resource;
 use crate::service::Web;
+use crate::stow::described::Share;
 use crate::stream::{self, Gone, Pieces};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -117,14 +118,19 @@ impl Answer {
         Ok(body.into_response())
     }
 
-    /// The document of `series`; `None` where it has to be written piece by piece.
-    async fn document(&self, series: &Series) -> Result<Option<Document>, Failure> {
+    /// The document of `series`, with the memory it takes until it is sent; `None` where it has to
+    /// be written piece by piece.
+    async fn document(&self, series: &Series) -> Result<Option<(Document, Share)>, Failure> {
         let bytes_max = self.web.limits().document_bytes_max;
         if !self.is_kept || !series.is_small(bytes_max) {
             return Ok(None);
         }
+        let mut memory = self.web.memory_for_documents();
+        if memory.grow(series.heads_bytes()).is_err() {
+            return Ok(None);
+        }
         match series.document().await {
-            Ok(document) => Ok(Some(document)),
+            Ok(document) => Ok(Some((document, memory))),
             Err(Failure::TooLarge { .. } | Failure::Unavailable { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -134,7 +140,7 @@ impl Answer {
         mut self,
         mut sending: Sending,
         first: Series,
-        begun: Option<Document>,
+        begun: Option<(Document, Share)>,
     ) -> Result<(), Gone> {
         if sending.gzip.is_some() {
             sending.pieces.put(Gzip::header().into()).await?;
@@ -184,8 +190,12 @@ impl Sending {
         self.pieces.put(piece.into()).await
     }
 
-    async fn series(&mut self, series: Series, document: Option<Document>) -> Result<(), Gone> {
-        let Some(document) = document else {
+    async fn series(
+        &mut self,
+        series: Series,
+        document: Option<(Document, Share)>,
+    ) -> Result<(), Gone> {
+        let Some((document, _memory)) = document else {
             return self.written(Writer::new(series)).await;
         };
         let length = usize::try_from(document.length_bytes).unwrap_or(usize::MAX);

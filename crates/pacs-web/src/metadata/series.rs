@@ -4,12 +4,15 @@
 //! ending at a byte and without an end (RFC 1951), so that documents can be joined: see
 //! [`super::gzip`].
 
+use super::unreadable;
 use crate::content::{self, Content};
 use crate::derived::{Key, Kind};
 use crate::error::Failure;
+use crate::json;
 use crate::model::{Model, ModelOptions};
 use crate::resource::path_of;
 use crate::service::Web;
+use crate::walk::WalkError;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -80,8 +83,13 @@ impl Series {
 
     /// Whether it is small enough to be made in memory, as far as the heads say.
     pub(super) fn is_small(&self, bytes_max: u64) -> bool {
+        self.heads_bytes() <= bytes_max
+    }
+
+    /// Bytes of all heads: a document, deflated, seldom has more.
+    pub(super) fn heads_bytes(&self) -> u64 {
         let heads = self.instances().map(|stored| stored.instance.head_bytes);
-        heads.fold(0, u64::saturating_add) <= bytes_max
+        heads.fold(0, u64::saturating_add)
     }
 
     /// The document, kept or made.
@@ -110,7 +118,8 @@ impl Series {
             length = length.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
             deflate.write_all(&piece).map_err(|_| Failure::Internal)?;
             let written = deflate.get_ref().len();
-            if u64::try_from(written).unwrap_or(u64::MAX) > bytes_max {
+            // What cannot be read now may be repaired: it is looked at each time.
+            if u64::try_from(written).unwrap_or(u64::MAX) > bytes_max || !writer.is_whole {
                 let detail = "metadata that is not kept".to_owned();
                 return Err(Failure::TooLarge { detail });
             }
@@ -135,6 +144,8 @@ pub(super) struct Writer {
     series: Series,
     next: usize,
     open: Option<Model<Content>>,
+    /// Whether every instance so far could be read.
+    is_whole: bool,
 }
 
 impl Writer {
@@ -143,13 +154,14 @@ impl Writer {
             series,
             next: 0,
             open: None,
+            is_whole: true,
         }
     }
 
     /// The next piece; `None` at the end. Blocks.
     ///
     /// # Errors
-    /// An instance that cannot be read ends the document: it would look complete without it.
+    /// Want of memory ends the document.
     pub(super) fn piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         let piece_bytes = self.series.web.limits().piece_bytes;
         let mut out = Vec::new();
@@ -164,17 +176,25 @@ impl Writer {
             let Some(stored) = at.and_then(|at| self.series.found.get(at)) else {
                 break;
             };
-            let model = self.model(stored)?;
+            let model = self.model(stored);
             if self.next > 0 {
                 out.push(b',');
             }
             self.next = self.next.saturating_add(1);
-            self.open = Some(model);
+            match model {
+                Ok(model) => self.open = Some(model),
+                Err(error) if unreadable::is_lasting(&error) => {
+                    unreadable::tell(stored, &error);
+                    json::write_attributes(&mut out, &unreadable::known_of(stored));
+                    self.is_whole = false;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok((!out.is_empty()).then_some(out))
     }
 
-    fn model(&self, stored: &StoredInstance) -> Result<Model<Content>, Failure> {
+    fn model(&self, stored: &StoredInstance) -> Result<Model<Content>, WalkError> {
         let Series {
             web, permit, base, ..
         } = &self.series;

@@ -1,5 +1,6 @@
 //! Metadata that is written while it is sent and not kept: each instance a document of its own.
 
+use super::unreadable;
 use crate::content::{self, Content};
 use crate::error::Failure;
 use crate::listing::Listing;
@@ -7,6 +8,8 @@ use crate::model::{Model, ModelOptions};
 use crate::resource::path_of;
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
+use crate::walk::WalkError;
+use crate::{json, xml};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
@@ -80,8 +83,7 @@ impl Writing {
         }
     }
 
-    /// The next bytes to send. An instance that cannot be read ends the answer: it would look
-    /// complete without it.
+    /// The next bytes to send. Want of memory ends the answer.
     fn piece(&mut self) -> Result<Bytes, Failure> {
         let piece_bytes = self.web.limits().piece_bytes;
         while self.listing.is_some() && self.out.len() < piece_bytes {
@@ -106,18 +108,31 @@ impl Writing {
             return Ok(());
         }
         if let Some(stored) = self.rest.next() {
-            let model = self.model(&stored)?;
+            let model = self.model(&stored);
+            let is_xml = self.listing.as_ref().is_some_and(Listing::is_xml);
             if let Some(listing) = &mut self.listing {
                 listing.next(&mut self.out);
             }
-            self.open = Some(model);
+            match model {
+                Ok(model) => self.open = Some(model),
+                Err(error) if unreadable::is_lasting(&error) => {
+                    unreadable::tell(&stored, &error);
+                    let known = unreadable::known_of(&stored);
+                    if is_xml {
+                        xml::write_attributes(&mut self.out, &known);
+                    } else {
+                        json::write_attributes(&mut self.out, &known);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         } else if let Some(listing) = self.listing.take() {
             listing.end(&mut self.out);
         }
         Ok(())
     }
 
-    fn model(&self, stored: &StoredInstance) -> Result<Model<Content>, Failure> {
+    fn model(&self, stored: &StoredInstance) -> Result<Model<Content>, WalkError> {
         let limits = self.web.limits();
         let options = ModelOptions {
             bulk_url: format!("{}{}/bulkdata", self.base, path_of(stored)),

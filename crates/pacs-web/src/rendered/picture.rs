@@ -16,7 +16,7 @@ use pacs_core::limits::ScanLimits;
 use pacs_core::tag::tags;
 use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_image::render::{
-    self, Animation, NativeFrame, Picture, PictureFormat, Presentation, Region,
+    self, Animation, NativeFrame, Picture, PictureFormat, Presentation, Region, RenderError,
 };
 use pacs_image::{
     Decoders, FrameMap, Head, ImageLimits, PixelDataPlace, ReadAt, RenderLimits, native_form,
@@ -307,24 +307,68 @@ impl Work {
             return Ok(picture.encode(format, &self.limits.render)?);
         }
         let begun = Instant::now();
+        self.wanted.render.range = self.spread(&map, frames, begun)?;
         let mut animation = Animation::new(self.delay(), self.limits.render);
         for frame in frames {
-            if self.is_gone.load(Ordering::Relaxed) {
-                return Err(Failure::Internal);
-            }
-            if begun.elapsed() > self.limits.animation_duration_max {
-                let detail = "the animation takes too long: ask for fewer frames".to_owned();
-                return Err(Failure::TooLarge { detail });
-            }
-            let (syntax, limits) = (&self.opened.syntax, &self.limits.render);
-            self.opened.head = self.opened.head.of_frame(syntax, *frame, limits)?;
+            self.turn_to(*frame, begun)?;
             let picture = self.picture(&map, *frame)?;
             animation.add(&picture)?;
         }
         Ok(animation.finish()?)
     }
 
+    /// What all frames together are shown from and to, where nothing says it: each by itself would
+    /// flicker.
+    fn spread(
+        &mut self,
+        map: &FrameMap,
+        frames: &[u32],
+        begun: Instant,
+    ) -> Result<Option<(f64, f64)>, Failure> {
+        if self.wanted.render.window.is_some() {
+            return Ok(None);
+        }
+        let mut all: Option<(f64, f64)> = None;
+        for frame in frames {
+            self.turn_to(*frame, begun)?;
+            let limits = self.limits.render;
+            let spread = self.with_native(map, *frame, |opened, native, presentation| {
+                render::spread(&opened.head, native, presentation, &limits)
+            })?;
+            let Some((least, most)) = spread else {
+                return Ok(None);
+            };
+            let (smallest, greatest) = all.unwrap_or((least, most));
+            all = Some((smallest.min(least), greatest.max(most)));
+        }
+        Ok(all)
+    }
+
+    /// Goes on to `frame` of an animation, while somebody waits for it and there is time.
+    fn turn_to(&mut self, frame: u32, begun: Instant) -> Result<(), Failure> {
+        if self.is_gone.load(Ordering::Relaxed) {
+            return Err(Failure::Internal);
+        }
+        if begun.elapsed() > self.limits.animation_duration_max {
+            let detail = "the animation takes too long: ask for fewer frames".to_owned();
+            return Err(Failure::TooLarge { detail });
+        }
+        let Opened { head, syntax, .. } = &mut self.opened;
+        Ok(head.turn_to(syntax, frame, &self.limits.render)?)
+    }
+
     fn picture(&mut self, map: &FrameMap, frame: u32) -> Result<Picture, Failure> {
+        let (wanted, limits) = (self.wanted.render, self.limits.render);
+        self.with_native(map, frame, |opened, native, presentation| {
+            render::render(&opened.head, native, &wanted, presentation, &limits)
+        })
+    }
+
+    /// Reads and decodes a frame, and has it looked at.
+    fn with_native<T, L>(&mut self, map: &FrameMap, frame: u32, look: L) -> Result<T, Failure>
+    where
+        L: FnOnce(&Opened, NativeFrame<'_>, Option<&Presentation<'_>>) -> Result<T, RenderError>,
+    {
         let opened = &self.opened;
         let no_frame = Failure::NotFound { what: "frame" };
         let at = map.frame(frame).ok_or(no_frame)?;
@@ -359,15 +403,7 @@ impl Work {
             instance: &opened.instance,
             frame: native_frame.number,
         });
-        let (head, wanted) = (&opened.head, &self.wanted.render);
-        let presentation = presentation.as_ref();
-        Ok(render::render(
-            head,
-            native_frame,
-            wanted,
-            presentation,
-            &self.limits.render,
-        )?)
+        Ok(look(opened, native_frame, presentation.as_ref())?)
     }
 
     /// Hundredths of a second between two frames (PS3.3 C.7.6.5).

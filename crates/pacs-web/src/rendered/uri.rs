@@ -11,7 +11,7 @@ use crate::resource::Resource;
 use crate::retrieve;
 use crate::service::Web;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use pacs_core::Permit;
 use pacs_core::access::Get;
@@ -29,6 +29,7 @@ const EDGE_MAX: u32 = 65_535;
 pub(crate) async fn wado(
     Allowed(permit): Allowed<Get>,
     State(web): State<Web>,
+    method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
@@ -73,6 +74,7 @@ pub(crate) async fn wado(
         accept,
         wanted: query.wanted()?,
         is_thumbnail: false,
+        is_head: method == Method::HEAD,
     };
     match request.answer(&resource, frame).await {
         // What comes later in the list is taken where nothing before it can be had.

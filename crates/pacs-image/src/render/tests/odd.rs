@@ -85,14 +85,14 @@ fn padding_of_floating_point_images_has_no_say_in_what_is_white() {
 fn every_frame_has_its_own_spacing_and_an_animation_one_size() {
     let group = |spacing: &[u8]| sequence(0x0028_9110, &[element(0x0028_0030, "DS", spacing)]);
     let more = [sequence(0x5200_9230, &[group(b"1\\1"), group(b"2\\1")])];
-    let first = head_of(2, 2, 8, "MONOCHROME2", &more);
+    let mut head = head_of(2, 2, 8, "MONOCHROME2", &more);
     let parameters = RenderParameters::default();
-    let square = rendered(&first, &[9; 4], &parameters);
+    let square = rendered(&head, &[9; 4], &parameters);
     assert_eq!((square.width(), square.height()), (2, 2));
     let syntax = TransferSyntaxUid::parse_legacy("1.2.840.10008.1.2.1").unwrap();
     let limits = RenderLimits::default();
-    let second = first.of_frame(&syntax, 2, &limits).unwrap();
-    let high = rendered(&second, &[9; 4], &parameters);
+    head.turn_to(&syntax, 2, &limits).unwrap();
+    let high = rendered(&head, &[9; 4], &parameters);
     assert_eq!((high.width(), high.height()), (2, 4));
 
     let mut animation = Animation::new(10, limits);
@@ -108,4 +108,40 @@ fn of_a_value_that_is_too_long_the_beginning_is_read() {
     let tag = tags::PIXEL_PADDING_VALUE;
     assert!(head.root().text(tag).unwrap().len() <= 65_528 * 6);
     assert_eq!(head.root().words(tag, 3).unwrap().len(), 3);
+}
+
+#[test]
+fn frames_that_say_nothing_are_alike_where_they_share_a_range() {
+    let frame_of = |form: &PixelForm, bytes: &[u8], head: &Head| {
+        let frame = NativeFrame {
+            form,
+            number: 1,
+            bytes,
+            is_float: false,
+        };
+        spread(head, frame, None, &RenderLimits::default()).unwrap()
+    };
+    let head = head_of(1, 2, 16, "MONOCHROME2", &[]);
+    let form = head.pixel_form().unwrap();
+    let (dark, bright) = (words(&[0, 100]), words(&[100, 200]));
+    assert_eq!(frame_of(&form, &dark, &head), Some((0.0, 100.0)));
+    assert_eq!(frame_of(&form, &bright, &head), Some((100.0, 200.0)));
+    let shared = RenderParameters {
+        range: Some((0.0, 200.0)),
+        ..RenderParameters::default()
+    };
+    let levels = |bytes: &[u8]| rendered(&head, bytes, &shared).samples().to_vec();
+    assert_eq!(levels(&dark), [0, 128]);
+    assert_eq!(levels(&bright), [128, 255]);
+
+    // What says it, and what is shown whole, needs none.
+    let window = [
+        element(0x0028_1050, "DS", b"1"),
+        element(0x0028_1051, "DS", b"2"),
+    ];
+    let told = head_of(1, 2, 16, "MONOCHROME2", &window);
+    assert_eq!(frame_of(&form, &dark, &told), None);
+    let small = head_of(1, 2, 8, "MONOCHROME2", &[]);
+    let form = small.pixel_form().unwrap();
+    assert_eq!(frame_of(&form, &[1, 2], &small), None);
 }
