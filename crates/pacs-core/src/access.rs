@@ -70,8 +70,12 @@ pub enum Action {
     Maintain,
     /// Have instances sent to another AE (C-MOVE).
     Move,
+    /// Tell of performed procedure steps (MPPS).
+    Mpps,
     /// Store an instance (C-STORE).
     Store,
+    /// Ask for the worklist (C-FIND of the modality worklist).
+    Worklist,
 }
 
 /// The refusal of a policy.
@@ -123,8 +127,12 @@ rights! {
     Maintain = Maintain;
     /// The right to have instances sent elsewhere.
     Move = Move;
+    /// The right to tell of performed procedure steps.
+    Mpps = Mpps;
     /// The right to store.
     Store = Store;
+    /// The right to ask for the worklist.
+    Worklist = Worklist;
 }
 
 /// Proof that the policy was asked and agreed.

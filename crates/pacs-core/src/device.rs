@@ -95,6 +95,8 @@ pub struct Listing {
     pub scheduled_at: NaiveDateTime,
     /// When the device said that it begins (MPPS N-CREATE).
     pub began_at: Option<NaiveDateTime>,
+    /// When the device said that it has ended.
+    pub ended_at: Option<NaiveDateTime>,
     /// When its first image came.
     pub first_image_at: Option<NaiveDateTime>,
     /// When all its images were there.
@@ -160,7 +162,7 @@ impl KeepUntil {
             Status::Scheduled => !examination.is_expired && !is_forgotten,
             Status::InProgress => match self {
                 Self::Started => is_silent && !is_forgotten,
-                Self::Completed => !is_silent || !is_forgotten,
+                Self::Completed => examination.ended_at.is_none() && (!is_silent || !is_forgotten),
                 Self::Hours(hours) => {
                     let began = examination.began_at.or(examination.first_image_at);
                     !is_over(began, TimeDelta::hours(hours.into()))
@@ -202,6 +204,7 @@ mod tests {
             is_expired: false,
             scheduled_at,
             began_at: None,
+            ended_at: None,
             first_image_at: None,
             received_at: None,
         }
@@ -237,6 +240,12 @@ mod tests {
         };
         assert!(!KeepUntil::Started.lists(&begun, at(10)));
         assert!(KeepUntil::Completed.lists(&begun, at(99)));
+        let told = Listing {
+            ended_at: Some(at(11)),
+            ..begun
+        };
+        assert!(!KeepUntil::Completed.lists(&told, at(11)));
+        assert!(KeepUntil::Hours(2).lists(&told, at(11)));
         assert!(KeepUntil::Hours(2).lists(&begun, at(11)));
         assert!(!KeepUntil::Hours(2).lists(&begun, at(12)));
         let ended = Listing {

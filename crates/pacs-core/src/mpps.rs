@@ -59,7 +59,7 @@ impl StepState {
 }
 
 /// A performed procedure step. `Debug` shows no values.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcedureStep {
     state: StepState,
     attributes: Attributes,
@@ -226,6 +226,14 @@ impl ProcedureStep {
             require_items(&next.attributes, tags::PERFORMED_SERIES_SEQUENCE)?;
         }
         Ok((next, kept))
+    }
+
+    /// The step with these attributes, which are those of one that was kept; `None` where it cannot
+    /// have been.
+    #[must_use]
+    pub fn kept(attributes: Attributes) -> Option<Self> {
+        let state = state(&attributes).ok().flatten()?;
+        Some(Self { state, attributes })
     }
 
     /// How far it is.

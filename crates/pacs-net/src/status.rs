@@ -139,7 +139,13 @@ macro_rules! statuses {
             pub(crate) fn fill(&self, response: &mut crate::dimse::CommandSet) {
                 response.status = Some(self.0.code);
                 response.error_comment = error_comment(&self.0.comment);
-                response.offending_elements.clone_from(&self.0.offending_elements);
+                // PS3.7 C.4.3, C.5: some statuses of N services name attributes in another way.
+                let named = if matches!(self.0.code, 0x0105 | 0x0107 | 0x0120) {
+                    &mut response.attribute_identifiers
+                } else {
+                    &mut response.offending_elements
+                };
+                named.clone_from(&self.0.offending_elements);
                 response.error_id = self.0.error_id;
             }
         }

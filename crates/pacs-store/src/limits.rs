@@ -30,6 +30,13 @@ pub const ORGANISATION_TEXT_CHARS_MAX: usize = 1_000;
 /// Organisations that are listed: their codes have three digits.
 pub const ORGANISATIONS_MAX: usize = 999;
 
+/// Performed procedure steps that one study or examination has, as far as they are looked at: a
+/// device begins few.
+pub const STEPS_LISTED_MAX: usize = 64;
+
+/// Examinations that one performed procedure step is for, as far as the worklist heeds them.
+pub const STEP_EXAMINATIONS_MAX: usize = 16;
+
 /// Times that a change of the registry is tried where others change the same.
 pub const REGISTRY_ATTEMPTS_MAX: usize = 32;
 

@@ -17,6 +17,7 @@ mod error;
 pub mod examinations;
 pub mod organisations;
 pub mod patients;
+pub mod steps;
 
 pub use document::Stored;
 pub use error::{Refusal, RegistryError};

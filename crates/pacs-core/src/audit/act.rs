@@ -135,6 +135,10 @@ acts! {
     SignedOut = USER_AUTHENTICATION / LOGOUT, 'E';
     /// Another setting was changed.
     SoftwareConfigured = SECURITY_ALERT / SOFTWARE_CONFIGURATION, 'E';
+    /// A device told that it begins a step of an examination.
+    StepBegun = PROCEDURE_RECORD, 'C';
+    /// A device told how far a step is.
+    StepChanged = PROCEDURE_RECORD, 'U';
     /// A study was erased for good.
     StudyErased = STUDY_DELETED, 'D';
     /// Images begin to be sent to another node.

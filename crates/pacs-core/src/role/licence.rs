@@ -144,6 +144,8 @@ pub mod duty {
     duties! {
         /// Read the audit record.
         AuditRead;
+        /// Bring images in, and tell of the steps that make them.
+        ImageStore;
         /// See images, and the examinations that they are of.
         ImageView;
         /// Order an examination.

@@ -7,9 +7,9 @@ use crate::fold::matching_key;
 use crate::limits::QueryLimits;
 use crate::matching::Matcher;
 use crate::query::{Identifier, keys_as_attributes, put};
-use crate::tag::{Tag, Vr, tags};
+use crate::tag::{Tag, Vr, keyword_of, tags};
 use crate::{
-    AeTitle, Attributes, Key, Level, Matching, Query, QueryError, TransferSyntaxUid, Value,
+    AeTitle, Attributes, Key, Level, Matching, Phi, Query, QueryError, TransferSyntaxUid, Value,
 };
 use chrono::NaiveDate;
 use std::ops::RangeInclusive;
@@ -157,6 +157,14 @@ impl WorklistQuery {
         self.has_unsupported_keys
     }
 
+    /// What is asked, for the audit record: keywords with what they must match.
+    #[must_use]
+    pub fn describe(&self) -> Phi<String> {
+        let mut asked = Vec::new();
+        describe(&self.keys, &mut asked);
+        Phi::new(asked.join("; "))
+    }
+
     /// The days on which steps begin that can match: those the query names, else those that the
     /// profile has.
     #[must_use]
@@ -231,6 +239,17 @@ impl WorklistItem {
             attributes.insert(tag, Vr::SQ, Value::Items(vec![step]));
         }
         attributes
+    }
+}
+
+fn describe(keys: &[Key], asked: &mut Vec<String>) {
+    for key in keys {
+        if let Matching::Sequence(inner) = &key.matching {
+            describe(inner, asked);
+        } else if key.matching != Matching::Universal {
+            let keyword = keyword_of(key.tag).unwrap_or_default();
+            asked.push(format!("{keyword}={}", key.matching.to_text()));
+        }
     }
 }
 

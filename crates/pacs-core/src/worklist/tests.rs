@@ -384,3 +384,13 @@ fn nothing_of_the_patient_is_shown() {
         assert!(!shown.contains(part), "{part}");
     }
 }
+
+#[test]
+fn what_is_asked_can_be_recorded() {
+    let query = query(
+        &[(tags::PATIENT_NAME, "ZHEEN*"), (tags::PATIENT_ID, "")],
+        Some(&[(tags::MODALITY, "CT")]),
+    );
+    let described = query.describe();
+    assert_eq!(described.reveal(), "PatientName=ZHEEN*; Modality=CT");
+}

@@ -49,6 +49,8 @@ pub struct CommandSet {
     pub requested_sop_instance: Option<String>,
     /// (0000,1002)
     pub event_type: Option<u16>,
+    /// (0000,1005)
+    pub attribute_identifiers: Vec<Tag>,
     /// (0000,1008)
     pub action_type: Option<u16>,
     /// (0000,1020)
@@ -149,6 +151,7 @@ impl CommandSet {
             0x1000 => self.affected_sop_instance = text(value),
             0x1001 => self.requested_sop_instance = text(value),
             0x1002 => self.event_type = Some(number(value)?),
+            0x1005 => self.attribute_identifiers = tags(value),
             0x1008 => self.action_type = Some(number(value)?),
             // Counters are optional, and some peers send them empty.
             0x1020 => self.remaining = number(value).ok(),
@@ -208,18 +211,13 @@ impl CommandSet {
         put_number(&mut out, 0x0700, self.priority);
         put_number(&mut out, 0x0800, Some(data_set_type));
         put_number(&mut out, 0x0900, self.status);
-        if !self.offending_elements.is_empty() {
-            let halves = self
-                .offending_elements
-                .iter()
-                .flat_map(|tag| [tag.group().to_le_bytes(), tag.element().to_le_bytes()]);
-            put(&mut out, 0x0901, &halves.flatten().collect::<Vec<u8>>());
-        }
+        put_tags(&mut out, 0x0901, &self.offending_elements);
         put_text(&mut out, 0x0902, self.error_comment.as_deref(), b' ');
         put_number(&mut out, 0x0903, self.error_id);
         put_text(&mut out, 0x1000, self.affected_sop_instance.as_deref(), 0);
         put_text(&mut out, 0x1001, self.requested_sop_instance.as_deref(), 0);
         put_number(&mut out, 0x1002, self.event_type);
+        put_tags(&mut out, 0x1005, &self.attribute_identifiers);
         put_number(&mut out, 0x1008, self.action_type);
         put_number(&mut out, 0x1020, self.remaining);
         put_number(&mut out, 0x1021, self.completed);
@@ -247,6 +245,16 @@ fn put_number(out: &mut Vec<u8>, element: u16, number: Option<u16>) {
     if let Some(number) = number {
         put(out, element, &number.to_le_bytes());
     }
+}
+
+fn put_tags(out: &mut Vec<u8>, element: u16, tags: &[Tag]) {
+    if tags.is_empty() {
+        return;
+    }
+    let halves = tags
+        .iter()
+        .flat_map(|tag| [tag.group().to_le_bytes(), tag.element().to_le_bytes()]);
+    put(out, element, &halves.flatten().collect::<Vec<u8>>());
 }
 
 fn put_text(out: &mut Vec<u8>, element: u16, text: Option<&str>, padding: u8) {
@@ -284,6 +292,7 @@ mod tests {
             affected_sop_instance: Some("1.2.3".into()),
             requested_sop_instance: Some("1.2.3.4".into()),
             event_type: Some(9),
+            attribute_identifiers: vec![Tag(0x0040, 0x0252)],
             action_type: Some(10),
             remaining: Some(4),
             completed: Some(5),
@@ -317,7 +326,7 @@ mod tests {
         }
 
         assert!(elements.is_sorted());
-        assert_eq!(elements.len(), 23);
+        assert_eq!(elements.len(), 24);
     }
 
     #[test]

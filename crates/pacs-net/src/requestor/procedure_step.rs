@@ -77,10 +77,12 @@ impl<S: ByteStream> Requestor<S> {
         self.link.drain_data_set(&response).await?;
         check_status(&response)?;
         let instance = response.affected_sop_instance.as_deref();
+        let mut offending_elements = response.attribute_identifiers;
+        offending_elements.extend(response.offending_elements);
         Ok(StepResponse {
             status: response.status.unwrap_or_default(),
             sop_instance: instance.and_then(|uid| SopInstanceUid::parse_legacy(uid).ok()),
-            offending_elements: response.offending_elements,
+            offending_elements,
         })
     }
 }

@@ -12,3 +12,4 @@ mod matching;
 mod organisations;
 mod patients;
 mod rig;
+mod steps;

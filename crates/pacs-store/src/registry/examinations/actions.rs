@@ -103,7 +103,7 @@ impl Registry {
     }
 
     /// Adds to `batch` what `event` makes of an examination, the examination itself first.
-    pub(super) async fn add_step(
+    pub(in super::super) async fn add_step(
         &self,
         batch: &mut Batch,
         agent: &Agent,
