@@ -1,11 +1,12 @@
 //! Modality worklists and performed procedure steps with foreign peers: our tool as the console of
-//! DCMTK's worklist and of pynetdicom's provider of steps.
+//! DCMTK's worklist and of pynetdicom's provider of steps, our server as the provider of theirs.
 
 use std::path::Path;
 use std::process::Command;
 
 use pacs_tests::peers::{Listener, dcmtk, free_port, has_dcmtk, peer_py, python, run};
 use pacs_tests::samples::{Slice, write_study};
+use pacs_tests::server::{Options, Server};
 use pacs_tests::workspace;
 use serde_json::Value;
 
@@ -239,4 +240,105 @@ fn our_tool_tells_pynetdicom_of_a_step_that_is_broken_off() {
     assert_eq!(code, Some(1));
     let error = of_kind(&lines, "error")[0].to_string();
     assert!(error.contains("0112"), "{error}");
+}
+
+/// A server that knows the organisations of the pilot, and these devices by title and organisation.
+fn server_with(devices: &[(&str, &str)]) -> Server {
+    let server = Server::start(Options::default());
+    let data = server.data();
+    let data = data.to_str().expect("UTF-8");
+    let organisations = workspace::root().join("reference-server/organisations.json");
+    let organisations = organisations.to_str().expect("UTF-8");
+    let import = |what, file| {
+        let (code, lines, errors) = pacs(&[what, "import", file, "--data", data]);
+        assert_eq!(code, Some(0), "{lines:?} {errors}");
+        lines
+    };
+    import("organisations", organisations);
+    let one = |(title, organisation): &(&str, &str)| {
+        let organisation = *organisation;
+        serde_json::json!({ "ae_title": title, "organisation": organisation, "modality": "CT" })
+    };
+    let list: Vec<Value> = devices.iter().map(one).collect();
+    let file = server.home().join("devices.json");
+    let list = serde_json::json!({ "devices": list });
+    std::fs::write(&file, list.to_string()).expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    for (added, same) in [(devices.len(), 0), (0, devices.len())] {
+        let lines = import("devices", file);
+        let summary = of_kind(&lines, "summary")[0];
+        assert_eq!(summary["added"], added, "{summary}");
+        assert_eq!(summary["same"], same, "{summary}");
+    }
+    server
+}
+
+/// What a server answered to steps that the AE `title` told of, as status and Error ID.
+fn told(python: &Path, server: &Server, title: &str, operations: &Value) -> Vec<(u64, u64)> {
+    let port = server.dicom().port().to_string();
+    let mut tell = peer_py(python);
+    tell.args(["tell_steps", "127.0.0.1", &port, title])
+        .arg(operations.to_string());
+    let said = run(&mut tell).succeeded().json();
+    let answers = said["answers"].as_array().expect("answers");
+    let number = |answer: &Value, key: &str| answer[key].as_u64().unwrap_or_default();
+    answers
+        .iter()
+        .map(|answer| (number(answer, "status"), number(answer, "error_id")))
+        .collect()
+}
+
+/// The end of a step, with these instances.
+fn end(status: &str, instances: &[&str]) -> Value {
+    serde_json::json!({
+        "PerformedProcedureStepStatus": status,
+        "PerformedProcedureStepEndDate": "20261126",
+        "PerformedProcedureStepEndTime": "091500",
+        "series": instances,
+    })
+}
+
+#[test]
+fn our_server_keeps_the_steps_that_pynetdicom_tells_of() {
+    let Some(python) = python() else { return };
+    let mut server = server_with(&[("NATHOS_CT1", "006"), ("KRKL_CT1", "001")]);
+    let status = |status: &str| serde_json::json!({ "PerformedProcedureStepStatus": status });
+    let no_end = serde_json::json!({ "PerformedProcedureStepStatus": "COMPLETED" });
+    let operations = serde_json::json!([
+        ["create", "2.25.1", {}],
+        ["create", "2.25.1", {}],
+        ["create", "2.25.2", { "Modality": null }],
+        ["create", "2.25.2", { "PerformedProcedureStepID": "" }],
+        ["create", "2.25.2", status("COMPLETED")],
+        ["set", "2.25.404", end("COMPLETED", &["1.2.3"])],
+        ["set", "2.25.1", { "PerformedProcedureStepDescription": "chest" }],
+        ["set", "2.25.1", { "PatientName": "Another^One" }],
+        ["set", "2.25.1", no_end],
+        ["set", "2.25.1", status("UNDERWAY")],
+    ]);
+
+    let answers = told(&python, &server, "NATHOS_CT1", &operations);
+
+    let statuses: Vec<u64> = answers.iter().map(|answer| answer.0).collect();
+    let expected = [
+        0, 0x0111, 0x0120, 0x0121, 0x0106, 0x0112, 0, 0x0107, 0x0121, 0x0106,
+    ];
+    assert_eq!(statuses, expected);
+    // Neither another hospital's device nor one that nobody registered changes it.
+    let change = serde_json::json!([["set", "2.25.1", end("COMPLETED", &["1.2.3"])]]);
+    assert_eq!(told(&python, &server, "KRKL_CT1", &change), [(0x0112, 0)]);
+    assert_eq!(told(&python, &server, "STRANGER", &change), [(0x0124, 0)]);
+
+    // What was told survives a kill.
+    server.kill();
+    server.restart();
+    let again = serde_json::json!([
+        ["create", "2.25.1", {}],
+        ["set", "2.25.1", end("COMPLETED", &["1.2.3"])],
+        ["set", "2.25.1", end("COMPLETED", &["1.2.3"])],
+        ["set", "2.25.1", { "PerformedProcedureStepDescription": "late" }],
+    ]);
+    let ended = (0x0110, 0xa710);
+    let answers = told(&python, &server, "NATHOS_CT1", &again);
+    assert_eq!(answers, [(0x0111, 0), (0, 0), ended, ended]);
 }

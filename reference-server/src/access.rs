@@ -21,13 +21,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// What a peer on an open loopback listener may do without being configured.
-const LOOPBACK_ACTIONS: [Action; 6] = [
+const LOOPBACK_ACTIONS: [Action; 8] = [
     Action::Commit,
     Action::Echo,
     Action::Find,
     Action::Get,
     Action::Move,
+    Action::Mpps,
     Action::Store,
+    Action::Worklist,
 ];
 
 /// What a client of DICOMweb may do on a loopback listener that is open to all. What it hides can

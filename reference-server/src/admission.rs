@@ -35,8 +35,8 @@ impl AssociationPolicy for Access {
             move_to: may(Action::Move),
             commitment: may(Action::Commit),
             commitment_reports: false,
-            worklist: false,
-            procedure_steps: false,
+            worklist: may(Action::Worklist),
+            procedure_steps: may(Action::Mpps),
         }))
     }
 }

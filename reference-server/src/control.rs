@@ -20,6 +20,7 @@ use pacs_core::{Caller, Permit};
 use pacs_store::backup::{Document, Made};
 use pacs_store::index::Committed;
 use pacs_store::registry::Imported;
+use pacs_store::registry::devices::Device;
 use pacs_store::registry::organisations::Organisation;
 use pacs_store::{Archive, Progress};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,8 @@ pub enum Request {
     Accounts(Box<accounts::Asked>),
     /// Something about the audit trail.
     Audit(audit::Asked),
+    /// Make a device what this says.
+    Device(Box<Device>),
     /// Make an organisation what this says.
     Organisation(Box<Organisation>),
     /// The documents of the records, then up to where the packs can be copied.
@@ -78,7 +81,7 @@ pub enum Reply {
         /// Why.
         why: String,
     },
-    /// What became of an organisation.
+    /// What became of a device or an organisation.
     Imported(Imported),
     /// Up to where the packs can be copied.
     Point(Committed),
@@ -238,6 +241,10 @@ async fn work(
         Request::Audit(asked) => {
             let told = audit::answer(accounts.trail(), asked).await?;
             Ok(Reply::Audit(Box::new(told)))
+        }
+        Request::Device(device) => {
+            let stored = crate::tool::devices::store(&archive.registry(), &device).await;
+            Ok(Reply::Imported(stored?))
         }
         Request::Organisation(organisation) => {
             let licence = crate::tool::organisations::licence()?;

@@ -9,6 +9,22 @@ pub const AE_LABELS_MAX: usize = 200;
 /// silently. A result takes up to about a kilobyte until it is sent.
 pub const RESULTS_MAX: usize = 100_000;
 
+/// Steps that one query of a worklist is answered with; the log tells when there are more.
+pub const WORKLIST_STEPS_MAX: usize = 500;
+
+/// Examinations of a worklist that are read at once.
+pub const WORKLIST_PAGE_COUNT: usize = 200;
+
+/// Times that a change of a performed procedure step is tried where its device tells of it on
+/// several associations at once.
+pub const STEP_ATTEMPTS_MAX: usize = 8;
+
+/// Bytes of a file of devices that is imported.
+pub const DEVICES_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Times that a change of the registry is tried where others change the same.
+pub const REGISTRY_ATTEMPTS_MAX: usize = 8;
+
 /// Memory that all conversions for weaker peers take together. Over it a conversion waits for
 /// [`CONVERSION_QUEUE_DURATION_MAX`] to begin, and one that needs more in the middle fails.
 pub const CONVERSION_MEMORY_BYTES_MAX: u64 = 256 << 20;

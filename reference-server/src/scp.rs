@@ -4,9 +4,12 @@
 pub mod commitment;
 mod conversion_counters;
 mod convert;
+mod device;
+pub mod mpps;
 mod query;
 mod retrieve;
 mod store;
+pub mod worklist;
 
 use crate::access::Access;
 use crate::limits::USER_NAME_CHARS_MAX;
@@ -46,6 +49,12 @@ impl Services {
             our_title,
             conversions: Conversions::new(counters, decoders),
         }
+    }
+
+    /// The archive.
+    #[must_use]
+    pub fn archive(&self) -> Archive {
+        self.archive.clone()
     }
 
     fn permit<R: Right>(&self, peer: &Peer) -> Result<Permit<R>, Denied> {

@@ -19,6 +19,8 @@ use crate::place;
 use crate::reload::Reload;
 use crate::room::Room;
 use crate::scp::commitment::CommitmentService;
+use crate::scp::mpps::StepService;
+use crate::scp::worklist::WorklistService;
 use crate::scp::{ConversionCounters, Services};
 use crate::tls::{Tls, TlsFileError};
 use crate::upkeep::Upkeep;
@@ -408,6 +410,7 @@ fn acceptor(
     metrics: &Arc<Metrics>,
 ) -> Result<Acceptor, StartError> {
     let services = Arc::new(services);
+    let (archive, registry) = (services.archive(), services.archive().registry());
     let limits = NetLimits {
         connections_max: connections_max()?,
         drain_duration_max: DRAIN_MAX,
@@ -422,6 +425,8 @@ fn acceptor(
             commitments.clone(),
             Arc::clone(access),
         )))
+        .procedure_steps(Arc::new(StepService::new(archive, Arc::clone(access))))
+        .worklist(Arc::new(WorklistService::new(registry, Arc::clone(access))))
         .policy(Arc::clone(access) as _)
         .observer(Arc::new(Watcher::new(Arc::clone(metrics))))
         // The AE table looks at it, so that guesses at it are counted with all others.

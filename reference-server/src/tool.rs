@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 pub mod commit;
 mod connect;
+pub(crate) mod devices;
 pub mod exit;
 mod export;
 pub mod failure;
@@ -85,6 +86,9 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// The modalities, workstations and gateways of an archive; the server may be running
+    #[command(subcommand)]
+    Devices(DevicesCommand),
     /// Verify the connection to a peer (C-ECHO)
     Echo(Connection),
     /// Write what a query names as a file-set with a DICOMDIR, in a folder or in a ZIP archive:
@@ -159,6 +163,21 @@ pub enum Command {
     Verify(Local),
     /// Show the worklist of a peer (C-FIND); prints one line for each step
     Worklist(worklist::Worklist),
+}
+
+/// What can be done about devices.
+#[derive(Debug, Subcommand)]
+pub enum DevicesCommand {
+    /// Take in a list of devices: what is new is added, what differs is changed, what is not in the
+    /// list stays
+    Import {
+        /// JSON with an array `devices`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
 }
 
 /// What can be done about organisations.
@@ -528,6 +547,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
             manual::completions(*shell);
             Ok(())
         }
+        Command::Devices(command) => devices::devices(command, output).await,
         Command::Echo(connection) => find::echo(connection, output).await,
         Command::Export(exporting) => export::export(exporting, output).await,
         Command::Find(search) => find::find(search, output).await,

@@ -8,7 +8,9 @@
 
 use pacs_net::NetLimits;
 use pacs_net::sop_class::{ServiceClass, service_class};
-use pacs_net::status::{ActionStatus, FindStatus, RetrieveStatus, StoreStatus};
+use pacs_net::status::{
+    ActionStatus, CreateStatus, FindStatus, RetrieveStatus, SetStatus, StoreStatus,
+};
 use std::collections::BTreeSet;
 
 const STATEMENT: &str = include_str!("../../docs/conformance-statement.md");
@@ -63,6 +65,44 @@ fn every_class_that_is_served_is_named_and_no_other() {
     assert_eq!(named, served);
 }
 
+/// Whether the section names every status that is sent.
+fn expect(heading: &str, sent: BTreeSet<u16>) {
+    let named = codes(section(heading));
+    let missing: Vec<_> = sent
+        .difference(&named)
+        .map(|c| format!("{c:04X}H"))
+        .collect();
+    assert!(missing.is_empty(), "{heading} does not name {missing:?}");
+}
+
+#[test]
+fn every_status_of_procedure_steps_is_named() {
+    let of_create = [
+        CreateStatus::SUCCESS,
+        CreateStatus::INVALID_ATTRIBUTE_VALUE,
+        CreateStatus::PROCESSING_FAILURE,
+        CreateStatus::DUPLICATE_SOP_INSTANCE,
+        CreateStatus::INVALID_SOP_INSTANCE,
+        CreateStatus::NO_SUCH_SOP_CLASS,
+        CreateStatus::MISSING_ATTRIBUTE,
+        CreateStatus::MISSING_ATTRIBUTE_VALUE,
+        CreateStatus::NOT_AUTHORIZED,
+        CreateStatus::MISTYPED_ARGUMENT,
+        CreateStatus::RESOURCE_LIMITATION,
+    ];
+    let of_set = [
+        SetStatus::ATTRIBUTE_LIST_ERROR,
+        SetStatus::NO_SUCH_SOP_INSTANCE,
+    ];
+
+    let of_create = of_create.iter().map(CreateStatus::code);
+    let of_set = of_set.iter().map(SetStatus::code);
+    expect(
+        "### 3.13 Modality Performed Procedure Step",
+        of_create.chain(of_set).collect(),
+    );
+}
+
 #[test]
 fn every_status_that_is_sent_is_named_with_its_service() {
     let pending = [0xff00, 0xff01];
@@ -110,20 +150,14 @@ fn every_status_that_is_sent_is_named_with_its_service() {
         ActionStatus::RESOURCE_LIMITATION,
     ];
 
-    let expect = |heading: &str, sent: BTreeSet<u16>| {
-        let named = codes(section(heading));
-        let missing: Vec<_> = sent
-            .difference(&named)
-            .map(|c| format!("{c:04X}H"))
-            .collect();
-        assert!(missing.is_empty(), "{heading} does not name {missing:?}");
-    };
     expect(
         "### 3.3 Storage",
         store.iter().map(StoreStatus::code).collect(),
     );
     let of_find = find.iter().map(FindStatus::code).chain(pending);
-    expect("### 3.4 Query", of_find.collect());
+    let of_find: BTreeSet<u16> = of_find.collect();
+    expect("### 3.4 Query", of_find.clone());
+    expect("### 3.12 Modality Worklist", of_find);
     let of_retrieve = retrieve.iter().map(RetrieveStatus::code).chain([0xff00]);
     expect("### 3.5 Retrieve", of_retrieve.collect());
     expect(

@@ -399,5 +399,54 @@ def provide_steps(own_port, folder):
                      evt_handlers=[(evt.EVT_N_CREATE, on_create), (evt.EVT_N_SET, on_set)])
 
 
+def step_attributes(changes):
+    """The attributes of a step that begins, with these changes by keyword; None takes one away."""
+    scheduled = identifier(StudyInstanceUID="2.25.77", AccessionNumber="250060004329",
+                           RequestedProcedureID="250060004329", ScheduledProcedureStepID="250060004329-01",
+                           ReferencedStudySequence=[], ScheduledProtocolCodeSequence=[])
+    begun = identifier(Modality="CT", PatientName="Жээнбеков^Үсөн", PatientID="P0000005724", PatientBirthDate="",
+                       PatientSex="M", StudyID="", ReferencedPatientSequence=[], ProcedureCodeSequence=[],
+                       PerformedStationAETitle="CT1", PerformedStationName="", PerformedLocation="",
+                       PerformedProcedureStepStartDate="20261126", PerformedProcedureStepStartTime="090500",
+                       PerformedProcedureStepEndDate="", PerformedProcedureStepEndTime="",
+                       PerformedProcedureStepStatus="IN PROGRESS", PerformedProcedureStepID="1",
+                       PerformedProtocolCodeSequence=[], PerformedSeriesSequence=[],
+                       ScheduledStepAttributesSequence=[scheduled], SpecificCharacterSet="ISO_IR 192")
+    return changed(begun, changes)
+
+
+def changed(dataset, changes):
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(dataset, keyword)
+        elif keyword == "series":
+            images = [identifier(ReferencedSOPClassUID=CT, ReferencedSOPInstanceUID=uid) for uid in value]
+            dataset.PerformedSeriesSequence = [identifier(SeriesInstanceUID="2.25.78", ProtocolName="chest",
+                                                          ReferencedImageSequence=images)]
+        elif keyword == "reason":
+            dataset.PerformedProcedureStepDiscontinuationReasonCodeSequence = [
+                identifier(CodeValue=value, CodingSchemeDesignator="DCM", CodeMeaning="why")]
+        else:
+            setattr(dataset, keyword, value)
+    return dataset
+
+
+def tell_steps(host, port, title, operations):
+    """Tells of steps: `operations` is JSON, a list of ["create" or "set", UID, changes]; as the AE `title`."""
+    ae = AE(ae_title=title)
+    ae.add_requested_context(STEP)
+    association = associate(ae, host, port)
+    answers = []
+    for what, uid, changes in json.loads(operations):
+        if what == "create":
+            status, _ = association.send_n_create(step_attributes(changes), STEP, uid)
+        else:
+            status, _ = association.send_n_set(changed(Dataset(), changes), STEP, uid)
+        answers.append({"status": status.Status, "error_id": status.get("ErrorID"),
+                        "comment": status.get("ErrorComment")})
+    association.release()
+    return {"answers": answers}
+
+
 if __name__ == "__main__":
     print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))

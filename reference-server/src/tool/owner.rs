@@ -7,8 +7,8 @@
 
 use super::failure::Failure;
 use super::{
-    AuditCommand, AuditListing, Command, Exporting, OrganisationsCommand, TokenCommand,
-    UsersCommand,
+    AuditCommand, AuditListing, Command, DevicesCommand, Exporting, OrganisationsCommand,
+    TokenCommand, UsersCommand,
 };
 use rustix::fs::{Dir, FileType, Mode, OFlags, fchown, fstat, open, openat};
 use rustix::process::{Gid, Uid, geteuid};
@@ -49,6 +49,7 @@ fn directories(command: &Command) -> Vec<&Path> {
         Command::Audit(
             AuditCommand::List(AuditListing { local, .. }) | AuditCommand::Verify { local, .. },
         )
+        | Command::Devices(DevicesCommand::Import { local, .. })
         | Command::Organisations(OrganisationsCommand::Import { local, .. })
         | Command::Rebuild(local)
         | Command::Repair { local, .. }

@@ -1,0 +1,469 @@
+//! Consoles of hospitals, their worklists, and the steps that they tell of.
+
+use super::{Bounds, WorklistService};
+use crate::access::Access;
+use crate::config::{Config, Options};
+use crate::place;
+use crate::scp::mpps::StepService;
+use chrono::{NaiveDateTime, TimeDelta};
+use pacs_core::decode::read_data_set;
+use pacs_core::device::{DeviceCharset, DeviceProfile, KeepUntil};
+use pacs_core::encode::write_data_set;
+use pacs_core::examination::{BodyPart, Status, reconcile::Kind};
+use pacs_core::limits::DataSetLimits;
+use pacs_core::role::{Agent, AgentKind, Grant, Grants, Reach, Role};
+use pacs_core::tag::{Tag, Vr, tags, vr_of};
+use pacs_core::worklist::WorklistKeys;
+use pacs_core::{
+    AeTitle, Attributes, ExaminationId, OrganisationCode, SopInstanceUid, TransferSyntaxUid, Value,
+};
+use pacs_net::sop_class::{
+    EXPLICIT_VR_LITTLE_ENDIAN, MODALITY_PERFORMED_PROCEDURE_STEP, MODALITY_WORKLIST_FIND,
+};
+use pacs_net::{Acceptor, Requestor, RequestorError};
+use pacs_store::Archive;
+use pacs_store::registry::devices::Device;
+use pacs_store::registry::examinations::{NewExamination, Reader};
+use pacs_store::registry::organisations::Organisation;
+use pacs_store::registry::patients::{Alike, Particulars, PersonName};
+use std::process::Command;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// The organisations of the pilot.
+#[derive(serde::Deserialize)]
+struct List {
+    organisations: Vec<Organisation>,
+}
+
+/// An archive with the organisations of the pilot, and its services on a port.
+struct Centre {
+    archive: Archive,
+    address: String,
+    _folder: TempDir,
+}
+
+fn title(text: &str) -> AeTitle {
+    AeTitle::parse(text).unwrap()
+}
+
+fn code(text: &str) -> OrganisationCode {
+    OrganisationCode::parse(text).unwrap()
+}
+
+fn operator(organisation: OrganisationCode) -> Agent {
+    let grant = Grant {
+        role: Role::Operator,
+        reach: Reach::Organisation(organisation),
+    };
+    Agent::new(AgentKind::User, "operator", Grants::single(grant))
+}
+
+/// In an hour.
+fn soon() -> NaiveDateTime {
+    let now = place::now().naive_local();
+    now.checked_add_signed(TimeDelta::hours(1)).unwrap()
+}
+
+impl Centre {
+    async fn open(bounds: Option<Bounds>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = crate::local::open(folder.path()).await.unwrap();
+        let access = Arc::new(Access::new(&Config::load(&Options::default()).unwrap()));
+        let mut worklist = WorklistService::new(archive.registry(), Arc::clone(&access));
+        worklist.bounds = bounds.unwrap_or(worklist.bounds);
+        let steps = StepService::new(archive.clone(), Arc::clone(&access));
+        let acceptor = Acceptor::builder(title("PACS"))
+            .worklist(Arc::new(worklist))
+            .procedure_steps(Arc::new(steps))
+            .policy(access)
+            .build()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { acceptor.serve(listener, std::future::pending()).await });
+        let centre = Self {
+            archive,
+            address,
+            _folder: folder,
+        };
+        let list: List = serde_json::from_str(include_str!("../../../organisations.json")).unwrap();
+        let licence = Agent::system("test").national_licence().unwrap();
+        for organisation in &list.organisations {
+            let registry = centre.archive.registry();
+            let import = registry.import_organisation(&licence, organisation, place::now());
+            import.await.unwrap();
+        }
+        centre
+    }
+
+    async fn device(&self, name: &str, organisation: &str, profile: DeviceProfile) {
+        let device = Device {
+            ae_title: title(name),
+            organisation: code(organisation),
+            host: String::new(),
+            port: 0,
+            modality: "CT".to_owned(),
+            name: String::new(),
+            mpps: true,
+            commitment: false,
+            profile,
+        };
+        let registry = self.archive.registry();
+        let stored = crate::tool::devices::store(&registry, &device);
+        stored.await.unwrap();
+    }
+
+    /// Orders examinations of one patient, planned for `at` and the minutes after it.
+    async fn order(&self, organisation: &str, count: u32, at: NaiveDateTime) -> Vec<ExaminationId> {
+        let (registry, organisation) = (self.archive.registry(), code(organisation));
+        let operator = operator(organisation);
+        let particulars = Particulars {
+            name: PersonName {
+                family: "Жээнбеков".to_owned(),
+                given: "Үсөн".to_owned(),
+                patronymic: "Өмүрбекович".to_owned(),
+            },
+            birth_date: "1990-01-01".parse().ok(),
+            pin: serde_json::from_str("\"20101199099907\"").ok(),
+            ..Particulars::default()
+        };
+        let licence = operator.licence(organisation).unwrap();
+        let registered = registry
+            .register_patient(&licence, particulars, Alike::IsAnother, place::now())
+            .await
+            .unwrap();
+        let patient = registered.patient().value.key;
+        let licence = operator.licence(organisation).unwrap();
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let at = at
+                .checked_add_signed(TimeDelta::minutes(number.into()))
+                .unwrap();
+            let order = serde_json::json!({
+                "kind": Kind::Ct,
+                "regions": [{ "part": BodyPart::parse("816094009").unwrap(), "side": null }],
+                "scheduled_at": at,
+                "weight_tenths_kg": 705,
+                "complaints": "жөтөл",
+            });
+            let new = NewExamination {
+                patient,
+                ordering: organisation,
+                performing: organisation,
+                order: serde_json::from_value(order).unwrap(),
+                is_meant_twice: true,
+            };
+            let mut random = [0; 16];
+            getrandom::fill(&mut random).unwrap();
+            let ordered = registry.order_examination(&licence, &new, random, place::now());
+            ids.push(ordered.await.unwrap().value.id);
+        }
+        ids
+    }
+
+    async fn status(&self, id: ExaminationId) -> Status {
+        let system = Agent::system("test");
+        let registry = self.archive.registry();
+        let reader = Reader::new(&system);
+        let found = registry.examination(&reader, id, place::now());
+        found.await.unwrap().value.status()
+    }
+
+    async fn associate(&self, calling: &str) -> Requestor {
+        Requestor::builder(title(calling), title("PACS"))
+            .context(MODALITY_WORKLIST_FIND, &[EXPLICIT_VR_LITTLE_ENDIAN])
+            .context(
+                MODALITY_PERFORMED_PROCEDURE_STEP,
+                &[EXPLICIT_VR_LITTLE_ENDIAN],
+            )
+            .connect(&self.address)
+            .await
+            .unwrap()
+    }
+
+    /// What a device is told that asks for everything; besides the bytes.
+    async fn asked(
+        &self,
+        calling: &str,
+    ) -> Result<(Vec<Attributes>, Vec<Vec<u8>>), RequestorError> {
+        let mut association = self.associate(calling).await;
+        let identifier = WorklistKeys::all().to_identifier(&syntax()).unwrap();
+        let mut find = association
+            .find(MODALITY_WORKLIST_FIND, identifier.into())
+            .await?;
+        let (mut answers, mut bytes) = (Vec::new(), Vec::new());
+        while let Some(answer) = find.next().await? {
+            answers.push(read_data_set(&answer, &syntax(), &DataSetLimits::default()).unwrap());
+            bytes.push(answer.to_vec());
+        }
+        association.release().await?;
+        Ok((answers, bytes))
+    }
+
+    /// The status of the step in the worklist of a device, as often as it is there.
+    async fn listed(&self, calling: &str) -> Vec<String> {
+        let (answers, _) = self.asked(calling).await.unwrap();
+        let step = |answer: &Attributes| {
+            let steps = answer.items(tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE);
+            let status = steps[0].text(tags::SCHEDULED_PROCEDURE_STEP_STATUS);
+            status.unwrap().to_owned()
+        };
+        answers.iter().map(step).collect()
+    }
+}
+
+fn syntax() -> TransferSyntaxUid {
+    TransferSyntaxUid::parse(EXPLICIT_VR_LITTLE_ENDIAN).unwrap()
+}
+
+fn shows(charset: DeviceCharset) -> DeviceProfile {
+    DeviceProfile {
+        charset,
+        ..DeviceProfile::default()
+    }
+}
+
+#[tokio::test]
+async fn a_console_sees_what_its_own_hospital_has_planned_in_its_own_characters() {
+    let centre = Centre::open(None).await;
+    for (name, organisation, charset) in [
+        ("NATHOS_CT1", "006", DeviceCharset::Ascii),
+        ("NATHOS_CT2", "006", DeviceCharset::Cyrillic),
+        ("NATHOS_CT3", "006", DeviceCharset::Utf8),
+        ("KRKL_CT1", "001", DeviceCharset::Utf8),
+    ] {
+        centre.device(name, organisation, shows(charset)).await;
+    }
+    let id = centre.order("006", 1, soon()).await[0];
+
+    for (name, person, description) in [
+        ("NATHOS_CT1", "ZHEENBEKOV^USON^OMURBEKOVICH", "CT: Chest"),
+        (
+            "NATHOS_CT2",
+            "Жээнбеков^Усон^Омурбекович",
+            "КТ: грудная клетка",
+        ),
+        (
+            "NATHOS_CT3",
+            "Жээнбеков^Үсөн^Өмүрбекович",
+            "КТ: грудная клетка",
+        ),
+    ] {
+        let (answers, bytes) = centre.asked(name).await.unwrap();
+        let [answer] = &answers[..] else {
+            panic!("{name}: {} answers", answers.len());
+        };
+        assert_eq!(answer.text(tags::PATIENT_NAME), Some(person));
+        let text = answer.text(tags::REQUESTED_PROCEDURE_DESCRIPTION);
+        assert_eq!(text, Some(description));
+        let number = answer.text(tags::ACCESSION_NUMBER).unwrap();
+        assert_eq!(number, id.to_string());
+        assert_eq!(answer.text(tags::PATIENT_WEIGHT), Some("70.5"));
+        assert!(answer.items(tags::OTHER_PATIENT_I_DS_SEQUENCE).is_empty());
+        let step = &answer.items(tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE)[0];
+        let codes = step.items(tags::SCHEDULED_PROTOCOL_CODE_SEQUENCE);
+        assert_eq!(codes[1].text(tags::CODE_VALUE), Some("816094009"));
+        let station = step.text(tags::SCHEDULED_STATION_AE_TITLE);
+        assert_eq!(station, Some(name));
+        // The PIN is told to nobody.
+        assert!(
+            !bytes[0]
+                .windows(14)
+                .any(|window| window == b"20101199099907")
+        );
+    }
+    assert!(centre.listed("KRKL_CT1").await.is_empty());
+    let stranger = centre.asked("STRANGER").await.unwrap_err().to_string();
+    assert!(stranger.contains("0124H"), "{stranger}");
+    // Each query is recorded, and the trail holds.
+    let trail = centre.archive.registry().audit_trail();
+    let verified = trail.verify(None, |_| ()).await.unwrap();
+    assert_eq!(verified.problem, None);
+    assert!(verified.records_count >= 5);
+    centre.archive.close().await;
+}
+
+/// The attributes of a step of `id` that begins.
+fn begun(id: ExaminationId) -> Attributes {
+    let texts = |values: &[(Tag, &str)]| {
+        let mut attributes = Attributes::new();
+        for (tag, text) in values {
+            attributes.insert_text(*tag, vr_of(*tag), *text);
+        }
+        attributes
+    };
+    let scheduled = texts(&[
+        (tags::STUDY_INSTANCE_UID, "2.25.77"),
+        (tags::ACCESSION_NUMBER, &id.to_string()),
+    ]);
+    let mut begun = texts(&[
+        (tags::MODALITY, "CT"),
+        (tags::PERFORMED_STATION_AE_TITLE, "NATHOS_CT1"),
+        (tags::PERFORMED_PROCEDURE_STEP_START_DATE, "20261126"),
+        (tags::PERFORMED_PROCEDURE_STEP_START_TIME, "090500"),
+        (tags::PERFORMED_PROCEDURE_STEP_STATUS, "IN PROGRESS"),
+        (tags::PERFORMED_PROCEDURE_STEP_ID, "1"),
+    ]);
+    let tag = tags::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE;
+    begun.insert(tag, Vr::SQ, Value::Items(vec![scheduled]));
+    begun
+}
+
+fn ended(status: &str) -> Attributes {
+    let mut ended = Attributes::new();
+    for (tag, text) in [
+        (tags::PERFORMED_PROCEDURE_STEP_STATUS, status),
+        (tags::PERFORMED_PROCEDURE_STEP_END_DATE, "20261126"),
+        (tags::PERFORMED_PROCEDURE_STEP_END_TIME, "091500"),
+    ] {
+        ended.insert_text(tag, vr_of(tag), text);
+    }
+    let mut series = Attributes::new();
+    series.insert_text(tags::SERIES_INSTANCE_UID, Vr::UI, "2.25.78");
+    series.insert_text(tags::PROTOCOL_NAME, Vr::LO, "chest");
+    let tag = tags::PERFORMED_SERIES_SEQUENCE;
+    ended.insert(tag, Vr::SQ, Value::Items(vec![series]));
+    ended
+}
+
+#[tokio::test]
+async fn an_examination_follows_the_steps_of_the_devices_of_its_hospital() {
+    let centre = Centre::open(None).await;
+    let keeps = |keep_until| DeviceProfile {
+        keep_until,
+        ..DeviceProfile::default()
+    };
+    for (name, organisation, keep_until) in [
+        ("NATHOS_CT1", "006", KeepUntil::Started),
+        ("NATHOS_CT2", "006", KeepUntil::Completed),
+        ("NATHOS_CT3", "006", KeepUntil::Hours(8)),
+        ("KRKL_CT1", "001", KeepUntil::Started),
+    ] {
+        centre.device(name, organisation, keeps(keep_until)).await;
+    }
+    let id = centre.order("006", 1, soon()).await[0];
+    let encoded = |attributes: &Attributes| write_data_set(attributes, &syntax()).unwrap();
+    let step = |text: &str| SopInstanceUid::parse(text).unwrap();
+
+    // Another hospital's device names it: its step is kept, and the examination goes on waiting.
+    let mut foreign = centre.associate("KRKL_CT1").await;
+    let ninth = step("2.25.9");
+    let made = foreign.create_step(Some(&ninth), encoded(&begun(id)).into());
+    made.await.unwrap();
+    assert_eq!(centre.status(id).await, Status::Scheduled);
+    assert_eq!(centre.listed("NATHOS_CT1").await, ["SCHEDULED"]);
+
+    let mut console = centre.associate("NATHOS_CT1").await;
+    let made = console.create_step(None, encoded(&begun(id)).into()).await;
+    let uid = made.unwrap().sop_instance.unwrap();
+    assert_eq!(centre.status(id).await, Status::InProgress);
+    assert!(centre.listed("NATHOS_CT1").await.is_empty());
+    assert_eq!(centre.listed("NATHOS_CT2").await, ["STARTED"]);
+
+    // It is complete, and its images have not come.
+    let told = console.set_step(&uid, encoded(&ended("COMPLETED")).into());
+    assert_eq!(told.await.unwrap().status, 0);
+    assert_eq!(centre.status(id).await, Status::InProgress);
+    assert!(centre.listed("NATHOS_CT2").await.is_empty());
+    assert_eq!(centre.listed("NATHOS_CT3").await, ["STARTED"]);
+    let again = console.set_step(&uid, encoded(&ended("COMPLETED")).into());
+    let again = again.await.unwrap_err().to_string();
+    let why = "status 0110H: Performed Procedure Step Object may no longer be updated";
+    assert_eq!(again, why);
+
+    // A second step is broken off.
+    let made = console.create_step(None, encoded(&begun(id)).into()).await;
+    let uid = made.unwrap().sop_instance.unwrap();
+    let told = console.set_step(&uid, encoded(&ended("DISCONTINUED")).into());
+    told.await.unwrap();
+    assert_eq!(centre.status(id).await, Status::Discontinued);
+    assert!(centre.listed("NATHOS_CT3").await.is_empty());
+    let steps = centre.archive.registry().steps_of_examination(id).await;
+    assert_eq!(steps.unwrap().len(), 3);
+    centre.archive.close().await;
+}
+
+#[tokio::test]
+async fn a_long_worklist_is_read_page_by_page_up_to_its_bound() {
+    let bounds = Bounds {
+        page_count: 4,
+        steps_max: 9,
+    };
+    let centre = Centre::open(Some(bounds)).await;
+    let profile = DeviceProfile::default();
+    centre.device("NATHOS_CT1", "006", profile).await;
+    centre.order("006", 7, soon()).await;
+    assert_eq!(centre.listed("NATHOS_CT1").await.len(), 7);
+    // Three at the same minute as three of them, then beyond the bound.
+    centre.order("006", 3, soon()).await;
+    assert_eq!(centre.listed("NATHOS_CT1").await.len(), 9);
+    centre.archive.close().await;
+}
+
+/// DCMTK's findscu, or `None`, said loudly.
+async fn findscu(arguments: Vec<String>) -> Option<String> {
+    let run = tokio::task::spawn_blocking(move || {
+        let mut findscu = Command::new("findscu");
+        findscu.env("TCP_NODELAY", "1").args(&arguments).output()
+    });
+    match run.await.unwrap() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            Some(String::from_utf8_lossy(&output.stdout).into_owned() + &text)
+        }
+        Err(error) => {
+            let required = std::env::var_os("PACS_REQUIRE_PEERS").is_some();
+            assert!(!required, "DCMTK is required: {error}");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn dcmtk_asks_for_the_worklist_and_cancels_it() {
+    let centre = Centre::open(None).await;
+    let profile = DeviceProfile::default();
+    centre.device("NATHOS_CT1", "006", profile).await;
+    let ids = centre.order("006", 6, soon()).await;
+    let port = centre.address.rsplit_once(':').unwrap().1.to_owned();
+    let ask = |options: &[&str]| {
+        let fixed = [
+            "-W",
+            "-v",
+            "-aet",
+            "NATHOS_CT1",
+            "-aec",
+            "PACS",
+            "127.0.0.1",
+        ];
+        let port = [port.as_str()];
+        let all = fixed.iter().chain(&port).chain(options);
+        findscu(all.map(|argument| (*argument).to_owned()).collect())
+    };
+    let count = |said: &str| said.matches("Find Response: ").count();
+
+    let Some(all) = ask(&["-k", "(0040,0100)", "-k", "AccessionNumber"]).await else {
+        return;
+    };
+    assert_eq!(count(&all), 6, "{all}");
+    // The empty sequence is answered whole.
+    assert!(all.contains("(0040,0009) SH"), "{all}");
+    let one = format!("AccessionNumber={}", ids[2]);
+    let one = ask(&["-k", &one, "-k", "PatientName"]).await.unwrap();
+    assert!(one.contains("ZHEENBEKOV^USON^OMURBEKOVICH"), "{one}");
+    assert_eq!(count(&one), 1, "{one}");
+    let modality = "(0040,0100)[0].Modality=";
+    for (value, expected) in [("CT", 6), ("MR", 0)] {
+        let key = format!("{modality}{value}");
+        let said = ask(&["-k", &key, "-k", "AccessionNumber"]).await.unwrap();
+        assert_eq!(count(&said), expected, "{said}");
+    }
+    let cancelled = ask(&["--cancel", "2", "-k", "AccessionNumber"])
+        .await
+        .unwrap();
+    assert!(count(&cancelled) >= 2, "{cancelled}");
+    assert!(!cancelled.contains("rror"), "{cancelled}");
+    centre.archive.close().await;
+}
