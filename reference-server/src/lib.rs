@@ -19,6 +19,7 @@ pub mod http;
 pub mod limits;
 pub mod local;
 pub mod logging;
+mod matcher;
 pub mod metrics;
 mod place;
 pub mod reload;

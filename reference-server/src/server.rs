@@ -261,6 +261,7 @@ impl Server {
             let archive = self.archive.clone();
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
         }
+        tasks.spawn(crate::matcher::follow(self.archive.clone()));
         tasks.spawn(self.room.watch(self.archive.clone()));
         tasks.spawn(self.accounts.clone().keep_clean());
         let quiet = self.config.derived.quiet_duration;

@@ -14,6 +14,7 @@ pub mod error;
 mod fail_point;
 pub mod index;
 pub mod limits;
+pub mod matcher;
 mod pack;
 mod rebuild;
 pub mod records;

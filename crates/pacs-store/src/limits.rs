@@ -109,6 +109,37 @@ pub const RECORD_KEY_BYTES_MAX: usize = 512;
 /// Bytes of a record: a small document, not content.
 pub const RECORD_VALUE_BYTES_MAX: usize = 1 << 20;
 
+/// Bounds of the matcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatcherLimits {
+    /// Changes that are judged in one go.
+    pub changes_max: usize,
+    /// How long they gather before.
+    pub gather_duration: Duration,
+    /// How long is waited before it is looked again whether there is an organisation.
+    pub idle_duration: Duration,
+    /// Instances of one study whose headers are looked at in one go: those of a series hardly
+    /// differ.
+    pub instances_max: usize,
+}
+
+impl Default for MatcherLimits {
+    fn default() -> Self {
+        Self {
+            changes_max: 1_000,
+            gather_duration: Duration::from_secs(1),
+            idle_duration: Duration::from_secs(5),
+            instances_max: 16,
+        }
+    }
+}
+
+/// Bytes of the head of an instance that the matcher reads.
+pub const MATCHER_HEAD_BYTES_MAX: u64 = 1 << 20;
+
+/// Seconds in which further images of an examination that is in progress make no row of their own.
+pub const IMAGES_NOTED_EVERY_SECONDS: i64 = 30;
+
 /// Bounds of an archive. `Default` is right for one machine with 1 GiB to spare.
 #[derive(Debug, Clone)]
 pub struct StoreLimits {

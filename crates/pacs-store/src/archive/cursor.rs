@@ -75,6 +75,12 @@ impl Cursor {
         self.position
     }
 
+    /// Whether there was none of its name.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.revision.is_none()
+    }
+
     /// Moves to `position`, durably, also backwards. Where the call is cancelled, it may have moved
     /// or not; it can be called again.
     ///

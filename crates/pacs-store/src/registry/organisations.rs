@@ -6,9 +6,9 @@ use super::document::Document;
 use super::{Imported, Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::{ORGANISATION_TEXT_CHARS_MAX, ORGANISATIONS_MAX, REGISTRY_ATTEMPTS_MAX};
 use crate::records::{Kind, Revision};
-use pacs_core::OrganisationCode;
 use pacs_core::audit::Act;
 use pacs_core::role::{Licence, duty::OrganisationsManage};
+use pacs_core::{AeTitle, OrganisationCode};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of AE titles points to the organisation.
@@ -131,6 +131,41 @@ impl Registry {
     /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
     pub async fn organisations(&self) -> Result<Vec<Stored<Organisation>>, RegistryError> {
         self.list("", None, ORGANISATIONS_MAX).await
+    }
+
+    /// Whether there is an organisation at all.
+    ///
+    /// # Errors
+    /// [`RegistryError::Backend`].
+    pub async fn has_organisations(&self) -> Result<bool, RegistryError> {
+        let any = self.records().list(Organisation::KIND, "", None, 1);
+        Ok(!any.await?.is_empty())
+    }
+
+    /// Whose device has this title: of a registered device its organisation, of others the one
+    /// whose prefix the title begins with.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn organisation_of_title(
+        &self,
+        ae_title: &AeTitle,
+    ) -> Result<Option<OrganisationCode>, RegistryError> {
+        match self.device(ae_title).await {
+            Ok(device) => return Ok(Some(device.value.organisation)),
+            Err(RegistryError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let Some((prefix, _)) = ae_title.as_str().split_once('_') else {
+            return Ok(None);
+        };
+        let Some(pointer) = self.pointer(PREFIX, prefix).await? else {
+            return Ok(None);
+        };
+        let code = OrganisationCode::parse(&pointer.to);
+        code.map(Some).map_err(|_| RegistryError::Damaged {
+            what: PREFIX.name(),
+        })
     }
 
     /// Stores an organisation that is at `expected`; `None`: that is not there.

@@ -8,6 +8,7 @@
 
 mod devices;
 mod examinations;
+mod follower;
 mod matching;
 mod organisations;
 mod patients;

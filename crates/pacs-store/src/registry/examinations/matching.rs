@@ -6,12 +6,14 @@ use super::super::document::Document;
 use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
 use super::actions::Action;
 use super::{BETWEEN, Examination, Random, newest_first};
-use crate::limits::{EXAMINATION_STUDIES_MAX, REGISTRY_ATTEMPTS_MAX, UNMATCHED_PAGE_MAX};
+use crate::limits::{
+    EXAMINATION_STUDIES_MAX, IMAGES_NOTED_EVERY_SECONDS, REGISTRY_ATTEMPTS_MAX, UNMATCHED_PAGE_MAX,
+};
 use crate::records::Kind;
 use pacs_core::audit::{Act, AuditEvent, StudyTouched};
 use pacs_core::examination::progress::ReportFate;
 use pacs_core::examination::reconcile::{QueueReason, Rule, Verdict};
-use pacs_core::examination::{Effect, Event, Reason};
+use pacs_core::examination::{Effect, Event, Reason, Status};
 use pacs_core::role::{Agent, Licence, duty::Reconcile};
 use pacs_core::uid::StudyUid;
 use pacs_core::{ExaminationId, OrganisationCode, Phi, SopInstanceUid};
@@ -241,7 +243,8 @@ impl Registry {
             .as_ref()
             .and_then(|before| before.value.examination());
         let step = match after.examination() {
-            Some(id) if was_bound != Some(id) || received.has_new_images => {
+            Some(id) if was_bound != Some(id) => Some((id, Event::ImagesArrive)),
+            Some(id) if received.has_new_images && self.are_images_news(id, at).await? => {
                 Some((id, Event::ImagesArrive))
             }
             _ => None,
@@ -263,6 +266,17 @@ impl Registry {
             at,
         };
         self.decide(licence, decision).await
+    }
+
+    /// Whether it has to be noted that further images came: not of each slice of a series.
+    async fn are_images_news(&self, id: ExaminationId, at: Moment) -> Result<bool, RegistryError> {
+        let examination = self.examination_at(id).await?.value;
+        let is_noted = examination.last_image_at.is_some_and(|last| {
+            at.signed_duration_since(last).num_seconds() < IMAGES_NOTED_EVERY_SECONDS
+        });
+        let is_arriving =
+            examination.status() == Status::InProgress || examination.progress.has_late_images();
+        Ok(!(is_arriving && is_noted))
     }
 
     /// «Привязать»: a person says that a study that waits is of this examination.
