@@ -1,7 +1,7 @@
 //! The API of the portal, below `/api/v1`: JSON over HTTP, with a session in a cookie.
 //!
-//! docs/api.md tells the conventions; [`routes`] is the table that the router and the `OpenAPI`
-//! document are made of. Whoever handles a request gets [`guard::Signed`] or nothing: a handler
+//! docs/api.md tells the conventions; `routes` is the table that the router and the `OpenAPI`
+//! document are made of. Whoever handles a request gets `guard::Signed` or nothing: a handler
 //! cannot forget to ask who it is.
 
 mod emergency;
