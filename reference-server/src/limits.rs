@@ -129,8 +129,14 @@ pub const PASSWORD_HASH_PASSES_MAX: u32 = 16;
 /// How long a sign-in waits for others to be hashed.
 pub const PASSWORD_HASH_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// Memory that all hashes of passwords together may ask for, in KiB, unless one alone asks for more.
+pub const PASSWORD_HASHES_KIB_MAX: usize = 1 << 20;
+
 /// Passwords that are hashed at once, for each core.
 pub const PASSWORD_HASHES_PER_CORE_MAX: usize = 2;
+
+/// How often what could not be told to the audit trail at the start is tried again.
+pub const TOLD_AGAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Seconds after which it is kept that a session was used.
 pub const SESSION_USE_KEPT_EVERY_S: i64 = 60;

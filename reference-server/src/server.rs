@@ -13,6 +13,7 @@ use crate::derived::{self, DerivedMetrics};
 use crate::http::{self, Health};
 use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
+    TOLD_AGAIN_EVERY,
 };
 use crate::metrics::Metrics;
 use crate::place;
@@ -30,6 +31,8 @@ use pacs_core::access::{Maintain, permit};
 use pacs_core::audit::{Act, Actor, AuditEvent};
 use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
+use pacs_store::records::RecordsError;
+use pacs_store::registry::audit::AuditError;
 use pacs_store::scrub::ScrubPlan;
 use pacs_store::{Archive, OpenError};
 use pacs_web::Web;
@@ -111,7 +114,16 @@ pub struct Server {
     web: axum::Router,
     dicomweb: Web,
     accounts: Accounts,
+    at_start: AtStart,
+}
+
+/// What the start leaves to be said.
+#[derive(Debug, Default)]
+struct AtStart {
+    /// The token for the first account, where there is none.
     set_up_token: Option<String>,
+    /// That the server started, where that could not be told yet.
+    untold: Option<AuditEvent>,
 }
 
 /// Where a server listens.
@@ -174,12 +186,12 @@ impl Server {
             upkeep,
         });
         let at = config.tls.address;
-        let (accounts, set_up_token) = accounts(config, &archive).await?;
+        let (accounts, at_start) = accounts(config, &archive).await?;
         let public_url = config.web.public_url.as_deref();
         let server = Self {
             web: web.merge(api::router(accounts.clone(), public_url)),
             accounts,
-            set_up_token,
+            at_start,
             dicomweb,
             archive,
             door,
@@ -218,7 +230,7 @@ impl Server {
     /// The token by which the first account can be made, where there is none: to be printed once.
     #[must_use]
     pub fn set_up_token(&self) -> Option<&str> {
-        self.set_up_token.as_deref()
+        self.at_start.set_up_token.as_deref()
     }
 
     /// What SIGHUP does; `options` are those that its settings were made from.
@@ -257,6 +269,9 @@ impl Server {
             let accounts = self.accounts.clone();
             tasks.spawn(door.serve(self.archive.clone(), Arc::clone(&upkeep), accounts));
         }
+        if let Some(untold) = self.at_start.untold {
+            tasks.spawn(tell_later(self.accounts.clone(), untold));
+        }
         if let Some(plan) = self.scrub {
             let archive = self.archive.clone();
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
@@ -289,35 +304,62 @@ impl Server {
         }
         tasks.shutdown().await;
         self.commitments.stop().await;
-        told(&self.accounts, Act::ApplicationStopped).await.ok();
+        let stopped = event_of(Act::ApplicationStopped);
+        tell(&self.accounts, &stopped).await.ok();
         self.archive.close().await;
         http.abort();
         outcome
     }
 }
 
-/// The accounts, and where there are none the token for the first one. That the server started is
-/// the first thing that is told: where it cannot be, the server does not start.
-async fn accounts(
-    config: &Config,
-    archive: &Archive,
-) -> Result<(Accounts, Option<String>), StartError> {
+/// The accounts, and what the start leaves to be said. That the server started is told first, or
+/// where it could not be, later: a disk that is full must not keep images from who needs them. A
+/// trail that is damaged ends the start.
+async fn accounts(config: &Config, archive: &Archive) -> Result<(Accounts, AtStart), StartError> {
     let trail = archive.registry().audit_trail();
     let broken = |error| StartError::Trail(Box::new(error));
     let accounts = Accounts::new(trail, config.accounts, World::real()).map_err(broken)?;
-    told(&accounts, Act::ApplicationStarted).await?;
-    let token = accounts.set_up_token().await.map_err(broken)?;
-    Ok((accounts, token))
+    let started = event_of(Act::ApplicationStarted);
+    let untold = match tell(&accounts, &started).await {
+        Ok(()) => None,
+        Err(AuditError::Busy | AuditError::Records(RecordsError::Backend { .. })) => Some(started),
+        Err(error) => return Err(StartError::Trail(Box::new(error))),
+    };
+    let set_up_token = match accounts.set_up_token().await {
+        Ok(token) => token,
+        Err(error) if untold.is_some() => {
+            tracing::error!(%error, "no token for the first account could be made in this run");
+            None
+        }
+        Err(error) => return Err(StartError::Trail(Box::new(error))),
+    };
+    let at_start = AtStart {
+        set_up_token,
+        untold,
+    };
+    Ok((accounts, at_start))
 }
 
-/// Tells the audit trail what the server itself does.
-async fn told(accounts: &Accounts, act: Act) -> Result<(), StartError> {
-    let event = AuditEvent::new(act, place::now(), Actor::system("pacs-server"));
-    let committed = accounts.trail().commit(Vec::new(), &event).await;
-    committed.map(drop).map_err(|error| {
-        tracing::error!(%error, ?act, "the audit trail could not be written");
-        StartError::Trail(Box::new(error))
+/// What the server itself does, for the audit trail.
+fn event_of(act: Act) -> AuditEvent {
+    AuditEvent::new(act, place::now(), Actor::system("pacs-server"))
+}
+
+async fn tell(accounts: &Accounts, event: &AuditEvent) -> Result<(), AuditError> {
+    let committed = accounts.trail().commit(Vec::new(), event).await;
+    committed.map(drop).inspect_err(|error| {
+        tracing::error!(%error, act = ?event.act, "the audit trail could not be written");
     })
+}
+
+/// Tells it as soon as it can be told, with the time at which it happened.
+async fn tell_later(accounts: Accounts, event: AuditEvent) {
+    loop {
+        tokio::time::sleep(TOLD_AGAIN_EVERY).await;
+        if tell(&accounts, &event).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// The log says where the last run did not end well.

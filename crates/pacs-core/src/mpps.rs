@@ -217,7 +217,8 @@ impl ProcedureStep {
                 kept.push(tag);
             }
         }
-        next.state = state(&next.attributes)?.unwrap_or(self.state);
+        let tag = tags::PERFORMED_PROCEDURE_STEP_STATUS;
+        next.state = state(&next.attributes)?.ok_or(Refusal::Invalid { tag })?;
         check_series(&next.attributes)?;
         if next.state.is_final() {
             for tag in AT_END {

@@ -7,10 +7,10 @@
 use crate::archive::{Archive, Cursor};
 use crate::error::ReadError;
 use crate::index::{Change, ChangeKind, IndexError, StoredInstance};
-use crate::limits::{MATCHER_HEAD_BYTES_MAX, MatcherLimits};
+use crate::limits::{MATCHER_HEAD_BYTES_MAX, MatcherLimits, REGISTRY_ATTEMPTS_MAX};
 use crate::records::RecordsError;
 use crate::registry::examinations::{ReceivedStudy, StudyMatch};
-use crate::registry::{Moment, Refusal, Registry, RegistryError, Stored};
+use crate::registry::{Moment, Registry, RegistryError, Stored};
 use chrono::{DateTime, FixedOffset};
 use pacs_core::access::{Get, Maintain};
 use pacs_core::examination::reconcile::{
@@ -167,7 +167,7 @@ impl Matcher {
             ..Judged::default()
         };
         for (study, news) in by_study(changes) {
-            match self.judge(&study, news).await? {
+            match self.judge_anew(&study, &news).await? {
                 None => judged.foreign_count = judged.foreign_count.saturating_add(1),
                 Some(found) if found.value.examination().is_some() => {
                     judged.bound_count = judged.bound_count.saturating_add(1);
@@ -179,21 +179,39 @@ impl Matcher {
         Ok(judged)
     }
 
+    /// Judges one study, and again where a person decided something of it meanwhile.
+    async fn judge_anew(
+        &self,
+        study: &StudyUid,
+        news: &News,
+    ) -> Result<Option<Stored<StudyMatch>>, MatcherError> {
+        let mut judged = self.judge(study, news).await;
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            if !matches!(judged, Err(MatcherError::Registry(RegistryError::Changed))) {
+                break;
+            }
+            judged = self.judge(study, news).await;
+        }
+        judged
+    }
+
     /// Judges one study; `None` where nobody knows whose device sent it, or nothing of it is in
     /// sight any more.
     async fn judge(
         &self,
         study: &StudyUid,
-        news: News,
+        news: &News,
     ) -> Result<Option<Stored<StudyMatch>>, MatcherError> {
         let known = match self.registry.study_match(&self.licence, study).await {
-            Ok(known) => Some(known.value),
+            Ok(known) => Some(known),
             Err(RegistryError::NotFound { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let mut wanted = news.instances;
-        wanted.truncate(self.limits.instances_max);
-        let came = self.instances(study, &wanted).await?;
+        let judged = known.as_ref().map(|known| known.revision);
+        let known = known.map(|known| known.value);
+        let count = news.instances.len().min(self.limits.instances_max);
+        let wanted = news.instances.get(..count).unwrap_or_default();
+        let came = self.instances(study, wanted).await?;
         let first = match &known {
             Some(known) => {
                 let first = std::slice::from_ref(&known.first_instance);
@@ -215,6 +233,7 @@ impl Matcher {
             received_at: self.moment(first.provenance.received_unix_ms),
             first_instance: first.instance.instance.clone(),
             has_new_images: !came.is_empty(),
+            judged,
         };
         let headers = headers(first, &came, organisation, known.as_ref());
         let found = self
@@ -226,8 +245,9 @@ impl Matcher {
             .store_verdict(&self.licence, &received, &found, at)
             .await;
         match stored {
-            // It was cancelled between the question and the answer.
-            Err(RegistryError::Refused(Refusal::Transition(_))) => {
+            // It was cancelled between the question and the answer, or takes no more studies: the
+            // study waits for a person, and the others go on.
+            Err(RegistryError::Refused(_)) => {
                 let found = Verdict::Queued {
                     reason: QueueReason::IdCancelled,
                     suggestions: Vec::new(),

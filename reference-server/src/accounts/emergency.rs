@@ -8,7 +8,7 @@ use pacs_core::account::break_glass::{BreakGlassReason, Verdict, explanation, re
 use pacs_core::audit::{Act, Actor, Purpose};
 use pacs_core::patient::PatientKey;
 use pacs_core::role::visibility::BreakGlass;
-use pacs_core::role::{Permission, Role};
+use pacs_core::role::{Grant, Permission, Reach, Role};
 use pacs_core::{OrganisationCode, Phi};
 use pacs_store::registry::accounts::{Emergency, Kept, Review, put};
 use std::net::IpAddr;
@@ -100,11 +100,9 @@ impl Accounts {
         event.purpose = Some(Purpose::Emergency);
         event.reason = Some(wanted.reason.name().to_owned());
         event.correlation = Some(key.clone());
-        let mut changes = vec![put(&key, &emergency, None)];
-        if next != *user {
-            // The code is used up.
-            changes.push(who.user.changed_to(&next));
-        }
+        // The code is used up; and an account that was changed meanwhile, or opens another patient
+        // at the same moment, opens nothing.
+        let changes = vec![put(&key, &emergency, None), who.user.changed_to(&next)];
         self.inner.store.commit(changes, &[event]).await?;
         tracing::warn!(user = %user.name, id = key, "a patient was opened in an emergency");
         let kept = self.inner.store.get(&key).await?;
@@ -244,7 +242,8 @@ impl Accounts {
             return Ok(false);
         }
         let grants: Vec<_> = reviewer.grants.clone().into();
-        if grants.iter().any(|grant| grant.role == Role::Auditor) {
+        let of_all = |grant: &Grant| grant.role == Role::Auditor && grant.reach == Reach::National;
+        if grants.iter().any(of_all) {
             return Ok(true);
         }
         let doctor = self.user(Some(&emergency.user)).await?;
@@ -253,8 +252,8 @@ impl Accounts {
             .unwrap_or_default()
             .into_iter()
             .filter_map(|grant| match grant.reach {
-                pacs_core::role::Reach::Organisation(code) => Some(code),
-                pacs_core::role::Reach::National => None,
+                Reach::Organisation(code) => Some(code),
+                Reach::National => None,
             })
             .collect();
         let reads = |code: &OrganisationCode| {

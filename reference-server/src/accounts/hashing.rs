@@ -4,7 +4,7 @@ use crate::accounts::hex;
 use crate::clock::{NoRandomness, World};
 use crate::limits::{
     PASSWORD_HASH_MEMORY_KIB_MAX, PASSWORD_HASH_PASSES_MAX, PASSWORD_HASH_WAIT_MAX,
-    PASSWORD_HASHES_PER_CORE_MAX,
+    PASSWORD_HASHES_KIB_MAX, PASSWORD_HASHES_PER_CORE_MAX,
 };
 use argon2::{Algorithm, Argon2, Params, Version};
 use pacs_core::account::password::Password;
@@ -63,9 +63,11 @@ pub(super) struct Hashing {
 impl Hashing {
     pub(super) fn new(cost: HashCost, world: &World) -> Result<Self, HashingError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let fitting = PASSWORD_HASHES_KIB_MAX / (cost.memory_kib as usize).max(1);
+        let places = (cores * PASSWORD_HASHES_PER_CORE_MAX).min(fitting).max(1);
         Ok(Self {
             cost,
-            places: Arc::new(Semaphore::new(cores * PASSWORD_HASHES_PER_CORE_MAX)),
+            places: Arc::new(Semaphore::new(places)),
             nobody: PasswordHash {
                 hash: hex(&world.random::<HASH_BYTES>()?),
                 ..described(cost, &world.random::<SALT_BYTES>()?)

@@ -42,7 +42,9 @@ impl Accounts {
         let unused = now
             .signed_duration_since(session.value.used_at)
             .num_seconds();
-        if unused.abs() >= SESSION_USE_KEPT_EVERY_S {
+        // Of a short time much sooner: who is busy would be signed out else.
+        let idle_s = self.session_rules().idle_max.num_seconds();
+        if unused.abs() >= SESSION_USE_KEPT_EVERY_S.min(idle_s / 4) {
             session.value.used_at = now;
             let change = session.changed_to(&session.value);
             // Another request of the session may have kept the same.

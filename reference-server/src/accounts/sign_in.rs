@@ -3,7 +3,7 @@
 use super::{Accounts, Refused, actor_of, hash_of, hex};
 use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
-use pacs_core::audit::Act;
+use pacs_core::audit::{Act, Actor, Outcome};
 use pacs_store::registry::accounts::{Kept, Session, User, put};
 use std::fmt;
 use std::net::IpAddr;
@@ -74,6 +74,15 @@ impl Accounts {
             Err(Refused::WrongCredentials) => {
                 let wrong = attempt.failed(Act::SignedIn, known.as_ref(), "WRONG_CODE");
                 return Err(wrong.await);
+            }
+            Err(Refused::CodeNeeded) => {
+                // Somebody knows the password: that is told, before it is confirmed to them.
+                let mut event = self.event(Act::SignedIn, Actor::nobody(), Some(from));
+                event.outcome = Outcome::MinorFailure;
+                event.reason = Some("CODE_NEEDED".to_owned());
+                event.object.user = known.map(|name| name.as_str().to_owned());
+                self.inner.store.commit(Vec::new(), &[event]).await?;
+                return Err(Refused::CodeNeeded);
             }
             Err(refused) => return Err(refused),
         }

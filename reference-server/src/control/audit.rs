@@ -56,12 +56,10 @@ pub async fn answer(trail: &AuditTrail, asked: Asked) -> Result<Told, AuditError
             before,
             count_max,
         } => {
-            if before.is_none() {
-                let actor = Actor::system("pacs audit");
-                let mut event = AuditEvent::new(Act::AuditRead, place::now(), actor);
-                event.object.patient = patient.map(Phi::new);
-                trail.commit(Vec::new(), &event).await?;
-            }
+            let actor = Actor::system("pacs audit");
+            let mut event = AuditEvent::new(Act::AuditRead, place::now(), actor);
+            event.object.patient = patient.map(Phi::new);
+            trail.commit(Vec::new(), &event).await?;
             let page = match patient {
                 Some(patient) => trail.of_patient(patient, before, count_max).await?,
                 None => trail.page(before, count_max).await?,

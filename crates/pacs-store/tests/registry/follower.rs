@@ -5,8 +5,8 @@ use crate::rig::{Rig, code, now};
 use bytes::Bytes;
 use chrono::{FixedOffset, Offset as _};
 use pacs_core::access::{PermitAll, Right, Store, permit};
-use pacs_core::examination::Status;
 use pacs_core::examination::reconcile::{QueueReason, Rule};
+use pacs_core::examination::{Reason, Status};
 use pacs_core::role::Agent;
 use pacs_core::uid::{SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 use pacs_core::{Caller, Permit};
@@ -225,10 +225,52 @@ async fn images_of_another_patient_in_a_bound_study_are_flagged() {
         rule: Some(Rule::AccessionNumber),
         flags: vec![QueueReason::MixedPatient],
     };
-    assert_eq!(state(&rig, "1.2.3").await, Some(flagged));
+    assert_eq!(state(&rig, "1.2.3").await, Some(flagged.clone()));
     let licence = Agent::system("test").national_licence().unwrap();
     let waiting = rig
         .registry
         .unmatched_studies(&licence, code("006"), None, 9);
     assert_eq!(waiting.await.unwrap().studies.len(), 1);
+
+    // What is in question stays so when more of the right patient come, until somebody decides.
+    let right = "ZHEENBEKOV^USON";
+    send(&archive, "NATHOS_CT1", "1.2.3", 3, &digits, right).await;
+    matcher.step(&mut cursor).await.unwrap();
+    assert_eq!(state(&rig, "1.2.3").await, Some(flagged));
+    let study = StudyUid::parse("1.2.3").unwrap();
+    let seen = Reason::parse("looked at").unwrap();
+    rig.registry
+        .bind_study(&licence, &study, id, seen, now())
+        .await
+        .unwrap();
+    let clear = MatchState::Bound {
+        examination: id,
+        rule: None,
+        flags: vec![],
+    };
+    assert_eq!(state(&rig, "1.2.3").await, Some(clear));
+}
+
+#[tokio::test]
+async fn a_study_of_two_patients_waits_for_a_person_whatever_comes_after() {
+    let rig = Rig::new().await;
+    let saved = save(&rig.registry, &new_for(&rig).await, 1).await.unwrap();
+    let (archive, _folder) = archive(&rig).await;
+    let matcher = matcher(&archive);
+    let mut cursor = matcher.cursor().await.unwrap();
+    let digits = saved.value.id.to_string();
+    let right = "ZHEENBEKOV^USON";
+    send(&archive, "NATHOS_CT1", "1.2.3", 1, &digits, right).await;
+    send(&archive, "NATHOS_CT1", "1.2.3", 2, &digits, "IVANOV^IVAN").await;
+    matcher.step(&mut cursor).await.unwrap();
+    let mixed = state(&rig, "1.2.3").await.unwrap();
+    let MatchState::Queued { reason, .. } = &mixed else {
+        panic!("{mixed:?}");
+    };
+    assert_eq!(*reason, QueueReason::MixedPatient);
+
+    send(&archive, "NATHOS_CT1", "1.2.3", 3, &digits, right).await;
+    matcher.step(&mut cursor).await.unwrap();
+
+    assert_eq!(state(&rig, "1.2.3").await, Some(mixed));
 }

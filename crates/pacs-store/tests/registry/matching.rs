@@ -69,6 +69,7 @@ async fn judge(
         )
         .await?;
     let known = rig.registry.study_match(&matcher(), &uid).await.ok();
+    let judged = known.as_ref().map(|known| known.revision);
     let not_of = known.map(|known| known.value.not_of).unwrap_or_default();
     let received = Received {
         headers: &headers,
@@ -86,6 +87,7 @@ async fn judge(
         received_at,
         first_instance: SopInstanceUid::parse("1.2.3.1.1").unwrap(),
         has_new_images,
+        judged,
     };
     let stored = rig
         .registry

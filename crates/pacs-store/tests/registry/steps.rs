@@ -262,10 +262,15 @@ async fn an_examination_is_broken_off_with_its_step_and_another_hospitals_is_not
     let own = step_of("2.25.1", "006", &text);
     let begun = rig.registry.begin_step(&here, &own);
     begun.await.unwrap();
+    let second = step_of("2.25.2", "006", &text);
+    rig.registry.begin_step(&here, &second).await.unwrap();
     end(&rig, "2.25.1", "DISCONTINUED", Arrived::default()).await;
+    // Another step goes on.
+    assert_eq!(status(&rig, id).await, Status::InProgress);
+    end(&rig, "2.25.2", "DISCONTINUED", Arrived::default()).await;
     assert_eq!(status(&rig, id).await, Status::Discontinued);
     let named = rig.registry.steps_of_examination(id).await.unwrap();
-    assert_eq!(named.len(), 2);
+    assert_eq!(named.len(), 3);
 }
 
 async fn status(rig: &Rig, id: ExaminationId) -> Status {

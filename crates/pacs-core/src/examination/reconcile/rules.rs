@@ -44,16 +44,19 @@ pub fn verdict(
         reason,
         suggestions: with(&suggestions, named),
     };
-    let Some((header, others)) = received.headers.split_first() else {
+    let Some(header) = received.headers.first() else {
         return queued(QueueReason::NoId, vec![]);
     };
     if received.has_other_version {
         return queued(QueueReason::DuplicateUidDifferentContent, vec![]);
     }
-    if others
-        .iter()
-        .any(|other| differs(&header.person, &other.person))
-    {
+    // Any two: the first may be one that says nothing of its patient.
+    let is_mixed = received.headers.iter().enumerate().any(|(at, one)| {
+        let rest = received.headers.iter().skip(at.saturating_add(1));
+        rest.into_iter()
+            .any(|other| differs(&one.person, &other.person))
+    });
+    if is_mixed {
         return queued(QueueReason::MixedPatient, vec![]);
     }
     match named(received, candidates) {
@@ -145,7 +148,15 @@ fn named<'a>(received: &Received<'_>, candidates: &'a [Candidate]) -> Named<'a> 
     let mut refused = None;
     for (candidate, rule, header) in namings {
         let is_id = has_id_in_patient_id(header, candidates);
-        match against(received, header, is_id, candidate, rule) {
+        let of_another = || {
+            let contradict = |header: &StudyHeader| {
+                let is_id = has_id_in_patient_id(header, candidates);
+                contradicts(&header.person, &candidate.person, is_id)
+            };
+            let is_other = received.headers.iter().any(contradict);
+            is_other.then_some(QueueReason::Conflict)
+        };
+        match against(received, header, is_id, candidate, rule).or_else(of_another) {
             None => fitting.push((candidate, rule)),
             Some(reason) => {
                 refused.get_or_insert((reason, candidate, rule));

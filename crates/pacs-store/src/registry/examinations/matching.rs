@@ -1,5 +1,7 @@
 //! Which study is of which examination, and those of which nobody knows yet.
 
+mod state;
+
 use super::super::batch::Batch;
 use super::super::commit::agent_event;
 use super::super::document::Document;
@@ -9,7 +11,7 @@ use super::{BETWEEN, Examination, Random, newest_first};
 use crate::limits::{
     EXAMINATION_STUDIES_MAX, IMAGES_NOTED_EVERY_SECONDS, REGISTRY_ATTEMPTS_MAX, UNMATCHED_PAGE_MAX,
 };
-use crate::records::Kind;
+use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent, StudyTouched};
 use pacs_core::examination::progress::ReportFate;
 use pacs_core::examination::reconcile::{QueueReason, Rule, Verdict};
@@ -18,6 +20,7 @@ use pacs_core::role::{Agent, Licence, duty::Reconcile};
 use pacs_core::uid::StudyUid;
 use pacs_core::{ExaminationId, OrganisationCode, Phi, SopInstanceUid};
 use serde::{Deserialize, Serialize};
+use state::{has_flags, state_of};
 use std::collections::BTreeSet;
 
 /// Studies of an organisation that wait for a person, newest first.
@@ -38,6 +41,8 @@ pub struct ReceivedStudy {
     pub first_instance: SopInstanceUid,
     /// Instances came since it was judged last.
     pub has_new_images: bool,
+    /// The state of what was decided of it before, by which it was judged; `None`: of nothing.
+    pub judged: Option<Revision>,
 }
 
 /// An order that a person may bind a study to.
@@ -207,7 +212,8 @@ impl Registry {
     /// again, so that it may be told twice; what a person bound stays so.
     ///
     /// # Errors
-    /// [`Refusal::Transition`] where the examination takes no images; [`RegistryError`] otherwise.
+    /// [`Refusal::Transition`] where the examination takes no images; [`RegistryError::Changed`]
+    /// where somebody decided otherwise since it was judged; [`RegistryError`] otherwise.
     pub async fn store_verdict(
         &self,
         licence: &Licence<Reconcile>,
@@ -218,6 +224,10 @@ impl Registry {
         licence.check(received.organisation)?;
         let _turn = self.turn().await;
         for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            let now = self.find::<StudyMatch>(received.study.as_str()).await?;
+            if now.map(|now| now.revision) != received.judged {
+                return Err(RegistryError::Changed);
+            }
             match self.verdict_once(licence, received, verdict, at).await {
                 Err(RegistryError::Changed) => {}
                 other => return other,
@@ -302,7 +312,8 @@ impl Registry {
             });
         }
         match before.value.examination() {
-            Some(bound) if bound == id => return Ok(before),
+            Some(bound) if bound == id && !has_flags(&before.value.state) => return Ok(before),
+            Some(bound) if bound == id => {}
             Some(_) => return Err(Refusal::Taken { what: "study" }.into()),
             None => {}
         }
@@ -317,7 +328,7 @@ impl Registry {
         let decision = Decision {
             before: Some(&before),
             after,
-            step: Some((id, Event::ImagesArrive)),
+            step: (before.value.examination() != Some(id)).then_some((id, Event::ImagesArrive)),
             random: Random::default(),
             at,
         };
@@ -492,60 +503,6 @@ fn first_match(received: &ReceivedStudy, at: Moment) -> StudyMatch {
         decided_at: at,
         decided_by: String::new(),
         reason: None,
-    }
-}
-
-/// What a verdict makes of the state before.
-fn state_of(verdict: &Verdict, before: &MatchState) -> MatchState {
-    match verdict {
-        Verdict::Bound {
-            examination,
-            rule,
-            flags,
-        } => {
-            // That it was bound says M0; why it was, stays.
-            let rule = if let MatchState::Bound {
-                examination: bound,
-                rule: before,
-                ..
-            } = before
-                && bound == examination
-            {
-                *before
-            } else {
-                Some(*rule)
-            };
-            MatchState::Bound {
-                examination: *examination,
-                rule,
-                flags: flags.clone(),
-            }
-        }
-        Verdict::Queued {
-            reason,
-            suggestions,
-        } => match before {
-            // Images of another organisation with the UID of a study that is bound here.
-            MatchState::Bound {
-                examination,
-                rule,
-                flags,
-            } => {
-                let mut flags = flags.clone();
-                if !flags.contains(reason) {
-                    flags.push(*reason);
-                }
-                MatchState::Bound {
-                    examination: *examination,
-                    rule: *rule,
-                    flags,
-                }
-            }
-            MatchState::Queued { .. } => MatchState::Queued {
-                reason: *reason,
-                suggestions: suggestions.iter().map(suggested).collect(),
-            },
-        },
     }
 }
 

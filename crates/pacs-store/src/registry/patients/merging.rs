@@ -91,6 +91,12 @@ impl Registry {
             return Err(Refusal::TooLate.into());
         }
         let into = self.read::<Patient>(&key_of(merge.into)).await?;
+        let own = gone.value.particulars.identifiers();
+        let theirs = into.value.particulars.identifiers();
+        if theirs.iter().any(|identifier| own.contains(identifier)) {
+            // It was given to the survivor after the merge: two would have it.
+            return Err(Refusal::Taken { what: "identifier" }.into());
+        }
         let entry = |what| HistoryEntry {
             at,
             by: licence.agent().name.clone(),

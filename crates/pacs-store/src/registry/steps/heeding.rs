@@ -38,7 +38,7 @@ impl Registry {
             }
             patient.get_or_insert(found.value.patient);
             let Some(event) = &event else { continue };
-            let is_end = matches!(event, Event::Complete { .. });
+            let is_end = matches!(event, Event::Complete { .. } | Event::Discontinue { .. });
             if is_end && self.has_other_open_step(examination, step).await? {
                 continue;
             }

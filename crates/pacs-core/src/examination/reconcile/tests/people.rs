@@ -236,6 +236,19 @@ fn a_study_that_names_several_patients_waits_for_a_person() {
     ];
     let verdict_of = verdict(&received(&several), &[order(ID)], policy);
     assert_eq!(reason_of(verdict_of), QueueReason::MixedPatient);
+    // One that says nothing of its patient speaks for none of the others.
+    let silent = header(&[(tags::ACCESSION_NUMBER, ID)]);
+    let of_another = header(&[
+        (tags::PATIENT_NAME, "Ivanova^Anna"),
+        (tags::PATIENT_BIRTH_DATE, "19810203"),
+    ]);
+    let behind_it = [silent.clone(), of_another];
+    let verdict_of = verdict(&received(&behind_it), &[order(ID)], policy);
+    assert_eq!(reason_of(verdict_of), QueueReason::Conflict);
+    let [one, other] = several;
+    let behind_it = [silent, one, other];
+    let verdict_of = verdict(&received(&behind_it), &[order(ID)], policy);
+    assert_eq!(reason_of(verdict_of), QueueReason::MixedPatient);
     let verdict_of = verdict(&received(&[]), &[order(ID)], policy);
     assert_eq!(reason_of(verdict_of), QueueReason::NoId);
     let versions = Received {
