@@ -129,7 +129,8 @@ pub const PASSWORD_HASH_PASSES_MAX: u32 = 16;
 /// How long a sign-in waits for others to be hashed.
 pub const PASSWORD_HASH_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Memory that all hashes of passwords together may ask for, in KiB, unless one alone asks for more.
+/// Memory that all hashes of passwords together may ask for, in KiB, unless one alone asks for
+/// more.
 pub const PASSWORD_HASHES_KIB_MAX: usize = 1 << 20;
 
 /// Passwords that are hashed at once, for each core.
