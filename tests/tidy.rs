@@ -17,8 +17,8 @@ struct Source {
     text: String,
 }
 
-/// Every file of the tree, by its path below the root. Build output and hidden folders are left
-/// out, except those that hold rules of the house.
+/// Every file of the tree, by its path below the root. Build output, the data of a server that was
+/// tried out here and hidden folders are left out, except those that hold rules of the house.
 fn files() -> Vec<PathBuf> {
     let root = root();
     let mut files = Vec::new();
@@ -36,7 +36,7 @@ fn files() -> Vec<PathBuf> {
                         .expect("below the root")
                         .to_path_buf(),
                 );
-            } else if name != "target"
+            } else if !["target", "pacs-data"].contains(&name)
                 && (!name.starts_with('.') || [".ci", ".cargo"].contains(&name))
             {
                 folders.push(path);
