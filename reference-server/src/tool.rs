@@ -24,6 +24,7 @@ pub(crate) mod organisations;
 pub mod output;
 mod owner;
 pub mod peer;
+mod registering;
 mod retrieve;
 mod store;
 mod tally;

@@ -10,6 +10,8 @@
 #[path = "coerce_support/overlays.rs"]
 #[allow(dead_code, reason = "not every test wants every overlay")]
 mod overlays;
+#[path = "scan_support/python.rs"]
+mod python;
 #[path = "scan_support/testdata.rs"]
 mod testdata;
 
@@ -17,38 +19,15 @@ use overlays::everything;
 use pacs_core::coerce::{Outcome, coerce};
 use pacs_core::limits::CoerceLimits;
 use pacs_core::scan::file;
+use python::{has_pydicom, python};
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use testdata::{entries, is_required};
+use testdata::entries;
 
 /// Larger files say nothing that others do not, and pydicom takes its time over them.
 const FILE_BYTES_MAX: usize = 1 << 18;
-
-/// The interpreter that is named, else that of the tests' environment, else the system's.
-fn python() -> String {
-    let named = std::env::var("PACS_PYTHON").ok();
-    let tools = std::env::var("PACS_TOOLS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools").to_owned());
-    let environment = format!("{tools}/venv/bin/python");
-    named
-        .or_else(|| Path::new(&environment).is_file().then_some(environment))
-        .unwrap_or_else(|| "python3".to_owned())
-}
-
-fn has_pydicom() -> bool {
-    let here = Command::new(python())
-        .args(["-c", "import pydicom"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    assert!(here || !is_required(), "pydicom is required and absent");
-    if !here {
-        eprintln!("SKIPPED: {} has no pydicom (set PACS_PYTHON)", python());
-    }
-    here
-}
 
 /// A folder that is gone with the test.
 struct Folder(PathBuf);

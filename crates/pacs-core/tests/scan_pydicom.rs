@@ -7,6 +7,8 @@
     reason = "what a test's own functions do is the test"
 )]
 
+#[path = "scan_support/python.rs"]
+mod python;
 #[path = "scan_support/testdata.rs"]
 mod testdata;
 
@@ -15,11 +17,11 @@ use pacs_core::instance::INDEXED;
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::file;
 use pacs_core::{Instance, Vr};
+use python::{has_pydicom, python};
 use serde_json::Value as Json;
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use testdata::{entries, is_required};
+use testdata::entries;
 
 /// File, tag (or all), and why we read something else than pydicom.
 const MAY_DIFFER: &[(&str, &str, &str)] = &[
@@ -35,30 +37,6 @@ const MAY_DIFFER: &[(&str, &str, &str)] = &[
 
 const GUESSED: &str =
     "the bytes are in another set than declared: we guess and mark, pydicom takes them as declared";
-
-/// The interpreter that is named, else that of the tests' environment, else the system's.
-fn python() -> String {
-    let named = std::env::var("PACS_PYTHON").ok();
-    let tools = std::env::var("PACS_TOOLS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools").to_owned());
-    let environment = format!("{tools}/venv/bin/python");
-    named
-        .or_else(|| Path::new(&environment).is_file().then_some(environment))
-        .unwrap_or_else(|| "python3".to_owned())
-}
-
-fn has_pydicom() -> bool {
-    let here = Command::new(python())
-        .args(["-c", "import pydicom"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    assert!(here || !is_required(), "pydicom is required and absent");
-    if !here {
-        eprintln!("SKIPPED: {} has no pydicom (set PACS_PYTHON)", python());
-    }
-    here
-}
 
 /// What pydicom reads of `files`, in their order.
 fn pydicom_reads(files: &[String]) -> Vec<Json> {

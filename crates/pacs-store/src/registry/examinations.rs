@@ -11,7 +11,7 @@ mod matching;
 mod ordering;
 
 pub use actions::{Acted, Action};
-pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Pregnancy, Priority};
+pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Priority};
 pub use listing::{ExaminationPage, Reader, Scheduled, Scope};
 pub use matching::{MatchState, ReceivedStudy, StudyMatch, UnmatchedPage};
 pub use ordering::NewExamination;

@@ -6,8 +6,7 @@ use pacs_core::device::Listing;
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::examination::{Side, Status};
 use pacs_core::worklist::{
-    Code, Institution, Pregnancy, Priority, Procedure, Spelled, StepStatus, WorklistItem,
-    WorklistPatient,
+    Code, Institution, Priority, Procedure, Spelled, StepStatus, WorklistItem, WorklistPatient,
 };
 use pacs_store::registry::Moment;
 use pacs_store::registry::devices::Device;
@@ -124,12 +123,7 @@ fn patient(scheduled: &Scheduled) -> WorklistPatient {
             .weight_tenths_kg
             .map(|tenths| u32::from(tenths).saturating_mul(100)),
         height_mm: order.size_cm.map(|cm| u32::from(cm).saturating_mul(10)),
-        pregnancy: order.pregnancy.map(|pregnancy| match pregnancy {
-            examinations::Pregnancy::No => Pregnancy::No,
-            examinations::Pregnancy::Possible => Pregnancy::Possible,
-            examinations::Pregnancy::Yes => Pregnancy::Yes,
-            examinations::Pregnancy::Unknown => Pregnancy::Unknown,
-        }),
+        pregnancy: order.pregnancy,
         confidentiality: Spelled::default(),
         state: Spelled::default(),
         alerts: Spelled::default(),

@@ -14,6 +14,7 @@ use pacs_core::examination::reconcile::Kind;
 use pacs_core::examination::{BodyPart, Progress, Reason, Side, Status, StepId};
 use pacs_core::patient::PatientKey;
 use pacs_core::uid::StudyUid;
+use pacs_core::worklist::Pregnancy;
 use pacs_core::{AeTitle, ExaminationId, OrganisationCode, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -52,33 +53,6 @@ impl Priority {
             Self::High => "HIGH",
             Self::Routine => "ROUTINE",
             Self::Stat => "STAT",
-        }
-    }
-}
-
-/// Pregnancy Status (0010,21C0).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pregnancy {
-    /// 0001H.
-    No,
-    /// 0002H.
-    Possible,
-    /// 0003H.
-    Yes,
-    /// 0004H.
-    Unknown,
-}
-
-impl Pregnancy {
-    /// The value of the attribute.
-    #[must_use]
-    pub const fn value(self) -> u16 {
-        match self {
-            Self::No => 1,
-            Self::Possible => 2,
-            Self::Yes => 3,
-            Self::Unknown => 4,
         }
     }
 }
