@@ -4,19 +4,35 @@
 //! document are made of. Whoever handles a request gets `guard::Signed` or nothing: a handler
 //! cannot forget to ask who it is.
 
+mod accounts;
+#[allow(dead_code, reason = "families use what they need of it")]
+mod asked;
+#[allow(dead_code, reason = "families use what they need of it")]
+mod conditional;
 mod emergency;
 mod guard;
 mod openapi;
+#[allow(dead_code, reason = "families use what they need of it")]
+mod page;
+#[allow(dead_code, reason = "families use what they need of it")]
 mod problem;
+#[allow(dead_code, reason = "families use what they need of it")]
+mod repeat;
+#[allow(dead_code, reason = "families use what they need of it")]
 mod routes;
 mod session;
 mod set_up;
 
 pub use problem::Problem;
+pub(crate) use repeat::forget;
 
 use crate::accounts::Accounts;
+use crate::clock::World;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use pacs_store::Archive;
+use pacs_store::registry::Registry;
+use problem::codes;
 use std::sync::Arc;
 
 /// Where it is mounted.
@@ -26,18 +42,24 @@ pub const PREFIX: &str = "/api/v1";
 #[derive(Debug, Clone)]
 struct Api {
     accounts: Accounts,
+    registry: Registry,
+    world: World,
     /// The host that the portal is reached by, where that is configured.
     public_authority: Option<Arc<str>>,
 }
 
 /// The routes.
-pub fn router(accounts: Accounts, public_url: Option<&str>) -> Router {
+pub fn router(archive: &Archive, accounts: Accounts, public_url: Option<&str>) -> Router {
     let authority = public_url.map(crate::direct::authority_of);
     let api = Api {
         accounts,
+        registry: archive.registry(),
+        world: World::real(),
         public_authority: authority.map(Arc::from),
     };
     let routes = routes::table(Router::new())
+        .fallback(async || codes::NOT_FOUND.problem())
+        .method_not_allowed_fallback(async || codes::METHOD.problem())
         .layer(DefaultBodyLimit::max(crate::limits::API_BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn_with_state(
             api.clone(),

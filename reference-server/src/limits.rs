@@ -108,8 +108,27 @@ pub const AUDIT_PAGE_COUNT: usize = 200;
 /// Bytes of audit records in one part of an answer at the control socket.
 pub const AUDIT_PAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of a request of the API.
-pub const API_BODY_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a request of the API: the form of an examination has 6,000 characters of text, each of
+/// which may take six bytes.
+pub const API_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Entries of a part of a list, where whoever asks does not say how many.
+pub const API_PAGE_COUNT: usize = 50;
+
+/// Entries of a part of a list.
+pub const API_PAGE_COUNT_MAX: usize = 200;
+
+/// Parameters of a request of the API.
+pub const API_PARAMETERS_MAX: usize = 20;
+
+/// Characters of an `Idempotency-Key`.
+pub const API_REQUEST_KEY_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
+
+/// Hours for which it is known that a request with an `Idempotency-Key` was done.
+pub const API_REQUESTS_KNOWN_HOURS: i64 = 24;
+
+/// How often requests that nobody repeats any more are forgotten.
+pub const API_REQUESTS_SWEPT_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Time in which the body of a request of the API must be there.
 pub const API_BODY_DURATION_MAX: Duration = Duration::from_secs(10);

@@ -189,7 +189,7 @@ impl Server {
         let (accounts, at_start) = accounts(config, &archive).await?;
         let public_url = config.web.public_url.as_deref();
         let server = Self {
-            web: web.merge(api::router(accounts.clone(), public_url)),
+            web: web.merge(api::router(&archive, accounts.clone(), public_url)),
             accounts,
             at_start,
             dicomweb,
@@ -279,6 +279,7 @@ impl Server {
         tasks.spawn(crate::matcher::follow(self.archive.clone()));
         tasks.spawn(self.room.watch(self.archive.clone()));
         tasks.spawn(self.accounts.clone().keep_clean());
+        tasks.spawn(api::forget(self.archive.registry()));
         let quiet = self.config.derived.quiet_duration;
         tasks.spawn(derived::give_way(self.dicomweb.derived().clone()));
         tasks.spawn(derived::make_ready(self.dicomweb, quiet));

@@ -91,6 +91,9 @@ pub const PATIENT_TEXT_CHARS_MAX: usize = 500;
 /// Words of all forms of a name.
 pub const PATIENT_WORDS_MAX: usize = 24;
 
+/// Requests that were done and are looked through at once for those that are forgotten.
+pub const REQUESTS_PAGE_COUNT: usize = 200;
+
 /// Studies of one part of the queue of those that nobody knows.
 pub const UNMATCHED_PAGE_MAX: usize = 200;
 

@@ -17,6 +17,7 @@ mod error;
 pub mod examinations;
 pub mod organisations;
 pub mod patients;
+pub mod requests;
 pub mod steps;
 
 pub use document::Stored;
@@ -38,6 +39,8 @@ pub type Moment = DateTime<FixedOffset>;
 #[derive(Debug, Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
+    /// What is asked for, where it must be done once.
+    request: Option<Arc<requests::Request>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,7 @@ impl Registry {
                 records,
                 turn: Mutex::new(()),
             }),
+            request: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! look at.
 
 use super::guard::{Body, Signed};
+use super::page::List;
 use super::{Api, Problem};
 use crate::accounts::emergency::{Shown, Wanted};
 use axum::Json;
@@ -55,18 +56,8 @@ impl From<Shown> for Opened {
     }
 }
 
-/// A list; `next` will name its next page.
-#[derive(Serialize)]
-pub(super) struct List {
-    items: Vec<Opened>,
-    next: Option<String>,
-}
-
-fn list(found: Vec<Shown>) -> Json<List> {
-    Json(List {
-        items: found.into_iter().map(Opened::from).collect(),
-        next: None,
-    })
+fn list(found: Vec<Shown>) -> Json<List<Opened>> {
+    Json(List::whole(found.into_iter().map(Opened::from).collect()))
 }
 
 pub(super) async fn open(
@@ -89,7 +80,10 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, Json(opened.into())))
 }
 
-pub(super) async fn read(State(api): State<Api>, signed: Signed) -> Result<Json<List>, Problem> {
+pub(super) async fn read(
+    State(api): State<Api>,
+    signed: Signed,
+) -> Result<Json<List<Opened>>, Problem> {
     Ok(list(api.accounts.open_emergencies(&signed.who).await?))
 }
 
@@ -102,7 +96,7 @@ pub(super) async fn close(State(api): State<Api>, signed: Signed) -> Result<Stat
 pub(super) async fn to_review(
     State(api): State<Api>,
     signed: Signed,
-) -> Result<Json<List>, Problem> {
+) -> Result<Json<List<Opened>>, Problem> {
     Ok(list(api.accounts.emergencies_to_review(&signed.who).await?))
 }
 

@@ -4,6 +4,7 @@
 //! where the browser sends them, and with a session by a token that only such a page can read. The
 //! cookie itself is sent to this host alone, over TLS or loopback, and never from other sites.
 
+use super::problem::codes;
 use super::{Api, Problem};
 use crate::accounts::{Refused, Who};
 use crate::direct::authority_of;
@@ -11,9 +12,12 @@ use crate::limits::{API_BODY_BYTES_MAX, API_BODY_DURATION_MAX};
 use axum::Json;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use pacs_core::OrganisationCode;
+use pacs_core::role::{Agent, AgentKind, Duty, Grant, Licence, Reach};
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, SocketAddr};
 use tokio::time::timeout;
@@ -131,6 +135,61 @@ pub(super) struct Signed {
     pub(super) from: IpAddr,
 }
 
+impl Signed {
+    #[allow(dead_code, reason = "families use what they need of it")]
+    /// Whoever asks, for what the registry keeps: each request is told apart in the audit record.
+    pub(super) fn agent(&self, api: &Api) -> Agent {
+        let user = &self.who.user.value;
+        let mut agent = Agent::new(AgentKind::User, user.name.as_str(), user.grants.clone());
+        agent.address = Some(self.from);
+        // A few digits of a hash: enough to tell sessions apart.
+        agent.session = self.who.session.key.get(..8).map(str::to_owned);
+        let random = api.world.random::<8>().ok();
+        agent.correlation = random.map(|bytes| format!("{:016x}", u64::from_be_bytes(bytes)));
+        agent
+    }
+}
+
+#[allow(dead_code, reason = "families use what they need of it")]
+/// A licence for what `D` stands for: at the organisation that is asked for, else at the only one
+/// where `agent` may do it.
+pub(super) fn licence<D: Duty>(
+    agent: &Agent,
+    asked: Option<OrganisationCode>,
+) -> Result<Licence<D>, Problem> {
+    if let Some(organisation) = asked {
+        return Ok(agent.licence(organisation)?);
+    }
+    if let Ok(licence) = agent.national_licence() {
+        return Ok(licence);
+    }
+    let mut licences = organisations(agent).into_iter();
+    let mut licences = licences
+        .by_ref()
+        .filter_map(|code| agent.licence(code).ok());
+    match (licences.next(), licences.next()) {
+        (Some(licence), None) => Ok(licence),
+        (None, _) => Err((&codes::NOT_PERMITTED).into()),
+        (Some(_), Some(_)) => Err((&codes::ORGANISATION_NEEDED).into()),
+    }
+}
+
+#[allow(dead_code, reason = "families use what they need of it")]
+/// The organisations where `agent` holds a role of that organisation.
+pub(super) fn organisations(agent: &Agent) -> Vec<OrganisationCode> {
+    let grants: Vec<Grant> = agent.grants.clone().into();
+    let mut codes: Vec<OrganisationCode> = grants
+        .iter()
+        .filter_map(|grant| match grant.reach {
+            Reach::Organisation(code) => Some(code),
+            Reach::National => None,
+        })
+        .collect();
+    codes.sort();
+    codes.dedup();
+    codes
+}
+
 /// As [`Signed`], also where another password has to be chosen first.
 pub(super) struct Beginning(pub(super) Signed);
 
@@ -173,16 +232,31 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if length.is_some_and(|length| length > API_BODY_BYTES_MAX) {
-            return Err(Problem::TooLarge);
-        }
-        let read = Json::<T>::from_request(request, api);
-        let read = timeout(API_BODY_DURATION_MAX, read).await;
-        let Json(body) = read.map_err(|_| Problem::TooLarge)??;
+        let bytes = bytes_of(request, api).await?;
+        let Json(body) = Json::<T>::from_bytes(&bytes)?;
         Ok(Self(body))
     }
+}
+
+/// The bytes of a body that says it is JSON.
+pub(super) async fn bytes_of(request: Request, api: &Api) -> Result<Bytes, Problem> {
+    let headers = request.headers();
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()?.split(';').next());
+    if !kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > API_BODY_BYTES_MAX) {
+        return Err(Problem::TooLarge);
+    }
+    let read = timeout(API_BODY_DURATION_MAX, Bytes::from_request(request, api)).await;
+    let read = read.map_err(|_elapsed| Problem::TooLarge)?;
+    read.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
+        _ => Problem::BadBody,
+    })
 }
 
 #[cfg(test)]

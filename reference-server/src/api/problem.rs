@@ -1,15 +1,34 @@
 //! Why a request is not done: a problem (RFC 9457) with a code for programs and a key for people.
 
+pub(super) mod codes;
+mod registry;
+
 use crate::accounts::Refused;
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::account::password::PasswordError;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-/// Why a request is not done. Exhaustive on purpose: each has a status, a code and a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Seconds after which a request is tried again that was refused because others do the same.
+const BUSY_WAIT_S: u64 = 5;
+
+/// A kind of refusal. Its code never changes its meaning.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The status of HTTP.
+    pub status: u16,
+    /// For programs.
+    pub code: &'static str,
+    /// For people: a key of the glossary.
+    pub key: &'static str,
+    /// For whoever reads logs.
+    pub detail: &'static str,
+}
+
+/// Why a request is not done.
+#[derive(Debug, Clone)]
 pub enum Problem {
     /// The body is no JSON, or not what it must be.
     BadBody,
@@ -19,73 +38,109 @@ pub enum Problem {
     Malformed,
     /// Accounts say no.
     Refused(Refused),
+    /// One of the codes of a family.
+    Told(Told),
     /// The body is too long, or takes too long.
     TooLarge,
     /// The body is not JSON.
     UnsupportedMediaType,
 }
 
+/// A code, with what programs need to go on.
+#[derive(Debug, Clone)]
+pub struct Told {
+    code: &'static Code,
+    members: Option<Box<Map<String, Value>>>,
+}
+
+impl Code {
+    /// The problem of this code.
+    #[must_use]
+    pub const fn problem(&'static self) -> Problem {
+        Problem::Told(Told {
+            code: self,
+            members: None,
+        })
+    }
+
+    /// The same with a member beside those of RFC 9457. It goes to whoever asks, and to no log.
+    #[must_use]
+    pub fn with(&'static self, name: &str, value: impl Into<Value>) -> Problem {
+        let members = Map::from_iter([(name.to_owned(), value.into())]);
+        Problem::Told(Told {
+            code: self,
+            members: Some(Box::new(members)),
+        })
+    }
+}
+
 impl Problem {
-    /// Status, code, and key of the glossary.
-    const fn told(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
+    /// The code that it has.
+    const fn code(&self) -> &'static Code {
         match self {
-            Self::BadBody => (S::BAD_REQUEST, "BAD_BODY", "error.request"),
-            Self::CrossSite => (S::FORBIDDEN, "CROSS_SITE", "error.request"),
-            Self::Malformed => (S::UNPROCESSABLE_ENTITY, "MALFORMED", "error.request"),
-            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "TOO_LARGE", "error.request"),
-            Self::UnsupportedMediaType => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "JSON_NEEDED", "error.request")
-            }
-            Self::Refused(refused) => match refused {
-                Refused::Busy => (S::SERVICE_UNAVAILABLE, "BUSY", "error.busy"),
-                Refused::CodeNeeded => (S::UNAUTHORIZED, "CODE_NEEDED", "auth.second_factor"),
-                Refused::Explanation(_) => {
-                    (S::UNPROCESSABLE_ENTITY, "EXPLANATION", "error.explanation")
-                }
-                Refused::Internal => (S::INTERNAL_SERVER_ERROR, "INTERNAL", "error.internal"),
-                Refused::NotFound => (S::NOT_FOUND, "NOT_FOUND", "error.not_found"),
-                Refused::NotPermitted => (S::FORBIDDEN, "NOT_PERMITTED", "error.not_permitted"),
-                Refused::NotSignedIn => (S::UNAUTHORIZED, "NOT_SIGNED_IN", "auth.session_expired"),
-                Refused::Password(error) => password(error),
-                Refused::PasswordMustChange => (
-                    S::FORBIDDEN,
-                    "PASSWORD_MUST_CHANGE",
-                    "auth.password_must_change",
-                ),
-                Refused::SetUpOver => (S::FORBIDDEN, "SET_UP_OVER", "auth.set_up_over"),
-                Refused::Taken => (S::CONFLICT, "TAKEN", "error.taken"),
-                Refused::Wait { .. } => (S::TOO_MANY_REQUESTS, "WAIT", "auth.wait"),
-                Refused::WrongCredentials => (S::UNAUTHORIZED, "WRONG_CREDENTIALS", "auth.wrong"),
-            },
+            Self::BadBody => &codes::BAD_BODY,
+            Self::CrossSite => &codes::CROSS_SITE,
+            Self::Malformed => &codes::MALFORMED,
+            Self::Refused(refused) => of_accounts(*refused),
+            Self::Told(told) => told.code,
+            Self::TooLarge => &codes::TOO_LARGE,
+            Self::UnsupportedMediaType => &codes::JSON_NEEDED,
         }
     }
 
-    fn detail(self) -> String {
-        match self {
-            Self::BadBody => "the body is not what is asked for".to_owned(),
-            Self::CrossSite => "the request comes from elsewhere, or without its token".to_owned(),
-            Self::Malformed => "a value is not of the form that is asked for".to_owned(),
-            Self::Refused(refused) => refused.to_string(),
-            Self::TooLarge => "the body is too long, or takes too long".to_owned(),
-            Self::UnsupportedMediaType => "a body is application/json".to_owned(),
+    fn detail(&self) -> String {
+        if let Self::Refused(refused) = self {
+            refused.to_string()
+        } else {
+            self.code().detail.to_owned()
+        }
+    }
+
+    /// How long whoever asks has to wait.
+    const fn wait_s(&self) -> Option<u64> {
+        if let Self::Refused(Refused::Wait { seconds }) = self {
+            Some(*seconds)
+        } else if self.code().status == 503 {
+            Some(BUSY_WAIT_S)
+        } else {
+            None
         }
     }
 }
 
-const fn password(error: PasswordError) -> (StatusCode, &'static str, &'static str) {
-    let (code, key) = match error {
-        PasswordError::Guessable => ("PASSWORD_GUESSABLE", "auth.password_guessable"),
-        PasswordError::TooLong => ("PASSWORD_TOO_LONG", "auth.password_too_long"),
-        PasswordError::TooShort { .. } => ("PASSWORD_TOO_SHORT", "auth.password_too_short"),
-        _ => ("PASSWORD_REFUSED", "auth.password_refused"),
-    };
-    (StatusCode::UNPROCESSABLE_ENTITY, code, key)
+/// The code of what accounts refuse.
+const fn of_accounts(refused: Refused) -> &'static Code {
+    match refused {
+        Refused::Busy => &codes::BUSY,
+        Refused::CodeNeeded => &codes::CODE_NEEDED,
+        Refused::Explanation(_) => &codes::EXPLANATION,
+        Refused::Internal => &codes::INTERNAL,
+        Refused::NotFound => &codes::NOT_FOUND,
+        Refused::NotPermitted => &codes::NOT_PERMITTED,
+        Refused::NotSignedIn => &codes::NOT_SIGNED_IN,
+        Refused::Password(error) => match error {
+            PasswordError::Guessable => &codes::PASSWORD_GUESSABLE,
+            PasswordError::TooLong => &codes::PASSWORD_TOO_LONG,
+            PasswordError::TooShort { .. } => &codes::PASSWORD_TOO_SHORT,
+            _ => &codes::PASSWORD_REFUSED,
+        },
+        Refused::PasswordMustChange => &codes::PASSWORD_MUST_CHANGE,
+        Refused::SetUpOver => &codes::SET_UP_OVER,
+        Refused::Taken => &codes::TAKEN,
+        Refused::Wait { .. } => &codes::WAIT,
+        Refused::WrongCredentials => &codes::WRONG_CREDENTIALS,
+    }
 }
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
+    }
+}
+
+impl From<&'static Code> for Problem {
+    fn from(code: &'static Code) -> Self {
+        code.problem()
     }
 }
 
@@ -100,31 +155,44 @@ impl From<JsonRejection> for Problem {
     }
 }
 
+impl From<PathRejection> for Problem {
+    fn from(_: PathRejection) -> Self {
+        Self::Malformed
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, key) = self.told();
+        let code = self.code();
+        let status = StatusCode::from_u16(code.status).unwrap_or_default();
         let mut problem = json!({
             "title": status.canonical_reason().unwrap_or_default(),
-            "status": status.as_u16(),
-            "code": code,
-            "key": key,
+            "status": code.status,
+            "code": code.code,
+            "key": code.key,
             "detail": self.detail(),
         });
         if let Self::Refused(Refused::Password(PasswordError::TooShort { chars_min })) = self {
             problem["chars_min"] = json!(chars_min);
         }
+        let wait_s = self.wait_s();
+        if let (Self::Told(told), Some(problem)) = (self, problem.as_object_mut()) {
+            problem.extend(told.members.map(|members| *members).unwrap_or_default());
+        }
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, kind);
-        let wait = if let Self::Refused(Refused::Wait { seconds }) = self {
-            Some(seconds)
-        } else {
-            (self == Self::Refused(Refused::Busy)).then_some(5)
-        };
-        if let Some(wait) = wait {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+        if let Some(wait_s) = wait_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
         }
         response
     }
+}
+
+/// Every code that there is.
+#[cfg(test)]
+pub(super) fn all_codes() -> impl Iterator<Item = &'static Code> {
+    let families = [codes::ALL, registry::ALL];
+    families.into_iter().flatten().copied()
 }

@@ -12,6 +12,8 @@ pub(super) struct Batch {
     pub(super) changes: Vec<Change>,
     /// Of the document that the whole is about.
     pub(super) digests: Option<ChangeDigests>,
+    /// The key of that document, where it is put.
+    pub(super) subject: Option<String>,
 }
 
 impl Batch {
@@ -27,6 +29,7 @@ impl Batch {
             before: before.map(|before| before.digest),
             after: Some(digest_of(&value)),
         });
+        self.subject = Some(key.to_owned());
         let expected = before.map(|before| before.revision);
         self.changes
             .push(Change::put(D::KIND, key, value, expected));

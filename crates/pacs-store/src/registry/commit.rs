@@ -16,11 +16,16 @@ impl Registry {
     /// [`RegistryError::Changed`] where one of the documents is not as it was read.
     pub(super) async fn commit(
         &self,
-        batch: Batch,
+        mut batch: Batch,
         mut event: AuditEvent,
     ) -> Result<Vec<Revision>, RegistryError> {
         event.change = event.change.or(batch.digests);
-        Ok(self.inner.trail.commit(batch.changes, &event).await?)
+        let is_once = self.note_request(&mut batch, event.at)?;
+        let committed = self.inner.trail.commit(batch.changes, &event).await;
+        match committed.map_err(RegistryError::from) {
+            Err(RegistryError::Changed) if is_once => Err(self.repeated().await?),
+            committed => committed,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why the registry does not do what it is asked.
 
+use super::requests::Outcome;
 use crate::records::RecordsError;
 use pacs_core::examination::{NumberingError, TransitionError};
 use pacs_core::patient::PatientKey;
@@ -65,6 +66,9 @@ pub enum Refusal {
     /// No examination ID is given.
     #[error(transparent)]
     Numbering(NumberingError),
+    /// The request was done before, by somebody who asked the same at the same time.
+    #[error("the request was done before")]
+    Repeated(Outcome),
     /// The identifiers are of several patients.
     #[error("the identifiers are of several patients")]
     SeveralPatients,

@@ -1,0 +1,150 @@
+//! Parts of lists. A cursor says behind which entry the next part begins, so that what comes in or
+//! goes meanwhile neither hides an entry nor shows one twice.
+
+use super::Problem;
+use super::asked::Asked;
+use super::problem::codes;
+use super::routes::Parameter;
+use crate::limits::{API_PAGE_COUNT, API_PAGE_COUNT_MAX};
+use serde::Serialize;
+
+/// The parameter by which a part is asked for.
+pub(super) const CURSOR: Parameter = Parameter {
+    name: "cursor",
+    summary: "where the next part begins, as the part before says",
+    schema: r#"{"type": "string", "pattern": "^[0-9a-f]+$"}"#,
+};
+
+/// The parameter that says how many entries a part has at most.
+pub(super) const LIMIT: Parameter = Parameter {
+    name: "limit",
+    summary: "how many entries a part has at most",
+    schema: r#"{"type": "integer", "minimum": 1, "maximum": 200, "default": 50}"#,
+};
+
+/// Hexadecimal digits of a cursor that say which list it is of.
+const NAME_CHARS: usize = 16;
+
+/// Which part of a list is asked for.
+pub(super) struct Page {
+    /// How many entries it has at most.
+    pub(super) limit: usize,
+    /// Behind what it begins; `None`: at the first.
+    pub(super) after: Option<String>,
+    name: String,
+}
+
+impl Page {
+    /// Takes cursor and limit. `list` names the list with all that it is asked for by: the cursor
+    /// of another one is refused.
+    pub(super) fn take(asked: &mut Asked, list: &str) -> Result<Self, Problem> {
+        let limit = asked.take::<usize>("limit")?.unwrap_or(API_PAGE_COUNT);
+        if !(1..=API_PAGE_COUNT_MAX).contains(&limit) {
+            return Err(Problem::Malformed);
+        }
+        let name = blake3::hash(list.as_bytes()).to_hex();
+        let name: String = name.chars().take(NAME_CHARS).collect();
+        let cursor = asked.take::<String>("cursor")?;
+        let after = match cursor {
+            None => None,
+            Some(cursor) => {
+                let position = cursor.strip_prefix(&name).and_then(text);
+                Some(position.ok_or(&codes::BAD_CURSOR)?)
+            }
+        };
+        Ok(Self { limit, after, name })
+    }
+
+    /// The part, which the next one begins behind `next`.
+    pub(super) fn of<T>(&self, items: Vec<T>, next: Option<&str>) -> List<T> {
+        let digits = |text: &str| -> String {
+            let bytes = text.bytes();
+            bytes.map(|byte| format!("{byte:02x}")).collect()
+        };
+        let next = next.map(|position| format!("{}{}", self.name, digits(position)));
+        List { items, next }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize)]
+pub(super) struct List<T> {
+    pub(super) items: Vec<T>,
+    /// The cursor of the next part; `None` after the last.
+    pub(super) next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list that has one part.
+    pub(super) const fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+}
+
+fn text(digits: &str) -> Option<String> {
+    if !digits.is_ascii() {
+        return None;
+    }
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
+        }
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = pairs.map(byte).collect();
+    String::from_utf8(bytes?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page that a query asks of a list.
+    fn page(query: &str, list: &str) -> Result<Page, Problem> {
+        let mut asked = Asked::parse(query).ok_or(Problem::Malformed)?;
+        let page = Page::take(&mut asked, list)?;
+        asked.done()?;
+        Ok(page)
+    }
+
+    #[test]
+    fn a_cursor_leads_on_in_its_own_list_alone() {
+        let first = page("", "examinations 006").unwrap();
+        assert_eq!((first.limit, &first.after), (API_PAGE_COUNT, &None));
+        let next = first.of(vec![1], Some("a\u{1f}Ж")).next.unwrap();
+        let query = format!("limit=7&cursor={next}");
+        let second = page(&query, "examinations 006").unwrap();
+        assert_eq!(
+            (second.limit, second.after.as_deref()),
+            (7, Some("a\u{1f}Ж"))
+        );
+        assert!(page(&query, "examinations 001").is_err());
+        assert!(first.of(Vec::<u8>::new(), None).next.is_none());
+    }
+
+    #[test]
+    fn what_is_no_cursor_and_no_limit_is_refused() {
+        for query in [
+            "limit=0",
+            "limit=201",
+            "limit=x",
+            "cursor=",
+            "cursor=zz",
+            "cursor=0",
+        ] {
+            assert!(page(query, "l").is_err(), "{query}");
+        }
+        let name: String = blake3::hash(b"l")
+            .to_hex()
+            .chars()
+            .take(NAME_CHARS)
+            .collect();
+        for tail in ["a", "ff", "+1"] {
+            assert!(
+                page(&format!("cursor={name}{tail}"), "l").is_err(),
+                "{tail}"
+            );
+        }
+    }
+}
