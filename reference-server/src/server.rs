@@ -15,6 +15,7 @@ use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
     TOLD_AGAIN_EVERY,
 };
+use crate::matcher::Follower;
 use crate::metrics::Metrics;
 use crate::place;
 use crate::reload::Reload;
@@ -243,6 +244,8 @@ impl Server {
 
     /// Serves until `stop` resolves or the store fails, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Outcome {
+        // Before anybody can send: what comes is matched from the first image on.
+        let follower = Follower::begin(&self.archive).await;
         self.commitments.start();
         // Before anybody can ask: the archive is open, and whoever connects is served.
         self.health.ready.store(true, Ordering::Release);
@@ -276,7 +279,9 @@ impl Server {
             let archive = self.archive.clone();
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
         }
-        tasks.spawn(crate::matcher::follow(self.archive.clone()));
+        if let Some(follower) = follower {
+            tasks.spawn(follower.follow());
+        }
         tasks.spawn(self.room.watch(self.archive.clone()));
         tasks.spawn(self.accounts.clone().keep_clean());
         tasks.spawn(api::forget(self.archive.registry()));

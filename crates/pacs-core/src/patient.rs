@@ -94,9 +94,12 @@ pub enum Identifier {
 
 impl Identifier {
     /// Reads what stands in Patient ID of an image that a device of `organisation` made: what
-    /// looks like nothing else is a number of that hospital.
+    /// looks like nothing else is a number of that hospital, and nothing where none is known.
     #[must_use]
-    pub fn of_patient_id(text: &str, organisation: OrganisationCode) -> Option<Self> {
+    pub fn of_patient_id(
+        text: &str,
+        organisation: impl Into<Option<OrganisationCode>>,
+    ) -> Option<Self> {
         let text = text.trim();
         if text.is_empty() {
             return None;
@@ -112,6 +115,7 @@ impl Identifier {
         if let Ok(document) = Document::read(text) {
             return Some(Self::Document(document));
         }
+        let organisation = organisation.into()?;
         Some(Self::Card {
             organisation,
             number: text.into(),
@@ -211,6 +215,7 @@ mod tests {
             assert_eq!(format!("{identifier:?}"), "[patient data]");
         }
         assert_eq!(Identifier::of_patient_id(" ", here), None);
+        assert_eq!(Identifier::of_patient_id("17", None), None);
     }
 
     #[test]

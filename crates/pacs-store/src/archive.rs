@@ -5,6 +5,7 @@ mod cursor;
 mod damage;
 mod finish;
 mod group;
+mod kept;
 mod parts;
 pub(crate) mod recover;
 mod room;

@@ -43,6 +43,12 @@ pub const REGISTRY_ATTEMPTS_MAX: usize = 32;
 /// Orders of an organisation, of a patient or of a header that are thought of for one study.
 pub const CANDIDATES_MAX: usize = 500;
 
+/// Corrections of one study that are listed.
+pub const CORRECTIONS_LISTED_MAX: usize = 100;
+
+/// Studies that are put right together.
+pub const STUDIES_CORRECTED_MAX: usize = 50;
+
 /// Body parts of one examination.
 pub const EXAMINATION_BODY_PARTS_MAX: usize = 8;
 
@@ -121,9 +127,19 @@ pub struct MatcherLimits {
     pub gather_duration: Duration,
     /// How long is waited before it is looked again whether there is an organisation.
     pub idle_duration: Duration,
-    /// Instances of one study whose headers are looked at in one go: those of a series hardly
-    /// differ.
+    /// Instances of one study whose headers are read at once.
     pub instances_max: usize,
+    /// How long is waited at least until what waits is judged again, because something changed that
+    /// it rests on.
+    pub judged_again_duration: Duration,
+    /// Studies that wait at one organisation and are judged again, the newest first.
+    pub judged_again_max: usize,
+    /// How old they are at most: what is older is for a person alone.
+    pub judged_again_days: i64,
+    /// How long is waited at most until it is looked again how far examinations are.
+    pub tick_duration: Duration,
+    /// When examinations are taken to be complete, or incomplete.
+    pub times: ProgressTimes,
 }
 
 impl Default for MatcherLimits {
@@ -132,10 +148,52 @@ impl Default for MatcherLimits {
             changes_max: 1_000,
             gather_duration: Duration::from_secs(1),
             idle_duration: Duration::from_secs(5),
-            instances_max: 16,
+            instances_max: 64,
+            judged_again_duration: Duration::from_secs(10),
+            judged_again_max: 500,
+            judged_again_days: 7,
+            tick_duration: Duration::from_secs(15),
+            times: ProgressTimes::default(),
         }
     }
 }
+
+/// When examinations are taken to be complete, or incomplete. To the quiet times comes what further
+/// images are not noted for ([`IMAGES_NOTED_EVERY_SECONDS`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgressTimes {
+    /// How long no X-ray picture comes after the last.
+    pub quiet_xray_seconds: i64,
+    /// How long no image of another kind comes after the last.
+    pub quiet_seconds: i64,
+    /// How long images may be missing that a device named when it ended its step.
+    pub missing_seconds: i64,
+    /// How long a device may say nothing of a step that it began, and send nothing, until it is
+    /// taken to have forgotten it.
+    pub abandoned_seconds: i64,
+}
+
+impl Default for ProgressTimes {
+    fn default() -> Self {
+        Self {
+            quiet_xray_seconds: 2 * 60,
+            quiet_seconds: 10 * 60,
+            missing_seconds: 30 * 60,
+            abandoned_seconds: 12 * 3_600,
+        }
+    }
+}
+
+/// Orders that are looked at in one go to see which of them expire, and examinations that are in
+/// progress at one organisation.
+pub const PROGRESS_PAGE_COUNT: usize = 200;
+
+/// Different headers of one study that are kept in mind, and senders of one: more are hardly one
+/// study.
+pub const WITNESSES_MAX: usize = 32;
+
+/// Named instances that are looked for one by one where they are not in sight.
+pub const MISSING_LOOKED_FOR_MAX: usize = 1_000;
 
 /// Bytes of the head of an instance that the matcher reads.
 pub const MATCHER_HEAD_BYTES_MAX: u64 = 1 << 20;

@@ -1,31 +1,39 @@
-//! Says of what comes into an archive which examination it is of.
+//! Says of what comes into an archive which examination it is of, and when an examination has all
+//! its images.
 //!
 //! A follower of the change sequence with a cursor of its own: storing never waits for it, and what
 //! it had not finished when it ended it judges again, which changes nothing a second time. What
-//! belongs where is said by [`verdict`]; whose images they are, by the device that sent them.
+//! belongs where is said by [`verdict`](pacs_core::examination::reconcile::verdict); whose images
+//! they are, by the devices that sent them. What waits is judged again where an order, a patient, a
+//! device or an organisation changes. All that its clocks rest on is in the records, so that they
+//! go on where they were after a restart.
+
+mod desk;
+mod heads;
+mod judging;
+mod progress;
+
+pub use desk::{Compared, SeenSeries, SeenStudy};
+pub use progress::Progressed;
 
 use crate::archive::{Archive, Cursor};
 use crate::error::ReadError;
-use crate::index::{Change, ChangeKind, IndexError, StoredInstance};
-use crate::limits::{MATCHER_HEAD_BYTES_MAX, MatcherLimits, REGISTRY_ATTEMPTS_MAX};
+use crate::index::{Change, ChangeKind, ChangeNumber, IndexError};
+use crate::limits::MatcherLimits;
 use crate::records::RecordsError;
-use crate::registry::examinations::{ReceivedStudy, StudyMatch};
-use crate::registry::{Moment, Registry, RegistryError, Stored};
+use crate::registry::{Moment, Registry, RegistryError, Stirred};
 use chrono::{DateTime, FixedOffset};
-use pacs_core::access::{Get, Maintain};
-use pacs_core::examination::reconcile::{
-    Binding, MatchingPolicy, Origin, QueueReason, Received, StudyHeader, Verdict, verdict,
-};
-use pacs_core::query::Matching;
+use pacs_core::access::{Find, Get, Maintain};
+use pacs_core::examination::reconcile::MatchingPolicy;
 use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
-use pacs_core::tag::tags;
-use pacs_core::uid::StudyUid;
-use pacs_core::{
-    AeTitle, Instance, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Uid, Vr,
-};
+use pacs_core::uid::{SeriesUid, StudyUid};
+use pacs_core::{OrganisationCode, Permit, SopInstanceUid};
+use progress::Watched;
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// The name of its cursor.
+/// The name of its cursor, and of its task.
 const CURSOR: &str = "matcher";
 
 /// Why the follower does not go on.
@@ -55,7 +63,7 @@ pub struct Judged {
     pub bound_count: u64,
     /// Studies that wait for a person.
     pub queued_count: u64,
-    /// Studies whose sender is of no organisation.
+    /// Of those, studies whose sender is of no organisation.
     pub foreign_count: u64,
 }
 
@@ -64,17 +72,29 @@ pub struct Judged {
 pub struct Matcher {
     archive: Archive,
     registry: Registry,
-    maintain: Permit<Maintain>,
-    get: Permit<Get>,
+    permits: Permits,
     licence: Licence<Reconcile>,
     place: FixedOffset,
     policy: MatchingPolicy,
     limits: MatcherLimits,
+    watched: tokio::sync::Mutex<Watched>,
+}
+
+/// What the archive lets the follower do.
+#[derive(Debug, Clone)]
+pub struct Permits {
+    /// Follow the changes.
+    pub maintain: Permit<Maintain>,
+    /// Read headers.
+    pub get: Permit<Get>,
+    /// Count images.
+    pub find: Permit<Find>,
 }
 
 /// What came of a study since it was judged last.
 #[derive(Debug, Default)]
 struct News {
+    /// The first and the last of each series before all others.
     instances: Vec<SopInstanceUid>,
     has_other_version: bool,
 }
@@ -86,66 +106,123 @@ impl Matcher {
     /// [`Unlicensed`] where the table of roles does not let the archive itself do it.
     pub fn new(
         archive: &Archive,
-        (maintain, get): (Permit<Maintain>, Permit<Get>),
+        permits: Permits,
         place: FixedOffset,
         limits: MatcherLimits,
     ) -> Result<Self, Unlicensed> {
         Ok(Self {
             archive: archive.clone(),
             registry: archive.registry(),
-            maintain,
-            get,
-            licence: Agent::system("matcher").national_licence()?,
+            permits,
+            licence: Agent::system(CURSOR).national_licence()?,
             place,
             policy: MatchingPolicy::default(),
             limits,
+            watched: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Where it was; the first time, where the archive is: what came before there were examinations
-    /// is of none.
+    /// Where the archive is now: whoever has this before anybody can send misses nothing that comes
+    /// while there are organisations.
     ///
     /// # Errors
     /// [`MatcherError`].
-    pub async fn cursor(&self) -> Result<Cursor, MatcherError> {
-        let mut cursor = self.archive.cursor(&self.maintain, CURSOR).await?;
+    pub async fn last_change(&self) -> Result<ChangeNumber, MatcherError> {
+        Ok(self.archive.last_change(&self.permits.maintain).await?)
+    }
+
+    /// Where it was; the first time, at `from`: what came before there were examinations is of
+    /// none.
+    ///
+    /// # Errors
+    /// [`MatcherError`].
+    pub async fn cursor(&self, from: ChangeNumber) -> Result<Cursor, MatcherError> {
+        let mut cursor = self.archive.cursor(&self.permits.maintain, CURSOR).await?;
         if cursor.is_new() {
-            let last = self.archive.last_change(&self.maintain).await?;
-            cursor.advance(last).await?;
+            cursor.advance(from).await?;
         }
         Ok(cursor)
     }
 
-    /// Follows until the archive is closed. As long as there is no organisation there is nothing to
-    /// judge, and nothing is read or written.
+    /// Follows until the archive is closed, the first time from `from` on. As long as there is no
+    /// organisation there is nothing to judge, and nothing is written.
     ///
     /// # Errors
     /// [`MatcherError`]; it can be called again, and goes on where it was.
-    pub async fn run(&self) -> Result<(), MatcherError> {
-        while !self.registry.has_organisations().await? {
-            tokio::time::sleep(self.limits.idle_duration).await;
+    pub async fn run(&self, from: ChangeNumber) -> Result<(), MatcherError> {
+        let Some(mut cursor) = self.begin(from).await? else {
+            return Ok(());
+        };
+        // What changed while nobody looked.
+        let mut stirred = Stirred::all();
+        let mut judged_again_at = Instant::now();
+        loop {
             if self.archive.shared.is_closing() {
                 return Ok(());
             }
-        }
-        let mut cursor = self.cursor().await?;
-        loop {
-            self.archive
-                .wait_for_change(&self.maintain, cursor.position())
-                .await?;
-            // What comes in one go is judged in one go.
-            tokio::time::sleep(self.limits.gather_duration).await;
             let judged = self.step(&mut cursor).await?;
-            if judged.changes_count == 0 {
-                return Ok(());
+            tell(&judged);
+            if judged.changes_count < self.limits.changes_max {
+                if !stirred.is_empty() && Instant::now() >= judged_again_at {
+                    let stirred = std::mem::take(&mut stirred);
+                    self.judge_again(&stirred).await?;
+                    judged_again_at = Instant::now() + self.limits.judged_again_duration;
+                }
+                self.progress(self.now()).await?;
+                let is_due = !stirred.is_empty();
+                let wait = if is_due {
+                    self.limits.judged_again_duration
+                } else {
+                    self.limits.tick_duration
+                };
+                if !self.wait(&cursor, &mut stirred, wait).await? {
+                    return Ok(());
+                }
             }
-            tracing::debug!(
-                changes = judged.changes_count,
-                bound = judged.bound_count,
-                queued = judged.queued_count,
-                foreign = judged.foreign_count,
-                "studies were matched"
-            );
+        }
+    }
+
+    /// Waits until there is something to do; `false`: the archive is closed.
+    async fn wait(
+        &self,
+        cursor: &Cursor,
+        stirred: &mut Stirred,
+        duration_max: Duration,
+    ) -> Result<bool, MatcherError> {
+        let maintain = &self.permits.maintain;
+        tokio::select! {
+            changed = self.archive.wait_for_change(maintain, cursor.position()) => {
+                changed?;
+                let changes = self.archive.changes(maintain, cursor.position(), 1).await?;
+                if changes.is_empty() {
+                    return Ok(false);
+                }
+            }
+            more = self.registry.stirred() => stirred.add(more),
+            () = tokio::time::sleep(duration_max) => return Ok(true),
+        }
+        // What comes in one go is judged in one go.
+        tokio::time::sleep(self.limits.gather_duration).await;
+        Ok(true)
+    }
+
+    /// Where it begins, once there is an organisation; `None`: the archive was closed before.
+    async fn begin(&self, from: ChangeNumber) -> Result<Option<Cursor>, MatcherError> {
+        let mut from = from;
+        loop {
+            let last = self.last_change().await?;
+            if self.registry.has_organisations().await? {
+                return Ok(Some(self.cursor(from).await?));
+            }
+            // Up to here there was none, surely.
+            from = last;
+            if self.archive.shared.is_closing() {
+                return Ok(None);
+            }
+            tokio::select! {
+                _ = self.registry.stirred() => {}
+                () = tokio::time::sleep(self.limits.idle_duration) => {}
+            }
         }
     }
 
@@ -154,9 +231,10 @@ impl Matcher {
     /// # Errors
     /// [`MatcherError`]; the cursor is where it was, and what was judged is judged again.
     pub async fn step(&self, cursor: &mut Cursor) -> Result<Judged, MatcherError> {
+        let maintain = &self.permits.maintain;
         let changes = self
             .archive
-            .changes(&self.maintain, cursor.position(), self.limits.changes_max)
+            .changes(maintain, cursor.position(), self.limits.changes_max)
             .await?;
         let Some(last) = changes.last() else {
             return Ok(Judged::default());
@@ -167,198 +245,77 @@ impl Matcher {
             ..Judged::default()
         };
         for (study, news) in by_study(changes) {
-            match self.judge_anew(&study, &news).await? {
-                None => judged.foreign_count = judged.foreign_count.saturating_add(1),
-                Some(found) if found.value.examination().is_some() => {
-                    judged.bound_count = judged.bound_count.saturating_add(1);
-                }
-                Some(_) => judged.queued_count = judged.queued_count.saturating_add(1),
+            let Some(found) = self.judge_anew(&study, &news).await? else {
+                continue;
+            };
+            if found.value.examination().is_some() {
+                judged.bound_count = judged.bound_count.saturating_add(1);
+            } else {
+                judged.queued_count = judged.queued_count.saturating_add(1);
+            }
+            if found.value.organisation.is_none() {
+                judged.foreign_count = judged.foreign_count.saturating_add(1);
             }
         }
         cursor.advance(last).await?;
         Ok(judged)
     }
 
-    /// Judges one study, and again where a person decided something of it meanwhile.
-    async fn judge_anew(
-        &self,
-        study: &StudyUid,
-        news: &News,
-    ) -> Result<Option<Stored<StudyMatch>>, MatcherError> {
-        let mut judged = self.judge(study, news).await;
-        for _ in 0..REGISTRY_ATTEMPTS_MAX {
-            if !matches!(judged, Err(MatcherError::Registry(RegistryError::Changed))) {
-                break;
-            }
-            judged = self.judge(study, news).await;
+    /// Judges again what waits and rests on what was changed; gives how many studies were judged.
+    ///
+    /// # Errors
+    /// [`MatcherError`].
+    pub async fn judge_again(&self, stirred: &Stirred) -> Result<u64, MatcherError> {
+        let mut organisations: Vec<Option<OrganisationCode>> = Vec::new();
+        if stirred.everything {
+            organisations.push(None);
+            let all = self.registry.organisations().await?;
+            organisations.extend(all.into_iter().map(|one| Some(one.value.code)));
+        } else {
+            organisations.extend(stirred.organisations.iter().copied().map(Some));
         }
-        judged
+        let mut waiting = Vec::new();
+        for organisation in organisations {
+            waiting.extend(self.waiting(organisation).await?);
+        }
+        for study in &waiting {
+            self.judge_anew(study, &News::default()).await?;
+        }
+        Ok(u64::try_from(waiting.len()).unwrap_or(u64::MAX))
     }
 
-    /// Judges one study; `None` where nobody knows whose device sent it, or nothing of it is in
-    /// sight any more.
-    async fn judge(
+    /// The studies that wait at an organisation and are not old.
+    async fn waiting(
         &self,
-        study: &StudyUid,
-        news: &News,
-    ) -> Result<Option<Stored<StudyMatch>>, MatcherError> {
-        let known = match self.registry.study_match(&self.licence, study).await {
-            Ok(known) => Some(known),
-            Err(RegistryError::NotFound { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let judged = known.as_ref().map(|known| known.revision);
-        let known = known.map(|known| known.value);
-        let count = news.instances.len().min(self.limits.instances_max);
-        let wanted = news.instances.get(..count).unwrap_or_default();
-        let came = self.instances(study, wanted).await?;
-        let first = match &known {
-            Some(known) => {
-                let first = std::slice::from_ref(&known.first_instance);
-                self.instances(study, first).await?.into_iter().next()
-            }
-            None => None,
-        };
-        let Some(first) = first.as_ref().or(came.first()) else {
-            return Ok(None);
-        };
-        let sender = came.first().unwrap_or(first);
-        let Some(organisation) = self.organisation_of(sender).await? else {
-            return Ok(None);
-        };
-        let received = ReceivedStudy {
-            study: study.clone(),
-            organisation,
-            is_import: false,
-            received_at: self.moment(first.provenance.received_unix_ms),
-            first_instance: first.instance.instance.clone(),
-            has_new_images: !came.is_empty(),
-            judged,
-        };
-        let headers = headers(first, &came, organisation, known.as_ref());
-        let found = self
-            .verdict_of(&received, &headers, known.as_ref(), news.has_other_version)
-            .await?;
-        let at = self.moment(self.archive.shared.clock.now_unix_ms());
-        let stored = self
-            .registry
-            .store_verdict(&self.licence, &received, &found, at)
-            .await;
-        match stored {
-            // It was cancelled between the question and the answer, or takes no more studies: the
-            // study waits for a person, and the others go on.
-            Err(RegistryError::Refused(_)) => {
-                let found = Verdict::Queued {
-                    reason: QueueReason::IdCancelled,
-                    suggestions: Vec::new(),
-                };
-                let stored = self
-                    .registry
-                    .store_verdict(&self.licence, &received, &found, at)
-                    .await?;
-                Ok(Some(stored))
-            }
-            other => Ok(Some(other?)),
-        }
-    }
-
-    async fn verdict_of(
-        &self,
-        study: &ReceivedStudy,
-        headers: &[StudyHeader],
-        known: Option<&StudyMatch>,
-        has_other_version: bool,
-    ) -> Result<Verdict, MatcherError> {
-        let received_at = study.received_at.naive_local();
-        let binding = known.and_then(|known| {
-            Some(Binding {
-                examination: known.examination()?,
-                organisation: known.organisation,
-                first: headers.first()?.clone(),
-            })
-        });
-        let candidates = match binding {
-            Some(_) => Vec::new(),
-            None => {
-                self.registry
-                    .candidates(&self.licence, headers, study.organisation, received_at)
-                    .await?
-            }
-        };
-        let received = Received {
-            headers,
-            origin: Origin::Device(study.organisation),
-            received_at,
-            binding: binding.as_ref(),
-            not_of: known.map_or(&[], |known| known.not_of.as_slice()),
-            has_other_version,
-        };
-        Ok(verdict(&received, &candidates, self.policy))
-    }
-
-    /// The organisation whose device sent an instance.
-    async fn organisation_of(
-        &self,
-        instance: &StoredInstance,
-    ) -> Result<Option<OrganisationCode>, MatcherError> {
-        match AeTitle::parse(&instance.provenance.calling) {
-            Ok(title) => Ok(self.registry.organisation_of_title(&title).await?),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Those instances of a study that are in sight, in the order in which they came.
-    async fn instances(
-        &self,
-        study: &StudyUid,
-        wanted: &[SopInstanceUid],
-    ) -> Result<Vec<StoredInstance>, MatcherError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let uids: Vec<Uid> = wanted.iter().map(|uid| uid.uid().clone()).collect();
-        let key = |tag, matching| Key {
-            tag,
-            vr: Vr::UI,
-            matching,
-        };
-        let of_study = Matching::SingleValue(study.as_str().to_owned());
-        let query = Query::new(Level::Instance)
-            .with(key(tags::STUDY_INSTANCE_UID, of_study))
-            .with(key(tags::SOP_INSTANCE_UID, Matching::UidList(uids)));
-        let found = self.archive.select(&self.get, &query).await?;
-        let mut found: Vec<StoredInstance> = found.into_iter().collect();
-        found.sort_by_key(|instance| instance.provenance.received_unix_ms);
-        for stored in &mut found {
-            stored.instance = self.head(stored).await?;
-        }
-        Ok(found)
-    }
-
-    /// The instance with all that its own head says: the index keeps of the study what the first of
-    /// its instances said. Of one that cannot be read there is what the index has of it alone.
-    async fn head(&self, stored: &StoredInstance) -> Result<Instance, MatcherError> {
-        let bytes = match stored.instance.head_bytes {
-            // Deflated.
-            0 => MATCHER_HEAD_BYTES_MAX,
-            // With the tag of what follows, by which the head is seen to be whole.
-            head_bytes => head_bytes.saturating_add(12).min(MATCHER_HEAD_BYTES_MAX),
-        };
-        let mut reader = self.archive.read_range(&self.get, stored, &(0..bytes));
-        let mut data_set = Vec::new();
+        organisation: Option<OrganisationCode>,
+    ) -> Result<Vec<StudyUid>, MatcherError> {
+        let oldest = chrono::TimeDelta::days(self.limits.judged_again_days);
+        let oldest = self.now().checked_sub_signed(oldest);
+        let (mut studies, mut next) = (Vec::new(), None::<String>);
         loop {
-            match reader.next().await {
-                Ok(Some(chunk)) => data_set.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(ReadError::Damaged | ReadError::Missing) => {
-                    return Ok(stored.instance.clone());
+            let left = self.limits.judged_again_max.saturating_sub(studies.len());
+            if left == 0 {
+                return Ok(studies);
+            }
+            let page = self
+                .registry
+                .unmatched_studies(&self.licence, organisation, next.as_deref(), left)
+                .await?;
+            for found in page.studies {
+                if oldest.is_some_and(|oldest| found.value.received_at < oldest) {
+                    return Ok(studies);
                 }
-                Err(error) => return Err(error.into()),
+                studies.push(found.value.study);
+            }
+            match page.next {
+                Some(place) => next = Some(place),
+                None => return Ok(studies),
             }
         }
-        let syntax = &stored.instance.transfer_syntax;
-        let read = Instance::parse(&data_set, syntax, &self.archive.shared.limits.scan);
-        Ok(read.unwrap_or_else(|_| stored.instance.clone()))
+    }
+
+    fn now(&self) -> Moment {
+        self.moment(self.archive.shared.clock.now_unix_ms())
     }
 
     fn moment(&self, unix_ms: u64) -> Moment {
@@ -368,38 +325,48 @@ impl Matcher {
     }
 }
 
-/// The different headers, that of the first instance of the study first.
-fn headers(
-    first: &StoredInstance,
-    came: &[StoredInstance],
-    organisation: OrganisationCode,
-    known: Option<&StudyMatch>,
-) -> Vec<StudyHeader> {
-    // The numbers of a card are those of the hospital that sent the first.
-    let of_first = known.map_or(organisation, |known| known.organisation);
-    let mut headers = vec![StudyHeader::of(&first.instance, of_first)];
-    for instance in came {
-        let header = StudyHeader::of(&instance.instance, organisation);
-        if !headers.contains(&header) {
-            headers.push(header);
-        }
+fn tell(judged: &Judged) {
+    if judged.changes_count > 0 {
+        tracing::debug!(
+            changes = judged.changes_count,
+            bound = judged.bound_count,
+            queued = judged.queued_count,
+            foreign = judged.foreign_count,
+            "studies were matched"
+        );
     }
-    headers
 }
 
 fn by_study(changes: Vec<Change>) -> BTreeMap<StudyUid, News> {
+    let mut came: BTreeMap<StudyUid, BTreeMap<SeriesUid, Vec<SopInstanceUid>>> = BTreeMap::new();
     let mut studies: BTreeMap<StudyUid, News> = BTreeMap::new();
     for change in changes {
         match change.kind {
             ChangeKind::Received | ChangeKind::Restored => {
-                let news = studies.entry(change.study).or_default();
-                news.instances.push(change.instance);
+                let series = came.entry(change.study).or_default();
+                series
+                    .entry(change.series)
+                    .or_default()
+                    .push(change.instance);
             }
             ChangeKind::Conflicted => {
                 studies.entry(change.study).or_default().has_other_version = true;
             }
             ChangeKind::Hidden => {}
         }
+    }
+    for (study, series) in came {
+        let news = studies.entry(study).or_default();
+        let (mut outer, mut inner) = (Vec::new(), Vec::new());
+        for instances in series.into_values() {
+            let last = instances.len().saturating_sub(1);
+            for (at, instance) in instances.into_iter().enumerate() {
+                let is_outer = at == 0 || at == last;
+                if is_outer { &mut outer } else { &mut inner }.push(instance);
+            }
+        }
+        outer.extend(inner);
+        news.instances = outer;
     }
     studies
 }

@@ -19,9 +19,11 @@ pub mod organisations;
 pub mod patients;
 pub mod requests;
 pub mod steps;
+mod stirring;
 
 pub use document::Stored;
 pub use error::{Refusal, RegistryError};
+pub use stirring::Stirred;
 
 use crate::records::Records;
 pub use crate::records::Revision;
@@ -50,6 +52,7 @@ struct Inner {
     /// Held from reading to committing by changes that many make at once, such as taking the next
     /// number: they would find each other's work, and begin again, without end.
     turn: Mutex<()>,
+    stirring: stirring::Stirring,
 }
 
 /// What an import made of an entry.
@@ -74,6 +77,7 @@ impl Registry {
                 trail: AuditTrail::new(Arc::clone(&records)),
                 records,
                 turn: Mutex::new(()),
+                stirring: stirring::Stirring::default(),
             }),
             request: None,
         }

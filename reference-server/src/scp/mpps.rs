@@ -11,16 +11,15 @@ use bytes::Bytes;
 use pacs_core::access::{Find, Mpps, permit};
 use pacs_core::decode::{DecodeError, read_data_set};
 use pacs_core::limits::DataSetLimits;
-use pacs_core::mpps::{ProcedureStep, Refusal, StepState};
-use pacs_core::tag::tags;
-use pacs_core::{Action, Attributes, Caller, Level, Query, SopInstanceUid, TransferSyntaxUid};
+use pacs_core::mpps::{Discontinuation, ProcedureStep, Refusal, StepState};
+use pacs_core::{Action, Attributes, Caller, SopInstanceUid, TransferSyntaxUid};
 use pacs_net::service::{Peer, ProcedureStepScp, StepChange, StepCreation};
 use pacs_net::status::{CreateStatus, SetStatus};
 use pacs_store::Archive;
 use pacs_store::index::IndexError;
-use pacs_store::registry::steps::{Arrived, PerformedStep};
+use pacs_store::registry::examinations::KeptImages;
+use pacs_store::registry::steps::PerformedStep;
 use pacs_store::registry::{self, Registry, RegistryError};
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Takes performed procedure steps.
@@ -126,12 +125,12 @@ impl StepService {
                 changed_at: place::now(),
                 ..kept.value.clone()
             };
-            let arrived = self.arrived(&next.step).await?;
-            match self
+            let kept_images = self.kept_images(&next.step).await?;
+            let random = random()?;
+            let changed = self
                 .registry
-                .change_step(&licence, &kept, &next, arrived)
-                .await
-            {
+                .change_step(&licence, &kept, &next, (&kept_images, random));
+            match changed.await {
                 // Another association of the device told something in between.
                 Err(RegistryError::Changed) => {}
                 done => {
@@ -145,45 +144,25 @@ impl StepService {
 }
 
 impl StepService {
-    /// The images that a completed step named, as far as the archive has them.
-    async fn arrived(&self, step: &ProcedureStep) -> Result<Arrived, Failure> {
-        let mut arrived = Arrived::default();
-        if step.state() != StepState::Completed {
-            return Ok(arrived);
+    /// The images of all studies that a step touches that takes them back.
+    async fn kept_images(&self, step: &ProcedureStep) -> Result<KeptImages, Failure> {
+        let takes_back = step.state() == StepState::Discontinued
+            && step.discontinuation() == Discontinuation::IncorrectWorklistEntry;
+        if !takes_back {
+            return Ok(KeptImages::new());
         }
         let policy = SystemMay(&[Action::Find]);
         let permit = permit::<Find>(&policy, Caller::System { task: "mpps" });
         let permit = permit.map_err(|_denied| Failure::NotAuthorized("not permitted"))?;
-        let mut series: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for made in step.instances() {
-            let instance = made.reference.sop_instance;
-            series.entry(made.series).or_default().push(instance);
-        }
-        for (series, made) in series {
-            let query = Query::new(Level::Instance)
-                .key(tags::SERIES_INSTANCE_UID, series.as_str())
-                .map_err(|_| Failure::TooLong)?
-                .returning(tags::SOP_INSTANCE_UID);
-            let found = self.archive.search(&permit, &query).await;
-            let found = found.map_err(Failure::Index)?.into_iter();
-            let there: HashSet<String> = found
-                .filter_map(|found| {
-                    found
-                        .attributes
-                        .text(tags::SOP_INSTANCE_UID)
-                        .map(str::to_owned)
-                })
-                .collect();
-            for instance in made {
-                let count = if there.contains(instance.as_str()) {
-                    &mut arrived.kept_count
-                } else {
-                    &mut arrived.missing_count
-                };
-                *count = count.saturating_add(1);
-            }
-        }
-        Ok(arrived)
+        let scheduled = step.scheduled();
+        let studies: Vec<_> = scheduled.iter().map(|one| one.study.clone()).collect();
+        let examinations: Vec<_> = scheduled.iter().filter_map(|one| one.examination).collect();
+        let all = self
+            .registry
+            .studies_beside(&studies, &examinations)
+            .await?;
+        let kept = self.archive.kept_images(&permit, all).await;
+        kept.map_err(Failure::Index)
     }
 }
 
@@ -288,10 +267,14 @@ fn read(bytes: &Bytes, transfer_syntax: &TransferSyntaxUid) -> Result<Attributes
     })
 }
 
-/// A UID made from a random number (PS3.5 B.2).
-fn new_uid() -> Result<SopInstanceUid, Failure> {
+fn random() -> Result<[u8; 16], Failure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| Failure::Random)?;
-    let number = u128::from_be_bytes(random);
+    Ok(random)
+}
+
+/// A UID made from a random number (PS3.5 B.2).
+fn new_uid() -> Result<SopInstanceUid, Failure> {
+    let number = u128::from_be_bytes(random()?);
     SopInstanceUid::parse(&format!("2.25.{number}")).map_err(|_| Failure::Random)
 }

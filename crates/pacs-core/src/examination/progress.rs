@@ -10,7 +10,7 @@
 //!                      │  ▲                 │                     │        ▲
 //!                    Cancel└─Reschedule─┐ Discontinue            Claim  Release, Return
 //!                      ▼                │    ▼                     ▼        │
-//!                   Cancelled           Discontinued             UnderReview
+//!                   Cancelled           Discontinued ─Start─►    UnderReview
 //!                                                                  │        ▲
 //! InProgress, ImagesReceived, UnderReview ─Reject─► Rejected      Sign    Revise
 //!                                                                  ▼        │

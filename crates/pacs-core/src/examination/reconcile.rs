@@ -13,7 +13,7 @@ mod rules;
 mod tests;
 
 pub use header::{HeaderField, Kind, StudyHeader};
-pub use rules::verdict;
+pub use rules::{Difference, differences, objection, verdict};
 
 use super::{ExaminationId, Status};
 use crate::OrganisationCode;
@@ -114,6 +114,8 @@ pub struct Received<'a> {
     pub not_of: &'a [ExaminationId],
     /// The archive keeps another content of one of its instances.
     pub has_other_version: bool,
+    /// Devices of several organisations sent its instances, or one that nobody knows.
+    pub has_other_senders: bool,
 }
 
 /// What organisations may decide about matching.
@@ -172,12 +174,15 @@ pub enum QueueReason {
     ModalityMismatch,
     /// There is no ID.
     NoId,
-    /// The order is another organisation's.
+    /// The order is another organisation's, or another organisation's device sent a part of the
+    /// study.
     OtherOrg,
     /// They were brought from outside.
     OutsideImport,
     /// A person, or the device, said that they are not of the examination that they name.
     Unbound,
+    /// Nobody knows whose device sent them.
+    UnknownSender,
 }
 
 /// An order that a person may bind the images to.

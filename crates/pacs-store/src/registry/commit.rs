@@ -24,7 +24,11 @@ impl Registry {
         let committed = self.inner.trail.commit(batch.changes, &event).await;
         match committed.map_err(RegistryError::from) {
             Err(RegistryError::Changed) if is_once => Err(self.repeated().await?),
-            committed => committed,
+            Err(error) => Err(error),
+            Ok(revisions) => {
+                self.inner.stirring.note(&event);
+                Ok(revisions)
+            }
         }
     }
 }

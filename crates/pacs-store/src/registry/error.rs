@@ -48,6 +48,9 @@ pub enum Refusal {
         /// They.
         patients: Vec<PatientKey>,
     },
+    /// A device said that the images are not of the examination.
+    #[error("the device said that the images are not of the examination")]
+    Disowned,
     /// All of them are given.
     #[error("there are no more {what}")]
     Exhausted {
@@ -72,6 +75,9 @@ pub enum Refusal {
     /// The identifiers are of several patients.
     #[error("the identifiers are of several patients")]
     SeveralPatients,
+    /// It was put right again since.
+    #[error("it was put right again since")]
+    Superseded,
     /// Another one has this already.
     #[error("another one has this {what}")]
     Taken {

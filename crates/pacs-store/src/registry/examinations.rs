@@ -9,14 +9,20 @@ mod document;
 mod listing;
 mod matching;
 mod ordering;
+mod progressing;
 
+pub(super) use actions::as_system;
 pub use actions::{Acted, Action};
 pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Priority};
-pub use listing::{ExaminationPage, Reader, Scheduled, Scope};
-pub use matching::{MatchState, ReceivedStudy, StudyMatch, UnmatchedPage};
+pub use listing::{ExaminationPage, Reader, Scheduled, ScheduledPage, Scope};
+pub(super) use matching::{By, Moving};
+pub use matching::{
+    Correcting, Correction, CorrectionKind, KeptImages, MatchState, ReceivedStudy, StudyMatch,
+    StudyPart, Suggested, Undone, UnmatchedPage,
+};
 pub use ordering::NewExamination;
 
-use super::{Moment, Registry, RegistryError, Stored};
+use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use pacs_core::ExaminationId;
 use pacs_core::uid::StudyUid;
 
@@ -33,13 +39,13 @@ fn newest_first(at: Moment) -> String {
 pub type Random = [u8; 16];
 
 /// A UID of a random UUID (PS3.5 B.2).
-fn study_of(random: Random) -> Result<StudyUid, RegistryError> {
+fn study_of(random: Random) -> Result<StudyUid, Refusal> {
     let mut uuid = u128::from_be_bytes(random);
     // Version 4, variant 1 (RFC 9562).
     uuid = uuid & !(0xf << 76) | 0x4 << 76;
     uuid = uuid & !(0x3 << 62) | 0x2 << 62;
     let uid = StudyUid::parse(&format!("2.25.{uuid}"));
-    uid.map_err(|_| RegistryError::Damaged { what: "random UID" })
+    uid.map_err(|_| Refusal::Unfit { what: "random UID" })
 }
 
 impl Registry {

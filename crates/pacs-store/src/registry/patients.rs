@@ -31,7 +31,7 @@ pub(super) fn key_of(patient: PatientKey) -> String {
 
 impl Registry {
     /// The document of the patient whom `patient` names, be it by a number that went into another.
-    pub(super) async fn survivor(
+    pub(crate) async fn survivor(
         &self,
         patient: PatientKey,
     ) -> Result<Stored<Patient>, RegistryError> {

@@ -9,6 +9,7 @@ mod readable;
 use super::batch::Batch;
 use super::commit::event;
 use super::document::Document;
+use super::examinations::{KeptImages, Random};
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::{REGISTRY_ATTEMPTS_MAX, STEPS_LISTED_MAX};
 use crate::records::{Kind, Revision};
@@ -19,10 +20,11 @@ use pacs_core::role::{Licence, duty::ImageStore};
 use pacs_core::{AeTitle, ExaminationId, OrganisationCode, Phi, SopInstanceUid, StudyUid};
 use serde::{Deserialize, Serialize};
 
-/// Steps by a study that they name: the UID of the study, `/`, the UID of the step.
+/// Steps by a study that they name: the organisation, the UID of the study, `/`, the UID of the
+/// step.
 const OF_STUDY: Kind = Kind::new("step-of-study");
 
-/// Steps by an examination that they name: its ID, `/`, the UID of the step.
+/// Steps by an examination of their organisation that they name: its ID, `/`, the UID of the step.
 const OF_EXAMINATION: Kind = Kind::new("step-of-examination");
 
 /// A performed procedure step, as a device told of it. `Debug` shows no values of it.
@@ -43,15 +45,6 @@ pub struct PerformedStep {
     pub step: ProcedureStep,
 }
 
-/// The images of a step that has ended, as far as the archive has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Arrived {
-    /// Of those that the device named, how many are not there.
-    pub missing_count: u64,
-    /// How many are there and not rejected.
-    pub kept_count: u64,
-}
-
 impl Document for PerformedStep {
     const KIND: Kind = Kind::new("step");
     const NAME: &'static str = "performed procedure step";
@@ -60,11 +53,14 @@ impl Document for PerformedStep {
 impl PerformedStep {
     /// The keys by which it is found.
     fn keys(&self) -> Vec<(Kind, String)> {
-        let uid = self.sop_instance.as_str();
+        let (uid, own) = (self.sop_instance.as_str(), self.organisation);
         let mut keys = Vec::new();
         for scheduled in self.step.scheduled() {
-            keys.push((OF_STUDY, format!("{}/{uid}", scheduled.study.as_str())));
-            if let Some(id) = scheduled.examination {
+            let study = of_study(own, &scheduled.study);
+            keys.push((OF_STUDY, format!("{study}/{uid}")));
+            // What devices of others tell of an examination is nothing to it, and hides nothing.
+            let own_examination = scheduled.examination.filter(|id| id.organisation() == own);
+            if let Some(id) = own_examination {
                 keys.push((OF_EXAMINATION, format!("{id}/{uid}")));
             }
         }
@@ -72,6 +68,11 @@ impl PerformedStep {
         keys.dedup();
         keys
     }
+}
+
+/// What the keys of steps that name a study begin with.
+fn of_study(organisation: OrganisationCode, study: &StudyUid) -> String {
+    format!("{organisation}/{}", study.as_str())
 }
 
 impl Registry {
@@ -115,8 +116,9 @@ impl Registry {
             for (kind, key) in step.keys() {
                 batch.point(kind, &key, uid, None);
             }
-            let (agent, nothing) = (licence.agent(), Arrived::default());
-            let patient = self.heed(&mut batch, agent, (None, step), nothing).await?;
+            let kept = KeptImages::new();
+            let heeding = (licence.agent(), &kept, Random::default());
+            let patient = self.heed(&mut batch, heeding, (None, step)).await?;
             let event = told(Act::StepBegun, licence, step, patient);
             match self.commit(batch, event).await {
                 // Somebody began it, or changed what it is for, in between.
@@ -127,9 +129,12 @@ impl Registry {
         Err(RegistryError::Busy)
     }
 
-    /// Keeps what `step` has become, which was `before`. Its examinations are complete where it
-    /// completes with all its images there, and broken off where it is, as far as their progress
-    /// permits. What it was made for does not change.
+    /// Keeps what `step` has become, which was `before`. Its examinations are broken off where all
+    /// their steps are, as far as their progress permits, and lose the images of the step where the
+    /// device says that it took a wrong entry of the worklist (110514): for that, `kept` has the
+    /// images of all their studies, and `random` is for a new planned Study Instance UID. That an
+    /// examination is complete is seen by who looks after its images. What a step was made for does
+    /// not change.
     ///
     /// # Errors
     /// [`RegistryError::Changed`] where it is not `before` any more, or an examination was changed
@@ -140,7 +145,7 @@ impl Registry {
         licence: &Licence<ImageStore>,
         before: &Stored<PerformedStep>,
         step: &PerformedStep,
-        arrived: Arrived,
+        (kept, random): (&KeptImages, Random),
     ) -> Result<Revision, RegistryError> {
         licence.check(before.value.organisation)?;
         licence.check(step.organisation)?;
@@ -151,27 +156,29 @@ impl Registry {
         let mut batch = Batch::default();
         batch.main(step.sop_instance.as_str(), step, Some(before))?;
         let steps = (Some(&before.value), step);
-        let patient = self
-            .heed(&mut batch, licence.agent(), steps, arrived)
-            .await?;
+        let heeding = (licence.agent(), kept, random);
+        let patient = self.heed(&mut batch, heeding, steps).await?;
         let event = told(Act::StepChanged, licence, step, patient);
         let revisions = self.commit(batch, event).await?;
         revisions.first().copied().ok_or(RegistryError::Changed)
     }
 
-    /// Steps that name `study`, in the order of their UIDs, up to [`STEPS_LISTED_MAX`]: for the
-    /// archive's own work, which asks whose images these are.
+    /// Steps of devices of `organisation` that name `study`, in the order of their UIDs, up to
+    /// [`STEPS_LISTED_MAX`]: for the archive's own work, which asks whose images these are.
     ///
     /// # Errors
     /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
     pub async fn steps_of_study(
         &self,
+        organisation: OrganisationCode,
         study: &StudyUid,
     ) -> Result<Vec<Stored<PerformedStep>>, RegistryError> {
-        self.steps_by(OF_STUDY, study.as_str()).await
+        let study = of_study(organisation, study);
+        self.steps_by(OF_STUDY, &study).await
     }
 
-    /// Steps that name `examination`, as [`Self::steps_of_study`].
+    /// Steps of devices of its own organisation that name `examination`, as
+    /// [`Self::steps_of_study`].
     ///
     /// # Errors
     /// [`RegistryError::Damaged`], [`RegistryError::Backend`].

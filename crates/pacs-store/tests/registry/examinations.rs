@@ -457,14 +457,15 @@ async fn a_device_sees_the_open_examinations_of_its_organisation_and_their_patie
         let window = (from, from + TimeDelta::days(days));
         let found = rig
             .registry
-            .scheduled_examinations(&licence, code("006"), window, 9)
+            .scheduled_examinations(&licence, code("006"), window, None, 9)
             .await;
-        let (found, has_more) = found.unwrap();
-        assert!(!has_more);
-        for scheduled in &found {
+        let found = found.unwrap();
+        assert_eq!(found.next, None);
+        for scheduled in &found.examinations {
             assert_eq!(scheduled.patient.value.particulars, zheenbekov());
         }
         found
+            .examinations
             .into_iter()
             .map(|s| s.examination.value.id)
             .collect::<Vec<_>>()

@@ -6,11 +6,13 @@
     reason = "what cannot be made fails the test"
 )]
 
+mod corrections;
 mod devices;
 mod examinations;
 mod follower;
 mod matching;
 mod organisations;
 mod patients;
+mod progress;
 mod rig;
 mod steps;

@@ -2,32 +2,36 @@
 
 use crate::examinations::{act, new_for, operator, reason, save};
 use crate::rig::{Rig, code, now, user};
+use pacs_core::ExaminationId;
 use pacs_core::attributes::Attributes;
-use pacs_core::examination::progress::{Guard, ReportFate};
+use pacs_core::examination::progress::Guard;
 use pacs_core::examination::reconcile::{
     MatchingPolicy, Origin, QueueReason, Received, Rule, StudyHeader, Verdict, verdict,
 };
-use pacs_core::examination::{Event, Status};
+use pacs_core::examination::{Event, Reason, Status};
 use pacs_core::instance::Instance;
 use pacs_core::role::{Agent, Licence, Role, duty::Reconcile};
 use pacs_core::tag::{Tag, tags, vr_of};
 use pacs_core::uid::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
-use pacs_store::registry::examinations::{MatchState, ReceivedStudy, StudyMatch};
+use pacs_store::registry::examinations::{
+    Correcting, KeptImages, MatchState, ReceivedStudy, StudyMatch,
+};
 use pacs_store::registry::{Refusal, RegistryError, Stored};
+use std::collections::BTreeMap;
 
-fn matcher() -> Licence<Reconcile> {
+pub(crate) fn matcher() -> Licence<Reconcile> {
     Agent::system("matcher").national_licence().unwrap()
 }
 
-fn person() -> Licence<Reconcile> {
+pub(crate) fn person() -> Licence<Reconcile> {
     operator().licence(code("006")).unwrap()
 }
 
-fn study(text: &str) -> StudyUid {
+pub(crate) fn study(text: &str) -> StudyUid {
     StudyUid::parse(text).unwrap()
 }
 
-fn header(uid: &str, organisation: &str, texts: &[(Tag, &str)]) -> StudyHeader {
+pub(crate) fn header(uid: &str, organisation: &str, texts: &[(Tag, &str)]) -> StudyHeader {
     let mut attributes = Attributes::default();
     let given = [
         (tags::MODALITY, "CT"),
@@ -49,8 +53,35 @@ fn header(uid: &str, organisation: &str, texts: &[(Tag, &str)]) -> StudyHeader {
     StudyHeader::of(&instance, code(organisation))
 }
 
+/// One series of each of these studies, with so many images.
+pub(crate) fn kept(studies: &[(&str, u64)]) -> KeptImages {
+    let mut kept = KeptImages::new();
+    for (uid, count) in studies {
+        let series = SeriesUid::parse(&format!("{uid}.1")).unwrap();
+        kept.insert(study(uid), BTreeMap::from([(series, *count)]));
+    }
+    kept
+}
+
+/// A correction by `licence`, at noon.
+pub(crate) fn correcting<'a>(
+    licence: &'a Licence<Reconcile>,
+    kept: &'a KeptImages,
+    reason: &'a Reason,
+    random: u8,
+) -> Correcting<'a> {
+    Correcting {
+        licence,
+        kept,
+        expected: None,
+        reason,
+        random: [random; 16],
+        at: now(),
+    }
+}
+
 /// Judges a study by what the registry proposes, and stores the verdict.
-async fn judge(
+pub(crate) async fn judge(
     rig: &Rig,
     header: StudyHeader,
     organisation: &str,
@@ -78,15 +109,20 @@ async fn judge(
         binding: None,
         not_of: &not_of,
         has_other_version: false,
+        has_other_senders: false,
     };
     let verdict = verdict(&received, &candidates, MatchingPolicy::default());
+    let series = SeriesUid::parse(&format!("{}.1", uid.as_str())).unwrap();
+    let news = has_new_images.then_some((series, received_at));
     let received = ReceivedStudy {
         study: uid,
-        organisation: code(organisation),
+        organisation: Some(code(organisation)),
         is_import: false,
         received_at,
         first_instance: SopInstanceUid::parse("1.2.3.1.1").unwrap(),
-        has_new_images,
+        witnesses: Vec::new(),
+        senders: vec!["NATHOS_CT1".to_owned()],
+        news: news.into_iter().collect(),
         judged,
     };
     let stored = rig
@@ -96,10 +132,10 @@ async fn judge(
     Ok((verdict, stored?))
 }
 
-async fn waiting(rig: &Rig, organisation: &str) -> Vec<String> {
+pub(crate) async fn waiting(rig: &Rig, organisation: &str) -> Vec<String> {
     let found = rig
         .registry
-        .unmatched_studies(&matcher(), code(organisation), None, 9)
+        .unmatched_studies(&matcher(), Some(code(organisation)), None, 9)
         .await
         .unwrap();
     assert_eq!(found.next, None);
@@ -216,10 +252,9 @@ async fn the_id_of_another_organisation_binds_nothing_and_shows_nothing() {
     let elsewhere = user("op", Role::Operator, "001")
         .licence(code("001"))
         .unwrap();
-    let bound = rig
-        .registry
-        .bind_study(&elsewhere, &uid, id, reason(), now())
-        .await;
+    let (kept, why) = (kept(&[("1.2.3", 1)]), reason());
+    let how = correcting(&elsewhere, &kept, &why, 1);
+    let bound = rig.registry.bind_study(&how, &uid, id).await;
     assert!(matches!(bound, Err(RegistryError::NotFound { .. })));
 }
 
@@ -236,39 +271,24 @@ async fn a_person_binds_postpones_and_unbinds_and_no_rule_binds_there_again() {
         assert_eq!(waiting(&rig, "006").await, ["1.2.3"]);
 
         let until = now() + chrono::TimeDelta::hours(1);
-        let postponed = rig
-            .registry
-            .postpone_study(&person(), &uid, until, reason(), now())
-            .await;
+        let (licence, why) = (person(), reason());
+        let kept = kept(&[("1.2.3", 1)]);
+        let how = |random| correcting(&licence, &kept, &why, random);
+        let registry = &rig.registry;
+        let postponed = registry.postpone_study(&how(1), &uid, until).await;
         assert_eq!(postponed.unwrap().value.postponed_until, Some(until));
-        let bound = rig
-            .registry
-            .bind_study(&person(), &uid, id, reason(), now())
-            .await;
-        let bound = bound.unwrap().value;
+        let bound = registry.bind_study(&how(2), &uid, id).await.unwrap().value;
         assert_eq!(bound.examination(), Some(id));
         assert_eq!(
             (bound.decided_by.as_str(), bound.postponed_until),
             ("op", None)
         );
         assert_eq!(waiting(&rig, "006").await, [""; 0]);
-        let twice = rig
-            .registry
-            .bind_study(&person(), &uid, other, reason(), now())
-            .await;
+        let twice = registry.bind_study(&how(3), &uid, other).await;
         let taken = Refusal::Taken { what: "study" };
         assert!(matches!(twice, Err(RegistryError::Refused(why)) if why == taken));
 
-        let unbind = |random: u8| {
-            let registry = rig.registry.clone();
-            async move {
-                let left = (0, ReportFate::Nothing);
-                let (uid, random) = (study("1.2.3"), [random; 16]);
-                registry
-                    .unbind_study(&person(), &uid, left, reason(), random, now())
-                    .await
-            }
-        };
+        let unbind = async |random| registry.unbind_study(&how(random), &uid).await;
         let unbound = unbind(5).await.unwrap().value;
         assert_eq!(unbound.not_of, [id]);
         assert_eq!(waiting(&rig, "006").await, ["1.2.3"]);
@@ -300,17 +320,8 @@ async fn a_person_binds_postpones_and_unbinds_and_no_rule_binds_there_again() {
     }
 }
 
-#[tokio::test]
-async fn images_of_a_signed_report_do_not_leave_it_unseen() {
-    let rig = Rig::new().await;
-    let id = save(&rig.registry, &new_for(&rig).await, 1)
-        .await
-        .unwrap()
-        .value
-        .id;
-    let digits = id.to_string();
-    let named = header("1.2.3", "006", &[(tags::ACCESSION_NUMBER, &digits)]);
-    judge(&rig, named, "006", true).await.unwrap();
+/// Lets an examination with images be read, and its report signed.
+pub(crate) async fn report(rig: &Rig, id: ExaminationId) {
     let radiologist = user("r", Role::Radiologist, "006");
     let check = pacs_core::examination::progress::ReportCheck {
         has_description: true,
@@ -337,13 +348,25 @@ async fn images_of_a_signed_report_do_not_leave_it_unseen() {
     act(&rig.registry, &radiologist, id, Event::Sign(check))
         .await
         .unwrap();
+}
 
-    let left = (0, ReportFate::Nothing);
-    let refused = rig
-        .registry
-        .unbind_study(&person(), &study("1.2.3"), left, reason(), [1; 16], now())
-        .await;
-    let refused = refused;
+#[tokio::test]
+async fn images_of_a_signed_report_do_not_leave_it_unseen() {
+    let rig = Rig::new().await;
+    let id = save(&rig.registry, &new_for(&rig).await, 1)
+        .await
+        .unwrap()
+        .value
+        .id;
+    let digits = id.to_string();
+    let named = header("1.2.3", "006", &[(tags::ACCESSION_NUMBER, &digits)]);
+    judge(&rig, named, "006", true).await.unwrap();
+    report(&rig, id).await;
+
+    let (licence, why) = (person(), reason());
+    let kept = kept(&[("1.2.3", 1)]);
+    let how = correcting(&licence, &kept, &why, 1);
+    let refused = rig.registry.unbind_study(&how, &study("1.2.3")).await;
     let why = Refusal::Transition(Guard::ReportStands.into());
     assert!(matches!(refused, Err(RegistryError::Refused(found)) if found == why));
     let still = rig

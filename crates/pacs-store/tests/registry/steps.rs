@@ -8,8 +8,8 @@ use pacs_core::role::{Agent, Licence, duty::ImageStore};
 use pacs_core::tag::{Tag, Vr, tags, vr_of};
 use pacs_core::{AeTitle, Attributes, ExaminationId, SopInstanceUid, StudyUid, Value};
 use pacs_store::records::Kind;
-use pacs_store::registry::examinations::Reader;
-use pacs_store::registry::steps::{Arrived, PerformedStep};
+use pacs_store::registry::examinations::{KeptImages, Reader};
+use pacs_store::registry::steps::PerformedStep;
 use pacs_store::registry::{Refusal, RegistryError};
 
 const ID: &str = "250060004329";
@@ -23,13 +23,18 @@ fn texts(values: &[(Tag, &str)]) -> Attributes {
 }
 
 fn begun(id: &str) -> ProcedureStep {
+    begun_as(id, "2.25.77", "CT", "Жээнбеков^Үсөн")
+}
+
+/// A step that begins for an examination, in this study, of this kind and patient.
+pub(crate) fn begun_as(id: &str, study: &str, modality: &str, name: &str) -> ProcedureStep {
     let scheduled = texts(&[
-        (tags::STUDY_INSTANCE_UID, "2.25.77"),
+        (tags::STUDY_INSTANCE_UID, study),
         (tags::ACCESSION_NUMBER, id),
     ]);
     let mut attributes = texts(&[
-        (tags::MODALITY, "CT"),
-        (tags::PATIENT_NAME, "Жээнбеков^Үсөн"),
+        (tags::MODALITY, modality),
+        (tags::PATIENT_NAME, name),
         (tags::PERFORMED_STATION_AE_TITLE, "NATHOS_CT1"),
         (tags::PERFORMED_PROCEDURE_STEP_START_DATE, "20261126"),
         (tags::PERFORMED_PROCEDURE_STEP_START_TIME, "090500"),
@@ -46,17 +51,44 @@ fn begun(id: &str) -> ProcedureStep {
 }
 
 fn ended(step: &ProcedureStep, status: &str) -> ProcedureStep {
+    ended_with(step, status, None, &[])
+}
+
+/// How a step ends: with a reason of CID 9301, and with these images of series 2.25.78.
+pub(crate) fn ended_with(
+    step: &ProcedureStep,
+    status: &str,
+    reason: Option<&str>,
+    images: &[String],
+) -> ProcedureStep {
     let mut end = texts(&[
         (tags::PERFORMED_PROCEDURE_STEP_STATUS, status),
         (tags::PERFORMED_PROCEDURE_STEP_END_DATE, "20261126"),
         (tags::PERFORMED_PROCEDURE_STEP_END_TIME, "091500"),
     ]);
-    let series = texts(&[
+    let mut series = texts(&[
         (tags::SERIES_INSTANCE_UID, "2.25.78"),
         (tags::PROTOCOL_NAME, "chest"),
     ]);
+    let ct = "1.2.840.10008.5.1.4.1.1.2";
+    let image = |uid: &String| {
+        texts(&[
+            (tags::REFERENCED_SOP_CLASS_UID, ct),
+            (tags::REFERENCED_SOP_INSTANCE_UID, uid),
+        ])
+    };
+    let images = Value::Items(images.iter().map(image).collect());
+    series.insert(tags::REFERENCED_IMAGE_SEQUENCE, Vr::SQ, images);
     let tag = tags::PERFORMED_SERIES_SEQUENCE;
     end.insert(tag, Vr::SQ, Value::Items(vec![series]));
+    if let Some(code) = reason {
+        let code = texts(&[
+            (tags::CODE_VALUE, code),
+            (tags::CODING_SCHEME_DESIGNATOR, "DCM"),
+        ]);
+        let tag = tags::PERFORMED_PROCEDURE_STEP_DISCONTINUATION_REASON_CODE_SEQUENCE;
+        end.insert(tag, Vr::SQ, Value::Items(vec![code]));
+    }
     step.set(&end).unwrap().0
 }
 
@@ -64,7 +96,7 @@ fn step(uid: &str, organisation: &str) -> PerformedStep {
     step_of(uid, organisation, ID)
 }
 
-fn step_of(uid: &str, organisation: &str, id: &str) -> PerformedStep {
+pub(crate) fn step_of(uid: &str, organisation: &str, id: &str) -> PerformedStep {
     PerformedStep {
         sop_instance: SopInstanceUid::parse(uid).unwrap(),
         organisation: code(organisation),
@@ -75,7 +107,7 @@ fn step_of(uid: &str, organisation: &str, id: &str) -> PerformedStep {
     }
 }
 
-fn device(organisation: &str) -> Licence<ImageStore> {
+pub(crate) fn device(organisation: &str) -> Licence<ImageStore> {
     let title = AeTitle::parse("NATHOS_CT1").unwrap();
     Agent::device(&title, code(organisation))
         .licence(code(organisation))
@@ -101,25 +133,31 @@ async fn a_step_is_kept_changed_and_found_by_what_it_names() {
             ..kept.value.clone()
         };
         registry
-            .change_step(&licence, &kept, &next, Arrived::default())
+            .change_step(&licence, &kept, &next, (&KeptImages::new(), [1; 16]))
             .await
             .unwrap();
         let late = registry
-            .change_step(&licence, &kept, &next, Arrived::default())
+            .change_step(&licence, &kept, &next, (&KeptImages::new(), [1; 16]))
             .await;
         assert!(matches!(late, Err(RegistryError::Changed)), "{late:?}");
 
         let study = StudyUid::parse("2.25.77").unwrap();
         let examination = ExaminationId::parse(ID).unwrap();
         for found in [
-            registry.steps_of_study(&study).await.unwrap(),
+            registry.steps_of_study(code("006"), &study).await.unwrap(),
             registry.steps_of_examination(examination).await.unwrap(),
         ] {
             let found: Vec<_> = found.into_iter().map(|stored| stored.value).collect();
             assert_eq!(found, std::slice::from_ref(&next));
         }
         let other = StudyUid::parse("2.25.7").unwrap();
-        assert!(registry.steps_of_study(&other).await.unwrap().is_empty());
+        assert!(
+            registry
+                .steps_of_study(code("006"), &other)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         assert_eq!(next.step.state(), StepState::InProgress);
     }
 }
@@ -140,7 +178,7 @@ async fn a_step_is_no_other_organisations_and_there_is_one_of_a_uid() {
     );
     let kept = registry.step(&licence, uid).await.unwrap();
     let taken = registry
-        .change_step(&elsewhere, &kept, &first, Arrived::default())
+        .change_step(&elsewhere, &kept, &first, (&KeptImages::new(), [1; 16]))
         .await;
     assert!(matches!(taken, Err(RegistryError::Unlicensed(_))));
     let foreign = registry.begin_step(&elsewhere, &first).await;
@@ -196,7 +234,7 @@ async fn a_backup_of_a_step_is_readable_and_a_damaged_one_is_told() {
 }
 
 /// Ends a step that was begun.
-async fn end(rig: &Rig, uid: &str, status: &str, arrived: Arrived) {
+async fn end(rig: &Rig, uid: &str, status: &str) {
     let (registry, licence) = (&rig.registry, device("006"));
     let uid = SopInstanceUid::parse(uid).unwrap();
     let kept = registry.step(&licence, &uid).await.unwrap();
@@ -204,76 +242,99 @@ async fn end(rig: &Rig, uid: &str, status: &str, arrived: Arrived) {
         step: ended(&kept.value.step, status),
         ..kept.value.clone()
     };
-    let changed = registry.change_step(&licence, &kept, &next, arrived);
+    let images = KeptImages::new();
+    let changed = registry.change_step(&licence, &kept, &next, (&images, [1; 16]));
     changed.await.unwrap();
 }
 
-#[tokio::test]
-async fn an_examination_is_complete_with_its_last_step_and_all_its_images() {
-    let all = Arrived {
-        missing_count: 0,
-        kept_count: 3,
+/// Begins a step of organisation 006.
+async fn begin(rig: &Rig, uid: &str, step: ProcedureStep) {
+    let step = PerformedStep {
+        step,
+        ..step_of(uid, "006", ID)
     };
-    let some = Arrived {
-        missing_count: 1,
-        kept_count: 2,
-    };
-    let rig = Rig::new().await;
-    let new = new_for(&rig).await;
-    let (licence, elsewhere) = (device("006"), device("001"));
-    for (number, arrived, expected) in [
-        (1, all, Status::ImagesReceived),
-        (2, some, Status::InProgress),
-        (3, Arrived::default(), Status::InProgress),
-    ] {
-        let id = save(&rig.registry, &new, number).await.unwrap().value.id;
-        let text = id.to_string();
-        // What another hospital's device says of it is nothing to it.
-        let foreign = step_of(&format!("2.25.9.{number}"), "001", &text);
-        let begun = rig.registry.begin_step(&elsewhere, &foreign);
-        begun.await.unwrap();
-        let uids = [1, 2].map(|step| format!("2.25.{number}.{step}"));
-        for uid in &uids {
-            let begun = step_of(uid, "006", &text);
-            rig.registry.begin_step(&licence, &begun).await.unwrap();
-        }
-        assert_eq!(status(&rig, id).await, Status::InProgress);
-        end(&rig, &uids[0], "COMPLETED", all).await;
-        // Another step goes on.
-        assert_eq!(status(&rig, id).await, Status::InProgress);
-        end(&rig, &uids[1], "COMPLETED", arrived).await;
-        assert_eq!(status(&rig, id).await, expected, "{arrived:?}");
-    }
+    let begun = rig.registry.begin_step(&device("006"), &step).await;
+    begun.unwrap();
 }
 
 #[tokio::test]
-async fn an_examination_is_broken_off_with_its_step_and_another_hospitals_is_not() {
+async fn an_examination_is_broken_off_with_all_its_steps_and_another_hospitals_is_not() {
     let rig = Rig::new().await;
     let new = new_for(&rig).await;
     let id = save(&rig.registry, &new, 1).await.unwrap().value.id;
     let text = id.to_string();
 
     let foreign = step_of("2.25.9", "001", &text);
-    let (elsewhere, here) = (device("001"), device("006"));
-    let begun = rig.registry.begin_step(&elsewhere, &foreign);
-    begun.await.unwrap();
+    let elsewhere = device("001");
+    let begun_elsewhere = rig.registry.begin_step(&elsewhere, &foreign);
+    begun_elsewhere.await.unwrap();
     assert_eq!(status(&rig, id).await, Status::Scheduled);
 
-    let own = step_of("2.25.1", "006", &text);
-    let begun = rig.registry.begin_step(&here, &own);
-    begun.await.unwrap();
-    let second = step_of("2.25.2", "006", &text);
-    rig.registry.begin_step(&here, &second).await.unwrap();
-    end(&rig, "2.25.1", "DISCONTINUED", Arrived::default()).await;
+    begin(&rig, "2.25.1", begun(&text)).await;
+    begin(&rig, "2.25.2", begun(&text)).await;
+    end(&rig, "2.25.1", "DISCONTINUED").await;
     // Another step goes on.
     assert_eq!(status(&rig, id).await, Status::InProgress);
-    end(&rig, "2.25.2", "DISCONTINUED", Arrived::default()).await;
+    end(&rig, "2.25.2", "DISCONTINUED").await;
     assert_eq!(status(&rig, id).await, Status::Discontinued);
+    // The device goes on after all.
+    begin(&rig, "2.25.3", begun(&text)).await;
+    assert_eq!(status(&rig, id).await, Status::InProgress);
     let named = rig.registry.steps_of_examination(id).await.unwrap();
     assert_eq!(named.len(), 3);
 }
 
-async fn status(rig: &Rig, id: ExaminationId) -> Status {
+#[tokio::test]
+async fn what_was_completed_is_not_broken_off_by_what_follows_it() {
+    let rig = Rig::new().await;
+    let new = new_for(&rig).await;
+    let id = save(&rig.registry, &new, 1).await.unwrap().value.id;
+    let text = id.to_string();
+    for (uid, state) in [("2.25.1", "COMPLETED"), ("2.25.2", "DISCONTINUED")] {
+        begin(&rig, uid, begun(&text)).await;
+        end(&rig, uid, state).await;
+        assert_eq!(status(&rig, id).await, Status::InProgress, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_of_another_patient_or_kind_moves_no_examination() {
+    let rig = Rig::new().await;
+    let new = new_for(&rig).await;
+    let id = save(&rig.registry, &new, 1).await.unwrap().value.id;
+    let text = id.to_string();
+    let other_kind = begun_as(&text, "2.25.77", "MR", "Жээнбеков^Үсөн");
+    begin(&rig, "2.25.1", other_kind).await;
+    let other_patient = begun_as(&text, "2.25.77", "CT", "IVANOVA^ANNA");
+    begin(&rig, "2.25.2", other_patient).await;
+    assert_eq!(status(&rig, id).await, Status::Scheduled);
+    begin(&rig, "2.25.3", begun(&text)).await;
+    assert_eq!(status(&rig, id).await, Status::InProgress);
+    // All are kept.
+    let named = rig.registry.steps_of_examination(id).await.unwrap();
+    assert_eq!(named.len(), 3);
+}
+
+#[tokio::test]
+async fn however_many_steps_others_tell_of_none_of_the_own_is_hidden() {
+    let rig = Rig::new().await;
+    let new = new_for(&rig).await;
+    let id = save(&rig.registry, &new, 1).await.unwrap().value.id;
+    let text = id.to_string();
+    for number in 0..70 {
+        let foreign = step_of(&format!("2.25.1{number:03}"), "001", &text);
+        let told = rig.registry.begin_step(&device("001"), &foreign).await;
+        told.unwrap();
+    }
+    begin(&rig, "2.25.9", begun(&text)).await;
+    let named = rig.registry.steps_of_examination(id).await.unwrap();
+    assert_eq!(named.len(), 1);
+    let study = StudyUid::parse("2.25.77").unwrap();
+    let of_study = rig.registry.steps_of_study(code("006"), &study).await;
+    assert_eq!(of_study.unwrap().len(), 1);
+}
+
+pub(crate) async fn status(rig: &Rig, id: ExaminationId) -> Status {
     let system = Agent::system("test");
     let reader = Reader::new(&system);
     let found = rig.registry.examination(&reader, id, now()).await;

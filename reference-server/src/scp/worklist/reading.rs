@@ -15,7 +15,7 @@ use pacs_net::status::FindStatus;
 use pacs_store::registry::devices::Device;
 use pacs_store::registry::examinations::Scheduled;
 use pacs_store::registry::{Registry, RegistryError};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 /// Who asks what, and when.
@@ -36,8 +36,8 @@ pub(super) struct Reading {
     seen: Seen,
     from: NaiveDateTime,
     to: NaiveDateTime,
-    /// Of the last page: the next one begins at the time of its last.
-    known: HashSet<ExaminationId>,
+    /// Where the next page begins.
+    place: Option<String>,
     ready: VecDeque<Bytes>,
     found_count: usize,
     is_read: bool,
@@ -60,7 +60,7 @@ impl Reading {
             seen,
             from: first,
             to: last,
-            known: HashSet::new(),
+            place: None,
             ready: VecDeque::new(),
             found_count: 0,
             is_read: false,
@@ -68,26 +68,28 @@ impl Reading {
     }
 
     async fn read_page(&mut self) -> Result<(), RegistryError> {
-        let (page, has_more) = self
+        let page = self
             .registry
             .scheduled_examinations(
                 &self.licence,
                 self.organisation,
                 (self.from, self.to),
+                self.place.as_deref(),
                 self.seen.bounds.page_count,
             )
             .await?;
-        let last = page
-            .last()
-            .map(|last| last.examination.value.order.scheduled_at);
-        let ids: HashSet<_> = page.iter().map(|one| one.examination.value.id).collect();
-        for scheduled in page {
-            if self.known.contains(&scheduled.examination.value.id) {
-                continue;
-            }
-            let Some(answer) = self.answer(&scheduled).await? else {
-                continue;
+        for scheduled in page.examinations {
+            let answer = match self.answer(&scheduled).await {
+                Ok(answer) => answer,
+                // What is wrong with one must not hide all the others.
+                Err(error @ (RegistryError::Damaged { .. } | RegistryError::NotFound { .. })) => {
+                    let examination = scheduled.examination.value.id;
+                    tracing::error!(%examination, %error, "a step of a worklist cannot be read");
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
+            let Some(answer) = answer else { continue };
             if self.found_count == self.seen.bounds.steps_max {
                 tracing::warn!(
                     calling = %self.seen.device.ae_title, answered = self.found_count,
@@ -99,12 +101,8 @@ impl Reading {
             self.found_count = self.found_count.saturating_add(1);
             self.ready.push_back(answer);
         }
-        match last.filter(|_| has_more) {
-            Some(last) if last > self.from || self.known.is_empty() => self.from = last,
-            // More at one second than a page has cannot be told apart by their time.
-            _ => self.is_read = true,
-        }
-        self.known = ids;
+        self.is_read = page.next.is_none();
+        self.place = page.next;
         Ok(())
     }
 

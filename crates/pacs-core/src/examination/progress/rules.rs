@@ -56,6 +56,15 @@ const REJECTING: [Actor; 4] = users([
     Role::Expert,
     Role::ArchiveAdmin,
 ]);
+/// Those, and the device that says that it took a wrong entry of the worklist.
+const MOVING: [Actor; 6] = [
+    Actor::System,
+    Actor::User(Role::Operator),
+    Actor::User(Role::Radiographer),
+    Actor::User(Role::Radiologist),
+    Actor::User(Role::OrgAdmin),
+    Actor::User(Role::ArchiveAdmin),
+];
 const RESTORING: [Actor; 1] = users([Role::ArchiveAdmin]);
 const ACKNOWLEDGING: [Actor; 3] = [
     Actor::System,
@@ -100,7 +109,7 @@ const fn permitted(event: &Event) -> &'static [Actor] {
         Event::Edit { .. } | Event::Reschedule => &EDITING,
         Event::Expire { .. } | Event::LockExpires | Event::MissImages => &SYSTEM,
         Event::ImagesArrive | Event::Start => &ARRIVING,
-        Event::MoveImagesAway { .. } => &RECONCILING,
+        Event::MoveImagesAway { .. } => &MOVING,
         Event::Reject { .. } => &REJECTING,
         // «Отправить в ОЗ» can be a policy.
         Event::Send { .. } => &SENDING,
@@ -205,6 +214,10 @@ fn complete_form(form: &Form) -> Result<(), TransitionError> {
 fn images(at: &Progress, event: &Event) -> Option<Next> {
     Some(match (at.status, event) {
         (Status::Scheduled, Event::Start | Event::ImagesArrive) => {
+            at.to(Status::InProgress, &[Effect::StartWorklistItem])
+        }
+        // The device goes on with what it broke off.
+        (Status::Discontinued, Event::Start) => {
             at.to(Status::InProgress, &[Effect::StartWorklistItem])
         }
         (Status::InProgress, Event::ImagesArrive) => at.stays(&[]),

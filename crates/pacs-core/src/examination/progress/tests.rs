@@ -158,7 +158,7 @@ fn table(event: &Event) -> Vec<(Status, Status)> {
         Event::Save(_) => vec![(Registered, Scheduled)],
         Event::Edit { .. } | Event::Expire { .. } => vec![(Scheduled, Scheduled)],
         Event::Cancel { .. } => vec![(Scheduled, Cancelled)],
-        Event::Start => vec![(Scheduled, InProgress)],
+        Event::Start => vec![(Scheduled, InProgress), (Discontinued, InProgress)],
         Event::ImagesArrive => vec![
             (Scheduled, InProgress),
             (InProgress, InProgress),
@@ -283,7 +283,9 @@ fn each_event_is_open_to_those_who_may_alone() {
             "restore" => vec![ARCHIVE_ADMIN],
             "move images away" => [ArchiveAdmin, Operator, OrgAdmin, Radiographer, Radiologist]
                 .map(Actor::User)
-                .to_vec(),
+                .into_iter()
+                .chain([Actor::System])
+                .collect(),
             "expire" | "unlock" | "miss images" => vec![Actor::System],
             other => panic!("{other} has no row"),
         };

@@ -87,14 +87,24 @@ impl std::fmt::Debug for StudyHeader {
 
 impl StudyHeader {
     /// Reads what `instance` says, which a device of `organisation` made: numbers of patients that
-    /// nobody else gives are that organisation's.
+    /// nobody else gives are that organisation's, and nobody's where it is not known.
     #[must_use]
-    pub fn of(instance: &Instance, organisation: OrganisationCode) -> Self {
-        let attributes = &instance.attributes;
+    pub fn of(instance: &Instance, organisation: impl Into<Option<OrganisationCode>>) -> Self {
+        Self::read(&instance.study, &instance.attributes, organisation)
+    }
+
+    /// Reads what these attributes say of a study, as [`Self::of`]: also those of a performed
+    /// procedure step.
+    #[must_use]
+    pub fn read(
+        study: &StudyUid,
+        attributes: &Attributes,
+        organisation: impl Into<Option<OrganisationCode>>,
+    ) -> Self {
         let text = |tag| attributes.text(tag).unwrap_or_default().trim();
         let name = text(tags::PATIENT_NAME);
         Self {
-            study: instance.study.clone(),
+            study: study.clone(),
             person: Person {
                 identifiers: Identifier::of_patient_id(text(tags::PATIENT_ID), organisation)
                     .into_iter()

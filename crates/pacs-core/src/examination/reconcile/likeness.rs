@@ -57,7 +57,7 @@ pub(super) fn contradicts(named: &Person, person: &Person, without_identifiers: 
 /// Whether two headers of one study differ in anything that says who the patient is.
 pub(super) fn differs(a: &Person, b: &Person) -> bool {
     let of_identifiers = Evidence::of(a.identifiers.first(), b.identifiers.first());
-    let has_names = !words_of(a).is_empty() && !words_of(b).is_empty();
+    let has_names = has_words(a) && has_words(b);
     of_identifiers == Evidence::Differs
         || Evidence::of(a.birth_date, b.birth_date) == Evidence::Differs
         || Evidence::of(a.sex, b.sex) == Evidence::Differs
@@ -85,6 +85,11 @@ fn family(a: &Person, b: &Person) -> Evidence {
 pub(super) fn is_name_alike(a: &Person, b: &Person) -> bool {
     let of_b = words_of(b);
     words_of(a).iter().any(|words| of_b.contains(words))
+}
+
+/// Whether there is a name at all.
+pub(super) fn has_words(person: &Person) -> bool {
+    !words_of(person).is_empty()
 }
 
 /// The words of every spelling of the name, in order of the alphabet.

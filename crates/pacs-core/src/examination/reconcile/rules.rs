@@ -1,6 +1,6 @@
 //! The rules, M0 to M6.
 
-use super::likeness::{contradicts, differs, is_name_alike, is_unknown};
+use super::likeness::{contradicts, differs, has_words, is_name_alike, is_unknown};
 use super::{
     Binding, Candidate, HeaderField, Kind, MatchingPolicy, Origin, QueueReason, Received, Rule,
     StudyHeader, Suggestion, Verdict,
@@ -49,6 +49,15 @@ pub fn verdict(
     };
     if received.has_other_version {
         return queued(QueueReason::DuplicateUidDifferentContent, vec![]);
+    }
+    if received.has_other_senders {
+        // Whose the rest is, is for a person to say; which order was meant can be shown.
+        let named = match named(received, candidates) {
+            Named::One(candidate, rule) => vec![(candidate.examination, rule)],
+            Named::Refused(_, named) => named,
+            Named::Nothing => vec![],
+        };
+        return queued(QueueReason::OtherOrg, named);
     }
     // Any two: the first may be one that says nothing of its patient.
     let is_mixed = received.headers.iter().enumerate().any(|(at, one)| {
@@ -105,11 +114,87 @@ fn bound(received: &Received<'_>, binding: &Binding) -> Verdict {
     if received.has_other_version {
         flags.push(QueueReason::DuplicateUidDifferentContent);
     }
+    if received.has_other_senders {
+        flags.push(QueueReason::OtherOrg);
+    }
     Verdict::Bound {
         examination: binding.examination,
         rule: Rule::StudyBound,
         flags,
     }
+}
+
+/// What speaks against a header being of an order that it names, or that a person binds it to: the
+/// kind of images, or the patient.
+#[must_use]
+pub fn objection(header: &StudyHeader, candidate: &Candidate) -> Option<QueueReason> {
+    let is_id = has_id_in_patient_id(header, std::slice::from_ref(candidate));
+    if !is_kind(header.kind.as_ref(), &candidate.kind) {
+        Some(QueueReason::ModalityMismatch)
+    } else if contradicts(&header.person, &candidate.person, is_id) {
+        Some(QueueReason::Conflict)
+    } else {
+        None
+    }
+}
+
+/// Something in which a header and an order are not the same.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Difference {
+    /// Both have a date of birth, and another one.
+    BirthDate,
+    /// The patient does not have the identifier.
+    Identifier,
+    /// They are other images than were ordered.
+    Kind,
+    /// The name does not sound the same.
+    Name,
+    /// Both have a sex, and another one.
+    Sex,
+    /// They were made more than two days before or after the time that was planned.
+    Time,
+}
+
+/// In what `header` and `candidate` are not the same, in order: for a person who compares them.
+/// What one of them does not say is no difference.
+#[must_use]
+pub fn differences(header: &StudyHeader, candidate: &Candidate) -> Vec<Difference> {
+    let (named, person) = (&header.person, &candidate.person);
+    let differs = |is_other: Option<bool>| is_other.unwrap_or(false);
+    let birth_dates = named.birth_date.zip(person.birth_date);
+    let is_theirs = |identifier: &Identifier| person.identifiers.contains(identifier);
+    let is_id = has_id_in_patient_id(header, std::slice::from_ref(candidate));
+    let has_other = !is_id && !named.identifiers.is_empty();
+    let far = TimeDelta::hours(NAME_WINDOW_HOURS);
+    let distance =
+        |made: NaiveDateTime| made.signed_duration_since(candidate.scheduled_at).abs() > far;
+    let has_names = has_words(named) && has_words(person);
+    let all = [
+        (
+            Difference::BirthDate,
+            differs(birth_dates.map(|(a, b)| a != b)),
+        ),
+        (
+            Difference::Identifier,
+            has_other && !named.identifiers.iter().any(is_theirs),
+        ),
+        (
+            Difference::Kind,
+            !is_kind(header.kind.as_ref(), &candidate.kind),
+        ),
+        (Difference::Name, has_names && !is_name_alike(named, person)),
+        (
+            Difference::Sex,
+            differs(named.sex.zip(person.sex).map(|(a, b)| a != b)),
+        ),
+        (Difference::Time, differs(header.made_at.map(distance))),
+    ];
+    let found = all.into_iter().filter(|(_, is_other)| *is_other);
+    found.map(|(difference, _)| difference).collect()
 }
 
 /// What the IDs and the UID in the headers say.

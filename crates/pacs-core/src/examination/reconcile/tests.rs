@@ -48,6 +48,7 @@ fn received(headers: &[StudyHeader]) -> Received<'_> {
         binding: None,
         not_of: &[],
         has_other_version: false,
+        has_other_senders: false,
     }
 }
 

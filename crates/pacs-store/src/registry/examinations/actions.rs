@@ -10,7 +10,7 @@ use crate::records::Revision;
 use pacs_core::audit::Act;
 use pacs_core::examination::progress::{Completion, Duplicate, Form};
 use pacs_core::examination::{Actor, Effect, Event, Progress, Reason, TransitionError};
-use pacs_core::role::Agent;
+use pacs_core::role::{Agent, AgentKind};
 use pacs_core::{ExaminationId, Phi};
 
 /// Something that is to happen to an examination.
@@ -111,24 +111,16 @@ impl Registry {
         (event, action): (&Event, &Action),
         at: Moment,
     ) -> Result<(Examination, &'static [Effect]), RegistryError> {
-        let actors = actors(agent, &before.value, event);
-        let ((progress, effects), actor) = first_that_may(&actors, |actor| {
-            Ok((before.value.progress.apply(event, actor)?, actor))
-        })
-        .map_err(Refusal::Transition)?;
         let mut after = before.value.clone();
-        after.progress = progress;
-        after.changed_at = at;
-        if let (Event::Edit { .. }, Some(order)) = (event, &action.order) {
-            after.order = order.clone();
-        }
-        note_times(&mut after, event, before.value.progress, at);
-        for effect in effects {
-            settle(&mut after, *effect, agent, action.random, at)?;
-        }
-        let row = add_event(agent, actor, event.name(), reason_of(event), at);
+        let happening = Happening {
+            event,
+            order: action.order.as_ref(),
+            random: action.random,
+            at,
+        };
+        let (row, effects) = happen(&mut after, agent, &happening)?;
         let after = self
-            .put_examination(batch, Some(before), after, row)
+            .put_examination(batch, Some(before), after, vec![row])
             .await?;
         Ok((after, effects))
     }
@@ -180,25 +172,26 @@ impl Registry {
         Ok(event)
     }
 
-    /// Adds to `batch` the examination, its keys and the row of what happened.
+    /// Adds to `batch` the examination, its keys and the rows of what happened.
     pub(super) async fn put_examination(
         &self,
         batch: &mut Batch,
         before: Option<&Stored<Examination>>,
         mut examination: Examination,
-        mut row: ExaminationEvent,
+        rows: Vec<ExaminationEvent>,
     ) -> Result<Examination, RegistryError> {
-        examination.events_count = examination.events_count.saturating_add(1);
-        row.from = before.map(|before| before.value.status());
-        row.to = examination.status();
         let id = examination.id.to_string();
+        let first = examination.events_count.saturating_add(1);
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        examination.events_count = examination.events_count.saturating_add(count);
         if batch.digests.is_none() {
             batch.main(&id, &examination, before)?;
         } else {
             batch.put(&id, &examination, before.map(|before| before.revision))?;
         }
-        let key = format!("{id}/{:08}", examination.events_count);
-        batch.put(&key, &row, None)?;
+        for (number, row) in (first..).zip(rows) {
+            batch.put(&format!("{id}/{number:08}"), &row, None)?;
+        }
         let had = before.map(|before| before.value.keys()).unwrap_or_default();
         self.reindex(batch, &had, &examination.keys(), &id).await?;
         Ok(examination)
@@ -212,6 +205,49 @@ impl Registry {
         let prefix = format!("{id}/");
         let rows = self.list::<ExaminationEvent>(&prefix, None, EXAMINATION_EVENTS_MAX);
         Ok(rows.await?.into_iter().map(|row| row.value).collect())
+    }
+}
+
+/// Something that happens to an examination, as [`Action`] has it.
+pub(super) struct Happening<'a> {
+    pub(super) event: &'a Event,
+    pub(super) order: Option<&'a Order>,
+    pub(super) random: Random,
+    pub(super) at: Moment,
+}
+
+/// Lets it happen, by one of the roles that `agent` has; gives the row of it.
+pub(super) fn happen(
+    examination: &mut Examination,
+    agent: &Agent,
+    happening: &Happening<'_>,
+) -> Result<(ExaminationEvent, &'static [Effect]), Refusal> {
+    let (event, at) = (happening.event, happening.at);
+    let before = examination.progress;
+    let actors = actors(agent, examination, event);
+    let ((progress, effects), actor) =
+        first_that_may(&actors, |actor| Ok((before.apply(event, actor)?, actor)))
+            .map_err(Refusal::Transition)?;
+    examination.progress = progress;
+    examination.changed_at = at;
+    if let (Event::Edit { .. }, Some(order)) = (event, happening.order) {
+        examination.order = order.clone();
+    }
+    note_times(examination, event, before, at);
+    for effect in effects {
+        settle(examination, *effect, agent, happening.random, at)?;
+    }
+    let mut row = add_event(agent, actor, event.name(), reason_of(event), at);
+    row.from = Some(before.status());
+    row.to = progress.status();
+    Ok((row, effects))
+}
+
+/// The archive itself, for `agent`: what follows of what somebody said.
+pub(in super::super) fn as_system(agent: &Agent) -> Agent {
+    Agent {
+        kind: AgentKind::System,
+        ..agent.clone()
     }
 }
 
@@ -323,7 +359,7 @@ fn settle(
     agent: &Agent,
     random: Random,
     at: Moment,
-) -> Result<(), RegistryError> {
+) -> Result<(), Refusal> {
     match effect {
         Effect::AssignPlannedStudy => examination.planned_study = study_of(random)?,
         Effect::AssignStep => {

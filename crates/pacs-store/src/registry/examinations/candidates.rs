@@ -93,7 +93,10 @@ impl Registry {
         Ok(found)
     }
 
-    async fn candidate(&self, examination: &Examination) -> Result<Candidate, RegistryError> {
+    pub(crate) async fn candidate(
+        &self,
+        examination: &Examination,
+    ) -> Result<Candidate, RegistryError> {
         let patient = self.survivor(examination.patient).await?;
         Ok(Candidate {
             examination: examination.id,

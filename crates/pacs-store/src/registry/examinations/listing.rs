@@ -109,6 +109,15 @@ pub struct Scheduled {
     pub patient: Stored<Patient>,
 }
 
+/// A part of a worklist.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScheduledPage {
+    /// The examinations, in the order of their planned times.
+    pub examinations: Vec<Scheduled>,
+    /// Where the next part begins; `None` after the last.
+    pub next: Option<String>,
+}
+
 impl Registry {
     /// «На рассмотрении»: the examinations of a scope that `reader` sees, of one status or of all,
     /// newest first, from where a former part says. A part may have fewer than it could.
@@ -263,7 +272,9 @@ impl Registry {
     }
 
     /// Examinations of `organisation` that devices may ask for, planned from `from` to `to`, in the
-    /// order of their times, each with its patient; and whether there are more.
+    /// order of their times, each with its patient, from where a former part says. One that cannot
+    /// be read is told of in the log, and hides none of the others; a part may have fewer than it
+    /// could.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -272,43 +283,46 @@ impl Registry {
         licence: &Licence<WorklistQuery>,
         organisation: OrganisationCode,
         (from, to): (NaiveDateTime, NaiveDateTime),
+        cursor: Option<&str>,
         count_max: usize,
-    ) -> Result<(Vec<Scheduled>, bool), RegistryError> {
+    ) -> Result<ScheduledPage, RegistryError> {
         licence.check(organisation)?;
         let prefix = format!("{organisation}{BETWEEN}");
-        let count_max = count_max.min(WORKLIST_MAX);
+        let count_max = count_max.clamp(1, WORKLIST_MAX);
         // Just before the first second of `from`: what stands between is behind both.
-        let mut after = Some(format!("{prefix}{}", from.format("%Y-%m-%dT%H:%M:%S")));
+        let first = from.format("%Y-%m-%dT%H:%M:%S").to_string();
+        let after = format!("{prefix}{}", cursor.unwrap_or(&first));
         let last = to.format("%Y-%m-%dT%H:%M:%S").to_string();
-        let mut found = Vec::new();
-        loop {
-            let left = count_max.saturating_sub(found.len()).saturating_add(1);
-            let records = self
-                .records()
-                .list(WORKLIST, &prefix, after.as_deref(), left)
-                .await?;
-            let is_last = records.len() < left;
-            for record in records {
-                let time = record.key.get(prefix.len()..).unwrap_or_default();
-                let time = time.split(BETWEEN).next().unwrap_or_default();
-                if time > last.as_str() {
-                    return Ok((found, false));
-                }
-                if found.len() == count_max {
-                    return Ok((found, true));
-                }
-                let examination = self.examination_at(id_of(&record)?).await?;
-                let patient = self.survivor(examination.value.patient).await?;
-                after = Some(record.key);
-                found.push(Scheduled {
+        let records = self
+            .records()
+            .list(WORKLIST, &prefix, Some(&after), count_max)
+            .await?;
+        let mut page = ScheduledPage::default();
+        let is_last = records.len() < count_max;
+        for record in records {
+            let place = record.key.get(prefix.len()..).unwrap_or_default();
+            let time = place.split(BETWEEN).next().unwrap_or_default();
+            if time > last.as_str() {
+                page.next = None;
+                return Ok(page);
+            }
+            page.next = (!is_last).then(|| place.to_owned());
+            let Some(examination) = self.readable(&record).await? else {
+                continue;
+            };
+            match self.survivor(examination.value.patient).await {
+                Ok(patient) => page.examinations.push(Scheduled {
                     examination,
                     patient,
-                });
-            }
-            if is_last {
-                return Ok((found, false));
+                }),
+                Err(error @ (RegistryError::Damaged { .. } | RegistryError::NotFound { .. })) => {
+                    let examination = examination.value.id;
+                    tracing::error!(%examination, %error, "a patient cannot be read");
+                }
+                Err(error) => return Err(error),
             }
         }
+        Ok(page)
     }
 
     /// The examination that a device of its organisation names by its ID, and its patient.

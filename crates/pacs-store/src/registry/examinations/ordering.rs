@@ -124,9 +124,10 @@ impl Registry {
         // Nobody merges the patient away meanwhile.
         batch.keep::<Patient>(&key_of(patient.value.key), patient.revision);
         let place = batch.changes.len();
-        let row = add_event(licence.agent(), actor, "save", None, at);
+        let mut row = add_event(licence.agent(), actor, "save", None, at);
+        row.to = progress.status();
         let examination = self
-            .put_examination(&mut batch, None, examination, row)
+            .put_examination(&mut batch, None, examination, vec![row])
             .await?;
         let mut event = agent_event(Act::OrderCreated, licence.agent(), Some(new.ordering), at);
         event.object.patient = Some(Phi::new(examination.patient));

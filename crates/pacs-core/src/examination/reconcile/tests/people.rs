@@ -290,6 +290,74 @@ fn nothing_of_the_patient_is_shown_by_debug() {
     assert!(!format!("{:?}", order(ID)).contains("ZHEEN"));
 }
 
+#[test]
+fn a_study_that_several_organisations_send_is_bound_by_nobody_and_flagged_where_it_was() {
+    let headers = [header(&[(tags::ACCESSION_NUMBER, ID)])];
+    let several = Received {
+        has_other_senders: true,
+        ..received(&headers)
+    };
+    let found = verdict(&several, &[order(ID)], MatchingPolicy::default());
+    let named = vec![(ID.to_owned(), Rule::AccessionNumber)];
+    assert_eq!(queued(found), (QueueReason::OtherOrg, named));
+    let binding = Binding {
+        examination: id(ID),
+        organisation: organisation("006"),
+        first: headers[0].clone(),
+    };
+    let several = Received {
+        binding: Some(&binding),
+        ..several
+    };
+    assert_eq!(
+        verdict(&several, &[], MatchingPolicy::default()),
+        flagged(Rule::StudyBound, &[QueueReason::OtherOrg])
+    );
+}
+
+#[test]
+fn a_header_is_compared_with_an_order_value_by_value() {
+    let candidate = order(ID);
+    let right = header(&[
+        (tags::PATIENT_ID, "P0000005724"),
+        (tags::PATIENT_NAME, "JEENBEKOV^USON^OMURBEKOVICH"),
+        (tags::PATIENT_BIRTH_DATE, "19900101"),
+        (tags::PATIENT_SEX, "M"),
+    ]);
+    assert_eq!(differences(&right, &candidate), []);
+    assert_eq!(objection(&right, &candidate), None);
+    // What is not said is no difference, and an ID in place of the patient's number neither.
+    let silent = header(&[(tags::PATIENT_ID, ID)]);
+    assert_eq!(differences(&silent, &candidate), []);
+    assert_eq!(objection(&silent, &candidate), None);
+    let wrong = header(&[
+        (tags::MODALITY, "MR"),
+        (tags::STUDY_DATE, "20250315"),
+        (tags::PATIENT_ID, "P0000000013"),
+        (tags::PATIENT_NAME, "IVANOVA^ANNA"),
+        (tags::PATIENT_BIRTH_DATE, "19810203"),
+        (tags::PATIENT_SEX, "F"),
+    ]);
+    let all = [
+        Difference::BirthDate,
+        Difference::Identifier,
+        Difference::Kind,
+        Difference::Name,
+        Difference::Sex,
+        Difference::Time,
+    ];
+    assert_eq!(differences(&wrong, &candidate), all);
+    assert_eq!(
+        objection(&wrong, &candidate),
+        Some(QueueReason::ModalityMismatch)
+    );
+    let other = header(&[
+        (tags::PATIENT_NAME, "IVANOVA^ANNA"),
+        (tags::PATIENT_BIRTH_DATE, "19810203"),
+    ]);
+    assert_eq!(objection(&other, &candidate), Some(QueueReason::Conflict));
+}
+
 proptest! {
     /// The rules again, as one would check them by hand, against two orders of different people.
     #[test]

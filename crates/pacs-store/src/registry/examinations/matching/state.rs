@@ -1,7 +1,7 @@
 //! What a verdict of the matcher makes of what was decided before.
 
-use super::{MatchState, suggested};
-use pacs_core::examination::reconcile::{QueueReason, Verdict};
+use super::{MatchState, Suggested};
+use pacs_core::examination::reconcile::{QueueReason, Suggestion, Verdict};
 
 /// Whether there is something in question that a person has not seen.
 pub(super) const fn has_flags(state: &MatchState) -> bool {
@@ -9,84 +9,101 @@ pub(super) const fn has_flags(state: &MatchState) -> bool {
 }
 
 /// Whether a study waits for a reason that images which come later do not take away.
-const fn is_in_question(state: &MatchState) -> bool {
+const fn is_in_question(reason: QueueReason) -> bool {
     matches!(
-        state,
-        MatchState::Queued {
-            reason: QueueReason::MixedPatient | QueueReason::DuplicateUidDifferentContent,
-            ..
-        }
+        reason,
+        QueueReason::MixedPatient
+            | QueueReason::DuplicateUidDifferentContent
+            | QueueReason::Unbound
     )
 }
 
-/// What a verdict makes of the state before.
-pub(super) fn state_of(verdict: &Verdict, before: &MatchState) -> MatchState {
-    match verdict {
+/// What a verdict makes of the state before; `None`: of nothing.
+pub(super) fn state_of(verdict: &Verdict, before: Option<&MatchState>) -> MatchState {
+    let queued = |reason, suggestions: &[Suggestion]| MatchState::Queued {
+        reason,
+        suggestions: suggestions.iter().map(suggested).collect(),
+    };
+    match (verdict, before) {
+        // What a person said stays.
+        (_, Some(MatchState::Rejected)) => MatchState::Rejected,
         // What is in question stays so, whatever comes after it: a person decides.
-        Verdict::Bound { .. } if is_in_question(before) => before.clone(),
-        Verdict::Bound {
-            examination,
-            rule,
-            flags,
-        } => {
-            let mut flags = flags.clone();
-            if let MatchState::Bound {
-                examination: bound,
-                flags: before,
-                ..
-            } = before
-                && bound == examination
-            {
-                let more = before.iter().filter(|flag| !flags.contains(flag));
-                let more: Vec<_> = more.copied().collect();
-                flags.extend(more);
-            }
-            // That it was bound says M0; why it was, stays.
-            let rule = if let MatchState::Bound {
-                examination: bound,
-                rule: before,
-                ..
-            } = before
-                && bound == examination
-            {
-                *before
-            } else {
-                Some(*rule)
-            };
-            MatchState::Bound {
-                examination: *examination,
-                rule,
-                flags,
-            }
+        (Verdict::Bound { .. }, Some(before @ MatchState::Queued { reason, .. }))
+            if is_in_question(*reason) =>
+        {
+            before.clone()
         }
-        Verdict::Queued {
-            reason,
-            suggestions,
-        } => match before {
-            // Images of another organisation with the UID of a study that is bound here.
-            MatchState::Bound {
+        (
+            Verdict::Bound {
                 examination,
                 rule,
                 flags,
-            } => {
-                let mut flags = flags.clone();
-                if !flags.contains(reason) {
-                    flags.push(*reason);
-                }
-                MatchState::Bound {
-                    examination: *examination,
-                    rule: *rule,
-                    flags,
-                }
-            }
-            MatchState::Queued { reason: old, .. } => MatchState::Queued {
-                reason: if is_in_question(before) {
-                    *old
-                } else {
-                    *reason
-                },
-                suggestions: suggestions.iter().map(suggested).collect(),
             },
-        },
+            before,
+        ) => bound(before, (*examination, *rule), flags),
+        // Images of another organisation with the UID of a study that is bound here.
+        (Verdict::Queued { reason, .. }, Some(before @ MatchState::Bound { .. })) => {
+            with_flag(before.clone(), *reason)
+        }
+        (
+            Verdict::Queued {
+                reason,
+                suggestions,
+            },
+            before,
+        ) => {
+            let old = match before {
+                Some(MatchState::Queued { reason, .. }) if is_in_question(*reason) => Some(*reason),
+                _ => None,
+            };
+            queued(old.unwrap_or(*reason), suggestions)
+        }
+    }
+}
+
+/// That it was bound says M0; why it was, stays, and so does what somebody has to look at.
+fn bound(
+    before: Option<&MatchState>,
+    (examination, rule): (
+        pacs_core::ExaminationId,
+        pacs_core::examination::reconcile::Rule,
+    ),
+    flags: &[QueueReason],
+) -> MatchState {
+    let mut all = flags.to_vec();
+    let mut why = Some(rule);
+    if let Some(MatchState::Bound {
+        examination: was,
+        rule,
+        flags: before,
+    }) = before
+        && *was == examination
+    {
+        let more = before.iter().filter(|flag| !flags.contains(flag));
+        all.extend(more.copied());
+        why = *rule;
+    }
+    MatchState::Bound {
+        examination,
+        rule: why,
+        flags: all,
+    }
+}
+
+/// A bound study that somebody has to look at for this, too.
+pub(super) fn with_flag(mut state: MatchState, reason: QueueReason) -> MatchState {
+    if let MatchState::Bound { flags, .. } = &mut state
+        && !flags.contains(&reason)
+    {
+        flags.push(reason);
+    }
+    state
+}
+
+const fn suggested(suggestion: &Suggestion) -> Suggested {
+    Suggested {
+        examination: suggestion.examination,
+        rule: suggestion.rule,
+        score: suggestion.score,
     }
 }

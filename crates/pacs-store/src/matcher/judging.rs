@@ -1,0 +1,219 @@
+//! One study, judged.
+
+use super::heads::{Seen, Witness};
+use super::{Matcher, MatcherError, News};
+use crate::limits::REGISTRY_ATTEMPTS_MAX;
+use crate::registry::examinations::{MatchState, ReceivedStudy, StudyMatch};
+use crate::registry::{Refusal, RegistryError, Stored};
+use pacs_core::examination::reconcile::{
+    Binding, Origin, QueueReason, Received, StudyHeader, Verdict, verdict,
+};
+use pacs_core::uid::StudyUid;
+use pacs_core::{ExaminationId, OrganisationCode};
+
+impl Matcher {
+    /// Judges one study, and again where a person decided something of it meanwhile.
+    pub(super) async fn judge_anew(
+        &self,
+        study: &StudyUid,
+        news: &News,
+    ) -> Result<Option<Stored<StudyMatch>>, MatcherError> {
+        let mut judged = self.judge(study, news).await;
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            if !matches!(judged, Err(MatcherError::Registry(RegistryError::Changed))) {
+                break;
+            }
+            judged = self.judge(study, news).await;
+        }
+        judged
+    }
+
+    /// Judges one study; `None` where nothing of it is in sight any more.
+    async fn judge(
+        &self,
+        study: &StudyUid,
+        news: &News,
+    ) -> Result<Option<Stored<StudyMatch>>, MatcherError> {
+        let known = match self.registry.study_match(&self.licence, study).await {
+            Ok(known) => Some(known),
+            Err(RegistryError::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let judged = known.as_ref().map(|known| known.revision);
+        let known = known.map(|known| known.value);
+        let seen = self.see(study, news, known.as_ref()).await?;
+        let Some((first_instance, received_unix_ms)) = seen.first.clone() else {
+            return Ok(None);
+        };
+        let received_at = match &known {
+            Some(known) => known.received_at,
+            None => self.moment(received_unix_ms),
+        };
+        let received = ReceivedStudy {
+            study: study.clone(),
+            organisation: self.owner(study, &seen, known.as_ref()).await?,
+            is_import: known
+                .as_ref()
+                .map_or(seen.is_import, |known| known.is_import),
+            received_at,
+            first_instance,
+            witnesses: seen
+                .witnesses
+                .iter()
+                .map(|one| one.instance.clone())
+                .collect(),
+            senders: seen.senders.clone(),
+            news: seen.news.clone(),
+            judged,
+        };
+        let found = self
+            .verdict_of(&received, &seen, known.as_ref(), news.has_other_version)
+            .await?;
+        let at = self.now();
+        let stored = self
+            .registry
+            .store_verdict(&self.licence, &received, &found, at)
+            .await;
+        // Between the question and the answer the order was cancelled, or its device said that it
+        // was a wrong one, or it takes no more studies: the study waits for a person, and the
+        // others go on.
+        let reason = match stored {
+            Err(RegistryError::Refused(Refusal::Disowned)) => QueueReason::Unbound,
+            Err(RegistryError::Refused(_)) => QueueReason::IdCancelled,
+            other => return Ok(Some(other?)),
+        };
+        let found = Verdict::Queued {
+            reason,
+            suggestions: Vec::new(),
+        };
+        let stored = self
+            .registry
+            .store_verdict(&self.licence, &received, &found, at)
+            .await?;
+        Ok(Some(stored))
+    }
+
+    /// Whose a study is: what was decided stays; else it is of the organisation that planned it, if
+    /// a device of it sent anything; else of the one whose device sent the first.
+    async fn owner(
+        &self,
+        study: &StudyUid,
+        seen: &Seen,
+        known: Option<&StudyMatch>,
+    ) -> Result<Option<OrganisationCode>, MatcherError> {
+        if let Some(known) = known
+            && (known.correction.is_some() || !known.examinations().is_empty())
+        {
+            return Ok(known.organisation);
+        }
+        let planned = self
+            .registry
+            .examination_planned_as(&self.licence, study)
+            .await?;
+        let planned = planned.map(|found| found.value.performing);
+        if let Some(planned) = planned
+            && seen.owners.contains(&Some(planned))
+        {
+            return Ok(Some(planned));
+        }
+        let known = seen.owners.iter().find(|owner| owner.is_some());
+        Ok(known.copied().flatten())
+    }
+
+    async fn verdict_of(
+        &self,
+        study: &ReceivedStudy,
+        seen: &Seen,
+        known: Option<&StudyMatch>,
+        has_other_version: bool,
+    ) -> Result<Verdict, MatcherError> {
+        let Some(organisation) = study.organisation else {
+            let reason = if study.is_import {
+                QueueReason::OutsideImport
+            } else {
+                QueueReason::UnknownSender
+            };
+            let suggestions = Vec::new();
+            return Ok(Verdict::Queued {
+                reason,
+                suggestions,
+            });
+        };
+        let headers = headers(seen, known);
+        let binding = known.and_then(|known| {
+            Some(Binding {
+                examination: known.examination()?,
+                organisation: known.organisation?,
+                first: headers.first()?.clone(),
+            })
+        });
+        let received_at = study.received_at.naive_local();
+        let is_settled = known.is_some_and(|known| known.state == MatchState::Rejected);
+        let candidates = if binding.is_some() || is_settled {
+            Vec::new()
+        } else {
+            self.registry
+                .candidates(&self.licence, &headers, organisation, received_at)
+                .await?
+        };
+        let not_of = self.not_of(organisation, study, known).await?;
+        let origin = if study.is_import {
+            Origin::Import(organisation)
+        } else {
+            Origin::Device(organisation)
+        };
+        let received = Received {
+            headers: &headers,
+            origin,
+            received_at,
+            binding: binding.as_ref(),
+            not_of: &not_of,
+            has_other_version,
+            has_other_senders: seen.owners.len() > 1 && !was_seen(known, seen),
+        };
+        Ok(verdict(&received, &candidates, self.policy))
+    }
+
+    /// The examinations that a person, or the device, said the study is not of.
+    async fn not_of(
+        &self,
+        organisation: OrganisationCode,
+        study: &ReceivedStudy,
+        known: Option<&StudyMatch>,
+    ) -> Result<Vec<ExaminationId>, MatcherError> {
+        let mut not_of = known.map_or_else(Vec::new, |known| known.not_of.clone());
+        not_of.extend(
+            self.registry
+                .disowned_by(organisation, &study.study)
+                .await?,
+        );
+        Ok(not_of)
+    }
+}
+
+/// The headers that are judged: not those of series that a person split off, and of a study that a
+/// person bound none that the person had seen, but the first.
+fn headers(seen: &Seen, known: Option<&StudyMatch>) -> Vec<StudyHeader> {
+    let is_split = |witness: &&Witness| {
+        known.is_some_and(|known| {
+            let mut parts = known.parts.iter();
+            parts.any(|part| part.series.contains(&witness.series))
+        })
+    };
+    let rest = seen.witnesses.iter().filter(|one| !is_split(one));
+    let judged = rest.enumerate().filter(|(at, witness)| {
+        let is_seen =
+            |known: &StudyMatch| is_by_person(known) && known.witnesses.contains(&witness.instance);
+        *at == 0 || !known.is_some_and(is_seen)
+    });
+    judged.map(|(_, witness)| witness.header.clone()).collect()
+}
+
+/// Whether a person bound the study, who saw all of its senders.
+fn was_seen(known: Option<&StudyMatch>, seen: &Seen) -> bool {
+    known.is_some_and(|known| is_by_person(known) && known.senders == seen.senders)
+}
+
+const fn is_by_person(known: &StudyMatch) -> bool {
+    matches!(known.state, MatchState::Bound { rule: None, .. })
+}
