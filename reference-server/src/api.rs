@@ -22,6 +22,7 @@ mod repeat;
 mod routes;
 mod session;
 mod set_up;
+mod unmatched;
 
 pub use problem::Problem;
 pub(crate) use repeat::forget;
@@ -31,6 +32,7 @@ use crate::clock::World;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use pacs_store::Archive;
+use pacs_store::matcher::Matcher;
 use pacs_store::registry::Registry;
 use problem::codes;
 use std::sync::Arc;
@@ -43,17 +45,25 @@ pub const PREFIX: &str = "/api/v1";
 struct Api {
     accounts: Accounts,
     registry: Registry,
+    /// What is seen of studies by those who decide whose they are.
+    desk: Arc<Matcher>,
     world: World,
     /// The host that the portal is reached by, where that is configured.
     public_authority: Option<Arc<str>>,
 }
 
 /// The routes.
-pub fn router(archive: &Archive, accounts: Accounts, public_url: Option<&str>) -> Router {
+pub(crate) fn router(
+    archive: &Archive,
+    accounts: Accounts,
+    desk: Arc<Matcher>,
+    public_url: Option<&str>,
+) -> Router {
     let authority = public_url.map(crate::direct::authority_of);
     let api = Api {
         accounts,
         registry: archive.registry(),
+        desk,
         world: World::real(),
         public_authority: authority.map(Arc::from),
     };

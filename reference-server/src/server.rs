@@ -188,9 +188,8 @@ impl Server {
         });
         let at = config.tls.address;
         let (accounts, at_start) = accounts(config, &archive).await?;
-        let public_url = config.web.public_url.as_deref();
         let server = Self {
-            web: web.merge(api::router(&archive, accounts.clone(), public_url)),
+            web: web.merge(portal(config, &archive, &accounts)?),
             accounts,
             at_start,
             dicomweb,
@@ -316,6 +315,18 @@ impl Server {
         http.abort();
         outcome
     }
+}
+
+/// The API of the portal.
+fn portal(
+    config: &Config,
+    archive: &Archive,
+    accounts: &Accounts,
+) -> Result<axum::Router, StartError> {
+    let desk = crate::matcher::matcher(archive).map_err(StartError::Assembly)?;
+    let public_url = config.web.public_url.as_deref();
+    let desk = Arc::new(desk);
+    Ok(api::router(archive, accounts.clone(), desk, public_url))
 }
 
 /// The accounts, and what the start leaves to be said. That the server started is told first, or

@@ -136,7 +136,9 @@ pub struct MatcherLimits {
     pub judged_again_max: usize,
     /// How old they are at most: what is older is for a person alone.
     pub judged_again_days: i64,
-    /// How long is waited at most until it is looked again how far examinations are.
+    /// How long is waited at least until it is looked again how far examinations are.
+    pub progressed_duration: Duration,
+    /// How long is waited for that at most.
     pub tick_duration: Duration,
     /// When examinations are taken to be complete, or incomplete.
     pub times: ProgressTimes,
@@ -152,6 +154,7 @@ impl Default for MatcherLimits {
             judged_again_duration: Duration::from_secs(10),
             judged_again_max: 500,
             judged_again_days: 7,
+            progressed_duration: Duration::from_secs(2),
             tick_duration: Duration::from_secs(15),
             times: ProgressTimes::default(),
         }

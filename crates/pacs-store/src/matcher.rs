@@ -24,12 +24,13 @@ use crate::records::RecordsError;
 use crate::registry::{Moment, Registry, RegistryError, Stirred};
 use chrono::{DateTime, FixedOffset};
 use pacs_core::access::{Find, Get, Maintain};
-use pacs_core::examination::reconcile::MatchingPolicy;
+use pacs_core::examination::reconcile::{Candidate, MatchingPolicy};
 use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{OrganisationCode, Permit, SopInstanceUid};
 use progress::Watched;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -78,6 +79,8 @@ pub struct Matcher {
     policy: MatchingPolicy,
     limits: MatcherLimits,
     watched: tokio::sync::Mutex<Watched>,
+    /// While much is judged at once: the orders that are open, by organisation.
+    open: tokio::sync::Mutex<Option<BTreeMap<OrganisationCode, Arc<[Candidate]>>>>,
 }
 
 /// What the archive lets the follower do.
@@ -119,6 +122,7 @@ impl Matcher {
             policy: MatchingPolicy::default(),
             limits,
             watched: tokio::sync::Mutex::default(),
+            open: tokio::sync::Mutex::default(),
         })
     }
 
@@ -155,7 +159,7 @@ impl Matcher {
         };
         // What changed while nobody looked.
         let mut stirred = Stirred::all();
-        let mut judged_again_at = Instant::now();
+        let (mut judged_again_at, mut progressed_at) = (Instant::now(), Instant::now());
         loop {
             if self.archive.shared.is_closing() {
                 return Ok(());
@@ -164,17 +168,23 @@ impl Matcher {
             tell(&judged);
             if judged.changes_count < self.limits.changes_max {
                 if !stirred.is_empty() && Instant::now() >= judged_again_at {
-                    let stirred = std::mem::take(&mut stirred);
+                    let (begun, stirred) = (Instant::now(), std::mem::take(&mut stirred));
                     self.judge_again(&stirred).await?;
-                    judged_again_at = Instant::now() + self.limits.judged_again_duration;
+                    // Never more than a tenth of the time.
+                    let pause = begun.elapsed().saturating_mul(10);
+                    let pause = pause.max(self.limits.judged_again_duration);
+                    judged_again_at = Instant::now() + pause;
                 }
-                self.progress(self.now()).await?;
-                let is_due = !stirred.is_empty();
-                let wait = if is_due {
-                    self.limits.judged_again_duration
+                let mut wait = self.limits.tick_duration;
+                if Instant::now() >= progressed_at {
+                    self.progress(self.now()).await?;
+                    progressed_at = Instant::now() + self.limits.progressed_duration;
                 } else {
-                    self.limits.tick_duration
-                };
+                    wait = wait.min(self.limits.progressed_duration);
+                }
+                if !stirred.is_empty() {
+                    wait = wait.min(self.limits.judged_again_duration);
+                }
                 if !self.wait(&cursor, &mut stirred, wait).await? {
                     return Ok(());
                 }
@@ -278,9 +288,17 @@ impl Matcher {
         for organisation in organisations {
             waiting.extend(self.waiting(organisation).await?);
         }
+        // What is open at an organisation is read once for all that wait there.
+        *self.open.lock().await = Some(BTreeMap::new());
+        let mut judged = Ok(None);
         for study in &waiting {
-            self.judge_anew(study, &News::default()).await?;
+            judged = self.judge_anew(study, &News::default()).await;
+            if judged.is_err() {
+                break;
+            }
         }
+        *self.open.lock().await = None;
+        judged?;
         Ok(u64::try_from(waiting.len()).unwrap_or(u64::MAX))
     }
 

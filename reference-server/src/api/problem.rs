@@ -193,6 +193,6 @@ impl IntoResponse for Problem {
 /// Every code that there is.
 #[cfg(test)]
 pub(super) fn all_codes() -> impl Iterator<Item = &'static Code> {
-    let families = [codes::ALL, registry::ALL];
+    let families = [codes::ALL, registry::ALL, super::unmatched::ALL];
     families.into_iter().flatten().copied()
 }

@@ -3,13 +3,13 @@
 //!
 //! Each family of paths has a module with a [`Family`], which stands in [`FAMILIES`].
 
-use super::{Api, accounts, openapi};
+use super::{Api, accounts, openapi, unmatched};
 use axum::Router;
 use axum::routing::{MethodRouter, get};
 use serde_json::Value;
 
 /// All of them.
-pub(super) const FAMILIES: &[&Family] = &[&DOCUMENT, &accounts::FAMILY];
+pub(super) const FAMILIES: &[&Family] = &[&DOCUMENT, &accounts::FAMILY, &unmatched::FAMILY];
 
 /// Paths that belong together.
 pub(super) struct Family {

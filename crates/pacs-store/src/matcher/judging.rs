@@ -5,11 +5,13 @@ use super::{Matcher, MatcherError, News};
 use crate::limits::REGISTRY_ATTEMPTS_MAX;
 use crate::registry::examinations::{MatchState, ReceivedStudy, StudyMatch};
 use crate::registry::{Refusal, RegistryError, Stored};
+use chrono::NaiveDateTime;
 use pacs_core::examination::reconcile::{
-    Binding, Origin, QueueReason, Received, StudyHeader, Verdict, verdict,
+    Binding, Candidate, Origin, QueueReason, Received, StudyHeader, Verdict, verdict,
 };
 use pacs_core::uid::StudyUid;
 use pacs_core::{ExaminationId, OrganisationCode};
+use std::sync::Arc;
 
 impl Matcher {
     /// Judges one study, and again where a person decided something of it meanwhile.
@@ -149,13 +151,6 @@ impl Matcher {
         });
         let received_at = study.received_at.naive_local();
         let is_settled = known.is_some_and(|known| known.state == MatchState::Rejected);
-        let candidates = if binding.is_some() || is_settled {
-            Vec::new()
-        } else {
-            self.registry
-                .candidates(&self.licence, &headers, organisation, received_at)
-                .await?
-        };
         let not_of = self.not_of(organisation, study, known).await?;
         let origin = if study.is_import {
             Origin::Import(organisation)
@@ -171,7 +166,49 @@ impl Matcher {
             has_other_version,
             has_other_senders: seen.owners.len() > 1 && !was_seen(known, seen),
         };
-        Ok(verdict(&received, &candidates, self.policy))
+        if binding.is_some() || is_settled {
+            return Ok(verdict(&received, &[], self.policy));
+        }
+        // What it names decides whether it is bound. What else is open is there to choose from.
+        let named = self
+            .registry
+            .candidates_among(&headers, &[], received_at)
+            .await?;
+        let found = verdict(&received, &named, self.policy);
+        if matches!(found, Verdict::Bound { .. }) {
+            return Ok(found);
+        }
+        let open = self
+            .open_orders(organisation, &headers, received_at)
+            .await?;
+        let all = self
+            .registry
+            .candidates_among(&headers, &open, received_at)
+            .await?;
+        Ok(verdict(&received, &all, self.policy))
+    }
+
+    /// The open orders of an organisation, read once where much is judged at once.
+    async fn open_orders(
+        &self,
+        organisation: OrganisationCode,
+        headers: &[StudyHeader],
+        received_at: NaiveDateTime,
+    ) -> Result<Arc<[Candidate]>, MatcherError> {
+        let mut known = self.open.lock().await;
+        let Some(known) = known.as_mut() else {
+            let made_at = headers.iter().find_map(|header| header.made_at);
+            let near = Some(made_at.unwrap_or(received_at));
+            let open = self.registry.open_orders(&self.licence, organisation, near);
+            return Ok(open.await?.into());
+        };
+        if let Some(open) = known.get(&organisation) {
+            return Ok(Arc::clone(open));
+        }
+        let open = self.registry.open_orders(&self.licence, organisation, None);
+        let open: Arc<[Candidate]> = open.await?.into();
+        known.insert(organisation, Arc::clone(&open));
+        Ok(open)
     }
 
     /// The examinations that a person, or the device, said the study is not of.
@@ -206,7 +243,13 @@ fn headers(seen: &Seen, known: Option<&StudyMatch>) -> Vec<StudyHeader> {
             |known: &StudyMatch| is_by_person(known) && known.witnesses.contains(&witness.instance);
         *at == 0 || !known.is_some_and(is_seen)
     });
-    judged.map(|(_, witness)| witness.header.clone()).collect()
+    let headers: Vec<StudyHeader> = judged.map(|(_, one)| one.header.clone()).collect();
+    if headers.is_empty() {
+        // The rest has the same header as what was split off: each is remembered once.
+        let first = seen.witnesses.first();
+        return first.map(|one| one.header.clone()).into_iter().collect();
+    }
+    headers
 }
 
 /// Whether a person bound the study, who saw all of its senders.

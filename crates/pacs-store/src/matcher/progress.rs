@@ -18,7 +18,7 @@ use pacs_core::examination::reconcile::Kind;
 use pacs_core::mpps::StepState;
 use pacs_core::role::Agent;
 use pacs_core::tag::tags;
-use pacs_core::uid::SeriesUid;
+use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, Level, OrganisationCode, SopInstanceUid};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -166,7 +166,8 @@ impl Matcher {
         Ok((event, None))
     }
 
-    /// The steps of an examination, as far as they are of its patient and kind.
+    /// The steps of an examination, as far as they are of its patient and kind, and nobody said
+    /// that their images are not of it.
     async fn steps_of(
         &self,
         examination: &Examination,
@@ -177,11 +178,32 @@ impl Matcher {
             let mut scheduled = step.step.scheduled().into_iter();
             let own = scheduled.find(|one| one.examination == Some(examination.id));
             let Some(own) = own else { continue };
+            if self.is_elsewhere(examination.id, &own.study).await? {
+                continue;
+            }
             if self.registry.is_of(examination, &step, &own.study).await? {
                 steps.push(step);
             }
         }
         Ok(steps)
+    }
+
+    /// Whether it is decided that a study is not of the examination.
+    async fn is_elsewhere(
+        &self,
+        id: ExaminationId,
+        study: &StudyUid,
+    ) -> Result<bool, MatcherError> {
+        match self.registry.study_match(&self.licence, study).await {
+            Ok(found) => {
+                let bound = found.value.examinations();
+                let is_bound = bound.contains(&id);
+                let is_decided = !bound.is_empty() || found.value.not_of.contains(&id);
+                Ok(!is_bound && is_decided)
+            }
+            Err(RegistryError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// How many images are in sight, and how many of those that were named are not there.

@@ -107,6 +107,35 @@ async fn an_examination_is_complete_when_all_is_there_that_its_device_named() {
 }
 
 #[tokio::test]
+async fn a_step_whose_images_went_elsewhere_holds_those_that_come_instead_no_longer() {
+    let centre = Centre::new().await;
+    let order = centre.order().await;
+    let digits = order.id.to_string();
+    centre.begin_step("2.25.1", &order, "1.2.3").await;
+    centre.send(sent("1.2.3", 1, &digits)).await;
+    centre.step().await;
+    let all = images("1.2.3", 1..=1);
+    centre
+        .end_step("2.25.1", |step| ended_with(step, "COMPLETED", None, &all))
+        .await;
+    assert_eq!(centre.progress().await, COMPLETE);
+    let (licence, reason) = (reconciles(), crate::examinations::reason());
+    let found = centre.found("1.2.3").await.unwrap();
+    let kept = kept(&[("1.2.3", 1)]);
+    let how = crate::matching::correcting(&licence, &kept, &reason, 3);
+    let registry = &centre.rig.registry;
+    registry.unbind_study(&how, &found.study).await.unwrap();
+    assert_eq!(centre.status(order.id).await, Status::Scheduled);
+
+    centre.send(sent("1.2.4", 1, &digits)).await;
+    centre.step().await;
+    centre.pass(10 * 60);
+    assert_eq!(centre.progress().await, Progressed::default());
+    centre.pass(30);
+    assert_eq!(centre.progress().await, COMPLETE);
+}
+
+#[tokio::test]
 async fn images_of_other_studies_do_not_count_and_missing_ones_are_told_after_half_an_hour() {
     let centre = Centre::new().await;
     let order = centre.order().await;

@@ -25,6 +25,7 @@ codes! {
     PATIENTS_ALIKE = 409 "patient.alike" "a patient is born on this day and sounds the same";
     REPORT_STANDS = 409 "exam.report_stands" "a signed report stands";
     SEVERAL_PATIENTS = 409 "patient.several" "the identifiers are of several patients";
+    SUPERSEDED = 409 "unmatched.superseded" "it was put right again since";
     WEIGHT_NEEDED = 422 "exam.weight_needed" "CT and MR need the weight";
 }
 
@@ -62,6 +63,7 @@ impl From<Refusal> for Problem {
             Refusal::Merged { into } => MERGED.with("into", number(into)),
             Refusal::NotMerged => (&NOT_MERGED).into(),
             Refusal::Numbering(error) => numbering(error),
+            Refusal::Superseded => (&SUPERSEDED).into(),
             Refusal::SeveralPatients => (&SEVERAL_PATIENTS).into(),
             Refusal::Taken { what } => codes::TAKEN.with("what", what),
             Refusal::TooLate => (&codes::TOO_LATE).into(),

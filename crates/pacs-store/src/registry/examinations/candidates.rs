@@ -31,7 +31,18 @@ impl Registry {
         organisation: OrganisationCode,
         received_at: NaiveDateTime,
     ) -> Result<Vec<Candidate>, RegistryError> {
-        licence.check(organisation)?;
+        let near = near(headers, received_at);
+        let open = self.open_orders(licence, organisation, Some(near)).await?;
+        self.candidates_among(headers, &open, received_at).await
+    }
+
+    /// As [`Registry::candidates`], where the open orders of the organisation are at hand.
+    pub(crate) async fn candidates_among(
+        &self,
+        headers: &[StudyHeader],
+        open: &[Candidate],
+        received_at: NaiveDateTime,
+    ) -> Result<Vec<Candidate>, RegistryError> {
         let mut found: BTreeMap<ExaminationId, Stored<Examination>> = BTreeMap::new();
         for header in headers {
             for id in header.ids().take(CANDIDATES_MAX) {
@@ -56,37 +67,44 @@ impl Registry {
                 }
             }
         }
-        let near = headers.iter().find_map(|header| header.made_at);
-        let near = near.unwrap_or(received_at);
-        for examination in self.open_near(organisation, near).await? {
-            found.insert(examination.value.id, examination);
-        }
+        let near = near(headers, received_at);
         let mut candidates = Vec::new();
+        for order in open {
+            let is_close = is_near(order.scheduled_at, near) || is_near(order.ordered_at, near);
+            if is_close && !found.contains_key(&order.examination) {
+                candidates.push(order.clone());
+            }
+        }
         for examination in found.into_values() {
             candidates.push(self.candidate(&examination.value).await?);
         }
         Ok(candidates)
     }
 
-    /// Open orders of an organisation that were made or are planned near a moment.
-    async fn open_near(
+    /// The open orders of an organisation that are near in time, where a time is given, the newest
+    /// of each status first; one that cannot be read is told of and left out.
+    pub(crate) async fn open_orders(
         &self,
+        licence: &Licence<Reconcile>,
         organisation: OrganisationCode,
-        near: NaiveDateTime,
-    ) -> Result<Vec<Stored<Examination>>, RegistryError> {
+        near: Option<NaiveDateTime>,
+    ) -> Result<Vec<Candidate>, RegistryError> {
+        licence.check(organisation)?;
         let mut found = Vec::new();
         for status in ["scheduled", "in_progress"] {
             let prefix = format!("performing/{organisation}{BETWEEN}{status}{BETWEEN}");
             let records = self.records().list(LIST, &prefix, None, CANDIDATES_MAX);
             for record in records.await? {
-                let id = super::listing::id_of(&record)?;
-                let examination = self.examination_at(id).await?;
-                let planned = examination.value.order.scheduled_at;
-                let made = examination.value.created_at.naive_local();
-                let is_near =
-                    |time: NaiveDateTime| time.signed_duration_since(near).abs() <= WINDOW;
-                if is_near(planned) || is_near(made) {
-                    found.push(examination);
+                let Some(examination) = self.readable(&record).await? else {
+                    continue;
+                };
+                let examination = examination.value;
+                let times = [
+                    examination.order.scheduled_at,
+                    examination.created_at.naive_local(),
+                ];
+                if near.is_none_or(|near| times.iter().any(|time| is_near(*time, near))) {
+                    found.push(self.candidate(&examination).await?);
                 }
             }
         }
@@ -109,6 +127,16 @@ impl Registry {
             scheduled_at: examination.order.scheduled_at,
         })
     }
+}
+
+/// The time by which orders are near a study.
+fn near(headers: &[StudyHeader], received_at: NaiveDateTime) -> NaiveDateTime {
+    let made_at = headers.iter().find_map(|header| header.made_at);
+    made_at.unwrap_or(received_at)
+}
+
+fn is_near(time: NaiveDateTime, near: NaiveDateTime) -> bool {
+    time.signed_duration_since(near).abs() <= WINDOW
 }
 
 fn is_open(examination: &Examination) -> bool {
