@@ -9,10 +9,14 @@
 //! and each operation is judged by the table as it is when the operation begins.
 
 use crate::clients::Clients;
-use crate::config::{Config, RemoteAe};
+use crate::config::{AeSight, Config, RemoteAe};
+use crate::directory::Directory;
 use crate::guessing::Guesses;
 use crate::metrics::Metrics;
-use crate::tokens::Tokens;
+use crate::tokens::{TokenSight, Tokens};
+use pacs_core::access::SignedIn;
+use pacs_core::role::Permission;
+use pacs_core::role::sight::Sight;
 use pacs_core::{Action, AeTitle, Caller, Policy};
 use pacs_net::security::{Channel, Fingerprint, PeerCertificate};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +60,7 @@ pub struct Access {
     guesses: Guesses,
     tokens: Arc<Tokens>,
     metrics: Option<Arc<Metrics>>,
+    directory: Directory,
 }
 
 /// The AEs that are configured.
@@ -187,6 +192,7 @@ impl Access {
             guesses: Guesses::default(),
             tokens: Arc::new(Tokens::of(&config.data)),
             metrics: None,
+            directory: Directory::default(),
         }
     }
 
@@ -195,6 +201,13 @@ impl Access {
     pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
         self.metrics = Some(metrics);
         self
+    }
+
+    /// Whose devices and programs are told apart by. As long as it has learnt of no organisation,
+    /// everybody sees everything that they may do.
+    #[must_use]
+    pub fn directory(&self) -> Directory {
+        self.directory.clone()
     }
 
     /// Those who are known by a token.
@@ -357,9 +370,49 @@ impl Policy for Access {
             },
             // The server's own task, which checks what devices asked about.
             Caller::System { .. } => action == Action::Commit,
+            Caller::User(user) => user_may(user, action),
             _ => false,
         }
     }
+
+    fn sight(&self, caller: &Caller, action: Action) -> Sight {
+        match caller {
+            Caller::Client { name, .. } => match name {
+                Some(name) => match self.tokens.sight(name) {
+                    Some(TokenSight::Everything) => Sight::Everything,
+                    Some(TokenSight::Organisation(of)) => self.directory.program(Some(of)),
+                    None => self.directory.program(None),
+                },
+                // Only where the configuration says that whoever is on this machine is let in.
+                None => Sight::Everything,
+            },
+            Caller::Device { ae_title, .. } => match self.table().get(ae_title) {
+                Some(ae) if ae.sees == AeSight::Everything => Sight::Everything,
+                _ => self.directory.device(ae_title.as_str()),
+            },
+            Caller::System { .. } => Sight::Everything,
+            Caller::User(user) => self.directory.user(user, action),
+            _ => self.directory.program(None),
+        }
+    }
+}
+
+/// What somebody who is signed in may do over DICOMweb, by some role of theirs. Of which studies is
+/// another question: see [`Policy::sight`].
+fn user_may(user: &SignedIn, action: Action) -> bool {
+    let permission = match action {
+        Action::Find | Action::Get => Permission::ImageView,
+        Action::Hide => Permission::ImageReject,
+        Action::Store => Permission::ImageStore,
+        Action::Commit
+        | Action::Echo
+        | Action::Maintain
+        | Action::Move
+        | Action::Mpps
+        | Action::Worklist
+        | _ => return false,
+    };
+    user.grants.has(permission)
 }
 
 /// The policy of whoever holds the data directory of a stopped server: look after it, and nothing
@@ -371,6 +424,10 @@ impl Policy for MaintenanceOnly {
     fn permits(&self, caller: &Caller, action: Action) -> bool {
         matches!(caller, Caller::System { .. }) && action == Action::Maintain
     }
+
+    fn sight(&self, _caller: &Caller, _action: Action) -> Sight {
+        Sight::Everything
+    }
 }
 
 /// The policy of whoever holds the data directory of a stopped server and works on it with one
@@ -381,6 +438,10 @@ pub struct SystemMay(pub &'static [Action]);
 impl Policy for SystemMay {
     fn permits(&self, caller: &Caller, action: Action) -> bool {
         matches!(caller, Caller::System { .. }) && self.0.contains(&action)
+    }
+
+    fn sight(&self, _caller: &Caller, _action: Action) -> Sight {
+        Sight::Everything
     }
 }
 

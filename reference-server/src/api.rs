@@ -10,7 +10,7 @@ mod asked;
 #[allow(dead_code, reason = "families use what they need of it")]
 mod conditional;
 mod emergency;
-mod guard;
+pub(crate) mod guard;
 mod openapi;
 #[allow(dead_code, reason = "families use what they need of it")]
 mod page;

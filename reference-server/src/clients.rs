@@ -155,6 +155,7 @@ mod tests {
                 name: name.to_owned(),
                 secret_blake3: hash_of(secret),
                 scope: [Action::Find].into(),
+                sees: None,
                 created_unix_s: 0,
                 expires_unix_s: now_unix_s() + life,
             };

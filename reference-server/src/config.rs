@@ -137,6 +137,30 @@ struct AeSection {
     certificate_subject: Option<String>,
     tls_ca: Option<PathBuf>,
     tls_name: Option<String>,
+    #[serde(default)]
+    sees: AeSight,
+}
+
+/// What an AE sees of an archive that knows organisations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AeSight {
+    /// Every study: another archive, a reading station of the whole country.
+    Everything,
+    /// What the organisation makes whose device it is; of none, nothing.
+    #[default]
+    Organisation,
+}
+
+impl AeSight {
+    /// As the configuration names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Everything => "everything",
+            Self::Organisation => "organisation",
+        }
+    }
 }
 
 /// A remote AE of the configuration.
@@ -165,6 +189,8 @@ pub struct RemoteAe {
     pub allow: BTreeSet<Action>,
     /// Titles it may name as C-MOVE destination.
     pub move_to: BTreeSet<AeTitle>,
+    /// What it sees.
+    pub sees: AeSight,
 }
 
 impl RemoteAe {
@@ -526,6 +552,7 @@ fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTi
             tls_name: section.tls_name.clone(),
             allow,
             move_to,
+            sees: section.sees,
         };
         if aes.insert(title.clone(), ae).is_some() {
             faults.push(format!("{key}.title: {title} stands twice"));

@@ -39,6 +39,15 @@ pub const CONVERTED_BYTES_HELD: usize = 2 << 20;
 /// Bytes that a conversion gives at a time.
 pub const CONVERTED_PIECE_BYTES: usize = 512 << 10;
 
+/// Records of the audit trail, or studies, that are noted in the index at once.
+pub const NOTES_PAGE_COUNT: usize = 256;
+
+/// How often it is looked whether another process appended to the audit trail.
+pub const NOTES_LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long is waited where notes could not be taken.
+pub const NOTES_RETRY_DURATION: Duration = Duration::from_secs(5);
+
 /// Connections that the HTTP side has open at once; more wait in the listener's queue.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 

@@ -21,6 +21,7 @@ use pacs_image::Decoders;
 use pacs_net::pdu::{UserIdentity, UserIdentityKind};
 use pacs_net::service::Peer;
 use pacs_store::Archive;
+use pacs_store::egress::Overlays;
 use std::sync::Arc;
 
 /// All DIMSE services of one archive.
@@ -30,24 +31,26 @@ pub struct Services {
     access: Arc<Access>,
     our_title: AeTitle,
     conversions: Conversions,
+    overlays: Arc<dyn Overlays>,
 }
 
 impl Services {
     /// Over `archive`, under `access`. What a peer cannot take is decoded by `decoders`, and counts
-    /// into `counters`.
+    /// into `counters`; what goes out says what `overlays` know.
     #[must_use]
     pub fn new(
         archive: Archive,
         access: Arc<Access>,
         our_title: AeTitle,
-        counters: ConversionCounters,
-        decoders: Decoders,
+        (counters, decoders): (ConversionCounters, Decoders),
+        overlays: Arc<dyn Overlays>,
     ) -> Self {
         Self {
             archive,
             access,
             our_title,
             conversions: Conversions::new(counters, decoders),
+            overlays,
         }
     }
 

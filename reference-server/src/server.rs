@@ -10,6 +10,7 @@ use crate::config::{Config, Options};
 use crate::control::Door;
 use crate::decoding::decoders;
 use crate::derived::{self, DerivedMetrics};
+use crate::directory::Directory;
 use crate::http::{self, Health};
 use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
@@ -17,6 +18,8 @@ use crate::limits::{
 };
 use crate::matcher::Follower;
 use crate::metrics::Metrics;
+use crate::notes::NoteTaker;
+use crate::overlays::RegistryOverlays;
 use crate::place;
 use crate::reload::Reload;
 use crate::room::Room;
@@ -30,8 +33,10 @@ use crate::web;
 use pacs_core::Caller;
 use pacs_core::access::{Maintain, permit};
 use pacs_core::audit::{Act, Actor, AuditEvent};
+use pacs_core::role::Unlicensed;
 use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
+use pacs_store::egress::Overlays;
 use pacs_store::records::RecordsError;
 use pacs_store::registry::audit::AuditError;
 use pacs_store::scrub::ScrubPlan;
@@ -157,26 +162,23 @@ impl Server {
                     source,
                 })?;
         tell_of_the_last_run(&archive);
-        let access = Arc::new(Access::new(config).counting(Arc::clone(&metrics)));
+        let access = access(config, &archive, &metrics).await?;
         let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;
         let decoders = decoders().map_err(assembly_io)?;
         let derived = derived::open(config);
         DerivedMetrics::register(metrics.registry(), &derived).map_err(assembly)?;
-        let services = services(config, &archive, &access, &metrics, &decoders)?;
+        let overlays = RegistryOverlays::new(archive.registry());
+        let overlays: Arc<dyn Overlays> = Arc::new(overlays.map_err(assembly_unlicensed)?);
+        let tools = (&metrics, &decoders, &overlays);
+        let services = services(config, &archive, &access, tools)?;
         let acceptor = acceptor(config, services, &access, &commitments, &tls, &metrics)?;
         let upkeep = Arc::new(upkeep(&archive, &metrics).await?);
-        let door = match Door::open(&config.data) {
-            Ok(door) => Some(door),
-            Err(error) => {
-                tracing::warn!(%error, "no control socket: pacs backup needs the server stopped");
-                None
-            }
-        };
         let http = listen("HTTP", config.http)?;
         let makers = (decoders, derived, for_clients(config, &commitments).await?);
         let at_http = http.local_addr().ok();
-        let (web, dicomweb) =
-            web::routes(&archive, config, &access, makers, at_http, metrics.web());
+        let (accounts, at_start) = accounts(config, &archive).await?;
+        let doors = (&access, &overlays, &accounts);
+        let (web, dicomweb) = web::routes(&archive, config, doors, makers, at_http, metrics.web());
         let health = Arc::new(Health {
             ready: AtomicBool::new(false),
             insecure_dicom: config.is_insecure(),
@@ -187,14 +189,13 @@ impl Server {
             upkeep,
         });
         let at = config.tls.address;
-        let (accounts, at_start) = accounts(config, &archive).await?;
         let server = Self {
             web: web.merge(portal(config, &archive, &accounts)?),
             accounts,
             at_start,
             dicomweb,
             archive,
-            door,
+            door: door(config),
             scrub: config.scrub,
             acceptor,
             dicom: listen("DICOM", config.dicom)?,
@@ -225,6 +226,18 @@ impl Server {
             http: self.http.local_addr()?,
             dicom_tls: dicom_tls.transpose()?,
         })
+    }
+
+    /// The archive that it serves, for a program that has this server in itself.
+    #[must_use]
+    pub fn archive(&self) -> Archive {
+        self.archive.clone()
+    }
+
+    /// Whose devices it tells apart.
+    #[must_use]
+    pub fn directory(&self) -> Directory {
+        self.access.directory()
     }
 
     /// The token by which the first account can be made, where there is none: to be printed once.
@@ -281,6 +294,7 @@ impl Server {
         if let Some(follower) = follower {
             tasks.spawn(follower.follow());
         }
+        take_notes(&mut tasks, &self.archive, &self.access);
         tasks.spawn(self.room.watch(self.archive.clone()));
         tasks.spawn(self.accounts.clone().keep_clean());
         tasks.spawn(api::forget(self.archive.registry()));
@@ -327,6 +341,35 @@ fn portal(
     let public_url = config.web.public_url.as_deref();
     let desk = Arc::new(desk);
     Ok(api::router(archive, accounts.clone(), desk, public_url))
+}
+
+/// Has the index say of studies what the registry knows.
+fn take_notes(tasks: &mut JoinSet<()>, archive: &Archive, access: &Access) {
+    match NoteTaker::new(archive, access.directory()) {
+        Ok(notes) => {
+            tasks.spawn(notes.follow());
+        }
+        Err(error) => tracing::error!(%error, "what is known of studies is not noted"),
+    }
+}
+
+/// The policy. Before anybody can ask it has learnt whose devices there are.
+async fn access(
+    config: &Config,
+    archive: &Archive,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Access>, StartError> {
+    let access = Access::new(config).counting(Arc::clone(metrics));
+    let learnt = access.directory().learn(&archive.registry()).await;
+    learnt.map_err(|error| StartError::Assembly(Box::new(error)))?;
+    Ok(Arc::new(access))
+}
+
+fn door(config: &Config) -> Option<Door> {
+    let door = Door::open(&config.data).inspect_err(|error| {
+        tracing::warn!(%error, "no control socket: pacs backup needs the server stopped");
+    });
+    door.ok()
 }
 
 /// The accounts, and what the start leaves to be said. That the server started is told first, or
@@ -443,12 +486,15 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     stopped.wait_for(|stopped| *stopped).await.ok();
 }
 
+fn assembly_unlicensed(error: Unlicensed) -> StartError {
+    StartError::Assembly(Box::new(error))
+}
+
 fn services(
     config: &Config,
     archive: &Archive,
     access: &Arc<Access>,
-    metrics: &Arc<Metrics>,
-    decoders: &Decoders,
+    (metrics, decoders, overlays): (&Arc<Metrics>, &Decoders, &Arc<dyn Overlays>),
 ) -> Result<Services, StartError> {
     let counters = ConversionCounters::new(metrics.registry());
     let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
@@ -456,8 +502,8 @@ fn services(
         archive.clone(),
         Arc::clone(access),
         config.ae_title.clone(),
-        counters,
-        decoders.clone(),
+        (counters, decoders.clone()),
+        Arc::clone(overlays),
     ))
 }
 

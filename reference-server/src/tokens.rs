@@ -12,7 +12,7 @@ mod file;
 pub use file::{Change, TokensError};
 
 use crate::limits::TOKEN_NAME_CHARS_MAX;
-use pacs_core::Action;
+use pacs_core::{Action, OrganisationCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,10 +33,23 @@ pub struct Token {
     pub secret_blake3: String,
     /// What its holder may do.
     pub scope: BTreeSet<Action>,
+    /// Of which studies, in an archive that knows organisations; `None`: of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sees: Option<TokenSight>,
     /// When it was made, in seconds since 1970-01-01 UTC.
     pub created_unix_s: u64,
     /// From when on it is of no use.
     pub expires_unix_s: u64,
+}
+
+/// What the holder of a token sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSight {
+    /// Every study.
+    Everything,
+    /// What this organisation makes.
+    Organisation(OrganisationCode),
 }
 
 impl Token {
@@ -123,6 +136,14 @@ impl Tokens {
         let tokens = self.current();
         let token = tokens.iter().find(|token| token.name == name);
         token.is_some_and(|token| !token.is_expired(now) && token.scope.contains(&action))
+    }
+
+    /// What the holder of the token `name` sees.
+    #[must_use]
+    pub fn sight(&self, name: &str) -> Option<TokenSight> {
+        let tokens = self.current();
+        let token = tokens.iter().find(|token| token.name == name);
+        token.and_then(|token| token.sees)
     }
 
     fn current(&self) -> Arc<Vec<Token>> {

@@ -316,6 +316,9 @@ pub enum TokenCommand {
         /// For how long: days, hours or minutes, as in 90d, 12h, 30m
         #[arg(long, value_name = "TIME", default_value = "365d", value_parser = token::parse_life)]
         expires: Duration,
+        /// Of which studies
+        #[command(flatten)]
+        sight: TokenSees,
         /// The archive
         #[command(flatten)]
         local: Local,
@@ -335,6 +338,19 @@ pub enum TokenCommand {
         #[command(flatten)]
         local: Local,
     },
+}
+
+/// What the client of a token sees, in an archive that knows organisations: without either,
+/// nothing.
+#[derive(Debug, Clone, Args)]
+pub struct TokenSees {
+    /// The studies that this organisation makes, by its code of three digits
+    #[arg(long, value_name = "CODE", conflicts_with = "everything",
+          value_parser = pacs_core::OrganisationCode::parse)]
+    pub organisation: Option<pacs_core::OrganisationCode>,
+    /// Every study
+    #[arg(long)]
+    pub everything: bool,
 }
 
 /// What the client of a token may do.
@@ -458,6 +474,9 @@ pub struct Exporting {
     /// Write a ZIP archive
     #[arg(long)]
     pub zip: bool,
+    /// Write data sets of the archive as they are stored, whatever the registry knows of them
+    #[arg(long, conflicts_with = "peer")]
+    pub as_stored: bool,
     /// File-set ID: up to 16 letters, digits and underscores
     #[arg(long, value_name = "LABEL")]
     pub label: Option<String>,

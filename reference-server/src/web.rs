@@ -5,18 +5,23 @@ mod counters;
 pub use counters::Counters;
 
 use crate::access::Access;
+use crate::accounts::Accounts;
+use crate::api::guard::{is_of, secret, shows_token, told_address};
 use crate::clients::{Clients, Stranger};
 use crate::config::Config;
 use crate::cors;
-use crate::direct::is_direct;
+use crate::direct::{authority_of, is_direct};
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{Method, header};
 use pacs_core::Caller;
+use pacs_core::access::SignedIn;
+use pacs_core::role::visibility::BreakGlass;
 use pacs_image::Decoders;
 use pacs_store::Archive;
+use pacs_store::egress::Overlays;
 use pacs_web::commitment::Commitment;
 use pacs_web::{Derived, Identify, Options, Unidentified, Web, WebLimits};
 use std::net::SocketAddr;
@@ -29,7 +34,7 @@ pub const PREFIX: &str = "/dicomweb";
 pub fn routes(
     archive: &Archive,
     config: &Config,
-    access: &Arc<Access>,
+    (access, overlays, accounts): (&Arc<Access>, &Arc<dyn Overlays>, &Accounts),
     (decoders, derived, commitment): (Decoders, Derived, Arc<dyn Commitment>),
     http: Option<SocketAddr>,
     counters: &Counters,
@@ -37,9 +42,17 @@ pub fn routes(
     let options = Options {
         identify: Arc::new(Door {
             clients: access.clients(),
+            accounts: accounts.clone(),
+            authority: config
+                .web
+                .public_url
+                .as_deref()
+                .map(authority_of)
+                .map(Arc::from),
             open_loopback: config.web.open_loopback,
         }),
         policy: Arc::clone(access) as _,
+        overlays: Arc::clone(overlays),
         prefix: PREFIX.to_owned(),
         public_url: config.web.public_url.clone(),
         local_port: http.map(|http| http.port()),
@@ -71,7 +84,42 @@ const CHALLENGE: &str = "Bearer realm=\"pacs\", Basic realm=\"pacs\", charset=\"
 #[derive(Debug)]
 struct Door {
     clients: Clients,
+    accounts: Accounts,
+    /// The host that the portal is reached by, where that is configured.
+    authority: Option<Arc<str>>,
     open_loopback: bool,
+}
+
+impl Door {
+    /// Whoever is signed in to the portal, whose viewer asks for images with the cookie of the
+    /// session. What changes something has the token of the session, as everywhere in the API.
+    async fn signed_in(&self, head: &Parts, secret: &str) -> Option<SignedIn> {
+        let is_safe = matches!(head.method, Method::GET | Method::HEAD);
+        let is_ours = || {
+            is_of(self.authority.as_deref(), &head.headers) && shows_token(&head.headers, secret)
+        };
+        if !is_safe && !is_ours() {
+            return None;
+        }
+        let who = self.accounts.who(secret).await.ok()?;
+        if who.user.value.must_change_password {
+            return None;
+        }
+        let open = self.accounts.open_emergencies(&who).await.ok()?;
+        let open = open.into_iter().map(|shown| shown.emergency);
+        let user = who.user.value;
+        Some(SignedIn {
+            name: user.name.as_str().to_owned(),
+            grants: user.grants,
+            is_doctor: user.is_doctor,
+            break_glass: open
+                .map(|it| BreakGlass::open(it.patient, it.opened_at))
+                .collect(),
+            // A few digits of a hash: enough to tell sessions apart.
+            session: who.session.key.get(..8).map(str::to_owned),
+            address: told_address(head)?,
+        })
+    }
 }
 
 #[async_trait]
@@ -90,6 +138,12 @@ impl Identify for Door {
                 let authorization = authorization.to_str().unwrap_or_default();
                 let name = self.clients.name(authorization, address);
                 Some(name.map_err(|stranger| refused(stranger == Stranger::Guessing))?)
+            }
+            (None, _) if let Some(secret) = secret(&head.headers) => {
+                let user = self.signed_in(head, &secret).await;
+                return user
+                    .map(|user| Caller::User(Box::new(user)))
+                    .ok_or(refused(false));
             }
             (None, _) if self.open_loopback && address.is_loopback() && is_direct(head) => None,
             // Of two, a proxy may have looked at the other one.

@@ -4,6 +4,9 @@
 //! compile.
 
 use crate::AeTitle;
+use crate::role::Grants;
+use crate::role::sight::Sight;
+use crate::role::visibility::BreakGlass;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
@@ -27,11 +30,30 @@ pub enum Caller {
         /// The user it names, if it names one.
         user: Option<ClaimedUser>,
     },
+    /// A person with an account, in a session of theirs.
+    User(Box<SignedIn>),
     /// A task of the system itself.
     System {
         /// Which task.
         task: &'static str,
     },
+}
+
+/// Somebody who is signed in, as of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    /// How they sign in.
+    pub name: String,
+    /// Their roles, and where.
+    pub grants: Grants,
+    /// They are a doctor, which some roles are held without.
+    pub is_doctor: bool,
+    /// Patients whom they opened in an emergency.
+    pub break_glass: Vec<BreakGlass>,
+    /// The session, by a part of what is kept of it: no secret.
+    pub session: Option<String>,
+    /// Where the request comes from.
+    pub address: IpAddr,
 }
 
 /// A user whom a device names (PS3.7 D.3.3.7): claimed, and verified by nobody. What proves the
@@ -90,6 +112,10 @@ pub struct Denied {
 pub trait Policy: std::fmt::Debug + Send + Sync + 'static {
     /// Whether `caller` may do `action`.
     fn permits(&self, caller: &Caller, action: Action) -> bool;
+
+    /// Of which studies, where it may. There is no default: whoever decides who may search decides
+    /// who sees what.
+    fn sight(&self, caller: &Caller, action: Action) -> Sight;
 }
 
 /// One right of a [`Permit`].
@@ -139,6 +165,7 @@ rights! {
 #[derive(Debug, Clone)]
 pub struct Permit<R: Right> {
     caller: Caller,
+    sight: Sight,
     right: PhantomData<R>,
 }
 
@@ -147,6 +174,12 @@ impl<R: Right> Permit<R> {
     #[must_use]
     pub const fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// What they see: an archive gives nothing else.
+    #[must_use]
+    pub const fn sight(&self) -> &Sight {
+        &self.sight
     }
 }
 
@@ -157,6 +190,7 @@ impl<R: Right> Permit<R> {
 pub fn permit<R: Right>(policy: &dyn Policy, caller: Caller) -> Result<Permit<R>, Denied> {
     if policy.permits(&caller, R::ACTION) {
         Ok(Permit {
+            sight: policy.sight(&caller, R::ACTION),
             caller,
             right: PhantomData,
         })
@@ -174,6 +208,10 @@ impl Policy for PermitAll {
     fn permits(&self, _caller: &Caller, _action: Action) -> bool {
         true
     }
+
+    fn sight(&self, _caller: &Caller, _action: Action) -> Sight {
+        Sight::Everything
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +224,10 @@ mod tests {
     impl Policy for EchoOnly {
         fn permits(&self, _caller: &Caller, action: Action) -> bool {
             action == Action::Echo
+        }
+
+        fn sight(&self, _caller: &Caller, _action: Action) -> Sight {
+            Sight::Everything
         }
     }
 

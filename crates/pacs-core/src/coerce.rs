@@ -24,7 +24,7 @@ mod plan;
 mod text;
 mod tree;
 
-pub use overlay::{Change, Code, Demographics, Order, Overlay, Reason, Request};
+pub use overlay::{Change, Code, Correction, Demographics, Order, Overlay, Reason, Request};
 pub use text::{OverlayError, PersonName};
 
 use crate::charset::Undeclared;
@@ -237,14 +237,7 @@ impl Coercer {
     /// [`ConvertError`], [`CoerceError`] among them. What was read before stands: where all has to
     /// be right or nothing sent, a first pass tells.
     pub fn read(&mut self, out: &mut Vec<u8>, bytes_max: usize) -> Result<Progress, ConvertError> {
-        if let Stage::Planning(planning) = &mut self.stage {
-            if !planning.is_complete()? {
-                return Ok(Progress::NeedsInput);
-            }
-            let (stage, changed) = planning.decide(self.to)?;
-            self.stage = stage;
-            self.changed = changed;
-        }
+        self.decide()?;
         match &mut self.stage {
             Stage::Passing {
                 bytes,
@@ -272,6 +265,30 @@ impl Coercer {
                 Some(_) => Ok(Progress::Done),
             },
         }
+    }
+
+    /// Whether bytes come out as they went in, as soon as what was pushed says so: then they need
+    /// not go through here at all.
+    ///
+    /// # Errors
+    /// [`ConvertError`].
+    pub fn passes(&mut self) -> Result<Option<bool>, ConvertError> {
+        self.decide()?;
+        Ok(match self.stage {
+            Stage::Passing { .. } => Some(true),
+            Stage::Planning(_) => None,
+            Stage::Rewriting(_) => Some(false),
+        })
+    }
+
+    /// Goes on to the next stage, where all is here that it needs.
+    fn decide(&mut self) -> Result<(), ConvertError> {
+        if let Stage::Planning(planning) = &mut self.stage
+            && planning.is_complete()?
+        {
+            (self.stage, self.changed) = planning.decide(self.to)?;
+        }
+        Ok(())
     }
 
     /// Bytes that it holds at the moment.

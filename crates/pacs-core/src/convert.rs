@@ -195,6 +195,52 @@ impl Converter {
     }
 }
 
+/// What data sets go through on their way out, piece by piece.
+pub trait Rewrite: Send {
+    /// Takes the next bytes of the data set: at the beginning, and when [`Self::read`] needs them.
+    fn push(&mut self, bytes: Vec<u8>);
+
+    /// Says that there are no more bytes.
+    fn end(&mut self);
+
+    /// Writes bytes behind what `out` holds, until that has `bytes_max` or some more.
+    ///
+    /// # Errors
+    /// [`ConvertError`].
+    fn read(&mut self, out: &mut Vec<u8>, bytes_max: usize) -> Result<Progress, ConvertError>;
+
+    /// Bytes that it holds at the moment.
+    fn bytes_held(&self) -> u64;
+}
+
+macro_rules! rewrites {
+    ($($kind:ty),*) => {$(
+        impl Rewrite for $kind {
+            fn push(&mut self, bytes: Vec<u8>) {
+                <$kind>::push(self, bytes);
+            }
+
+            fn end(&mut self) {
+                <$kind>::end(self);
+            }
+
+            fn read(
+                &mut self,
+                out: &mut Vec<u8>,
+                bytes_max: usize,
+            ) -> Result<Progress, ConvertError> {
+                <$kind>::read(self, out, bytes_max)
+            }
+
+            fn bytes_held(&self) -> u64 {
+                <$kind>::bytes_held(self)
+            }
+        }
+    )*};
+}
+
+rewrites!(Converter, crate::coerce::Coercer);
+
 /// Converts a data set that is all in memory.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 
 mod licence;
 mod permission;
+pub mod sight;
 #[cfg(test)]
 mod tests;
 pub mod visibility;

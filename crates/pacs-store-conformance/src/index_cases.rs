@@ -4,6 +4,7 @@
 mod changing;
 mod computed;
 mod hiding;
+mod noting;
 mod paging;
 mod patients;
 mod receiving;
@@ -13,6 +14,7 @@ mod staging;
 pub use changing::*;
 pub use computed::*;
 pub use hiding::*;
+pub use noting::*;
 pub use paging::*;
 pub use patients::*;
 pub use receiving::*;
@@ -34,6 +36,9 @@ macro_rules! index_conformance {
             a_hidden_study_that_gets_more_shows_only_that
             a_key_longer_than_any_index_key_is_found
             a_limit_is_for_more_than_it_not_for_as_many
+            a_note_that_is_taken_back_leaves_what_was_received
+            a_note_waits_for_its_study
+            a_noted_study_is_found_by_what_is_noted_alone
             a_page_after_a_result_is_not_moved_by_what_arrives
             a_page_after_what_is_not_there_is_none
             a_patient_shows_while_one_of_its_studies_does
@@ -45,8 +50,10 @@ macro_rules! index_conformance {
             a_staged_group_is_invisible_until_it_is_committed
             a_study_has_the_attributes_of_its_first_instance
             an_empty_index_answers_with_nothing
+            an_organisation_finds_what_it_sees_and_nothing_else
             changes_can_be_read_in_pieces
             changes_have_no_gaps_and_say_what_happened
+            clearing_forgets_what_was_noted
             content_of_every_version_is_known
             conflicts_are_numbered_from_two
             counts_follow_what_is_hidden_and_restored
@@ -60,6 +67,7 @@ macro_rules! index_conformance {
             lists_of_uids_find_each
             matching_a_computed_key_works
             modalities_and_classes_are_those_of_visible_series
+            notes_make_studies_one_patients
             nothing_is_left_after_a_clear_and_a_replay_gives_it_back
             one_group_may_bring_an_instance_twice
             other_content_is_kept_and_the_first_is_served
@@ -114,6 +122,7 @@ mod tests {
             include_str!("index_cases/changing.rs"),
             include_str!("index_cases/computed.rs"),
             include_str!("index_cases/hiding.rs"),
+            include_str!("index_cases/noting.rs"),
             include_str!("index_cases/paging.rs"),
             include_str!("index_cases/patients.rs"),
             include_str!("index_cases/receiving.rs"),
@@ -128,6 +137,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 49);
+        assert_eq!(cases_count, 55);
     }
 }

@@ -20,6 +20,7 @@ pub mod log;
 pub mod property;
 pub mod records_cases;
 pub mod samples;
+pub mod tenants;
 
 #[doc(hidden)]
 pub use tokio;

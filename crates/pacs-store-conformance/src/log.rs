@@ -34,6 +34,12 @@ impl Log {
         Self { index, ..self }
     }
 
+    /// How many groups there are.
+    #[must_use]
+    pub fn groups_count(&self) -> usize {
+        self.groups.lock().unwrap().len()
+    }
+
     /// The position after the last group.
     #[must_use]
     pub fn end(&self) -> LogPosition {

@@ -6,16 +6,20 @@
 
 use crate::log::Log;
 use crate::samples::{CT_IMAGE, MR_IMAGE, Sample, instance_uid, series_uid, study_uid};
+use crate::tenants::{correction, facts, note, sight};
+use pacs_core::role::sight::{Sight, Studied};
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Key, Level, Matching, Query, Tag, Uid, Value, Vr};
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::{
-    Index, IndexError, LogPosition, LogRecord, Match, Page, PageOfMatches, Quota, Results, Target,
+    Index, IndexError, LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Provenance,
+    Quota, Results, StudyNote, Target,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Runs `cases` histories with queries through the model and through what `make` makes.
@@ -33,10 +37,10 @@ pub fn agrees_with_the_model<K>(cases: u32, make: impl Fn() -> (Arc<dyn Index>, 
         failure_persistence: None,
         ..Config::default()
     };
-    let questions = (histories(), vec(queries(), 1..12), 0..20_usize);
-    let outcome = TestRunner::new(config).run(&questions, |(history, queries, limit_count)| {
+    let questions = (histories(), notings(), vec(queries(), 1..12), 0..20_usize);
+    let outcome = TestRunner::new(config).run(&questions, |(history, notes, queries, limit)| {
         let (index, _keep) = make();
-        runtime.block_on(compare(index, history, queries, limit_count))
+        runtime.block_on(compare(index, history, (notes, queries), limit))
     });
     if let Err(fault) = outcome {
         panic!("{fault}");
@@ -46,7 +50,7 @@ pub fn agrees_with_the_model<K>(cases: u32, make: impl Fn() -> (Arc<dyn Index>, 
 async fn compare(
     index: Arc<dyn Index>,
     history: Vec<Vec<LogRecord>>,
-    queries: Vec<Query>,
+    (notes, queries): (Vec<Notes>, Vec<Query>),
     limit_count: usize,
 ) -> Result<(), TestCaseError> {
     let model: Arc<dyn Index> = Arc::new(MemoryIndex::new());
@@ -54,12 +58,17 @@ async fn compare(
     for (at, group) in history.into_iter().enumerate() {
         let of_model = expected.add(group.clone()).await;
         prop_assert_eq!(log.add(group).await, of_model);
+        if let Some(noted) = notes.get(at) {
+            index.note(noted.clone()).await.unwrap();
+            model.note(noted.clone()).await.unwrap();
+            prop_assert_eq!(index.noted().await.unwrap(), noted.through);
+        }
         if at % 3 == 2 {
             index.flush().await.unwrap();
         }
     }
-    for query in &queries {
-        same_answers(&index, &model, query, limit_count).await?;
+    for (query, sees) in queries.iter().zip(SEES.iter().cycle()) {
+        same_answers(&index, &model, (query, *sees), limit_count).await?;
     }
     prop_assert_eq!(log.changes().await, expected.changes().await);
     let versions = |entries: Vec<(u64, _)>| entries.into_iter().map(|(_, e)| e).collect::<Vec<_>>();
@@ -67,22 +76,75 @@ async fn compare(
         versions(log.entries().await),
         versions(expected.entries().await)
     );
+    no_leak(&index, &notes, &log).await?;
     index.clear().await.unwrap();
+    // In another order than before: what is noted waits for its study, or finds it there.
+    for noted in notes.iter().take(log.groups_count()) {
+        index.note(noted.clone()).await.unwrap();
+    }
     log.replay(LogPosition::default()).await;
-    for query in &queries {
-        same_answers(&index, &model, query, limit_count).await?;
+    for (query, sees) in queries.iter().zip(SEES.iter().cycle()) {
+        same_answers(&index, &model, (query, *sees), limit_count).await?;
     }
     Ok(())
 }
 
+/// Who asks.
+const SEES: [Option<&str>; 3] = [Some("001"), Some("006"), None];
+
 async fn same_answers(
     index: &Arc<dyn Index>,
     model: &Arc<dyn Index>,
-    query: &Query,
+    (query, sees): (&Query, Option<&str>),
     limit_count: usize,
 ) -> Result<(), TestCaseError> {
+    for sight in [Sight::Everything, sight(sees)] {
+        let quota = Quota::of(limit_count).seen_by(&sight);
+        same_to(index, model, query, quota).await?;
+    }
+    Ok(())
+}
+
+/// Whatever is asked for, nobody gets anything of a study that is none of theirs.
+async fn no_leak(index: &Arc<dyn Index>, notes: &[Notes], log: &Log) -> Result<(), TestCaseError> {
+    let mut known = BTreeMap::new();
+    for noted in notes.iter().take(log.groups_count()) {
+        for (study, note) in &noted.of_studies {
+            known.insert(study.clone(), note.facts.clone());
+        }
+    }
+    let mut senders = BTreeMap::new();
+    for (_, stored) in log.entries().await {
+        let study = stored.instance.study.clone();
+        senders.entry(study).or_insert(stored.provenance.calling);
+    }
+    for sight in SEES.map(sight) {
+        let quota = Quota::of(10_000).seen_by(&sight);
+        for level in [Level::Patient, Level::Instance] {
+            let all = Query {
+                level,
+                keys: Vec::new(),
+            };
+            for stored in &index.select(&all, &quota).await.unwrap() {
+                let study = &stored.instance.study;
+                let studied = match known.get(study) {
+                    Some(Some(facts)) => Studied::Known(facts),
+                    Some(None) | None => Studied::Unknown(&senders[study]),
+                };
+                prop_assert!(sight.sees(studied), "{:?} of {}", level, study);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn same_to(
+    index: &Arc<dyn Index>,
+    model: &Arc<dyn Index>,
+    query: &Query,
+    quota: Quota,
+) -> Result<(), TestCaseError> {
     // `Debug` hides values, and with them what a failure is about.
-    let quota = Quota::of(limit_count);
     let words = format!("{:?} {}", query.level, keys_in_words(&query.keys));
     let found = told(index.search(query, &quota).await)?;
     let expected = told(model.search(query, &quota).await)?;
@@ -248,10 +310,35 @@ fn samples() -> impl Strategy<Value = Sample> {
                 3 => sample.with_value(tags::PROCEDURE_CODE_SEQUENCE, items(&["A1", "B"])),
                 4 => sample.with_value(tags::PROCEDURE_CODE_SEQUENCE, items(&[])),
                 5 => sample.in_syntax("1.2.840.10008.1.2.4.90"),
+                6 => sample.sent_by(Provenance {
+                    received_unix_ms: 1_790_000_000_000,
+                    calling: "CT2".to_owned(),
+                    address: None,
+                }),
                 _ => sample,
             }
         },
     )
+}
+
+/// What is noted after one group and the other.
+fn notings() -> impl Strategy<Value = Vec<Notes>> {
+    let noting = (1..5_u32, 0..4_u8, 0..4_u8).prop_map(|(study, says, whose)| {
+        let correction = match says {
+            0 => Default::default(),
+            1 => correction(1, "Асанова"),
+            2 => correction(2, "Өмүрова"),
+            _ => correction(2, "Асанов"),
+        };
+        let facts = match whose {
+            0 => None,
+            1 => Some(facts(1, "001", None)),
+            2 => Some(facts(2, "006", Some("001"))),
+            _ => Some(facts(2, "006", None)),
+        };
+        note(study, StudyNote { correction, facts }, u64::from(study) + 1)
+    });
+    vec(noting, 0..6)
 }
 
 fn items(codes: &[&str]) -> Value {

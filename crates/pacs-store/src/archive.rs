@@ -5,6 +5,7 @@ mod cursor;
 mod damage;
 mod finish;
 mod group;
+mod hiding;
 mod kept;
 mod parts;
 pub(crate) mod recover;
@@ -14,11 +15,11 @@ mod stage;
 
 use crate::deposit::Deposit;
 use crate::directory::DataDirectory;
-use crate::error::{DepositError, HideError, MaintainError, OpenError};
+use crate::error::{DepositError, MaintainError, OpenError};
 use crate::fail_point::FailPoints;
 use crate::index::{
-    Change, ChangeNumber, Index, IndexError, LogRecord, Match, Provenance, Quota, ResultMemory,
-    Results, StoredInstance, Target,
+    Change, ChangeNumber, Index, IndexError, Match, Provenance, Quota, ResultMemory, Results,
+    StoredInstance,
 };
 use crate::limits::StoreLimits;
 use crate::pack::log::Log;
@@ -29,7 +30,8 @@ use crate::records::Records;
 use crate::records::memory::MemoryRecords;
 use crate::registry::Registry;
 use crate::retrieve::DataSetReader;
-use pacs_core::access::{Find, Get, Hide, Maintain, Move, Store};
+use pacs_core::access::{Find, Get, Maintain, Move, Store};
+use pacs_core::role::sight::Sight;
 use pacs_core::{Caller, Permit, Query, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -152,7 +154,10 @@ pub struct Opened {
 const MEMORY_KEPT_BACK: u32 = 32;
 
 /// The right to retrieve, in one way or another.
-pub trait RetrievePermit: sealed::Sealed + Sync {}
+pub trait RetrievePermit: sealed::Sealed + Sync {
+    /// What whoever holds it sees.
+    fn seen(&self) -> &Sight;
+}
 
 mod sealed {
     pub trait Sealed {}
@@ -160,8 +165,17 @@ mod sealed {
 
 impl sealed::Sealed for Permit<Get> {}
 impl sealed::Sealed for Permit<Move> {}
-impl RetrievePermit for Permit<Get> {}
-impl RetrievePermit for Permit<Move> {}
+impl RetrievePermit for Permit<Get> {
+    fn seen(&self) -> &Sight {
+        self.sight()
+    }
+}
+
+impl RetrievePermit for Permit<Move> {
+    fn seen(&self) -> &Sight {
+        self.sight()
+    }
+}
 
 /// Instances, with what is known of them. Clones are the same archive; it closes with the last of
 /// them, but only [`Archive::close`] tells when.
@@ -308,6 +322,7 @@ impl Archive {
             } => (ae_title.as_str().to_owned(), Some(*address)),
             Caller::Client { address, name } => (name.clone().unwrap_or_default(), Some(*address)),
             Caller::System { task } => ((*task).to_owned(), None),
+            Caller::User(user) => (user.name.clone(), Some(user.address)),
             _ => (String::new(), None),
         };
         Provenance {
@@ -337,16 +352,17 @@ impl Archive {
         ))
     }
 
-    /// What matches `query`.
+    /// What matches `query`, as far as whoever asks sees it.
     ///
     /// # Errors
     /// [`IndexError`].
     pub async fn search(
         &self,
-        _permit: &Permit<Find>,
+        permit: &Permit<Find>,
         query: &Query,
     ) -> Result<Results<Match>, IndexError> {
-        let answer = self.shared.index.search(query, &self.shared.quota).await;
+        let quota = self.shared.quota.clone().seen_by(permit.sight());
+        let answer = self.shared.index.search(query, &quota).await;
         self.shared.noted(answer)
     }
 
@@ -356,10 +372,11 @@ impl Archive {
     /// [`IndexError`].
     pub async fn select(
         &self,
-        _permit: &impl RetrievePermit,
+        permit: &impl RetrievePermit,
         query: &Query,
     ) -> Result<Results<StoredInstance>, IndexError> {
-        let answer = self.shared.index.select(query, &self.shared.quota).await;
+        let quota = self.shared.quota.clone().seen_by(permit.seen());
+        let answer = self.shared.index.select(query, &quota).await;
         self.shared.noted(answer)
     }
 
@@ -367,47 +384,6 @@ impl Archive {
     #[must_use]
     pub fn read(&self, _permit: &impl RetrievePermit, instance: &StoredInstance) -> DataSetReader {
         DataSetReader::new(&self.shared, instance.location, instance.digest)
-    }
-
-    /// Takes `target` out of sight; how many instances that were. [`Archive::restore`] undoes it.
-    ///
-    /// # Errors
-    /// [`HideError`]; nothing changed then.
-    pub async fn hide(
-        &self,
-        permit: &Permit<Hide>,
-        target: Target,
-        reason: &str,
-    ) -> Result<u64, HideError> {
-        let limit_chars = self.shared.limits.reason_chars_max;
-        if reason.chars().count() > limit_chars {
-            return Err(HideError::ReasonTooLong { limit_chars });
-        }
-        let reason = reason.to_owned();
-        self.turn(permit, LogRecord::Hide { target, reason }).await
-    }
-
-    /// Brings `target` back into sight; how many instances that were.
-    ///
-    /// # Errors
-    /// [`HideError`]; nothing changed then.
-    pub async fn restore(&self, permit: &Permit<Hide>, target: Target) -> Result<u64, HideError> {
-        self.turn(permit, LogRecord::Restore { target }).await
-    }
-
-    async fn turn(&self, permit: &Permit<Hide>, record: LogRecord) -> Result<u64, HideError> {
-        let provenance = self.provenance(permit.caller());
-        let (reply, result) = oneshot::channel();
-        let work = Work::Turn {
-            record: Box::new(record),
-            provenance,
-            reply,
-        };
-        self.shared
-            .submit(work)
-            .await
-            .map_err(|_| HideError::Closed)?;
-        result.await.unwrap_or(Err(HideError::Closed))
     }
 
     /// Up to `count_max` changes after `after`.

@@ -8,12 +8,18 @@ pub mod memory;
 pub mod redb;
 
 mod answer;
+mod note;
 mod page;
 mod results;
 
 pub use crate::digest::Digest;
 use async_trait::async_trait;
-use pacs_core::{Attributes, Instance, Query, SeriesUid, SopInstanceUid, StudyUid};
+pub use note::{Notes, StudyNote};
+use pacs_core::tag::tags;
+use pacs_core::{
+    Attributes, Instance, Key, Level, Matching, Query, SeriesUid, SopInstanceUid, StudyUid, Tag,
+    Uid, Vr,
+};
 pub use page::{Page, PageOfMatches};
 pub use results::{IntoResults, Quota, ResultMemory, Results, Weighed};
 
@@ -98,6 +104,50 @@ pub enum Target {
         /// Which.
         series: SeriesUid,
     },
+}
+
+impl Target {
+    /// What finds its instances that are in sight.
+    pub(crate) fn query(&self) -> Query {
+        let (level, uids): (Level, Vec<(Tag, &Uid)>) = match self {
+            Self::Instance(instance) => (
+                Level::Instance,
+                vec![(tags::SOP_INSTANCE_UID, instance.uid())],
+            ),
+            Self::Series(series) => (
+                Level::Series,
+                vec![(tags::SERIES_INSTANCE_UID, series.uid())],
+            ),
+            Self::Study(study) => (Level::Study, vec![(tags::STUDY_INSTANCE_UID, study.uid())]),
+            Self::InstanceIn {
+                study,
+                series,
+                instance,
+            } => (
+                Level::Instance,
+                vec![
+                    (tags::STUDY_INSTANCE_UID, study.uid()),
+                    (tags::SERIES_INSTANCE_UID, series.uid()),
+                    (tags::SOP_INSTANCE_UID, instance.uid()),
+                ],
+            ),
+            Self::SeriesIn { study, series } => (
+                Level::Series,
+                vec![
+                    (tags::STUDY_INSTANCE_UID, study.uid()),
+                    (tags::SERIES_INSTANCE_UID, series.uid()),
+                ],
+            ),
+        };
+        uids.into_iter()
+            .fold(Query::new(level), |query, (tag, uid)| {
+                query.with(Key {
+                    tag,
+                    vr: Vr::UI,
+                    matching: Matching::SingleValue(uid.as_str().to_owned()),
+                })
+            })
+    }
 }
 
 /// One entry of the log.
@@ -312,6 +362,12 @@ pub trait Staged: Send {
 /// Availability ONLINE (none at patient level but the patient's counts). The UIDs are the
 /// identifiers of [`Instance`], without padding.
 ///
+/// What was noted of a study ([`Index::note`]) stands in place of what was received, at the levels
+/// of patient, study and series: it is searched and answered, and says whose studies are one
+/// patient's. A quota that is narrowed ([`Quota::seen_by`]) leaves out what its sight does not
+/// reach: results, and what is counted of patients. The log says nothing of notes, and
+/// [`Self::clear`] forgets them.
+///
 /// A record that says what already holds changes nothing: content that is known is
 /// [`Applied::Same`], hiding what is hidden moves no instance. Replay nevertheless begins exactly
 /// at [`Self::durable_position`] of an index just opened: a hide that is applied again also hides
@@ -390,6 +446,19 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
         query: &Query,
         quota: &Quota,
     ) -> Result<Results<StoredInstance>, IndexError>;
+
+    /// Notes what is known of studies. Whoever searches sees all of it or nothing; a crash may take
+    /// it back, and [`Self::noted`] with it.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`]; nothing is noted then.
+    async fn note(&self, notes: Notes) -> Result<(), IndexError>;
+
+    /// [`Notes::through`] of the last notes; 0 where there are none.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn noted(&self) -> Result<u64, IndexError>;
 
     /// Up to `count_max` changes after `after`, in order.
     ///

@@ -10,6 +10,7 @@ mod deposit;
 mod digest;
 mod directory;
 pub mod disk;
+pub mod egress;
 pub mod error;
 mod fail_point;
 pub mod index;

@@ -37,7 +37,7 @@ pub(crate) async fn bulk_data(
 ) -> Result<Response, Failure> {
     let accept = accept(&web, &headers, query.as_deref())?;
     let (sequences, last) = read_path(&path).ok_or(NOT_THERE)?;
-    let mut found = resource.instances(&web, &permit).await?;
+    let (web, mut found) = resource.instances(&web, &permit).await?;
     let stored = found.pop().ok_or(NOT_THERE)?;
     let located = locate(&web, &permit, &stored, sequences, last).await?;
     let (found, content) = located.ok_or(NOT_THERE)?;
@@ -53,7 +53,12 @@ pub(crate) async fn bulk_data(
             } else {
                 1
             };
-            let tag = entity_tag(&stored, &path);
+            let said = if content.is_as_stored() {
+                &[]
+            } else {
+                web.said()
+            };
+            let tag = entity_tag(&stored, &path, said);
             if has_already(&headers, &tag) {
                 return not_modified(&tag);
             }
@@ -128,18 +133,25 @@ async fn locate(
 ) -> Result<Option<(Found, Content)>, Failure> {
     let (web, permit, stored) = (web.clone(), permit.clone(), stored.clone());
     let task = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
-        let mut walk = content::walk(&web, &permit, &stored)?;
+        // Nothing changes pixel data, and where it stands is asked again and again.
+        let mut walk = if is_pixel_data(last) {
+            content::walk(&web, &permit, &stored)?
+        } else {
+            content::walk_corrected(&web, &permit, &stored)?
+        };
         let found = pixels::find(&mut walk, &sequences, last)?;
         Ok(found.map(|found| (found, walk.into_source())))
     });
     task.await.map_err(|_| Failure::Internal)?
 }
 
-/// What a value is known by: stored data sets never change.
-fn entity_tag(stored: &StoredInstance, path: &str) -> String {
+/// What a value is known by: stored data sets never change, and what is `said` beside them tells
+/// itself apart.
+fn entity_tag(stored: &StoredInstance, path: &str, said: &[u8]) -> String {
     let mut digester = Digester::new();
     digester.update(b"bulk data 1");
     digester.update(&stored.digest.0);
+    digester.update(said);
     digester.update(path.as_bytes());
     let digest = format!("{:?}", digester.finish());
     format!("\"{}\"", digest.get(..32).unwrap_or(&digest))

@@ -1,14 +1,16 @@
-//! Stored data sets, as walks read them.
+//! Stored data sets, as walks read them: as they came, or as they are to be said.
 
 use crate::error::Failure;
 use crate::limits::WebLimits;
 use crate::service::Web;
 use crate::walk::{DataSet, Walk, WalkError};
-use pacs_core::Permit;
 use pacs_core::access::Get;
-use pacs_core::limits::ScanLimits;
+use pacs_core::coerce::Coercer;
+use pacs_core::convert::Progress;
+use pacs_core::limits::{CoerceLimits, ScanLimits};
 use pacs_core::scan::inflate::Inflater;
 use pacs_core::scan::{Encoding, ScanError};
+use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_store::index::StoredInstance;
 use pacs_store::{Archive, ReadError};
 use std::ops::Range;
@@ -21,9 +23,22 @@ pub(crate) const UNIT_BYTES: usize = 1 << 20;
 /// Bytes of a deflated data set that are read at once.
 const DEFLATED_BYTES: u64 = 256 << 10;
 
+/// Bytes of a head that are read and corrected at once.
+const HEAD_PIECE_BYTES: usize = 256 << 10;
+
+/// What a deflated data set inflates to.
+const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+
 /// A data set: where it is kept, or inflated in memory. Reading blocks.
 #[derive(Debug)]
 pub(crate) enum Content {
+    /// What is before its pixel data as it is to be said, and the rest as it is kept.
+    Corrected {
+        head: Inflated,
+        /// Bytes of the head as it is kept.
+        kept_bytes: u64,
+        rest: Box<Self>,
+    },
     /// What a deflated one inflates to.
     Inflated(Inflated),
     /// As it is kept.
@@ -37,13 +52,41 @@ pub(crate) enum Content {
 impl DataSet for Content {
     fn length_bytes(&self) -> u64 {
         match self {
-            Self::Inflated(inflated) => inflated.bytes.as_slice().length_bytes(),
+            Self::Corrected {
+                head,
+                kept_bytes,
+                rest,
+            } => {
+                let rest = rest.length_bytes().saturating_sub(*kept_bytes);
+                head.length_bytes().saturating_add(rest)
+            }
+            Self::Inflated(inflated) => inflated.length_bytes(),
             Self::Stored { stored, .. } => stored.location.length_bytes,
         }
     }
 
     fn read(&self, range: &Range<u64>) -> Result<Vec<u8>, ReadError> {
         match self {
+            Self::Corrected {
+                head,
+                kept_bytes,
+                rest,
+            } => {
+                let head_bytes = head.length_bytes();
+                let mut read = Vec::new();
+                if range.start < head_bytes {
+                    let end = range.end.min(head_bytes);
+                    read = head.bytes.as_slice().read(&(range.start..end))?;
+                }
+                if range.end > head_bytes {
+                    let place = |at: u64| {
+                        let behind = at.saturating_sub(head_bytes);
+                        kept_bytes.saturating_add(behind)
+                    };
+                    read.extend(rest.read(&(place(range.start)..place(range.end)))?);
+                }
+                Ok(read)
+            }
             Self::Inflated(inflated) => inflated.bytes.as_slice().read(range),
             Self::Stored {
                 archive,
@@ -88,6 +131,89 @@ impl Content {
         Ok(Self::Inflated(inflated))
     }
 
+    /// As [`Self::open_within`], as it is to be said.
+    pub(crate) fn open_corrected(
+        web: &Web,
+        permit: &Permit<Get>,
+        stored: &StoredInstance,
+        inflated_bytes_max: u64,
+    ) -> Result<Self, WalkError> {
+        let content = Self::open_within(web, permit, stored, inflated_bytes_max)?;
+        let Some(overlay) = web.overlay() else {
+            return Ok(content);
+        };
+        let (syntax, kept_bytes) = match content.kept_head_bytes(stored) {
+            Some(kept_bytes) => (stored.instance.transfer_syntax.clone(), kept_bytes),
+            None => {
+                let inflated = TransferSyntaxUid::parse_legacy(EXPLICIT_LITTLE_ENDIAN);
+                let inflated = inflated.map_err(|_| ScanError::Deflate)?;
+                (inflated, content.length_bytes())
+            }
+        };
+        let limits = CoerceLimits {
+            scan: scan_limits(web.limits()),
+            ..CoerceLimits::default()
+        };
+        let mut coercer = Coercer::new(&syntax, &syntax, None, Arc::clone(overlay), &limits)?;
+        let mut at = 0_u64;
+        let mut feed = |coercer: &mut Coercer| -> Result<(), WalkError> {
+            let end = at.saturating_add(HEAD_PIECE_BYTES as u64).min(kept_bytes);
+            if at < end {
+                coercer.push(content.read(&(at..end))?);
+                at = end;
+            } else {
+                coercer.end();
+            }
+            Ok(())
+        };
+        loop {
+            match coercer.passes()? {
+                Some(true) => return Ok(content),
+                Some(false) => break,
+                None => feed(&mut coercer)?,
+            }
+        }
+        let mut head = Inflated::new(web.inflating());
+        let mut piece = Vec::new();
+        loop {
+            let progress = coercer.read(&mut piece, HEAD_PIECE_BYTES)?;
+            if !head.push(&piece) {
+                return Err(WalkError::NoMemory);
+            }
+            piece.clear();
+            match progress {
+                Progress::Done => break,
+                Progress::Full => {}
+                Progress::NeedsInput => feed(&mut coercer)?,
+            }
+        }
+        let rest = Box::new(content);
+        Ok(Self::Corrected {
+            head,
+            kept_bytes,
+            rest,
+        })
+    }
+
+    /// Bytes before the pixel data as it is kept; `None` where it was inflated, and nobody knows.
+    const fn kept_head_bytes(&self, stored: &StoredInstance) -> Option<u64> {
+        match self {
+            Self::Inflated(_) => None,
+            Self::Corrected { .. } | Self::Stored { .. } => Some(stored.instance.head_bytes),
+        }
+    }
+
+    /// Bytes before the pixel data; `None` where it was inflated, and nobody knows.
+    pub(crate) fn head_bytes(&self, stored: &StoredInstance) -> Option<u64> {
+        match self {
+            Self::Corrected { head, rest, .. } => {
+                rest.kept_head_bytes(stored)?;
+                Some(head.length_bytes())
+            }
+            Self::Inflated(_) | Self::Stored { .. } => self.kept_head_bytes(stored),
+        }
+    }
+
     /// A data set in memory.
     #[cfg(test)]
     pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
@@ -117,6 +243,10 @@ impl Inflated {
             memory: Arc::clone(memory),
             share: None,
         }
+    }
+
+    fn length_bytes(&self) -> u64 {
+        self.bytes.as_slice().length_bytes()
     }
 
     fn fill(&mut self, deflated: &impl DataSet, limits: &ScanLimits) -> Result<(), WalkError> {
@@ -177,14 +307,33 @@ pub(crate) fn encoding(stored: &StoredInstance) -> Encoding {
     Encoding::of(&stored.instance.transfer_syntax)
 }
 
-/// A walk through the data set of `stored`, whose beginning has been read.
+/// A walk through the data set of `stored` as it came, whose beginning has been read: for its pixel
+/// data and the like, which nothing changes.
 pub(crate) fn walk(
     web: &Web,
     permit: &Permit<Get>,
     stored: &StoredInstance,
 ) -> Result<Walk<Content>, WalkError> {
-    let content = Content::open(web, permit, stored)?;
-    let head_bytes = stored.instance.head_bytes;
+    walk_through(web, Content::open(web, permit, stored)?, stored)
+}
+
+/// A walk through the data set of `stored` as it is to be said.
+pub(crate) fn walk_corrected(
+    web: &Web,
+    permit: &Permit<Get>,
+    stored: &StoredInstance,
+) -> Result<Walk<Content>, WalkError> {
+    let bytes_max = web.limits().inflated_bytes_max;
+    let content = Content::open_corrected(web, permit, stored, bytes_max)?;
+    walk_through(web, content, stored)
+}
+
+fn walk_through(
+    web: &Web,
+    content: Content,
+    stored: &StoredInstance,
+) -> Result<Walk<Content>, WalkError> {
+    let head_bytes = content.head_bytes(stored).unwrap_or(0);
     let limits = scan_limits(web.limits());
     let mut walk = Walk::new(content, encoding(stored), head_bytes, &limits);
     walk.begin()?;
@@ -205,6 +354,12 @@ impl From<WalkError> for Failure {
             WalkError::NoMemory => Self::Unavailable {
                 detail: "no memory to inflate a data set now: wait",
             },
+            WalkError::Correct(error) => {
+                tracing::warn!(%error, "a stored data set cannot say what it is to say");
+                Self::Conflict {
+                    detail: "the stored data set cannot say what it is to say".to_owned(),
+                }
+            }
             WalkError::Read(error) => error.into(),
             WalkError::Scan(error) => {
                 tracing::warn!(%error, "a stored data set cannot be taken apart");

@@ -1,17 +1,22 @@
 //! Instances in another transfer syntax than they are stored in, for clients that name it: the
-//! uncompressed ones, of whatever can be decoded. Nothing is stored anew.
+//! uncompressed ones, of whatever can be decoded. And those that have to say who their patient is
+//! or what they were ordered for. Nothing is stored anew.
 //!
 //! What is converted is sent at once. Where the middle of an instance cannot be converted the
 //! answer is cut, so that no client takes it for whole.
 
 use crate::error::Failure;
 use crate::limits::WebLimits;
+use crate::service::Web;
 use crate::stream::{Gone, Pieces};
 use pacs_core::TransferSyntaxUid;
-use pacs_core::convert::{Converter, Progress, targets};
-use pacs_core::limits::ScanLimits;
+use pacs_core::coerce::Coercer;
+use pacs_core::convert::{Converter, Progress, Rewrite, targets};
+use pacs_core::limits::{CoerceLimits, ScanLimits};
 use pacs_image::Decoders;
 use pacs_store::DataSetReader;
+use pacs_store::egress::{AsStored, Begun, EgressError, begin};
+use pacs_store::index::StoredInstance;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -101,24 +106,78 @@ impl Conversions {
 #[error("no memory for a conversion at the moment")]
 struct NoMemory;
 
-/// Sends what `reader` gives, which is in `from`, as a data set in `to`.
-pub(crate) async fn send(
+/// A data set on its way to a client.
+pub(crate) enum Way {
+    /// Its bytes are those that are stored.
+    AsStored(AsStored),
+    /// It goes through this, to which what is left is pushed.
+    Through(Box<dyn Rewrite>, DataSetReader),
+}
+
+impl Way {
+    /// Of `stored`, which `reader` reads, to a client that takes `to`. Where it may have to say
+    /// something else than it does, its beginning is read for that.
+    ///
+    /// # Errors
+    /// [`EgressError`].
+    pub(crate) async fn of(
+        web: &Web,
+        reader: DataSetReader,
+        stored: &StoredInstance,
+        to: &TransferSyntaxUid,
+    ) -> Result<Self, EgressError> {
+        let from = &stored.instance.transfer_syntax;
+        let overlay = web.overlay().cloned();
+        if overlay.is_none() && from == to {
+            return Ok(Self::AsStored(reader.into()));
+        }
+        let decoders = web.conversions().decoders.as_ref();
+        let decoder = decoders.filter(|_| from != to);
+        let decoder = decoder.and_then(|decoders| decoders.decoder(from));
+        let Some(overlay) = overlay else {
+            let converter = Converter::new(from, to, decoder, &ScanLimits::default())?;
+            let converter = converter.with_length(reader.length_bytes());
+            return Ok(Self::Through(Box::new(converter), reader));
+        };
+        let coercer = Coercer::new(from, to, decoder, overlay, &CoerceLimits::default())?;
+        Ok(match begin(reader, coercer).await? {
+            Begun::AsStored(bytes) => Self::AsStored(bytes),
+            Begun::Rewritten(coercer, reader) => Self::Through(coercer, reader),
+        })
+    }
+
+    /// Sends it; after [`Gone`] nothing more is to be sent.
+    pub(crate) async fn send(self, web: &Web, pieces: &Pieces) -> Result<(), Gone> {
+        match self {
+            Self::AsStored(mut bytes) => loop {
+                match bytes.next().await {
+                    Ok(Some(piece)) => pieces.put(piece).await?,
+                    Ok(None) => return Ok(()),
+                    Err(error) => {
+                        tracing::error!(%error, "a stored instance cannot be given back");
+                        return Err(Gone);
+                    }
+                }
+            },
+            Self::Through(work, reader) => {
+                let piece_bytes = web.limits().piece_bytes;
+                rewrite(pieces, reader, work, web.conversions(), piece_bytes).await
+            }
+        }
+    }
+}
+
+/// Sends what `reader` gives as `work` gives it again.
+async fn rewrite(
     pieces: &Pieces,
     mut reader: DataSetReader,
-    (from, to): (&TransferSyntaxUid, &TransferSyntaxUid),
+    mut work: Box<dyn Rewrite>,
     conversions: &Conversions,
     piece_bytes: usize,
 ) -> Result<(), Gone> {
     // Given back at the end: a frame is held while a client takes its time.
     let mut memory = match conversions.memory().await {
         Ok(memory) => memory,
-        Err(error) => return cut(&error),
-    };
-    let decoders = conversions.decoders.as_ref();
-    let decoder = decoders.and_then(|decoders| decoders.decoder(from));
-    let converter = Converter::new(from, to, decoder, &ScanLimits::default());
-    let mut converter = match converter {
-        Ok(converter) => converter.with_length(reader.length_bytes()),
         Err(error) => return cut(&error),
     };
     loop {
@@ -130,16 +189,26 @@ pub(crate) async fn send(
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let mut piece = Vec::new();
-            let progress = converter.read(&mut piece, piece_bytes);
-            (converter, piece, progress)
+            let progress = work.read(&mut piece, piece_bytes);
+            (work, piece, progress)
         });
         let (back, piece, progress) = match worked.await {
             Ok(worked) => worked,
             Err(error) => return cut(&error),
         };
-        converter = back;
-        if let Err(error) = conversions.grow(&mut memory, converter.bytes_held()) {
+        work = back;
+        if let Err(error) = conversions.grow(&mut memory, work.bytes_held()) {
             return cut(&error);
+        }
+        if matches!(progress, Ok(Progress::Done)) {
+            // What stands behind the data set belongs to what the digest is of.
+            loop {
+                match reader.next().await {
+                    Ok(Some(_behind)) => {}
+                    Ok(None) => break,
+                    Err(error) => return cut(&error),
+                }
+            }
         }
         if !piece.is_empty() {
             pieces.put(piece.into()).await?;
@@ -147,8 +216,8 @@ pub(crate) async fn send(
         match progress {
             Ok(Progress::Full) => {}
             Ok(Progress::NeedsInput) => match reader.next().await {
-                Ok(Some(chunk)) => converter.push(chunk.into()),
-                Ok(None) => converter.end(),
+                Ok(Some(chunk)) => work.push(chunk.into()),
+                Ok(None) => work.end(),
                 Err(error) => return cut(&error),
             },
             Ok(Progress::Done) => return Ok(()),
@@ -157,7 +226,7 @@ pub(crate) async fn send(
     }
 }
 
-fn cut(error: &(dyn std::error::Error + Sync)) -> Result<(), Gone> {
+pub(crate) fn cut(error: &(dyn std::error::Error + Sync)) -> Result<(), Gone> {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
     let causes = causes.join(": ");

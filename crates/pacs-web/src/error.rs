@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pacs_store::egress::EgressError;
 use pacs_store::index::IndexError;
 use pacs_store::{HideError, ReadError};
 
@@ -135,6 +136,16 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         tracing::error!(%error, "a stored instance cannot be given back");
         Self::Internal
+    }
+}
+
+impl From<EgressError> for Failure {
+    fn from(error: EgressError) -> Self {
+        match error {
+            EgressError::Convert(error) => crate::walk::WalkError::Correct(error).into(),
+            EgressError::Read(error) => error.into(),
+            _ => Self::Internal,
+        }
     }
 }
 

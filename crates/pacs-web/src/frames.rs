@@ -41,7 +41,7 @@ pub(crate) async fn frames(
 ) -> Result<Response, Failure> {
     let accept = accept(&web, &headers, query.as_deref())?;
     let numbers = read_list(&list, web.limits())?;
-    let mut found = resource.instances(&web, &permit).await?;
+    let (web, mut found) = resource.instances(&web, &permit).await?;
     let stored = found.pop().ok_or(Failure::NotFound { what: "instance" })?;
     let located = locate(&web, &permit, &stored, numbers.clone()).await?;
     let offers = offers(&located, &stored, numbers.len() == 1);

@@ -30,9 +30,13 @@ async fn hide(
     resource: &Resource,
 ) -> Result<StatusCode, Failure> {
     // A path whose parts do not belong together names nothing.
-    resource.instances(web, may_see).await?;
+    let _found = resource.instances(web, may_see).await?;
     let target: Target = resource.target()?;
     let hidden_count = web.archive().hide(permit, target, REASON).await?;
+    if hidden_count == 0 && permit.sight().is_narrowed() {
+        // It is seen, and somebody else's.
+        return Err(Failure::Forbidden);
+    }
     tracing::info!(
         level = resource.what(),
         uid = resource.last_uid().map(pacs_core::Uid::as_str),

@@ -54,9 +54,9 @@ async fn metadata(
     let listing = Listing::choose(&accept(&web, headers, query)?)?;
     let kind = listing.content_type();
     let kind = HeaderValue::from_str(&kind).map_err(|_| Failure::Internal)?;
-    let found = resource.instances(&web, &permit).await?;
+    let (web, found) = resource.instances(&web, &permit).await?;
     let base = web.base_url_by(headers);
-    let tag = entity_tag(&found, &base, listing.is_xml());
+    let tag = entity_tag(&web, &found, &base, listing.is_xml());
     let tag_header = HeaderValue::from_str(&tag).map_err(|_| Failure::Internal)?;
     let mut response = if has_already(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -91,12 +91,13 @@ async fn metadata(
     Ok(response)
 }
 
-/// A weak tag: the same instances, in whatever encoding they are sent.
-fn entity_tag(found: &[StoredInstance], base: &str, is_xml: bool) -> String {
+/// A weak tag: the same instances that say the same, in whatever encoding they are sent.
+fn entity_tag(web: &Web, found: &[StoredInstance], base: &str, is_xml: bool) -> String {
     let mut digester = Digester::new();
     digester.update(FORM.as_bytes());
     digester.update(if is_xml { b"xml" } else { b"json" });
     digester.update(base.as_bytes());
+    digester.update(web.said());
     for stored in found {
         digester.update(stored.instance.instance.as_str().as_bytes());
         digester.update(b"\n");

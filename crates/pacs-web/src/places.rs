@@ -25,6 +25,7 @@ impl Holder {
                 Self::Address(address.to_canonical())
             }
             Caller::System { .. } => Self::System,
+            Caller::User(user) => Self::Name(user.name.clone()),
             _ => Self::Name(String::new()),
         }
     }

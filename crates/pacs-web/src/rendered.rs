@@ -153,11 +153,29 @@ impl<'r> Request<'r> {
     }
 
     async fn answer(&self, resource: &Resource, list: Option<&str>) -> Result<Response, Failure> {
+        let (web, found) = resource.instances(self.web, self.permit).await?;
         let numbers = list
             .map(|list| read_list(list, self.web.limits()))
             .transpose()?;
-        let found = resource.instances(self.web, self.permit).await?;
-        let shown = frames::representative(&found).ok_or(Failure::NotFound {
+        let request = Request {
+            web: &web,
+            permit: self.permit,
+            headers: self.headers,
+            accept: self.accept.clone(),
+            wanted: self.wanted.clone(),
+            is_thumbnail: self.is_thumbnail,
+            is_head: self.is_head,
+        };
+        request.answer_with(&found, numbers).await
+    }
+
+    /// Of what was found, by a service that knows what that is to say.
+    async fn answer_with(
+        &self,
+        found: &[StoredInstance],
+        numbers: Option<Vec<u64>>,
+    ) -> Result<Response, Failure> {
+        let shown = frames::representative(found).ok_or(Failure::NotFound {
             what: "instance that can be rendered",
         })?;
         let frames = frames::numbers(numbers, shown)?;
@@ -166,7 +184,7 @@ impl<'r> Request<'r> {
         if kind == Kind::Image {
             let named = self.wanted.presentation.as_ref();
             let state = presentation::named(web, permit, shown, named).await?;
-            return self.pictures(&found, shown, frames, state).await;
+            return self.pictures(found, shown, frames, state).await;
         }
         if kind == Kind::Presentation {
             let state = shown.clone();
@@ -282,7 +300,7 @@ impl<'r> Request<'r> {
 
     /// One picture, or none where the client has it already.
     async fn single(&self, subject: Subject, format: PictureFormat) -> Result<Response, Failure> {
-        let tag = entity_tag(&subject, &self.wanted, format);
+        let tag = entity_tag(self.web, &subject, &self.wanted, format);
         let mut response = if has_already(self.headers, &tag) {
             guarded(StatusCode::NOT_MODIFIED.into_response())
         } else if self.is_head {
@@ -363,7 +381,7 @@ async fn picture(
     wanted: &Wanted,
     format: PictureFormat,
 ) -> Result<Bytes, Failure> {
-    let tag = entity_tag(&subject, wanted, format);
+    let tag = entity_tag(web, &subject, wanted, format);
     let syntax = &subject.stored.instance.transfer_syntax;
     let key = Key::of(
         Thing::Picture,
@@ -384,10 +402,11 @@ fn choose<'o>(accept: &Accept, offers: &'o [Offer]) -> Result<&'o Offer, Failure
     })
 }
 
-/// Changes with the instance, and with what is wanted of it.
-fn entity_tag(subject: &Subject, wanted: &Wanted, format: PictureFormat) -> String {
+/// Changes with the instance, with what it is to say, and with what is wanted of it.
+fn entity_tag(web: &Web, subject: &Subject, wanted: &Wanted, format: PictureFormat) -> String {
     let mut digester = Digester::new();
     digester.update(FORM);
+    digester.update(web.said());
     digester.update(&subject.stored.digest.0);
     if let Some(state) = &subject.presentation {
         digester.update(&state.digest.0);

@@ -183,20 +183,23 @@ impl Resource {
         query
     }
 
-    /// Its instances.
+    /// Its instances, and the service that knows what they are to say on their way out.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] where there is none.
+    /// [`Failure::NotFound`] where there is none; [`Failure::Unavailable`] where it is not known
+    /// what they are to say.
     pub(crate) async fn instances(
         &self,
         web: &Web,
         permit: &Permit<Get>,
-    ) -> Result<Results<StoredInstance>, Failure> {
+    ) -> Result<(Web, Results<StoredInstance>), Failure> {
         let found = web.archive().select(permit, &self.query()).await?;
-        if found.is_empty() {
+        let Some(first) = found.first() else {
             return Err(Failure::NotFound { what: self.what() });
-        }
-        Ok(found)
+        };
+        // Of one study, whatever the resource is.
+        let web = web.saying(&first.instance.study).await?;
+        Ok((web, found))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
-use crate::convert::{self, Conversions};
+use crate::convert::{self, Conversions, Way};
 use crate::error::Failure;
 use crate::frames::{EXPLICIT_LITTLE_ENDIAN, is_lossy};
 use crate::multipart::PartWriter;
@@ -68,7 +68,7 @@ pub(crate) async fn retrieve(
     headers: &HeaderMap,
     accept: &Accept,
 ) -> Result<Response, Failure> {
-    let found = resource.instances(&web, &permit).await?;
+    let (web, found) = resource.instances(&web, &permit).await?;
     let chosen = choose(&found, resource.level(), accept, web.conversions())?;
     let is_multipart = chosen.values().all(|chosen| chosen.is_multipart);
     let base = web.base_url_by(headers);
@@ -80,7 +80,7 @@ pub(crate) async fn retrieve(
         return Err(Failure::NotFound { what: "instance" });
     };
     let to = wanted(&chosen, &stored);
-    Ok(single(&web, &permit, stored, to))
+    single(&web, &permit, stored, to).await
 }
 
 /// What the client gets of the instances in one transfer syntax.
@@ -149,26 +149,29 @@ fn wanted(choice: &Choice, stored: &StoredInstance) -> TransferSyntaxUid {
 }
 
 /// One instance as a DICOM file (PS3.10).
-fn single(
+async fn single(
     web: &Web,
     permit: &Permit<Get>,
     stored: StoredInstance,
     to: TransferSyntaxUid,
-) -> Response {
+) -> Result<Response, Failure> {
     let meta = meta_of(&stored, &to);
-    let length = stored
-        .location
-        .length_bytes
-        .saturating_add(u64::try_from(meta.len()).unwrap_or(u64::MAX));
-    // What is converted has another length, which nobody knows.
-    let length = Some(length).filter(|_| to == stored.instance.transfer_syntax);
+    let reader = web.archive().read(permit, &stored);
+    let way = Way::of(web, reader, &stored, &to).await?;
+    // What is rewritten has another length, which nobody knows.
+    let length = match &way {
+        Way::AsStored(bytes) => {
+            let meta = u64::try_from(meta.len()).unwrap_or(u64::MAX);
+            Some(bytes.length_bytes().saturating_add(meta))
+        }
+        Way::Through(..) => None,
+    };
     let kind = type_in(&to);
     let name = stored.instance.instance.as_str().to_owned();
-    let reader = web.archive().read(permit, &stored);
     let sending = web.clone();
     let body = stream::body(web.limits(), length, |pieces| async move {
         pieces.put(meta).await?;
-        send_in(&sending, &pieces, reader, &stored, &to).await
+        way.send(&sending, &pieces).await
     });
     let headers = [
         (header::CONTENT_TYPE, kind),
@@ -177,7 +180,7 @@ fn single(
             format!("attachment; filename=\"{name}.dcm\""),
         ),
     ];
-    guarded((headers, body).into_response())
+    Ok(guarded((headers, body).into_response()))
 }
 
 /// All instances, each in a part, one after the other; the next is read while one is sent.
@@ -234,7 +237,7 @@ pub(crate) async fn send(pieces: &Pieces, mut reader: DataSetReader) -> Result<(
     }
 }
 
-/// As [`send`], in the transfer syntax `to`.
+/// As [`send`], in the transfer syntax `to` and as it is to be said.
 async fn send_in(
     web: &Web,
     pieces: &Pieces,
@@ -242,12 +245,10 @@ async fn send_in(
     stored: &StoredInstance,
     to: &TransferSyntaxUid,
 ) -> Result<(), Gone> {
-    let from = &stored.instance.transfer_syntax;
-    if from == to {
-        return send(pieces, reader).await;
+    match Way::of(web, reader, stored, to).await {
+        Ok(way) => way.send(web, pieces).await,
+        Err(error) => convert::cut(&error),
     }
-    let piece_bytes = web.limits().piece_bytes;
-    convert::send(pieces, reader, (from, to), web.conversions(), piece_bytes).await
 }
 
 fn meta_of(stored: &StoredInstance, transfer_syntax: &TransferSyntaxUid) -> Bytes {

@@ -14,9 +14,12 @@ use crate::stow::described::Share;
 use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use pacs_core::coerce::Overlay;
+use pacs_core::uid::StudyUid;
 use pacs_core::{Caller, Policy};
 use pacs_image::Decoders;
-use pacs_store::Archive;
+use pacs_store::egress::Overlays;
+use pacs_store::{Archive, Digest, Digester};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
@@ -28,6 +31,9 @@ pub struct Options {
     pub identify: Arc<dyn Identify>,
     /// Says what they may do: the same as under DIMSE.
     pub policy: Arc<dyn Policy>,
+    /// Says what data sets say on their way out; a program that knows no patients and no orders
+    /// gives [`NoOverlays`](pacs_store::egress::NoOverlays).
+    pub overlays: Arc<dyn Overlays>,
     /// Where the routes are mounted, as in `/dicomweb`: URLs in answers begin so.
     pub prefix: String,
     /// What URLs in answers begin with, where clients come by another name than they say in Host
@@ -53,10 +59,19 @@ pub struct Options {
     pub limits: WebLimits,
 }
 
-/// What every handler has: the archive, and how it is served. Cheap to clone.
+/// What every handler has: the archive, and how it is served; and once it is known which study is
+/// asked for, what its data sets are to say. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Web {
     inner: Arc<Inner>,
+    said: Option<Said>,
+}
+
+/// What data sets are to say, and a digest of that.
+#[derive(Debug, Clone)]
+struct Said {
+    overlay: Arc<Overlay>,
+    digest: Digest,
 }
 
 #[derive(Debug)]
@@ -98,7 +113,40 @@ impl Web {
                 archive,
                 options,
             }),
+            said: None,
         }
+    }
+
+    /// The same, for a request for something of `study`.
+    pub(crate) async fn saying(&self, study: &StudyUid) -> Result<Self, Failure> {
+        let overlay = self.inner.options.overlays.overlay(study).await;
+        let overlay = overlay.map_err(|error| {
+            tracing::error!(%error, cause = ?error.0, "nothing of a study can be given");
+            Failure::Unavailable {
+                detail: "what is known of the study cannot be read now",
+            }
+        })?;
+        let said = overlay.map(|overlay| {
+            let mut digester = Digester::new();
+            digester.update(&overlay.identity());
+            let digest = digester.finish();
+            Said { overlay, digest }
+        });
+        Ok(Self {
+            inner: Arc::clone(&self.inner),
+            said,
+        })
+    }
+
+    /// What data sets of the study that is asked for are to say.
+    pub(crate) fn overlay(&self) -> Option<&Arc<Overlay>> {
+        self.said.as_ref().map(|said| &said.overlay)
+    }
+
+    /// What tells that from anything else: for tags and keys of what is made of data sets. Empty
+    /// where they are given as they came.
+    pub(crate) fn said(&self) -> &[u8] {
+        self.said.as_ref().map_or(&[], |said| &said.digest.0)
     }
 
     /// What keeps derived data.

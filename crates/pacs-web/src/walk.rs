@@ -45,6 +45,9 @@ pub enum WalkError {
     /// It has to be inflated, and others take all memory there is for that.
     #[error("no memory to inflate a data set at the moment")]
     NoMemory,
+    /// They cannot be given other attributes.
+    #[error("stored bytes cannot say what they are to say")]
+    Correct(#[from] pacs_core::convert::ConvertError),
     /// The bytes could not be read.
     #[error("stored bytes could not be read")]
     Read(#[from] ReadError),

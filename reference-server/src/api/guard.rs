@@ -26,7 +26,7 @@ use tokio::time::timeout;
 const COOKIE: &str = "__Host-pacs_session";
 
 /// The header with the token of a session.
-pub(super) const CSRF: &str = "x-csrf-token";
+pub(crate) const CSRF: &str = "x-csrf-token";
 
 /// What the token is made by: from the secret of a session nobody else can.
 const CSRF_CONTEXT: &str = "pacs 2026-11 token against requests of other sites";
@@ -60,6 +60,11 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
 
 /// Whether a request that changes something is of a page of this server, or of no page.
 fn is_of_here(api: &Api, headers: &HeaderMap) -> bool {
+    is_of(api.public_authority.as_deref(), headers)
+}
+
+/// The same, of a server that is reached as `authority`, where that is known.
+pub(crate) fn is_of(authority: Option<&str>, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return false;
@@ -70,7 +75,7 @@ fn is_of_here(api: &Api, headers: &HeaderMap) -> bool {
     let Some(origin) = text("origin") else {
         return true;
     };
-    let own = api.public_authority.as_deref().or_else(|| text("host"));
+    let own = authority.or_else(|| text("host"));
     own.is_some_and(|own| !own.is_empty() && authority_of(origin).eq_ignore_ascii_case(own))
 }
 
@@ -87,12 +92,17 @@ impl FromRequestParts<Api> for From {
 }
 
 fn address(parts: &Parts) -> Result<IpAddr, Problem> {
+    Ok(told_address(parts).ok_or(Refused::Internal)?)
+}
+
+/// Where a request comes from, as [`From`] has it.
+pub(crate) fn told_address(parts: &Parts) -> Option<IpAddr> {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.ok_or(Refused::Internal)?.0.ip().to_canonical();
+    let peer = peer?.0.ip().to_canonical();
     let told = parts.headers.get_all("x-forwarded-for").iter().next_back();
     let told = told.and_then(|told| told.to_str().ok()?.rsplit(',').next());
     let told = told.and_then(|told| told.trim().parse::<IpAddr>().ok());
-    Ok(match told {
+    Some(match told {
         Some(told) if peer.is_loopback() => told.to_canonical(),
         _ => peer,
     })
@@ -100,7 +110,7 @@ fn address(parts: &Parts) -> Result<IpAddr, Problem> {
 
 /// The secret of the session that a request has a cookie of. Of two, an attacker may have set the
 /// one that the browser sends first.
-pub(super) fn secret(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn secret(headers: &HeaderMap) -> Option<String> {
     let mut found = None;
     for cookies in headers.get_all(header::COOKIE) {
         for cookie in cookies.to_str().ok()?.split(';') {
@@ -123,9 +133,17 @@ pub(super) fn cookie(secret: &str) -> (header::HeaderName, String) {
 }
 
 /// The token that pages send with whatever changes something.
-pub(super) fn csrf_token(secret: &str) -> String {
+pub(crate) fn csrf_token(secret: &str) -> String {
     let token = blake3::derive_key(CSRF_CONTEXT, secret.as_bytes());
     blake3::Hash::from_bytes(token).to_hex().to_string()
+}
+
+/// Whether a request has the token of the session with this secret.
+pub(crate) fn shows_token(headers: &HeaderMap, secret: &str) -> bool {
+    let shown = headers.get(CSRF).map(HeaderValue::as_bytes);
+    let expected = csrf_token(secret);
+    // In constant time.
+    shown.is_some_and(|shown| blake3::hash(shown) == blake3::hash(expected.as_bytes()))
 }
 
 /// Somebody who is signed in. What changes something has the token of the session.
@@ -200,12 +218,7 @@ impl FromRequestParts<Api> for Beginning {
         let secret = secret(&parts.headers).ok_or(Refused::NotSignedIn)?;
         let who = api.accounts.who(&secret).await?;
         let is_safe = matches!(parts.method, Method::GET | Method::HEAD);
-        let shown = parts.headers.get(CSRF).map(HeaderValue::as_bytes);
-        let expected = csrf_token(&secret);
-        // In constant time.
-        let is_shown =
-            shown.is_some_and(|shown| blake3::hash(shown) == blake3::hash(expected.as_bytes()));
-        if !is_safe && !is_shown {
+        if !is_safe && !shows_token(&parts.headers, &secret) {
             return Err(Problem::CrossSite);
         }
         let from = address(parts)?;

@@ -16,6 +16,8 @@ pub(super) enum Ended {
     Busy,
     /// All of it can be given.
     Converted,
+    /// All of it can be given as it is to be said: who the patient is, what was ordered.
+    Corrected,
     /// The data set is none that can be converted.
     Refused,
     /// What is stored could not be read.
@@ -44,6 +46,7 @@ impl ConversionCounters {
         for ended in [
             Ended::Busy,
             Ended::Converted,
+            Ended::Corrected,
             Ended::Refused,
             Ended::Unreadable,
         ] {
@@ -66,6 +69,7 @@ impl Ended {
         match self {
             Self::Busy => "busy",
             Self::Converted => "converted",
+            Self::Corrected => "corrected",
             Self::Refused => "refused",
             Self::Unreadable => "unreadable",
         }

@@ -1,4 +1,5 @@
-//! Conversion of instances for peers that take none of their transfer syntaxes.
+//! Conversion of instances for peers that take none of their transfer syntaxes, and of those that
+//! have to say who their patient is or what they were ordered for.
 //!
 //! A data set is converted to its end before anything of it is sent, so that one that cannot be
 //! converted fails alone and its association lives on. Up to [`CONVERTED_BYTES_HELD`] of what comes
@@ -14,10 +15,12 @@ use crate::limits::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::TransferSyntaxUid;
-use pacs_core::convert::{ConvertError, Converter, Progress, targets};
-use pacs_core::limits::ScanLimits;
+use pacs_core::coerce::{Coercer, Overlay};
+use pacs_core::convert::{ConvertError, Converter, Progress, Rewrite, targets};
+use pacs_core::limits::{CoerceLimits, ScanLimits};
 use pacs_image::Decoders;
 use pacs_net::service::{ConversionError, DataSetSource, SourceError};
+use pacs_store::egress::{AsStored, Begun, EgressError, OverlaysError, begin};
 use pacs_store::{DataSetReader, ReadError};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -63,6 +66,8 @@ enum Refusal {
     Busy,
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    #[error(transparent)]
+    Overlays(#[from] OverlaysError),
     #[error("stored instance cannot be read")]
     Read(#[from] ReadError),
     #[error("conversion failed")]
@@ -74,16 +79,47 @@ impl Refusal {
         match self {
             Self::Busy => Ended::Busy,
             Self::Convert(_) | Self::Task(_) => Ended::Refused,
-            Self::Read(_) => Ended::Unreadable,
+            Self::Overlays(_) | Self::Read(_) => Ended::Unreadable,
         }
     }
+}
+
+impl From<EgressError> for Refusal {
+    fn from(error: EgressError) -> Self {
+        match error {
+            EgressError::Convert(error) => Self::Convert(error),
+            EgressError::Read(error) => Self::Read(error),
+            _ => Self::Convert(ConvertError::Unsupported),
+        }
+    }
+}
+
+/// What a data set of `length_bytes` goes through, from a transfer syntax to another, or the same
+/// where there is an overlay.
+fn work(
+    (from, to): (&TransferSyntaxUid, &TransferSyntaxUid),
+    overlay: Option<Arc<Overlay>>,
+    decoders: &Decoders,
+    length_bytes: u64,
+) -> Result<Box<dyn Rewrite>, ConvertError> {
+    let decoder = decoders.decoder(from);
+    Ok(match overlay {
+        Some(overlay) => {
+            let coercer = Coercer::new(from, to, decoder, overlay, &CoerceLimits::default())?;
+            Box::new(coercer.with_length(length_bytes))
+        }
+        None => {
+            let converter = Converter::new(from, to, decoder, &ScanLimits::default())?;
+            Box::new(converter.with_length(length_bytes))
+        }
+    })
 }
 
 /// A data set on its way through a converter.
 struct Conversion {
     reader: DataSetReader,
     /// Away while it works.
-    converter: Option<Converter>,
+    work: Option<Box<dyn Rewrite>>,
     memory: Memory,
     is_done: bool,
 }
@@ -121,16 +157,14 @@ impl Memory {
 impl Conversion {
     fn new(
         stored: &dyn Stored,
-        to: &TransferSyntaxUid,
+        (to, overlay): (&TransferSyntaxUid, Option<Arc<Overlay>>),
         decoders: &Decoders,
         memory: Memory,
     ) -> Result<Self, ConvertError> {
-        let from = stored.transfer_syntax();
-        let decoder = decoders.decoder(from);
-        let converter = Converter::new(from, to, decoder, &ScanLimits::default())?;
         let reader = stored.open();
+        let ways = (stored.transfer_syntax(), to);
         Ok(Self {
-            converter: Some(converter.with_length(reader.length_bytes())),
+            work: Some(work(ways, overlay, decoders, reader.length_bytes())?),
             reader,
             memory,
             is_done: false,
@@ -141,24 +175,24 @@ impl Conversion {
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let mut piece = Vec::new();
         while !self.is_done {
-            let Some(mut converter) = self.converter.take() else {
+            let Some(mut work) = self.work.take() else {
                 // A step before this one was cancelled in the middle.
                 return Err(ConvertError::Unsupported.into());
             };
             // Decoding and inflating are work for threads that may be kept.
-            let (converter, so_far, progress) = spawn_blocking(move || {
-                let progress = converter.read(&mut piece, CONVERTED_PIECE_BYTES);
-                (converter, piece, progress)
+            let (work, so_far, progress) = spawn_blocking(move || {
+                let progress = work.read(&mut piece, CONVERTED_PIECE_BYTES);
+                (work, piece, progress)
             })
             .await?;
             piece = so_far;
-            let converter = self.converter.insert(converter);
-            self.memory.grow(converter.bytes_held())?;
+            let work = self.work.insert(work);
+            self.memory.grow(work.bytes_held())?;
             match progress? {
                 Progress::Full => return Ok(Some(piece.into())),
                 Progress::NeedsInput => match self.reader.next().await? {
-                    Some(chunk) => converter.push(chunk.into()),
-                    None => converter.end(),
+                    Some(chunk) => work.push(chunk.into()),
+                    None => work.end(),
                 },
                 Progress::Done => {
                     self.is_done = true;
@@ -196,9 +230,57 @@ async fn try_convert(
     to: &TransferSyntaxUid,
     conversions: &Conversions,
 ) -> Result<(Box<dyn DataSetSource>, u64), Refusal> {
+    let wanted = (to, stored.overlay().await?);
     let memory = Memory::take(&conversions.memory).await?;
-    let decoders = &conversions.decoders;
-    let mut trial = Conversion::new(&*stored, to, decoders, memory)?;
+    let trial = Conversion::new(&*stored, wanted.clone(), &conversions.decoders, memory)?;
+    tried(&*stored, trial, wanted, conversions).await
+}
+
+/// The data set of `stored` as it is to be said, in its own transfer syntax.
+pub(super) async fn said(
+    stored: &dyn Stored,
+    conversions: &Conversions,
+) -> Result<Box<dyn DataSetSource>, SourceError> {
+    let failed = |refusal: Refusal| {
+        conversions.counters.ended(refusal.ended(), 0);
+        tracing::error!(error = %refusal, "an instance cannot be given as it is to be said");
+        SourceError(Box::new(refusal))
+    };
+    try_saying(stored, conversions).await.map_err(failed)
+}
+
+async fn try_saying(
+    stored: &dyn Stored,
+    conversions: &Conversions,
+) -> Result<Box<dyn DataSetSource>, Refusal> {
+    let Some(overlay) = stored.overlay().await? else {
+        return Ok(Box::new(Plain(stored.open().into())));
+    };
+    let own = stored.transfer_syntax();
+    let limits = CoerceLimits::default();
+    let coercer = Coercer::new(own, own, None, Arc::clone(&overlay), &limits)?;
+    let (coercer, reader) = match begin(stored.open(), coercer).await? {
+        Begun::AsStored(bytes) => return Ok(Box::new(Plain(bytes))),
+        Begun::Rewritten(coercer, reader) => (coercer, reader),
+    };
+    let trial = Conversion {
+        reader,
+        work: Some(coercer),
+        memory: Memory::take(&conversions.memory).await?,
+        is_done: false,
+    };
+    let (source, bytes) = tried(stored, trial, (own, Some(overlay)), conversions).await?;
+    conversions.counters.ended(Ended::Corrected, bytes);
+    Ok(source)
+}
+
+/// Runs `trial` to its end: what is to be sent, and its bytes.
+async fn tried(
+    stored: &dyn Stored,
+    mut trial: Conversion,
+    wanted: (&TransferSyntaxUid, Option<Arc<Overlay>>),
+    conversions: &Conversions,
+) -> Result<(Box<dyn DataSetSource>, u64), Refusal> {
     let mut held: Vec<Bytes> = Vec::new();
     let mut held_bytes = 0_usize;
     while let Some(piece) = trial.next().await? {
@@ -219,8 +301,21 @@ async fn try_convert(
         };
         return Ok((Box::new(held), bytes));
     }
-    let conversion = Conversion::new(&*stored, to, decoders, memory)?;
+    let conversion = Conversion::new(stored, wanted, &conversions.decoders, memory)?;
     Ok((Box::new(Converted { conversion }), bytes))
+}
+
+/// A data set as it is stored.
+struct Plain(AsStored);
+
+#[async_trait]
+impl DataSetSource for Plain {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        self.0.next().await.map_err(|error| {
+            tracing::error!(%error, "a stored instance cannot be given back");
+            SourceError(Box::new(error))
+        })
+    }
 }
 
 /// A converted data set that is all in memory.

@@ -1,21 +1,25 @@
 //! C-GET and C-MOVE from the archive (PS3.4 C.4.2 and C.4.3).
 
 use super::Services;
-use super::convert::{Conversions, conversions, convert};
+use super::convert::{Conversions, conversions, convert, said};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::access::{Get, Move};
+use pacs_core::coerce::Overlay;
 use pacs_core::limits::QueryLimits;
+use pacs_core::uid::StudyUid;
 use pacs_core::{AeTitle, Query, QueryError, SopClassUid, TransferSyntaxUid};
 use pacs_net::service::{
     ConversionError, DataSetSource, Destination, OutgoingInstance, Peer, RetrieveRequest,
     RetrieveScp, SourceError, SubOperations,
 };
 use pacs_net::status::RetrieveStatus;
+use pacs_store::egress::{Overlays, OverlaysError};
 use pacs_store::index::{IndexError, IntoResults, StoredInstance};
 use pacs_store::{Archive, DataSetReader, RetrievePermit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 
 #[async_trait]
 impl RetrieveScp for Services {
@@ -77,7 +81,31 @@ impl Services {
             permit: Arc::new(permit),
             rest: found.into_iter(),
             conversions: self.conversions.clone(),
+            said: Arc::new(Said {
+                overlays: Arc::clone(&self.overlays),
+                last: Mutex::default(),
+            }),
         })
+    }
+}
+
+/// What the studies of one retrieval are to say, asked once for each.
+struct Said {
+    overlays: Arc<dyn Overlays>,
+    last: Mutex<Option<(StudyUid, Option<Arc<Overlay>>)>>,
+}
+
+impl Said {
+    async fn of(&self, study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+        let mut last = self.last.lock().await;
+        if let Some((of, overlay)) = &*last
+            && of == study
+        {
+            return Ok(overlay.clone());
+        }
+        let overlay = self.overlays.overlay(study).await?;
+        *last = Some((study.clone(), overlay.clone()));
+        Ok(overlay)
     }
 }
 
@@ -87,6 +115,7 @@ struct Outgoing<P> {
     permit: Arc<P>,
     rest: IntoResults<StoredInstance>,
     conversions: Conversions,
+    said: Arc<Said>,
 }
 
 #[async_trait]
@@ -124,6 +153,7 @@ impl<P: RetrievePermit + Send + 'static> SubOperations for Outgoing<P> {
             archive: self.archive.clone(),
             permit: Arc::clone(&self.permit),
             instance,
+            said: Arc::clone(&self.said),
         };
         Some(OutgoingInstance {
             sop_class,
@@ -131,7 +161,7 @@ impl<P: RetrievePermit + Send + 'static> SubOperations for Outgoing<P> {
             transfer_syntax,
             length_bytes,
             source: Box::new(Source {
-                reader: None,
+                begun: None,
                 stored: Arc::new(archived),
                 conversions: self.conversions.clone(),
             }),
@@ -140,20 +170,26 @@ impl<P: RetrievePermit + Send + 'static> SubOperations for Outgoing<P> {
 }
 
 /// An instance that can be read, as often as that is needed.
+#[async_trait]
 pub(super) trait Stored: Send + Sync {
     /// The transfer syntax that it is kept in.
     fn transfer_syntax(&self) -> &TransferSyntaxUid;
 
     /// Its data set, from the beginning.
     fn open(&self) -> DataSetReader;
+
+    /// What that is to say.
+    async fn overlay(&self) -> Result<Option<Arc<Overlay>>, OverlaysError>;
 }
 
 struct Archived<P> {
     archive: Archive,
     permit: Arc<P>,
     instance: StoredInstance,
+    said: Arc<Said>,
 }
 
+#[async_trait]
 impl<P: RetrievePermit + Send> Stored for Archived<P> {
     fn transfer_syntax(&self) -> &TransferSyntaxUid {
         &self.instance.instance.transfer_syntax
@@ -162,11 +198,15 @@ impl<P: RetrievePermit + Send> Stored for Archived<P> {
     fn open(&self) -> DataSetReader {
         self.archive.read(&*self.permit, &self.instance)
     }
+
+    async fn overlay(&self) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+        self.said.of(&self.instance.instance.study).await
+    }
 }
 
 struct Source {
     /// Once something was asked of it.
-    reader: Option<DataSetReader>,
+    begun: Option<Box<dyn DataSetSource>>,
     stored: Arc<dyn Stored>,
     conversions: Conversions,
 }
@@ -174,11 +214,11 @@ struct Source {
 #[async_trait]
 impl DataSetSource for Source {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        let reader = self.reader.get_or_insert_with(|| self.stored.open());
-        reader.next().await.map_err(|error| {
-            tracing::error!(%error, "a stored instance cannot be given back");
-            SourceError(Box::new(error))
-        })
+        let source = match &mut self.begun {
+            Some(source) => source,
+            begun => begun.insert(said(&*self.stored, &self.conversions).await?),
+        };
+        source.next().await
     }
 
     async fn convert(

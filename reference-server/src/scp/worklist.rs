@@ -1,7 +1,7 @@
 //! C-FIND of the modality worklist (PS3.4 Annex K): a console sees what its own organisation has
 //! planned, in its own characters.
 
-mod item;
+pub(crate) mod item;
 mod reading;
 
 use super::caller;

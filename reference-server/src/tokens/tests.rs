@@ -7,6 +7,7 @@ fn token(name: &str, secret: &str, scope: &[Action]) -> Token {
         name: name.to_owned(),
         secret_blake3: hash_of(secret),
         scope: scope.iter().copied().collect(),
+        sees: None,
         created_unix_s: 0,
         expires_unix_s: now_unix_s() + 1_000,
     }

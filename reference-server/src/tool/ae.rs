@@ -36,6 +36,7 @@ pub(super) fn list(listing: &AeListing, output: &Output) -> Result<(), Failure> 
             "address": ae.address.to_string(),
             "allow": allow,
             "move_to": move_to,
+            "sees": ae.sees.name(),
         });
         output.result(&text, &value);
     }

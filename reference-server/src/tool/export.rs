@@ -2,7 +2,8 @@
 //! purpose), in a folder or in a ZIP archive; from an archive of this machine whose server is
 //! stopped, or from a peer by C-GET.
 //!
-//! Data sets are written as they are stored. Nothing that is there already is replaced, and the
+//! Data sets say who the registry knows the patient to be and what was ordered, or are written as
+//! they are stored where that is asked for. Nothing that is there already is replaced, and the
 //! DICOMDIR (or the name of the ZIP archive) comes last, so that half an export does not look like
 //! a whole one.
 
@@ -14,19 +15,27 @@ use super::output::{Output, Unit};
 use super::retrieve::get_found;
 use super::{Connection, Exporting, Search};
 use crate::access::SystemMay;
+use crate::overlays::RegistryOverlays;
 use async_trait::async_trait;
 use bytes::Bytes;
 use medium::{Incoming, Medium};
 use pacs_core::access::{Get, permit};
-use pacs_core::{Action, Caller, Permit};
+use pacs_core::coerce::{Coercer, Overlay};
+use pacs_core::convert::Progress;
+use pacs_core::limits::CoerceLimits;
+use pacs_core::{Action, Caller};
 use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
 use pacs_net::status::StoreStatus;
+use pacs_store::DataSetReader;
+use pacs_store::egress::{AsStored, Begun, EgressError, NoOverlays, Overlays, begin};
 use pacs_store::index::StoredInstance;
-use pacs_store::{Archive, ReadError};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const TASK: &str = "pacs export";
+
+/// Bytes of a data set that are rewritten and written at once.
+const PIECE_BYTES: usize = 512 << 10;
 
 /// A medium that several parts of the work write to, one at a time.
 type Shared = Arc<Mutex<Medium>>;
@@ -102,9 +111,21 @@ async fn from_archive(
     let instances = instances.map_err(|error| Failure::archive(&error))?;
     let total = instances.iter().map(|i| i.location.length_bytes).sum();
     let work = output.work("exporting", Unit::Bytes, Some(total));
+    let overlays: Box<dyn Overlays> = if exporting.as_stored {
+        Box::new(NoOverlays)
+    } else {
+        let overlays = RegistryOverlays::new(archive.registry());
+        Box::new(overlays.map_err(|error| Failure::archive(&error))?)
+    };
     let mut refused_count = 0;
     for instance in &instances {
-        let copied = copy(&archive, &permit, instance, medium, output).await;
+        let overlay = overlays.overlay(&instance.instance.study).await;
+        let overlay = overlay.map_err(|error| Failure::archive(&error))?;
+        let reader = archive.read(&permit, instance);
+        let copied = match outgoing(reader, instance, overlay).await {
+            Ok(outgoing) => copy(outgoing, instance, medium, output).await,
+            Err(error) => Ok(Err(error)),
+        };
         work.add(instance.location.length_bytes);
         if let Err(error) = copied? {
             refused_count += 1;
@@ -118,28 +139,81 @@ async fn from_archive(
     Ok(refused_count)
 }
 
+/// A data set on its way to a medium.
+enum Outgoing {
+    AsStored(AsStored),
+    Rewritten(Box<Coercer>, DataSetReader),
+}
+
+/// What is written of `stored`: it says what `overlay` has it say.
+async fn outgoing(
+    reader: DataSetReader,
+    stored: &StoredInstance,
+    overlay: Option<Arc<Overlay>>,
+) -> Result<Outgoing, EgressError> {
+    let Some(overlay) = overlay else {
+        return Ok(Outgoing::AsStored(reader.into()));
+    };
+    let syntax = &stored.instance.transfer_syntax;
+    let coercer = Coercer::new(syntax, syntax, None, overlay, &CoerceLimits::default())?;
+    Ok(match begin(reader, coercer).await? {
+        Begun::AsStored(bytes) => Outgoing::AsStored(bytes),
+        Begun::Rewritten(coercer, reader) => Outgoing::Rewritten(coercer, reader),
+    })
+}
+
+impl Outgoing {
+    const fn length_bytes(&self) -> Option<u64> {
+        match self {
+            Self::AsStored(bytes) => Some(bytes.length_bytes()),
+            Self::Rewritten(..) => None,
+        }
+    }
+
+    /// The next piece; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
+        let (coercer, reader) = match self {
+            Self::AsStored(bytes) => return Ok(bytes.next().await?),
+            Self::Rewritten(coercer, reader) => (coercer, reader),
+        };
+        let mut piece = Vec::new();
+        loop {
+            match coercer.read(&mut piece, PIECE_BYTES)? {
+                Progress::Full => return Ok(Some(piece.into())),
+                Progress::NeedsInput => match reader.next().await? {
+                    Some(chunk) => coercer.push(chunk.into()),
+                    None => coercer.end(),
+                },
+                Progress::Done => {
+                    // What stands behind the data set belongs to what the digest is of.
+                    while reader.next().await?.is_some() {}
+                    return Ok((!piece.is_empty()).then(|| piece.into()));
+                }
+            }
+        }
+    }
+}
+
 /// Copies one instance. What is damaged is left out; a medium that cannot be written ends it all.
 async fn copy(
-    archive: &Archive,
-    permit: &Permit<Get>,
+    mut outgoing: Outgoing,
     stored: &StoredInstance,
     medium: &Shared,
     output: &Output,
-) -> Result<Result<(), ReadError>, Failure> {
-    let mut reader = archive.read(permit, stored);
+) -> Result<Result<(), EgressError>, Failure> {
     let instance = &stored.instance;
     let mut incoming = Incoming::new(
         &instance.sop_class,
         &instance.instance,
         &instance.transfer_syntax,
-        Some(stored.location.length_bytes),
+        outgoing.length_bytes(),
     );
     let on_medium = |error: io::Error| {
         let path = locked(medium).path().to_owned();
         Failure::file(&path, error)
     };
     loop {
-        match reader.next().await {
+        match outgoing.next().await {
             Ok(Some(piece)) => incoming
                 .write(&mut locked(medium), piece)
                 .map_err(on_medium)?,

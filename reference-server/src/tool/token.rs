@@ -2,8 +2,10 @@
 
 use super::failure::Failure;
 use super::output::Output;
-use super::{Local, TokenCommand, TokenScope};
-use crate::tokens::{Change, Token, Tokens, TokensError, hash_of, is_name, new_secret, now_unix_s};
+use super::{Local, TokenCommand, TokenScope, TokenSees};
+use crate::tokens::{
+    Change, Token, TokenSight, Tokens, TokensError, hash_of, is_name, new_secret, now_unix_s,
+};
 use pacs_core::Action;
 use serde_json::json;
 use std::time::Duration;
@@ -17,8 +19,9 @@ pub(super) fn token(command: &TokenCommand, output: &Output) -> Result<(), Failu
             name,
             scope,
             expires,
+            sight,
             local,
-        } => create(name, scope, *expires, local, output),
+        } => create((name, scope, sight.sight()), *expires, local, output),
         TokenCommand::List { local } => list(local, output),
         TokenCommand::Revoke { name, local } => {
             change(local, Change::Revoke(name.clone()))?;
@@ -51,8 +54,7 @@ pub(super) fn parse_life(text: &str) -> Result<Duration, String> {
 }
 
 fn create(
-    name: &str,
-    scope: &[TokenScope],
+    (name, scope, sees): (&str, &[TokenScope], Option<TokenSight>),
     life: Duration,
     local: &Local,
     output: &Output,
@@ -67,6 +69,7 @@ fn create(
         name: name.to_owned(),
         secret_blake3: hash_of(&secret),
         scope: scope.iter().map(|scope| scope.action()).collect(),
+        sees,
         created_unix_s: now,
         expires_unix_s: now.saturating_add(life.as_secs()),
     };
@@ -77,6 +80,7 @@ fn create(
         "name": name,
         "secret": secret,
         "scope": names(&token),
+        "sees": token.sees,
         "expires_unix_s": token.expires_unix_s,
     });
     output.result(&secret, &value);
@@ -86,7 +90,7 @@ fn create(
 fn list(local: &Local, output: &Output) -> Result<(), Failure> {
     let tokens = Tokens::list(&local.data).map_err(|error| failure(local, &error))?;
     let now = now_unix_s();
-    output.note("NAME\tSCOPE\tEXPIRES");
+    output.note("NAME\tSCOPE\tSEES\tEXPIRES");
     for token in &tokens {
         let left = token.expires_unix_s.saturating_sub(now);
         let expires = match (left / 86_400, left / 60) {
@@ -94,10 +98,17 @@ fn list(local: &Local, output: &Output) -> Result<(), Failure> {
             (0, minutes) => format!("in {minutes} minutes"),
             (days, _) => format!("in {days} days"),
         };
-        let text = format!("{}\t{}\t{expires}", token.name, names(token).join(","));
+        let sees = match token.sees {
+            Some(TokenSight::Everything) => "everything".to_owned(),
+            Some(TokenSight::Organisation(code)) => code.to_string(),
+            None => "-".to_owned(),
+        };
+        let scope = names(token).join(",");
+        let text = format!("{}\t{scope}\t{sees}\t{expires}", token.name);
         let value = json!({
             "name": token.name,
             "scope": names(token),
+            "sees": token.sees,
             "created_unix_s": token.created_unix_s,
             "expires_unix_s": token.expires_unix_s,
             "expired": token.is_expired(now),
@@ -123,6 +134,16 @@ fn failure(local: &Local, error: &TokensError) -> Failure {
             Failure::CommandLine(error.to_string())
         }
         TokensError::Damaged | TokensError::File(_) => Failure::file(&local.data, error),
+    }
+}
+
+impl TokenSees {
+    const fn sight(&self) -> Option<TokenSight> {
+        match self.organisation {
+            Some(organisation) => Some(TokenSight::Organisation(organisation)),
+            None if self.everything => Some(TokenSight::Everything),
+            None => None,
+        }
     }
 }
 

@@ -105,6 +105,37 @@ pub struct Overlay {
     change: Change,
 }
 
+/// What attributes that were decoded are to say: as [`Overlay`] has it of data sets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Correction {
+    set: Attributes,
+    /// Where they have no value.
+    filled: Attributes,
+    removed: Vec<(u16, u16)>,
+}
+
+impl Correction {
+    /// Says it in `attributes`, of those for which `has_place` is true.
+    pub fn apply(&self, attributes: &mut Attributes, has_place: impl Fn(Tag) -> bool) {
+        let is_removed = |tag: Tag| self.removed.contains(&(tag.group(), tag.element()));
+        attributes.retain(|a| !(is_removed(a.tag) && has_place(a.tag)));
+        for attribute in self.set.iter().filter(|a| has_place(a.tag)) {
+            attributes.insert(attribute.tag, attribute.vr, attribute.value.clone());
+        }
+        for attribute in self.filled.iter().filter(|a| has_place(a.tag)) {
+            if attributes.text(attribute.tag).is_none_or(str::is_empty) {
+                attributes.insert(attribute.tag, attribute.vr, attribute.value.clone());
+            }
+        }
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.filled.is_empty() && self.removed.is_empty()
+    }
+}
+
 impl Change {
     /// A change at `at` in this archive, without a name for the source of the previous values.
     #[must_use]
@@ -332,6 +363,43 @@ impl Overlay {
         self
     }
 
+    /// What it says of those attributes for which `has_place` is true: for an index, which does not
+    /// look at data sets again.
+    #[must_use]
+    pub fn correction(&self, has_place: impl Fn(Tag) -> bool) -> Correction {
+        let mut correction = Correction::default();
+        for (tag, wanted) in self.wanted.iter().filter(|(tag, _)| has_place(**tag)) {
+            match wanted {
+                Wanted::Fill(vr, value) => correction.filled.insert(*tag, *vr, value.clone()),
+                Wanted::Nothing => correction.removed.push((tag.group(), tag.element())),
+                Wanted::Set(vr, value) => correction.set.insert(*tag, *vr, value.clone()),
+            }
+        }
+        correction
+    }
+
+    /// Bytes by which it is told from all others, to make a digest of: they hold patient data.
+    #[must_use]
+    pub fn identity(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (tag, wanted) in &self.wanted {
+            let (kind, vr, value) = match wanted {
+                Wanted::Fill(vr, value) => (b'f', *vr, Some(value)),
+                Wanted::Nothing => (b'n', Vr::UN, None),
+                Wanted::Set(vr, value) => (b's', *vr, Some(value)),
+            };
+            put_identity(&mut out, *tag, vr);
+            out.push(kind);
+            if let Some(value) = value {
+                put_value(&mut out, value);
+            }
+        }
+        // No tag: what follows is of the change.
+        out.extend_from_slice(&[0; 4]);
+        put_value(&mut out, &Value::Items(vec![self.change.attributes()]));
+        out
+    }
+
     /// What is wanted, in order of tags.
     pub(super) const fn wanted(&self) -> &BTreeMap<Tag, Wanted> {
         &self.wanted
@@ -352,6 +420,38 @@ impl Overlay {
     fn fill(&mut self, tag: Tag, vr: Vr, text: &str) {
         let value = Value::Text(text.to_owned());
         self.wanted.insert(tag, Wanted::Fill(vr, value));
+    }
+}
+
+fn put_identity(out: &mut Vec<u8>, tag: Tag, vr: Vr) {
+    out.extend_from_slice(&tag.group().to_be_bytes());
+    out.extend_from_slice(&tag.element().to_be_bytes());
+    out.extend_from_slice(&vr.to_bytes());
+}
+
+/// With counts, so that no two values are the same bytes. No deeper than what was made here.
+fn put_value(out: &mut Vec<u8>, value: &Value) {
+    let count = |out: &mut Vec<u8>, count: usize| {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        out.extend_from_slice(&count.to_be_bytes());
+    };
+    match value {
+        Value::Suspect(text) | Value::Text(text) => {
+            out.push(b't');
+            count(out, text.len());
+            out.extend_from_slice(text.as_bytes());
+        }
+        Value::Items(items) => {
+            out.push(b'i');
+            count(out, items.len());
+            for item in items {
+                count(out, item.len());
+                for attribute in item {
+                    put_identity(out, attribute.tag, attribute.vr);
+                    put_value(out, &attribute.value);
+                }
+            }
+        }
     }
 }
 

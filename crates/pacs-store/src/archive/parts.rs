@@ -2,9 +2,9 @@
 
 use super::{Archive, RetrievePermit};
 use crate::error::ReadError;
-use crate::index::{IndexError, Page, PageOfMatches, Results, StoredInstance};
+use crate::index::{IndexError, Notes, Page, PageOfMatches, Results, StoredInstance};
 use crate::retrieve::{self, DataSetReader};
-use pacs_core::access::Find;
+use pacs_core::access::{Find, Maintain};
 use pacs_core::{Permit, Query};
 use std::ops::Range;
 
@@ -16,13 +16,31 @@ impl Archive {
     /// [`IndexError`].
     pub async fn search_page(
         &self,
-        _permit: &Permit<Find>,
+        permit: &Permit<Find>,
         query: &Query,
         page: &Page,
     ) -> Result<Option<PageOfMatches>, IndexError> {
-        let quota = &self.shared.quota;
-        let answer = self.shared.index.search_page(query, page, quota);
+        let quota = self.shared.quota.clone().seen_by(permit.sight());
+        let answer = self.shared.index.search_page(query, page, &quota);
         self.shared.noted(answer.await)
+    }
+
+    /// Notes what is known of studies beside what was received.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn note(&self, _permit: &Permit<Maintain>, notes: Notes) -> Result<(), IndexError> {
+        let noted = self.shared.index.note(notes).await;
+        self.shared.noted(noted)
+    }
+
+    /// How far whoever notes has come; 0 where everything is to be noted (again).
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn notes_through(&self, _permit: &Permit<Maintain>) -> Result<u64, IndexError> {
+        let noted = self.shared.index.noted().await;
+        self.shared.noted(noted)
     }
 
     /// A page without results, to be filled: what is put on it counts as what a search gives.

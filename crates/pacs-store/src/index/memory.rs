@@ -6,14 +6,16 @@
 
 use super::{
     Applied, Change, ChangeKind, ChangeNumber, Committed, Digest, DurableContent, Index,
-    IndexError, LogPosition, LogRecord, Match, Quota, Results, Staged, StoredInstance, Target,
-    Versions, answer,
+    IndexError, LogPosition, LogRecord, Match, Notes, Quota, Results, Staged, StoredInstance,
+    StudyNote, Target, Versions, answer, note,
 };
 use async_trait::async_trait;
+use pacs_core::instance::level_of;
 use pacs_core::matching::Matcher;
+use pacs_core::role::sight::Sight;
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Query, SeriesUid, SopInstanceUid, StudyUid, Vr};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An [`Index`] in memory. Clones share their content.
@@ -40,6 +42,8 @@ struct State {
     versions: Vec<Version>,
     changes: Vec<Change>,
     position: LogPosition,
+    notes: BTreeMap<StudyUid, StudyNote>,
+    noted: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -156,6 +160,7 @@ impl State {
             let at = known.unwrap_or_else(|| {
                 studies.push(StudyView {
                     first: version,
+                    note: self.notes.get(&instance.study),
                     series: Vec::new(),
                 });
                 studies.len() - 1
@@ -168,15 +173,16 @@ impl State {
     }
 
     /// What matches, in order: its attributes and its visible instances.
-    fn found(&self, query: &Query) -> Vec<(Attributes, Vec<&Version>)> {
+    fn found(&self, query: &Query, sight: &Sight) -> Vec<(Attributes, Vec<&Version>)> {
         let matcher = Matcher::new(query);
-        let mut found = self.entities(query.level);
+        let mut found = self.entities(query.level, sight);
         found.retain(|(attributes, visible)| !visible.is_empty() && matcher.matches(attributes));
         found
     }
 
-    fn entities(&self, level: Level) -> Vec<(Attributes, Vec<&Version>)> {
-        let studies = self.studies();
+    fn entities(&self, level: Level, sight: &Sight) -> Vec<(Attributes, Vec<&Version>)> {
+        let mut studies = self.studies();
+        studies.retain(|study| study.is_seen(sight));
         let mut entities = Vec::new();
         let mut patients = BTreeSet::new();
         for study in &studies {
@@ -201,7 +207,7 @@ impl State {
             }
             for series in &study.series {
                 let mut of_series = of_study.clone();
-                of_series.extend(&series.attributes());
+                of_series.extend(&series.attributes(study.note));
                 if level == Level::Series {
                     entities.push((of_series, series.visible().collect()));
                     continue;
@@ -221,6 +227,7 @@ impl State {
 #[derive(Debug)]
 struct StudyView<'a> {
     first: &'a Version,
+    note: Option<&'a StudyNote>,
     series: Vec<SeriesView<'a>>,
 }
 
@@ -255,8 +262,20 @@ impl<'a> StudyView<'a> {
         self.series.iter().filter(|s| s.visible().next().is_some())
     }
 
+    fn is_seen(&self, sight: &Sight) -> bool {
+        let facts = self.note.and_then(|note| note.facts.as_ref());
+        note::is_seen(sight, facts, &self.first.stored.provenance.calling)
+    }
+
     fn attributes_of(&self, level: Level) -> Attributes {
-        self.first.stored.instance.attributes_of(level)
+        let instance = &self.first.stored.instance;
+        let mut attributes = instance.attributes_of(Level::Patient);
+        attributes.extend(&instance.attributes_of(Level::Study));
+        if let Some(note) = self.note {
+            note.correct_study(&mut attributes);
+        }
+        attributes.retain(|attribute| level_of(attribute.tag) == Some(level));
+        attributes
     }
 
     fn patient(&self) -> answer::PatientKey {
@@ -300,8 +319,11 @@ impl<'a> SeriesView<'a> {
         self.versions.iter().copied().filter(|v| v.visible())
     }
 
-    fn attributes(&self) -> Attributes {
+    fn attributes(&self, note: Option<&StudyNote>) -> Attributes {
         let mut attributes = self.first.stored.instance.attributes_of(Level::Series);
+        if let Some(note) = note {
+            note.correct_series(&mut attributes, |_| true);
+        }
         attributes.insert_text(tags::SERIES_INSTANCE_UID, Vr::UI, self.uid().as_str());
         answer::put_count(
             &mut attributes,
@@ -339,7 +361,13 @@ struct StagedInMemory {
 impl Staged for StagedInMemory {
     async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError> {
         content.covers(self.next.position)?;
-        *self.index.state() = self.next;
+        let mut state = self.index.state();
+        let (notes, noted) = (std::mem::take(&mut state.notes), state.noted);
+        *state = State {
+            notes,
+            noted,
+            ..self.next
+        };
         Ok(self.applied)
     }
 }
@@ -392,7 +420,7 @@ impl Index for MemoryIndex {
     async fn search(&self, query: &Query, quota: &Quota) -> Result<Results<Match>, IndexError> {
         let state = self.state();
         let asked = answer::asked(query);
-        let found = state.found(query).into_iter();
+        let found = state.found(query, quota.sight()).into_iter();
         Results::new(quota).with(found.map(|(mut attributes, _)| {
             attributes.retain(|a| asked.contains(&a.tag));
             Match { attributes }
@@ -405,9 +433,26 @@ impl Index for MemoryIndex {
         quota: &Quota,
     ) -> Result<Results<StoredInstance>, IndexError> {
         let state = self.state();
-        let found = state.found(query).into_iter();
+        let found = state.found(query, quota.sight()).into_iter();
         let visible = found.flat_map(|(_, visible)| visible);
         Results::new(quota).with(visible.map(|v| answer::without_levels_above(&v.stored)))
+    }
+
+    async fn note(&self, notes: Notes) -> Result<(), IndexError> {
+        let mut state = self.state();
+        for (study, note) in notes.of_studies {
+            if note.is_empty() {
+                state.notes.remove(&study);
+            } else {
+                state.notes.insert(study, note);
+            }
+        }
+        state.noted = notes.through;
+        Ok(())
+    }
+
+    async fn noted(&self) -> Result<u64, IndexError> {
+        Ok(self.state().noted)
     }
 
     async fn changes(

@@ -21,14 +21,15 @@ mod view;
 
 use super::{
     Applied, Change, ChangeNumber, Committed, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Page, PageOfMatches, Quota, Results, Staged, StoredInstance,
-    Versions, page,
+    LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Quota, Results, Staged,
+    StoredInstance, Versions, page,
 };
 use crate::directory::DataDirectory;
 use crate::redb_file::{self, Held, Space, begin_durable};
 use async_trait::async_trait;
 use fault::{Fault, attempt};
 use group::Group;
+use group::notes::NOTED;
 use pacs_core::{Level, Matching, Query, SopInstanceUid};
 use plan::Plan;
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
@@ -114,6 +115,7 @@ impl RedbIndex {
         attempt("open", || {
             let fill = |transaction: &WriteTransaction| create_tables(transaction);
             let (database, space) = redb_file::open(directory, FILE, options.cache_bytes, fill)?;
+            add_tables(&database)?;
             let committed = read_state(&database)?;
             let progress = Progress {
                 committed,
@@ -225,6 +227,39 @@ impl Inner {
         })
     }
 
+    fn note(&self, notes: &Notes) -> Result<(), IndexError> {
+        let committed = self.progress().committed;
+        let transaction = attempt("note", || {
+            let mut transaction = self.database.get()?.begin_write()?;
+            transaction.set_durability(Durability::None)?;
+            let mut group = Group::open(&transaction, committed)?;
+            group.note(notes)?;
+            let _same = group.finish(committed.position)?;
+            Ok(transaction)
+        })?;
+        self.commit("note", transaction)?;
+        self.progress().is_ahead = true;
+        Ok(())
+    }
+
+    fn noted(&self) -> Result<u64, IndexError> {
+        attempt("read what is noted", || {
+            let meta = self
+                .database
+                .get()?
+                .begin_read()?
+                .open_table(tables::META)?;
+            let Some(noted) = meta.get(NOTED)? else {
+                return Ok(0);
+            };
+            let damaged = IndexError::Damaged {
+                what: "number of notes",
+            };
+            let noted = <[u8; 8]>::try_from(noted.value()).map_err(|_| damaged)?;
+            Ok(u64::from_be_bytes(noted))
+        })
+    }
+
     /// Commits, and remembers it if that fails.
     fn commit(
         &self,
@@ -296,7 +331,27 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
         transaction.open_table(table)?;
     }
     transaction.open_table(tables::KEYS)?;
+    create_tables_of_notes(transaction)?;
     put_state(transaction, Counters::default())
+}
+
+fn create_tables_of_notes(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(tables::NOTES)?;
+    transaction.open_table(tables::FACTS)?;
+    transaction.open_table(tables::RECEIVED)?;
+    Ok(())
+}
+
+/// Adds the tables that a file of an earlier program does not have.
+fn add_tables(database: &Database) -> Result<(), Fault> {
+    let known = database.begin_read()?.open_table(tables::RECEIVED);
+    if !matches!(known, Err(redb::TableError::TableDoesNotExist(_))) {
+        return Ok(());
+    }
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::None)?;
+    create_tables_of_notes(&transaction)?;
+    Ok(transaction.commit()?)
 }
 
 /// Runs `work` on a thread that may wait.
@@ -418,6 +473,16 @@ impl Index for RedbIndex {
     ) -> Result<Results<StoredInstance>, IndexError> {
         let select = search::select;
         self.answer("select", query, select, (quota, false)).await
+    }
+
+    async fn note(&self, notes: Notes) -> Result<(), IndexError> {
+        let _turn = self.turn().await?;
+        let inner = Arc::clone(&self.inner);
+        blocking("note", move || Ok(inner.note(&notes)?)).await
+    }
+
+    async fn noted(&self) -> Result<u64, IndexError> {
+        self.inner.noted()
     }
 
     async fn changes(

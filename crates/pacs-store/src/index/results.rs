@@ -7,6 +7,7 @@
 use super::{IndexError, Match, StoredInstance};
 use pacs_core::Attributes;
 use pacs_core::attributes::Value;
+use pacs_core::role::sight::Sight;
 use std::fmt;
 use std::mem::size_of;
 use std::ops::Deref;
@@ -41,11 +42,12 @@ impl ResultMemory {
     }
 }
 
-/// How much one search may give.
+/// How much one search may give, and to whom.
 #[derive(Debug, Clone)]
 pub struct Quota {
     count_max: usize,
     memory: Option<ResultMemory>,
+    sight: Sight,
 }
 
 impl Quota {
@@ -55,6 +57,7 @@ impl Quota {
         Self {
             count_max,
             memory: None,
+            sight: Sight::Everything,
         }
     }
 
@@ -66,6 +69,21 @@ impl Quota {
             memory: Some(memory.clone()),
             ..self
         }
+    }
+
+    /// And nothing that `sight` does not reach.
+    #[must_use]
+    pub fn seen_by(self, sight: &Sight) -> Self {
+        Self {
+            sight: sight.clone(),
+            ..self
+        }
+    }
+
+    /// What whoever asks sees.
+    #[must_use]
+    pub const fn sight(&self) -> &Sight {
+        &self.sight
     }
 }
 

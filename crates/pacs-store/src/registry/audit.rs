@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// Number and digest of the last record.
 const HEAD: Kind = Kind::new("audit-head");
@@ -119,6 +119,8 @@ pub struct AuditTrail {
     records: Arc<dyn Records>,
     /// As it is known to be; held while something is appended.
     head: Arc<Mutex<Option<Head>>>,
+    /// The number of the last record that was appended here.
+    appended: Arc<watch::Sender<u64>>,
 }
 
 impl AuditTrail {
@@ -128,6 +130,7 @@ impl AuditTrail {
         Self {
             records,
             head: Arc::default(),
+            appended: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -178,6 +181,9 @@ impl AuditTrail {
                 Ok(mut revisions) => {
                     let revision = revisions.get(own_from).copied().or(head.revision);
                     *known = Some(Head { revision, ..next });
+                    if !events.is_empty() {
+                        self.appended.send_replace(next.number);
+                    }
                     revisions.truncate(own_from);
                     return Ok(revisions);
                 }
@@ -223,6 +229,28 @@ impl AuditTrail {
         let found = self.records.list(RECORD, "", Some(&after), wanted).await?;
         let read = found.iter().rev().map(read_record);
         Ok(read.collect::<Result<_, _>>()?)
+    }
+
+    /// Changes whenever something is appended through this trail.
+    #[must_use]
+    pub fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
+    }
+
+    /// Up to `count_max` records after the record `number`, oldest first.
+    ///
+    /// # Errors
+    /// [`AuditError::Damaged`], [`AuditError::Records`].
+    pub async fn after(
+        &self,
+        number: u64,
+        count_max: usize,
+    ) -> Result<Vec<AuditRecord>, AuditError> {
+        let count_max = count_max.min(AUDIT_PAGE_COUNT_MAX);
+        let after = key_of(number);
+        let found = self.records.list(RECORD, "", Some(&after), count_max);
+        let read: Result<_, _> = found.await?.iter().map(read_record).collect();
+        Ok(read?)
     }
 
     /// Up to `count_max` records about a patient before the record `before`, newest first: who has

@@ -6,6 +6,7 @@
 mod actions;
 mod candidates;
 mod document;
+mod known;
 mod listing;
 mod matching;
 mod ordering;
@@ -14,6 +15,7 @@ mod progressing;
 pub(super) use actions::as_system;
 pub use actions::{Acted, Action};
 pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Priority};
+pub use known::{BoundStudy, KnownStudy};
 pub use listing::{ExaminationPage, Reader, Scheduled, ScheduledPage, Scope};
 pub(super) use matching::{By, Moving};
 pub use matching::{

@@ -12,6 +12,10 @@ use tokio::sync::Notify;
 struct All;
 
 impl Policy for All {
+    fn sight(&self, _caller: &Caller, _action: Action) -> pacs_core::role::sight::Sight {
+        pacs_core::role::sight::Sight::Everything
+    }
+
     fn permits(&self, _: &Caller, _: Action) -> bool {
         true
     }

@@ -71,9 +71,9 @@ pub(crate) async fn prepare(
     if web.derived().keeps_nothing() {
         return Ok(());
     }
-    let found = resource.instances(web, permit).await?;
+    let (web, found) = resource.instances(web, permit).await?;
     let bytes_max = web.limits().document_bytes_max;
-    for series in series_of(web, permit, &base, found) {
+    for series in series_of(&web, permit, &base, found) {
         if series.is_small(bytes_max) {
             series.document().await?;
         }

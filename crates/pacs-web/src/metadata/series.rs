@@ -68,7 +68,7 @@ impl Series {
         ];
         let limits: Vec<u8> = limits.iter().flat_map(|n| n.to_le_bytes()).collect();
         let paths: Vec<String> = self.instances().map(path_of).collect();
-        let mut parts: Vec<&[u8]> = vec![self.base.as_bytes(), &limits];
+        let mut parts: Vec<&[u8]> = vec![self.base.as_bytes(), &limits, self.web.said()];
         for (stored, path) in self.instances().zip(&paths) {
             parts.push(path.as_bytes());
             parts.push(stored.instance.transfer_syntax.as_str().as_bytes());
@@ -205,6 +205,9 @@ impl Writer {
             value_bytes_max: limits.value_bytes_max,
             fragments_max: limits.fragments_max,
         };
-        Ok(Model::new(content::walk(web, permit, stored)?, options))
+        Ok(Model::new(
+            content::walk_corrected(web, permit, stored)?,
+            options,
+        ))
     }
 }

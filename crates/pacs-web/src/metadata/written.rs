@@ -140,7 +140,7 @@ impl Writing {
             value_bytes_max: limits.value_bytes_max,
             fragments_max: limits.fragments_max,
         };
-        let walk = content::walk(&self.web, &self.permit, stored)?;
+        let walk = content::walk_corrected(&self.web, &self.permit, stored)?;
         let is_xml = self.listing.as_ref().is_some_and(Listing::is_xml);
         Ok(if is_xml {
             Model::in_xml(walk, options)

@@ -159,7 +159,7 @@ pub(super) fn head_of(
     stored: &StoredInstance,
 ) -> Result<Head, Failure> {
     let limits = web.limits().rendering;
-    let content = Content::open_within(web, permit, stored, limits.report_source_bytes_max)?;
+    let content = Content::open_corrected(web, permit, stored, limits.report_source_bytes_max)?;
     let length = content.length_bytes();
     if length > limits.report_source_bytes_max {
         let detail = "the instance is too large to be shown".to_owned();
@@ -195,9 +195,9 @@ impl Opened {
         frame: u32,
         limits: &RenderLimits,
     ) -> Result<Self, Failure> {
-        let content = Content::open(web, permit, stored)?;
-        let (syntax, length) = if content.is_as_stored() {
-            let head_bytes = stored.instance.head_bytes;
+        let inflated_bytes_max = web.limits().inflated_bytes_max;
+        let content = Content::open_corrected(web, permit, stored, inflated_bytes_max)?;
+        let (syntax, length) = if let Some(head_bytes) = content.head_bytes(stored) {
             let length = head_bytes.saturating_add(PIXEL_DATA_HEADER_BYTES);
             (stored.instance.transfer_syntax.clone(), length)
         } else {

@@ -35,7 +35,7 @@ pub(super) async fn named(
     let resource = Resource::new(study, Some(series), Some(instance))?;
     let what = "presentation state";
     let found = resource.instances(web, permit).await;
-    let mut found = found.map_err(|error| error.of(what))?;
+    let (_, mut found) = found.map_err(|error| error.of(what))?;
     let state = found
         .pop()
         .filter(|state| Kind::of(state) == Kind::Presentation);
@@ -73,7 +73,7 @@ pub(super) async fn image(
     let study = state.instance.study.as_str();
     let resource = Resource::new(study, Some(&series), Some(&instance))?;
     let found = resource.instances(web, permit).await;
-    let mut found = found.map_err(|error| error.of(WHAT))?;
+    let (_, mut found) = found.map_err(|error| error.of(WHAT))?;
     let image = found.pop().filter(|image| Kind::of(image) == Kind::Image);
     Ok((image.ok_or(GONE)?, frame))
 }

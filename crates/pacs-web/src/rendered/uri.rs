@@ -52,7 +52,7 @@ pub(crate) async fn wado(
     let kinds = query.get("contentType").unwrap_or_default();
     let accept = Accept::parse([kinds], []);
     let accept = accept.map_err(|error| Failure::bad_request(error.to_string()))?;
-    let found = resource.instances(&web, &permit).await?;
+    let (_, found) = resource.instances(&web, &permit).await?;
     let shown = found
         .first()
         .ok_or(Failure::NotFound { what: "instance" })?;

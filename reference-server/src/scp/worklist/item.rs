@@ -77,10 +77,17 @@ pub(super) fn item(
 /// X-ray pictures are one kind of many names: a device that makes them is told its own.
 fn modality<'a>(kind: &'a Kind, device: &'a Device) -> &'a str {
     match kind {
+        Kind::XRay if Kind::of_modality(&device.modality) == Some(Kind::XRay) => &device.modality,
+        Kind::Ct | Kind::Mr | Kind::Other(_) | Kind::XRay | _ => usual_modality(kind),
+    }
+}
+
+/// What a kind of images is called where nobody asks for a device.
+pub(crate) fn usual_modality(kind: &Kind) -> &str {
+    match kind {
         Kind::Ct => "CT",
         Kind::Mr => "MR",
         Kind::Other(modality) => modality,
-        Kind::XRay if Kind::of_modality(&device.modality) == Some(Kind::XRay) => &device.modality,
         Kind::XRay | _ => "DX",
     }
 }
@@ -143,6 +150,12 @@ fn name(own: Option<&PersonName>, latin: Option<&PersonName>) -> Spelled {
 
 /// «КТ: грудная клетка», and in English for devices without Cyrillic.
 fn description(order: &Order, modality: &str) -> Spelled {
+    let [own, latin] = descriptions(order, modality);
+    Spelled::with_latin(&own, &latin)
+}
+
+/// The same, in Russian and in English.
+pub(crate) fn descriptions(order: &Order, modality: &str) -> [String; 2] {
     let kind = match order.kind {
         Kind::Ct => "КТ",
         Kind::Mr => "МРТ",
@@ -174,30 +187,39 @@ fn description(order: &Order, modality: &str) -> Spelled {
         };
         format!("{}{side}", region.part.meaning())
     });
-    Spelled::with_latin(&format!("{kind}: {own}"), &format!("{modality}: {latin}"))
+    [format!("{kind}: {own}"), format!("{modality}: {latin}")]
 }
 
-/// Ours for kind of images and body part, where it fits, and that of SNOMED CT for the body part.
 fn codes(region: &BodyRegion, modality: &str) -> Vec<Code> {
+    let codes = coded(region, modality).into_iter();
+    let codes = codes.map(|(value, scheme, [own, latin])| Code {
+        value: value.into(),
+        scheme: scheme.into(),
+        meaning: Spelled::with_latin(&own, &latin),
+    });
+    codes.collect()
+}
+
+/// The codes of what is to be done to a body part, each with its scheme and its meaning in Russian
+/// and in English: ours for kind of images and body part, where it fits, and that of SNOMED CT for
+/// the body part.
+pub(crate) fn coded(
+    region: &BodyRegion,
+    modality: &str,
+) -> Vec<(String, &'static str, [String; 2])> {
     let part = region.part;
     let own = format!("{modality}-{}", part.code());
-    let russian = in_russian(part.term()).unwrap_or(part.meaning());
+    let (russian, english) = (
+        in_russian(part.term()).unwrap_or(part.meaning()),
+        part.meaning(),
+    );
     let mut codes = Vec::new();
     if own.len() <= CODE_CHARS_MAX {
-        codes.push(Code {
-            value: own.into(),
-            scheme: OWN_SCHEME.into(),
-            meaning: Spelled::with_latin(
-                &format!("{modality}: {russian}"),
-                &format!("{modality}: {}", part.meaning()),
-            ),
-        });
+        let meaning = [russian, english].map(|part| format!("{modality}: {part}"));
+        codes.push((own, OWN_SCHEME, meaning));
     }
-    codes.push(Code {
-        value: part.code().into(),
-        scheme: "SCT".into(),
-        meaning: Spelled::with_latin(russian, part.meaning()),
-    });
+    let meaning = [russian, english].map(str::to_owned);
+    codes.push((part.code().to_owned(), "SCT", meaning));
     codes
 }
 

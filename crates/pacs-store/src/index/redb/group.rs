@@ -2,6 +2,8 @@
 //!
 //! Rows of studies and series that the group touches are kept aside and written once, at the end.
 
+pub(super) mod notes;
+
 use super::codec::{Reader, Writer};
 use super::fault::Fault;
 use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, turned};
@@ -159,7 +161,8 @@ impl<'t> Group<'t> {
         }
         self.counters.study = self.counters.study.saturating_add(1);
         let study = self.counters.study;
-        let row = StudyRow::new(instance)?;
+        let mut row = StudyRow::new(instance)?;
+        self.say_noted(study, &mut row)?;
         let mut attributes = Attributes::new();
         row.attributes(&mut attributes, |_| true)?;
         for key in keys_of(&attributes, uid, study) {

@@ -2,6 +2,7 @@
 
 use super::codec::{Reader, Writer};
 use crate::index::{Digest, IndexError, Location, Provenance, StoredInstance, answer};
+use pacs_core::instance::level_of;
 use pacs_core::tag::tags;
 use pacs_core::{
     Attributes, Instance, Level, SeriesUid, SopClassUid, SopInstanceUid, StudyUid, Tag,
@@ -178,6 +179,20 @@ impl<'a> StudyRow<'a> {
         Ok(())
     }
 
+    /// The attributes, as [`Self::set_attributes`] takes them.
+    pub(super) fn block(&self) -> &[u8] {
+        &self.attributes
+    }
+
+    /// Sets what it says of patient and study.
+    pub(super) fn set_attributes(&mut self, attributes: Attributes) -> Result<(), IndexError> {
+        let mut of_patient = attributes.clone();
+        of_patient.retain(|attribute| level_of(attribute.tag) == Some(Level::Patient));
+        self.patient = patient_hash(&of_patient);
+        self.attributes = Cow::Owned(block(attributes)?);
+        Ok(())
+    }
+
     pub(super) fn uid(&self) -> Result<StudyUid, IndexError> {
         StudyUid::parse_legacy(&self.uid).map_err(|_| IndexError::Damaged {
             what: "UID of a study",
@@ -279,6 +294,11 @@ impl<'a> SeriesRow<'a> {
         SeriesUid::parse_legacy(&self.uid).map_err(|_| IndexError::Damaged {
             what: "UID of a series",
         })
+    }
+
+    /// The AE title that sent its first instance.
+    pub(super) fn sender(&self) -> Result<String, IndexError> {
+        Ok(provenance(&self.sender, 0)?.calling)
     }
 
     pub(super) fn modality(&self) -> Result<String, IndexError> {

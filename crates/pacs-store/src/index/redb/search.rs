@@ -2,14 +2,16 @@
 
 use super::fault::Fault;
 use super::group::missing;
+use super::group::notes::decode;
 use super::plan::{Candidates, Plan};
 use super::rows::{
     InstanceRow, PatientHash, Place, SeriesRow, StudyRow, entity_key, from_entity_key,
 };
 use super::tables::{Kind, each_key, exact, study_of};
 use super::view::View;
-use crate::index::{Match, Quota, Results, StoredInstance, answer};
+use crate::index::{Match, Quota, Results, StoredInstance, StudyNote, answer, note};
 use pacs_core::instance::level_of;
+use pacs_core::role::sight::{Sight, StudyFacts};
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Tag};
 use redb::ReadableTable;
@@ -62,7 +64,8 @@ pub(super) fn search(
     budget: &Budget,
 ) -> Result<Results<Match>, Fault> {
     let mut matches = Results::new(quota);
-    Search { view, plan, budget }.run(&mut |found| {
+    let search = Search::new(view, plan, quota, budget);
+    search.run(&mut |found| {
         let attributes = found.attributes;
         Ok(matches.push(Match { attributes })?)
     })?;
@@ -77,7 +80,7 @@ pub(super) fn select(
     budget: &Budget,
 ) -> Result<Results<StoredInstance>, Fault> {
     let mut selected = Results::new(quota);
-    let search = Search { view, plan, budget };
+    let search = Search::new(view, plan, quota, budget);
     search.run(&mut |found| {
         search.instances_of(&found.scope, &mut |study, series, row| {
             Ok(selected.push(row.stored(&study.uid()?, &series.uid()?, series)?)?)
@@ -89,10 +92,46 @@ pub(super) fn select(
 struct Search<'a> {
     view: &'a View,
     plan: &'a Plan,
+    sight: &'a Sight,
     budget: &'a Budget,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    const fn new(view: &'a View, plan: &'a Plan, quota: &'a Quota, budget: &'a Budget) -> Self {
+        Self {
+            view,
+            plan,
+            sight: quota.sight(),
+            budget,
+        }
+    }
+
+    /// Whether whoever asks sees a study.
+    fn sees(&self, study: u64) -> Result<bool, Fault> {
+        if !self.sight.is_narrowed() {
+            return Ok(true);
+        }
+        if let Some(facts) = self.view.facts.get(study)? {
+            let facts: StudyFacts = decode(facts.value())?;
+            return Ok(note::is_seen(self.sight, Some(&facts), ""));
+        }
+        self.budget.spend(1)?;
+        let first = self.view.entities.get(entity_key(study, 1).as_slice())?;
+        let first = first.ok_or(missing("row of a series"))?;
+        let sender = SeriesRow::decode(first.value())?.sender()?;
+        Ok(note::is_seen(self.sight, None, &sender))
+    }
+
+    /// What was noted of a study, where that says something of the series that is wanted.
+    fn note_of(&self, row: &StudyRow<'_>) -> Result<Option<StudyNote>, Fault> {
+        let of_series = [tags::INSTITUTION_NAME, tags::REQUEST_ATTRIBUTES_SEQUENCE];
+        if !of_series.into_iter().any(|tag| self.plan.wants(tag)) {
+            return Ok(None);
+        }
+        let note = self.view.notes.get(row.uid.as_bytes())?;
+        Ok(note.map(|note| decode(note.value())).transpose()?)
+    }
+
     fn run(&self, sink: &mut Sink<'_>) -> Result<(), Fault> {
         if self.plan.is_hopeless {
             return Ok(());
@@ -206,8 +245,9 @@ impl Search<'_> {
     fn patients(&self, candidates: &Candidates, sink: &mut Sink<'_>) -> Result<(), Fault> {
         let mut patients = BTreeMap::new();
         let mut add = |row: &StudyRow<'_>| {
-            let first = self.first_study(&row.patient)?;
-            patients.insert(first, row.patient);
+            if let Some(first) = self.first_study(&row.patient)? {
+                patients.insert(first, row.patient);
+            }
             Ok(())
         };
         match candidates {
@@ -243,17 +283,20 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn first_study(&self, patient: &PatientHash) -> Result<u64, Fault> {
+    /// The first study of a patient that whoever asks sees.
+    fn first_study(&self, patient: &PatientHash) -> Result<Option<u64>, Fault> {
         let range = exact(Kind::PATIENT, patient);
-        let mut keys = self
+        let keys = self
             .view
             .keys
             .range::<&[u8]>(range.start.as_slice()..range.end.as_slice())?;
-        let (key, ()) = match keys.next() {
-            Some(entry) => entry.map(|(key, _)| (key, ()))?,
-            None => return Err(missing("key of a patient").into()),
-        };
-        Ok(study_of(key.value())?)
+        for entry in keys {
+            let study = study_of(entry?.0.value())?;
+            if self.sees(study)? {
+                return Ok(Some(study));
+            }
+        }
+        Ok(None)
     }
 
     /// Goes on with one study, or with `only` these series of it and these instances of those.
@@ -289,15 +332,17 @@ impl Search<'_> {
         if RELATED.into_iter().any(|tag| plan.wants(tag)) {
             Related::count(self, &row.patient)?.put(plan, &mut attributes);
         }
-        if !plan.study.matches(&attributes) {
+        if !plan.study.matches(&attributes) || !self.sees(study)? {
             return Ok(());
         }
         if plan.level == Level::Study {
             let scope = Scope::Study(row, study);
             return sink(Found { attributes, scope });
         }
+        let note = self.note_of(row)?;
         let mut visit = |number, series: &SeriesRow<'_>, places| {
-            self.series((study, number), row, series, &attributes, places, sink)
+            let above = (&attributes, note.as_ref());
+            self.series((study, number), row, series, above, places, sink)
         };
         match only {
             None => self.each_series(study, |number, series| visit(number, series, None)),
@@ -335,7 +380,7 @@ impl Search<'_> {
         at: (u64, u32),
         study: &StudyRow<'_>,
         row: &SeriesRow<'_>,
-        above: &Attributes,
+        (above, note): (&Attributes, Option<&StudyNote>),
         only: Option<&[Place]>,
         sink: &mut Sink<'_>,
     ) -> Result<(), Fault> {
@@ -345,6 +390,9 @@ impl Search<'_> {
         let plan = self.plan;
         let mut attributes = Attributes::new();
         row.attributes(&mut attributes, |tag| plan.wants(tag))?;
+        if let Some(note) = note {
+            note.correct_series(&mut attributes, |tag| plan.wants(tag));
+        }
         let tag = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
         put_counts(plan, &mut attributes, [(tag, row.instances_count)]);
         if !plan.series.matches(&attributes) {
@@ -436,6 +484,9 @@ impl Search<'_> {
             Scope::Patient(patient) => {
                 each_key(&self.view.keys, &exact(Kind::PATIENT, patient), |key| {
                     let study = study_of(key)?;
+                    if !self.sees(study)? {
+                        return Ok(());
+                    }
                     self.one_study(study, |row| {
                         if row.instances_count == 0 {
                             return Ok(());
@@ -466,7 +517,11 @@ impl Related {
     fn count(search: &Search<'_>, patient: &PatientHash) -> Result<Self, Fault> {
         let mut related = Self::default();
         each_key(&search.view.keys, &exact(Kind::PATIENT, patient), |key| {
-            search.one_study(study_of(key)?, |row| {
+            let study = study_of(key)?;
+            if !search.sees(study)? {
+                return Ok(());
+            }
+            search.one_study(study, |row| {
                 related.studies_count += u64::from(row.instances_count > 0);
                 related.series_count += row.series_count;
                 related.instances_count += row.instances_count;

@@ -10,6 +10,9 @@
 //! | `moves` | change number of a hide or restore | kind, study, series, arrival |
 //! | `keys` | kind, text, NUL, study number (and series number) | nothing |
 //! | `names` | (study number - 1) / 32 | folded names of those studies, one after another |
+//! | `notes` | Study Instance UID | what is known of the study beside what was received |
+//! | `facts` | study number | what decides who sees it, where that is known |
+//! | `received` | study number | its attributes as they were received, where others were noted |
 //!
 //! An instance's number is the change by which it arrived, so that most of the change sequence
 //! costs nothing.
@@ -34,6 +37,10 @@ pub(super) const ARRIVALS: TableDefinition<'_, u64, Bytes> = TableDefinition::ne
 pub(super) const MOVES: TableDefinition<'_, u64, Bytes> = TableDefinition::new("moves");
 pub(super) const KEYS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("keys");
 pub(super) const NAMES: TableDefinition<'_, u64, Bytes> = TableDefinition::new("names");
+
+pub(super) const NOTES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("notes");
+pub(super) const FACTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("facts");
+pub(super) const RECEIVED: TableDefinition<'_, u64, Bytes> = TableDefinition::new("received");
 
 /// How many names stand in one row of `names`.
 pub(super) const NAMES_PER_ROW: u64 = 32;

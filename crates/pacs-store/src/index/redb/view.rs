@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::group::{decode_move, missing, read_place, versions};
 use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, from_entity_key};
-use super::tables::{ARRIVALS, Bytes, ENTITIES, INSTANCES, KEYS, MOVES, NAMES, SOPS};
+use super::tables::{ARRIVALS, Bytes, ENTITIES, FACTS, INSTANCES, KEYS, MOVES, NAMES, NOTES, SOPS};
 use crate::index::{
     Change, ChangeKind, ChangeNumber, Digest, IndexError, StoredInstance, Versions,
 };
@@ -17,6 +17,8 @@ pub(super) struct View {
     pub(super) sops: ReadOnlyTable<Bytes, Bytes>,
     pub(super) keys: ReadOnlyTable<Bytes, ()>,
     pub(super) names: ReadOnlyTable<u64, Bytes>,
+    pub(super) notes: ReadOnlyTable<Bytes, Bytes>,
+    pub(super) facts: ReadOnlyTable<u64, Bytes>,
     arrivals: ReadOnlyTable<u64, Bytes>,
     moves: ReadOnlyTable<u64, Bytes>,
 }
@@ -30,6 +32,8 @@ impl View {
             sops: transaction.open_table(SOPS)?,
             keys: transaction.open_table(KEYS)?,
             names: transaction.open_table(NAMES)?,
+            notes: transaction.open_table(NOTES)?,
+            facts: transaction.open_table(FACTS)?,
             arrivals: transaction.open_table(ARRIVALS)?,
             moves: transaction.open_table(MOVES)?,
         })

@@ -19,7 +19,7 @@ use pacs_core::uid::StudyUid;
 use pacs_core::{ExaminationId, OrganisationCode, Phi};
 
 /// How long an order or encounter makes an organisation one that treats the patient.
-const TREATING_FOR: TimeDelta = TimeDelta::days(90);
+pub(super) const TREATING_FOR: TimeDelta = TimeDelta::days(90);
 
 /// Somebody who wants to see examinations, and what ties them to patients besides their roles.
 /// What is seen is decided by [`can_see`]; the archive itself sees everything.
@@ -370,14 +370,18 @@ fn treating<'a>(
     for examination in examinations {
         let examination = &examination.value;
         let age = at.signed_duration_since(examination.created_at);
-        let is_void = matches!(examination.status(), Status::Cancelled | Status::Registered);
-        if age <= TREATING_FOR && !is_void {
+        if age <= TREATING_FOR && is_treated_by(examination) {
             organisations.extend([examination.performing, examination.ordering]);
         }
     }
     organisations.sort();
     organisations.dedup();
     organisations
+}
+
+/// Whether who has this order treats its patient.
+pub(super) const fn is_treated_by(examination: &Examination) -> bool {
+    !matches!(examination.status(), Status::Cancelled | Status::Registered)
 }
 
 fn asked(mut event: pacs_core::audit::AuditEvent, query: String) -> pacs_core::audit::AuditEvent {

@@ -286,6 +286,13 @@ impl Document for Patient {
     const NAME: &'static str = "patient";
 }
 
+impl Patient {
+    /// How many entries its history has.
+    pub(in super::super) const fn changes_count(&self) -> u32 {
+        self.changes_count
+    }
+}
+
 /// What was done to a patient's document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,7 +19,7 @@ pub(in crate::index::redb) fn page(
     quota: &Quota,
     budget: &Budget,
 ) -> Result<Option<PageOfMatches>, Fault> {
-    let search = Search { view, plan, budget };
+    let search = Search::new(view, plan, quota, budget);
     let mut turning = Turning::new(plan.level, page, quota);
     let from = search.page_begins(page)?;
     let results_count = page.offset.saturating_add(page.count_max);

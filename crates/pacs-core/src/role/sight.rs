@@ -1,0 +1,220 @@
+//! What a caller sees of the studies of an archive: the rule of [`visibility`](super::visibility)
+//! over what an index keeps beside each study, so that one search is one look at each.
+
+use super::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
+use super::{Extent, Grant, Grants, Permission, Reach, Role};
+use crate::patient::PatientKey;
+use crate::{AeTitle, OrganisationCode};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a caller sees.
+#[derive(Debug, Clone)]
+pub enum Sight {
+    /// Every study: of an archive that knows no organisations, and for the archive itself.
+    Everything,
+    /// Those that [`Onlooker::sees`].
+    Narrowed(Arc<Onlooker>),
+}
+
+impl Sight {
+    /// Whether some study may be out of sight.
+    #[must_use]
+    pub const fn is_narrowed(&self) -> bool {
+        matches!(self, Self::Narrowed(_))
+    }
+
+    /// Whether it reaches `study`.
+    #[must_use]
+    pub fn sees(&self, study: Studied<'_>) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Narrowed(onlooker) => onlooker.sees(study),
+        }
+    }
+}
+
+/// A study, as far as it is known whose it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Studied<'a> {
+    /// It was matched, or waits for a person.
+    Known(&'a StudyFacts),
+    /// It has just come. Its first instance was sent by this AE title.
+    Unknown(&'a str),
+}
+
+/// What decides who sees a study.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StudyFacts {
+    /// The organisation whose device sent it, or to which it was brought.
+    pub organisation: OrganisationCode,
+    /// The examination that it is of; `None` where nobody knows, or a person has to look.
+    pub examined: Option<Examined>,
+}
+
+/// What decides who sees an examination: [`ExaminationFacts`], to be kept.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Examined {
+    /// Whose images these are.
+    pub patient: PatientKey,
+    /// The organisation that makes them.
+    pub performing: OrganisationCode,
+    /// The organisation that ordered them.
+    pub ordering: OrganisationCode,
+    /// Who ordered them.
+    pub requester: String,
+    /// Whether the ordering organisation has the report.
+    pub is_delivered: bool,
+    /// Who is to read them.
+    pub assigned_to: Option<String>,
+    /// The pool of readers they wait in.
+    pub pool: Option<String>,
+    /// Only those may see them who are named for it.
+    pub is_restricted: bool,
+    /// Until when organisations treat the patient by later orders.
+    pub treated_until: Vec<(OrganisationCode, DateTime<Utc>)>,
+}
+
+/// Whose devices there are, by their AE titles.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Senders {
+    /// Registered devices.
+    pub devices: BTreeMap<AeTitle, OrganisationCode>,
+    /// What titles of organisations begin with, before an underscore.
+    pub prefixes: BTreeMap<String, OrganisationCode>,
+}
+
+impl Senders {
+    /// The organisation of the device that calls itself `title`.
+    #[must_use]
+    pub fn organisation(&self, title: &str) -> Option<OrganisationCode> {
+        let device = AeTitle::parse(title).ok();
+        let device = device.and_then(|title| self.devices.get(&title));
+        let of_prefix = || self.prefixes.get(title.split_once('_')?.0);
+        device.or_else(of_prefix).copied()
+    }
+}
+
+/// What somebody wants of studies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duties {
+    /// To see them: see [`can_see`].
+    Looking,
+    /// To hide them: those that their own organisation makes, and where they may.
+    Rejecting,
+}
+
+/// Somebody who looks for studies at one moment.
+#[derive(Debug, Clone)]
+pub struct Onlooker {
+    /// The user; empty for devices and programs.
+    pub user: String,
+    /// Their roles, and where.
+    pub grants: Grants,
+    /// The pools they read for.
+    pub pools: Vec<String>,
+    /// They are a doctor.
+    pub is_doctor: bool,
+    /// Patients whom they opened in an emergency.
+    pub break_glass: Vec<BreakGlass>,
+    /// They are named for restricted examinations.
+    pub may_see_restricted: bool,
+    /// What for.
+    pub duties: Duties,
+    /// By whom studies that have just come are told apart.
+    pub senders: Arc<Senders>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl Onlooker {
+    /// A device or program of `organisation`; of none, it sees nothing.
+    #[must_use]
+    pub fn machine(
+        organisation: Option<OrganisationCode>,
+        senders: Arc<Senders>,
+        at: DateTime<Utc>,
+    ) -> Self {
+        let grant = organisation.map(|organisation| Grant {
+            role: Role::Device,
+            reach: Reach::Organisation(organisation),
+        });
+        Self {
+            user: String::new(),
+            grants: grant.map(Grants::single).unwrap_or_default(),
+            pools: Vec::new(),
+            is_doctor: false,
+            break_glass: Vec::new(),
+            may_see_restricted: false,
+            duties: Duties::Looking,
+            senders,
+            at,
+        }
+    }
+
+    /// Whether they see `study`. What nobody has matched is seen where it came from alone.
+    #[must_use]
+    pub fn sees(&self, study: Studied<'_>) -> bool {
+        let facts = match study {
+            Studied::Known(facts) => facts,
+            Studied::Unknown(sender) => {
+                let organisation = self.senders.organisation(sender);
+                return organisation.is_some_and(|of| self.sees_work_of(of));
+            }
+        };
+        match &facts.examined {
+            None => self.sees_work_of(facts.organisation),
+            Some(examined) if self.duties == Duties::Rejecting => {
+                let is_kept = examined.is_restricted && !self.may_see_restricted;
+                !is_kept && self.sees_work_of(examined.performing)
+            }
+            Some(examined) => self.sees_examined(examined),
+        }
+    }
+
+    /// Whether they see all that `organisation` makes.
+    fn sees_work_of(&self, organisation: OrganisationCode) -> bool {
+        let permission = match self.duties {
+            Duties::Looking => Permission::ImageView,
+            Duties::Rejecting => Permission::ImageReject,
+        };
+        let mut extents = self.grants.extents(permission, organisation);
+        extents.any(|extent| extent == Extent::Whole)
+    }
+
+    fn sees_examined(&self, examined: &Examined) -> bool {
+        let pools: Vec<&str> = self.pools.iter().map(String::as_str).collect();
+        let treated = examined.treated_until.iter();
+        let treated = treated.filter(|(_, until)| *until >= self.at);
+        let treated_at: Vec<OrganisationCode> = treated.map(|(of, _)| *of).collect();
+        let glasses = self.break_glass.iter();
+        let mut glasses = glasses.filter(|glass| glass.opens(examined.patient, self.at));
+        let viewer = Viewer {
+            // Nobody without a name ordered anything or is to read it.
+            user: if self.user.is_empty() {
+                "\0"
+            } else {
+                &self.user
+            },
+            grants: &self.grants,
+            pools: &pools,
+            is_doctor: self.is_doctor,
+            treated_at: &treated_at,
+            agreed_for: &[],
+            break_glass: glasses.next().copied(),
+            may_see_restricted: self.may_see_restricted,
+        };
+        let facts = ExaminationFacts {
+            patient: examined.patient,
+            performing: examined.performing,
+            ordering: examined.ordering,
+            requester: &examined.requester,
+            is_delivered: examined.is_delivered,
+            assigned_to: examined.assigned_to.as_deref(),
+            pool: examined.pool.as_deref(),
+            is_restricted: examined.is_restricted,
+        };
+        can_see(&viewer, &facts, self.at)
+    }
+}

@@ -1,0 +1,121 @@
+//! What data sets say on their way out: whoever gives some of a study asks [`Overlays`] what is
+//! known of it, and sends what [`begin`] gives. What is stored stays as it came.
+//!
+//! Where a data set says already what it is to say, its bytes are those that are stored, and
+//! compared with their digest as ever. Where it does not, all of it is read through a [`Coercer`]:
+//! the digest of what was read is compared before the end of it is given.
+
+use crate::error::ReadError;
+use crate::retrieve::DataSetReader;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pacs_core::coerce::{Coercer, Overlay};
+use pacs_core::convert::ConvertError;
+use pacs_core::uid::StudyUid;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Says what the data sets of studies are to say on their way out.
+#[async_trait]
+pub trait Overlays: std::fmt::Debug + Send + Sync + 'static {
+    /// Of `study`, as it is known now; `None`: whatever stands there.
+    ///
+    /// # Errors
+    /// [`OverlaysError`]: nothing of the study is to be given then, for it may say who somebody
+    /// else is.
+    async fn overlay(&self, study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError>;
+}
+
+/// It is not known what data sets are to say.
+#[derive(Debug, thiserror::Error)]
+#[error("what is known of a study cannot be read")]
+pub struct OverlaysError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// For archives that know no patients and no orders: every data set is given as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct NoOverlays;
+
+#[async_trait]
+impl Overlays for NoOverlays {
+    async fn overlay(&self, _study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+        Ok(None)
+    }
+}
+
+/// Why nothing can be given. No value is shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EgressError {
+    /// The data set cannot be given other attributes.
+    #[error("data set cannot say what it is to say")]
+    Convert(#[from] ConvertError),
+    /// It cannot be read.
+    #[error("stored instance cannot be read")]
+    Read(#[from] ReadError),
+}
+
+/// A data set on its way out, as far as it is known what becomes of it.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is given as it is stored.
+    AsStored(AsStored),
+    /// It goes through this, which has taken what was read; the rest is to be pushed.
+    Rewritten(Box<Coercer>, DataSetReader),
+}
+
+/// The bytes that are stored, of which the first were read already.
+#[derive(Debug)]
+pub struct AsStored {
+    read: VecDeque<Bytes>,
+    reader: DataSetReader,
+}
+
+impl AsStored {
+    /// The next chunk; `None` after the last.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        match self.read.pop_front() {
+            Some(chunk) => Ok(Some(chunk)),
+            None => self.reader.next().await,
+        }
+    }
+
+    /// Bytes that it gives altogether, from the beginning.
+    #[must_use]
+    pub const fn length_bytes(&self) -> u64 {
+        self.reader.length_bytes()
+    }
+}
+
+impl From<DataSetReader> for AsStored {
+    fn from(reader: DataSetReader) -> Self {
+        Self {
+            read: VecDeque::new(),
+            reader,
+        }
+    }
+}
+
+/// Reads as much as it takes to know whether `coercer` changes anything: the beginning alone.
+///
+/// # Errors
+/// [`EgressError`].
+pub async fn begin(mut reader: DataSetReader, coercer: Coercer) -> Result<Begun, EgressError> {
+    let mut coercer = coercer.with_length(reader.length_bytes());
+    let mut read = VecDeque::new();
+    loop {
+        match coercer.passes()? {
+            Some(true) => return Ok(Begun::AsStored(AsStored { read, reader })),
+            Some(false) => return Ok(Begun::Rewritten(Box::new(coercer), reader)),
+            None => match reader.next().await? {
+                Some(chunk) => {
+                    coercer.push(chunk.to_vec());
+                    read.push_back(chunk);
+                }
+                None => coercer.end(),
+            },
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What is noted of studies, in the tables: a study's row says what it is to say, and what was
+//! received is kept beside it.
+
+use super::super::tables::{FACTS, META, NOTES, RECEIVED};
+use super::{
+    Fault, Group, Kind, NAMES, NAMES_PER_ROW, Reader, StudyRow, Writer, keys_of, missing, study_key,
+};
+use crate::index::{IndexError, Notes, StudyNote};
+use pacs_core::tag::{tags, vr_of};
+use pacs_core::{Attributes, fold};
+use redb::ReadableTable;
+
+/// How far whoever writes notes has come, in `meta`.
+pub(in crate::index::redb) const NOTED: &str = "noted";
+
+impl Group<'_> {
+    /// Notes what is known of studies.
+    pub(in crate::index::redb) fn note(&mut self, notes: &Notes) -> Result<(), Fault> {
+        for (study, note) in &notes.of_studies {
+            let uid = study.as_str();
+            {
+                let mut kept = self.transaction.open_table(NOTES)?;
+                if note.is_empty() {
+                    kept.remove(uid.as_bytes())?;
+                } else {
+                    kept.insert(uid.as_bytes(), encode(note)?.as_slice())?;
+                }
+            }
+            let Some(number) = self.known_study(uid)? else {
+                continue;
+            };
+            self.set_aside(number)?;
+            let mut row = self.studies.remove(&number).ok_or(missing("study"))?;
+            self.say(number, &mut row, note)?;
+            self.studies.insert(number, row);
+            self.write_rows()?;
+        }
+        let mut meta = self.transaction.open_table(META)?;
+        meta.insert(NOTED, notes.through.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// What was noted of a study that comes only now: its row says so from the beginning.
+    pub(super) fn say_noted(
+        &mut self,
+        number: u64,
+        row: &mut StudyRow<'static>,
+    ) -> Result<(), Fault> {
+        let note = {
+            let kept = self.transaction.open_table(NOTES)?;
+            let note = kept.get(row.uid.as_bytes())?;
+            note.map(|note| decode(note.value())).transpose()?
+        };
+        let Some(note) = note else {
+            return Ok(());
+        };
+        let mut attributes = Attributes::new();
+        row.attributes(&mut attributes, |_| true)?;
+        self.keep_received(number, row, &note)?;
+        note.correct_study(&mut attributes);
+        row.set_attributes(attributes)?;
+        self.put_facts(number, &note)
+    }
+
+    /// Makes a study that is here say what `note` says.
+    fn say(
+        &mut self,
+        number: u64,
+        row: &mut StudyRow<'static>,
+        note: &StudyNote,
+    ) -> Result<(), Fault> {
+        let mut before = Attributes::new();
+        row.attributes(&mut before, |_| true)?;
+        let mut after = self.received(number, row)?;
+        self.keep_received(number, row, note)?;
+        note.correct_study(&mut after);
+        let patient = row.patient;
+        row.set_attributes(after)?;
+        let mut after = Attributes::new();
+        row.attributes(&mut after, |_| true)?;
+
+        let (had, has) = (
+            keys_of(&before, &row.uid, number),
+            keys_of(&after, &row.uid, number),
+        );
+        for key in had.difference(&has) {
+            self.keys.remove(key.as_slice())?;
+        }
+        for key in has.difference(&had) {
+            self.keys.insert(key.as_slice(), ())?;
+        }
+        if patient != row.patient {
+            self.keys
+                .remove(study_key(Kind::PATIENT, &patient, number).as_slice())?;
+            self.keys.insert(
+                study_key(Kind::PATIENT, &row.patient, number).as_slice(),
+                (),
+            )?;
+        }
+        let name = |of: &Attributes| {
+            let name = of.text(tags::PATIENT_NAME).unwrap_or_default();
+            fold::matching_key(vr_of(tags::PATIENT_NAME), name).into_owned()
+        };
+        if name(&before) != name(&after) {
+            self.put_name(number, &name(&after))?;
+        }
+        self.put_facts(number, note)
+    }
+
+    /// The attributes of a study as they were received.
+    fn received(&self, number: u64, row: &StudyRow<'_>) -> Result<Attributes, Fault> {
+        let received = self.transaction.open_table(RECEIVED)?;
+        let mut attributes = Attributes::new();
+        match received.get(number)? {
+            Some(block) => {
+                let reader = Reader::new(block.value(), "received attributes of a study");
+                reader.attributes(&mut attributes, |_| true)?;
+            }
+            None => row.attributes(&mut attributes, |_| true)?,
+        }
+        Ok(attributes)
+    }
+
+    /// Keeps them as long as the row says something else.
+    fn keep_received(
+        &self,
+        number: u64,
+        row: &StudyRow<'_>,
+        note: &StudyNote,
+    ) -> Result<(), Fault> {
+        let mut received = self.transaction.open_table(RECEIVED)?;
+        if note.correction.is_empty() {
+            received.remove(number)?;
+        } else if received.get(number)?.is_none() {
+            received.insert(number, row.block())?;
+        }
+        Ok(())
+    }
+
+    fn put_facts(&self, number: u64, note: &StudyNote) -> Result<(), Fault> {
+        let mut facts = self.transaction.open_table(FACTS)?;
+        match &note.facts {
+            None => facts.remove(number)?,
+            Some(known) => facts.insert(number, encode(known)?.as_slice())?,
+        };
+        Ok(())
+    }
+
+    /// Puts another name in its place among those of its row.
+    fn put_name(&self, number: u64, name: &str) -> Result<(), Fault> {
+        let mut names = self.transaction.open_table(NAMES)?;
+        let at = number.saturating_sub(1) / NAMES_PER_ROW;
+        let first = at.saturating_mul(NAMES_PER_ROW).saturating_add(1);
+        let mut writer = Writer::default();
+        {
+            let row = names.get(at)?.ok_or(missing("row of names"))?;
+            let mut reader = Reader::new(row.value(), "row of names");
+            let mut study = first;
+            while !reader.rest().is_empty() {
+                let known = reader.text()?;
+                writer.text(if study == number { name } else { known });
+                study = study.saturating_add(1);
+            }
+        }
+        names.insert(at, writer.into_bytes().as_slice())?;
+        Ok(())
+    }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
+    postcard::to_allocvec(value).map_err(|_| IndexError::Damaged {
+        what: "note of a study",
+    })
+}
+
+/// Reads what was noted.
+pub(in crate::index::redb) fn decode<'a, T: serde::Deserialize<'a>>(
+    row: &'a [u8],
+) -> Result<T, IndexError> {
+    postcard::from_bytes(row).map_err(|_| IndexError::Damaged {
+        what: "note of a study",
+    })
+}

@@ -1,0 +1,138 @@
+//! What data sets say on their way out, as the registry knows it: who the patient is, and what was
+//! ordered.
+//!
+//! A study that nobody has matched yet, or of which a person has to say whose it is, is given as it
+//! came: nobody is to read a name there that may be another's.
+
+use crate::scp::worklist::item::{coded, descriptions, usual_modality};
+use async_trait::async_trait;
+use pacs_core::Phi;
+use pacs_core::coerce::{
+    Change, Code, Demographics, Order, Overlay, OverlayError, PersonName, Reason, Request,
+};
+use pacs_core::patient::Identifier;
+use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
+use pacs_core::uid::StudyUid;
+use pacs_store::egress::{Overlays, OverlaysError};
+use pacs_store::registry::Registry;
+use pacs_store::registry::examinations::{BoundStudy, KnownStudy, StudyMatch};
+use pacs_store::registry::patients;
+use std::sync::Arc;
+
+/// Characters of an LO (PS3.5 6.2).
+const LONG_CHARS_MAX: usize = 64;
+
+/// Overlays of what a registry knows.
+#[derive(Debug)]
+pub struct RegistryOverlays {
+    registry: Registry,
+    licence: Licence<Reconcile>,
+}
+
+impl RegistryOverlays {
+    /// Of `registry`.
+    ///
+    /// # Errors
+    /// [`Unlicensed`] where the table of roles does not let the archive itself read it.
+    pub fn new(registry: Registry) -> Result<Self, Unlicensed> {
+        Ok(Self {
+            registry,
+            licence: Agent::system("egress").national_licence()?,
+        })
+    }
+}
+
+#[async_trait]
+impl Overlays for RegistryOverlays {
+    async fn overlay(&self, study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+        let known = self.registry.known_study(&self.licence, study).await;
+        let known = known.map_err(|error| OverlaysError(Box::new(error)))?;
+        let overlay = known.as_ref().map(overlay_of).transpose();
+        let overlay = overlay.map_err(|error| OverlaysError(Box::new(error)))?;
+        Ok(overlay.flatten().map(Arc::new))
+    }
+}
+
+/// What the data sets of a study are to say; `None`: what they say.
+///
+/// # Errors
+/// [`OverlayError`] where the registry has a text that a data set cannot hold.
+pub fn overlay_of(known: &KnownStudy) -> Result<Option<Overlay>, OverlayError> {
+    let Some(bound) = known.bound.as_ref().filter(|_| !known.is_in_question()) else {
+        return Ok(None);
+    };
+    let overlay = Overlay::new(change(&known.study, bound)?)
+        .with_patient(&demographics(&bound.patient)?)?
+        .with_order(&order(bound)?)?;
+    let mut overlay = match cut(&bound.performing.dicom_institution_name) {
+        name if name.is_empty() => overlay,
+        name => overlay.or_institution(&name)?,
+    };
+    let order = &bound.examination.order;
+    if let Some(tenths) = order.weight_tenths_kg {
+        overlay = overlay.or_weight_g(u32::from(tenths).saturating_mul(100));
+    }
+    if let Some(cm) = order.size_cm {
+        overlay = overlay.or_size_mm(u32::from(cm).saturating_mul(10));
+    }
+    Ok(Some(overlay))
+}
+
+fn change(study: &StudyMatch, bound: &BoundStudy) -> Result<Change, OverlayError> {
+    // A person gave a reason, the archive does not.
+    let reason = if study.reason.is_some() {
+        Reason::Correct
+    } else {
+        Reason::Coerce
+    };
+    let at = study.decided_at.max(bound.patient_changed_at);
+    let source = cut(&bound.performing.dicom_institution_name_ascii);
+    Change::new(reason, at).from_source(&source)
+}
+
+fn demographics(patient: &patients::Patient) -> Result<Demographics, OverlayError> {
+    let who = &patient.particulars;
+    Ok(Demographics {
+        name: name(&who.name)?,
+        latin_name: Some(name(&who.latin_name())?),
+        key: patient.key,
+        identifiers: who.pin.iter().cloned().map(Identifier::Pin).collect(),
+        birth_date: who.birth_date.map(Phi::new),
+        sex: who.sex.map(Phi::new),
+    })
+}
+
+fn name(name: &patients::PersonName) -> Result<PersonName, OverlayError> {
+    PersonName::new(&name.family, &name.given, &name.patronymic)
+}
+
+fn order(bound: &BoundStudy) -> Result<Order, OverlayError> {
+    let (examination, order) = (&bound.examination, &bound.examination.order);
+    let modality = usual_modality(&order.kind);
+    let [own, _] = descriptions(order, modality);
+    let description: Box<str> = cut(&own).into();
+    let regions = order.regions.iter();
+    let codes = regions.flat_map(|region| coded(region, modality));
+    let codes: Result<Vec<Code>, OverlayError> = codes
+        .map(|(value, scheme, [own, _])| Code::new(&value, scheme, &cut(&own)))
+        .collect();
+    let codes = codes?;
+    let physician = order.referring_physician.as_ref();
+    Ok(Order {
+        request: Request {
+            step: Some(examination.step()),
+            description: Some(description.clone()),
+            codes: codes.clone(),
+            ..Request::new(examination.id)
+        },
+        further_requests: Vec::new(),
+        referring_physician: physician.map(name).transpose()?,
+        study_description: Some(description),
+        procedure_codes: codes,
+    })
+}
+
+/// As much of a text as an LO holds.
+fn cut(text: &str) -> String {
+    text.trim().chars().take(LONG_CHARS_MAX).collect()
+}

@@ -1,0 +1,541 @@
+//! The table of policy.txt against the server: each route for everybody, for a study of their own
+//! organisation and for another's; and the ties that open a foreign one.
+
+use crate::people::{code, title};
+use crate::site::{CT, EXPLICIT, Reply, Sent, Site};
+use async_trait::async_trait;
+use bytes::Bytes;
+use pacs_core::Attributes;
+use pacs_core::encode::write_data_set;
+use pacs_core::patient::PatientKey;
+use pacs_core::role::{Grant, Reach, Role};
+use pacs_core::tag::{Vr, tags};
+use pacs_core::uid::TransferSyntaxUid;
+use pacs_core::worklist::WorklistKeys;
+use pacs_net::pdu::Roles;
+use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
+use pacs_net::sop_class::{
+    MODALITY_WORKLIST_FIND, STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE,
+};
+use pacs_net::status::StoreStatus;
+use pacs_net::{Acceptor, Requestor, RequestorError};
+use pacs_store::registry::accounts::{AccountStore, Emergency, put};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const TABLE: &str = include_str!("policy.txt");
+
+/// Studies of an organisation's own, and another's.
+const OWN: &str = "2.25.6";
+const FOREIGN: &str = "2.25.1";
+
+/// A part of the table, without comments.
+fn part(name: &str) -> impl Iterator<Item = &'static str> {
+    let begins = format!("[{name}]");
+    let lines = TABLE.lines().map(str::trim);
+    let lines = lines.skip_while(move |line| *line != begins).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn who() -> Vec<&'static str> {
+    part("who").flat_map(str::split_whitespace).collect()
+}
+
+/// The cells of each class.
+fn classes() -> BTreeMap<&'static str, BTreeMap<&'static str, (char, char)>> {
+    let mut classes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for line in part("classes") {
+        let mut words = line.split_whitespace();
+        let class = classes.entry(words.next().unwrap()).or_default();
+        for word in words {
+            let (who, cell) = word.split_once('=').unwrap();
+            class.insert(who, cell_of(cell));
+        }
+    }
+    for (name, cells) in &classes {
+        let known: BTreeSet<_> = cells.keys().copied().collect();
+        let all: BTreeSet<_> = who().into_iter().collect();
+        assert_eq!(known, all, "cells of the class {name}");
+    }
+    classes
+}
+
+fn cell_of(text: &str) -> (char, char) {
+    let mut letters = text.chars();
+    (letters.next().unwrap(), letters.next().unwrap())
+}
+
+/// What somebody shows.
+#[derive(Debug, Clone)]
+enum Shows {
+    Nothing,
+    Session(String),
+    Token(String),
+}
+
+impl Shows {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Session(secret) => {
+                let token = blake3::derive_key(
+                    "pacs 2026-11 token against requests of other sites",
+                    secret.as_bytes(),
+                );
+                let token = blake3::Hash::from_bytes(token).to_hex().to_string();
+                let cookie = format!("__Host-pacs_session={secret}");
+                vec![("Cookie", cookie), ("X-CSRF-Token", token)]
+            }
+            Self::Token(secret) => vec![("Authorization", format!("Bearer {secret}"))],
+        }
+    }
+
+    async fn ask(&self, site: &Site, method: &str, path: &str) -> Reply {
+        let headers = self.headers();
+        let mut headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        headers.push(("Accept", "*/*"));
+        site.http(method, path, &headers).await
+    }
+}
+
+fn grant(role: Role, at: &str) -> Vec<Grant> {
+    let reach = if matches!(role, Role::Auditor | Role::MohAdmin) {
+        Reach::National
+    } else {
+        Reach::Organisation(code(at))
+    };
+    vec![Grant { role, reach }]
+}
+
+/// A token, made by the tool while the server runs.
+fn token(site: &Site, name: &str, sees: &[&str]) -> String {
+    let mut create = Command::new(env!("CARGO_BIN_EXE_pacs"));
+    create.args([
+        "--json",
+        "token",
+        "create",
+        name,
+        "--scope",
+        "find,get,hide,store,commit",
+    ]);
+    create
+        .arg("--data")
+        .arg(site.folder.path().join("data"))
+        .args(sees);
+    let said = crate::foreign::run(&mut create);
+    let line: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    line["secret"].as_str().unwrap().to_owned()
+}
+
+async fn everybody(site: &Site) -> BTreeMap<&'static str, Shows> {
+    let mut all = BTreeMap::new();
+    for who in who() {
+        let role = serde_json::from_value::<Role>(serde_json::json!(who));
+        let shows = match (who, role) {
+            (_, Ok(role)) => {
+                let is_doctor = matches!(role, Role::Radiologist | Role::Expert);
+                Shows::Session(site.sign_in(who, grant(role, "006"), is_doctor).await)
+            }
+            ("program_own", _) => Shows::Token(token(site, who, &["--organisation", "006"])),
+            ("program_everything", _) => Shows::Token(token(site, who, &["--everything"])),
+            ("program_nothing", _) => Shows::Token(token(site, who, &[])),
+            _ => Shows::Nothing,
+        };
+        all.insert(who, shows);
+    }
+    all
+}
+
+/// A site with one study of each organisation.
+async fn site() -> Site {
+    let centre = "[[dicom.ae]]\ntitle = \"CENTRE\"\naddress = \"127.0.0.1:1\"\n\
+                  allow = [\"find\", \"get\", \"move\", \"worklist\"]\nmove_to = [\"SINK\"]\n\
+                  sees = \"everything\"\n";
+    let sink = sink().await;
+    let sink = format!("[[dicom.ae]]\ntitle = \"SINK\"\naddress = \"127.0.0.1:{sink}\"\n");
+    let site = Site::open(&format!("{centre}{sink}")).await;
+    bound(&site, OWN, "006", "NATHOS_CT1", "Асанов").await;
+    bound(&site, FOREIGN, "001", "KRKL_CT1", "Сыдыков").await;
+    site
+}
+
+/// A study of an examination that one organisation ordered and made.
+async fn bound(site: &Site, study: &str, of: &str, sender: &str, family: &str) -> PatientKey {
+    let patient = site.patient(family).await;
+    let id = site.order(patient, ("op", of), of).await.to_string();
+    let sent = Sent {
+        sender,
+        study,
+        number: 1,
+        accession: &id,
+        patient: ("", ""),
+    };
+    site.send(&sent).await;
+    assert!(site.matched(study).await);
+    patient
+}
+
+fn path(template: &str, study: &str) -> String {
+    let path = template
+        .replace("{study}", study)
+        .replace("{series}", &format!("{study}.1"))
+        .replace("{instance}", &format!("{study}.1.1"))
+        .replace("{frames}", "1")
+        .replace("{path}", "00281052")
+        .replace("{transaction}", "2.25.77");
+    match path.as_str() {
+        "/wado" => format!(
+            "/wado?requestType=WADO&studyUID={study}&seriesUID={study}.1&objectUID={study}.1.1"
+        ),
+        "/studies" | "/series" | "/instances" => format!("{path}?StudyInstanceUID={study}"),
+        _ => path,
+    }
+}
+
+/// What became of a request, as the table has it.
+fn outcome(reply: &Reply, expected: char) -> char {
+    match reply.status {
+        401 => 'u',
+        403 => 'f',
+        _ if expected == 'p' => 'p',
+        204 if expected == 'n' => 'n',
+        404 => 'n',
+        200 | 204 | 206 => 's',
+        _ => '?',
+    }
+}
+
+/// The operations of an `OpenAPI` document.
+async fn operations(site: &Site, document: &str) -> BTreeSet<(String, String)> {
+    let session = site
+        .sign_in("reader", grant(Role::Operator, "006"), false)
+        .await;
+    let reply = Shows::Session(session).ask(site, "GET", document).await;
+    let json = reply.json();
+    let paths = json["paths"].as_object().unwrap().iter();
+    paths
+        .flat_map(|(path, item)| {
+            let path = path.strip_prefix("/dicomweb").unwrap_or(path);
+            let path = if path.is_empty() { "/" } else { path }.to_owned();
+            let methods = item.as_object().unwrap().keys();
+            methods.map(move |method| (method.to_uppercase(), path.clone()))
+        })
+        .filter(|(method, _)| {
+            ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"].contains(&method.as_str())
+        })
+        .collect()
+}
+
+/// The routes of a part of the table, each with its class.
+fn routes(name: &str) -> Vec<(&'static str, &'static str, &'static str)> {
+    let route = |line: &'static str| {
+        let (route, class) = line.split_once(" = ").unwrap();
+        let (method, path) = route.split_once(' ').unwrap();
+        (method, path, class)
+    };
+    part(name).map(route).collect()
+}
+
+fn has_all(name: &str, known: &BTreeSet<(String, String)>) {
+    let table = routes(name).into_iter();
+    let table = table.map(|(method, path, _)| (method.to_owned(), path.to_owned()));
+    let table: BTreeSet<_> = table.collect();
+    let missing: Vec<_> = known.difference(&table).collect();
+    assert!(
+        missing.is_empty(),
+        "routes without a cell in policy.txt: {missing:?}"
+    );
+    let gone: Vec<_> = table.difference(known).collect();
+    assert!(
+        gone.is_empty(),
+        "routes of policy.txt that are no more: {gone:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dicomweb_gives_everybody_what_the_table_says_and_nothing_else() {
+    let site = site().await;
+    has_all("dicomweb", &operations(&site, "/api/openapi.json").await);
+    let (classes, everybody) = (classes(), everybody(&site).await);
+    let fresh = AtomicUsize::new(1_000);
+    let mut wrong = Vec::new();
+    for (method, template, class) in routes("dicomweb") {
+        for (who, (own, foreign)) in &classes[class] {
+            for (study, of, expected) in [(OWN, "NATHOS_CT1", own), (FOREIGN, "KRKL_CT1", foreign)]
+            {
+                let mut study = study.to_owned();
+                if class == "hide" {
+                    // Each hides a study of its own.
+                    study = format!("2.25.{}", fresh.fetch_add(1, Ordering::Relaxed));
+                    let sent = Sent {
+                        sender: of,
+                        study: &study,
+                        number: 1,
+                        accession: "",
+                        patient: ("", ""),
+                    };
+                    site.send(&sent).await;
+                }
+                let path = format!("/dicomweb{}", path(template, &study));
+                let reply = everybody[who].ask(&site, method, &path).await;
+                let is = outcome(&reply, *expected);
+                if is != *expected {
+                    wrong.push(format!(
+                        "{method} {path} by {who}: {is} ({}), not {expected}",
+                        reply.status
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    site.close().await;
+}
+
+/// Receives what is sent, and counts.
+#[derive(Debug, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+struct Nowhere;
+
+#[async_trait]
+impl StorageScp for Counting {
+    async fn begin(
+        &self,
+        _peer: &Peer,
+        _request: &StoreRequest,
+    ) -> Result<Box<dyn StoreSink>, StoreStatus> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Nowhere))
+    }
+}
+
+#[async_trait]
+impl StoreSink for Nowhere {
+    async fn write(&mut self, _fragment: Bytes) -> Result<(), StoreStatus> {
+        Ok(())
+    }
+
+    async fn end(self: Box<Self>) -> StoreStatus {
+        StoreStatus::SUCCESS
+    }
+}
+
+/// Somewhere to move to; its port.
+async fn sink() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = Acceptor::builder(title("SINK"))
+        .storage(Arc::new(Counting::default()))
+        .build()
+        .unwrap();
+    tokio::spawn(async move { acceptor.serve(listener, std::future::pending()).await });
+    port
+}
+
+fn syntax() -> TransferSyntaxUid {
+    TransferSyntaxUid::parse(EXPLICIT).unwrap()
+}
+
+fn of_study(study: &str) -> Bytes {
+    let mut keys = Attributes::new();
+    keys.insert_text(tags::QUERY_RETRIEVE_LEVEL, Vr::CS, "STUDY");
+    keys.insert_text(tags::STUDY_INSTANCE_UID, Vr::UI, study);
+    write_data_set(&keys, &syntax()).unwrap().into()
+}
+
+async fn associate(site: &Site, calling: &str) -> Requestor {
+    Requestor::builder(title(calling), title("PACS"))
+        .context(STUDY_ROOT_FIND, &[EXPLICIT])
+        .context(STUDY_ROOT_GET, &[EXPLICIT])
+        .context(STUDY_ROOT_MOVE, &[EXPLICIT])
+        .context(MODALITY_WORKLIST_FIND, &[EXPLICIT])
+        .context(CT, &[EXPLICIT])
+        .roles(
+            CT,
+            Roles {
+                scu: false,
+                scp: true,
+            },
+        )
+        .connect(&site.dicom.to_string())
+        .await
+        .unwrap()
+}
+
+async fn answers(
+    association: &mut Requestor,
+    class: &str,
+    identifier: Bytes,
+) -> Result<Vec<Bytes>, RequestorError> {
+    let mut find = association.find(class, identifier).await?;
+    let mut answers = Vec::new();
+    while let Some(answer) = find.next().await? {
+        answers.push(answer);
+    }
+    Ok(answers)
+}
+
+/// What a device gets of a study, as the table has it.
+async fn asked(site: &Site, what: &str, calling: &str, study: &str) -> char {
+    let mut association = associate(site, calling).await;
+    let count = match what {
+        "C-FIND" => {
+            let found = answers(&mut association, STUDY_ROOT_FIND, of_study(study)).await;
+            found.unwrap().len()
+        }
+        "C-GET" => {
+            let storage = Counting::default();
+            let count = Arc::clone(&storage.0);
+            let get = association.get(STUDY_ROOT_GET, of_study(study), Arc::new(storage));
+            let ended = get.await.unwrap().finish().await.unwrap();
+            assert_eq!(ended.status, 0, "{:?}", ended.comment);
+            count.load(Ordering::SeqCst)
+        }
+        "C-MOVE" => {
+            let to = title("SINK");
+            let moving = association.move_to(STUDY_ROOT_MOVE, of_study(study), &to);
+            let ended = moving.await.unwrap().finish().await.unwrap();
+            if ended.status == 0xA801 {
+                return 'f';
+            }
+            assert_eq!(ended.status, 0, "{:?}", ended.comment);
+            ended.progress.completed.unwrap_or_default().into()
+        }
+        _ => {
+            let keys = WorklistKeys::all().to_identifier(&syntax()).unwrap();
+            let Ok(found) = answers(&mut association, MODALITY_WORKLIST_FIND, keys.into()).await
+            else {
+                return 'f';
+            };
+            let family = if study == OWN { "ASANOV" } else { "SYDYKOV" };
+            let shows = |answer: &Bytes| {
+                answer
+                    .windows(family.len())
+                    .any(|at| at == family.as_bytes())
+            };
+            found.iter().filter(|answer| shows(answer)).count()
+        }
+    };
+    association.release().await.unwrap();
+    if count > 0 { 's' } else { 'n' }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_get_what_the_table_says_and_nothing_else() {
+    let site = site().await;
+    let mut wrong = Vec::new();
+    for line in part("dimse") {
+        let mut words = line.split_whitespace();
+        let what = words.next().unwrap();
+        for word in words {
+            let (calling, cell) = word.split_once('=').unwrap();
+            let (own, foreign) = cell_of(cell);
+            for (study, expected) in [(OWN, own), (FOREIGN, foreign)] {
+                let is = asked(&site, what, calling, study).await;
+                if is != expected {
+                    wrong.push(format!(
+                        "{what} of {study} by {calling}: {is}, not {expected}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    site.close().await;
+}
+
+/// The statuses of a study's metadata and of the search for it.
+async fn sees(site: &Site, shows: &Shows, study: &str) -> (u16, usize) {
+    let metadata = format!("/dicomweb/studies/{study}/metadata");
+    let status = shows.ask(site, "GET", &metadata).await.status;
+    let search = format!("/dicomweb/studies?StudyInstanceUID={study}");
+    let found = shows.ask(site, "GET", &search).await.json();
+    (status, found.as_array().unwrap().len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tie_to_the_patient_opens_a_foreign_study_and_only_that() {
+    let site = site().await;
+    let radiologist = site
+        .sign_in("reader2", grant(Role::Radiologist, "006"), true)
+        .await;
+    let radiologist = Shows::Session(radiologist);
+    let other = Shows::Session(
+        site.sign_in("reader3", grant(Role::Radiologist, "006"), true)
+            .await,
+    );
+    let patient = bound(&site, "2.25.2", "001", "KRKL_CT1", "Другой").await;
+    assert_eq!(sees(&site, &radiologist, "2.25.2").await, (404, 0));
+
+    // Break glass: one doctor, one patient.
+    let store = AccountStore::new(site.registry.audit_trail());
+    let emergency = Emergency {
+        user: pacs_core::account::UserName::parse("reader2").unwrap(),
+        patient,
+        reason: pacs_core::account::break_glass::BreakGlassReason::Unconscious,
+        explanation: "nobody knows what happened".to_owned(),
+        opened_at: chrono::Utc::now(),
+        closed_at: None,
+        review: None,
+    };
+    let key = format!("reader2~{:020}~00", 1);
+    let change = put(&key, &emergency, None);
+    store
+        .commit(vec![change], &[crate::people::let_in()])
+        .await
+        .unwrap();
+    assert_eq!(sees(&site, &radiologist, "2.25.2").await, (200, 1));
+    assert_eq!(sees(&site, &radiologist, FOREIGN).await, (404, 0));
+    assert_eq!(sees(&site, &other, "2.25.2").await, (404, 0));
+    let hide = radiologist
+        .ask(&site, "DELETE", "/dicomweb/studies/2.25.2")
+        .await;
+    assert_eq!(hide.status, 403, "it is read only");
+
+    // An order of the other organisation makes it one that treats the patient.
+    site.order(patient, ("op", "006"), "006").await;
+    site.settle().await;
+    assert_eq!(sees(&site, &other, "2.25.2").await, (200, 1));
+    assert_eq!(sees(&site, &other, FOREIGN).await, (404, 0));
+    // A device has no patients.
+    assert_eq!(asked(&site, "C-FIND", "NATHOS_CT1", "2.25.2").await, 'n');
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_just_come_is_seen_where_it_came_from_alone() {
+    let site = site().await;
+    for (study, sender) in [
+        ("2.25.31", "NATHOS_NEW"),
+        ("2.25.32", "KRKL_CT1"),
+        ("2.25.33", "X"),
+    ] {
+        let sent = Sent {
+            sender,
+            study,
+            number: 1,
+            accession: "",
+            patient: ("", ""),
+        };
+        site.send(&sent).await;
+    }
+    // Before anybody has matched them, or after: it is the same.
+    let operator = Shows::Session(
+        site.sign_in("op2", grant(Role::Operator, "006"), false)
+            .await,
+    );
+    assert_eq!(sees(&site, &operator, "2.25.31").await, (200, 1));
+    assert_eq!(sees(&site, &operator, "2.25.32").await, (404, 0));
+    assert_eq!(sees(&site, &operator, "2.25.33").await, (404, 0));
+    assert!(!site.matched("2.25.31").await);
+    assert_eq!(sees(&site, &operator, "2.25.31").await, (200, 1));
+    assert_eq!(sees(&site, &operator, "2.25.32").await, (404, 0));
+    site.close().await;
+}

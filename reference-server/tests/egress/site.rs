@@ -1,0 +1,406 @@
+//! A server in this process, with two organisations, their devices and people.
+
+use crate::people::{agent, code, device, let_in, organisation, particulars, title};
+use bytes::Bytes;
+use chrono::{DateTime, FixedOffset, Utc};
+use pacs_core::access::{Get, PermitAll, Right, Store, permit};
+use pacs_core::patient::PatientKey;
+use pacs_core::role::{Agent, Grant, Grants, Role};
+use pacs_core::uid::{SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
+use pacs_core::{Caller, ExaminationId, Key, Level, Matching, Permit, Query, Vr};
+use pacs_store::index::{Provenance, StoredInstance};
+use pacs_store::registry::Registry;
+use pacs_store::registry::accounts::{AccountStore, PasswordHash, Session, User, put};
+use pacs_store::registry::examinations::{MatchState, NewExamination};
+use pacs_store::registry::patients::Alike;
+use pacs_store::{Announced, Archive};
+use reference_server::config::{Config, Options};
+use reference_server::directory::Directory;
+use reference_server::notes::NoteTaker;
+use reference_server::server::{Outcome, Server};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+pub(crate) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+
+/// How long is waited for what has to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Site {
+    pub(crate) registry: Registry,
+    pub(crate) archive: Archive,
+    pub(crate) dicom: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) folder: TempDir,
+    directory: Directory,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Outcome>,
+}
+
+pub(crate) fn now() -> DateTime<FixedOffset> {
+    Utc::now().fixed_offset()
+}
+
+pub(crate) fn may<R: Right>() -> Permit<R> {
+    permit(&PermitAll, Caller::System { task: "test" }).unwrap()
+}
+
+/// An answer of HTTP.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        let found = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.trim())
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        if self.status == 204 {
+            return serde_json::json!([]);
+        }
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {:?}", self.status, self.head))
+    }
+}
+
+/// An instance: its head says these, and in front of and behind it stands what an image has.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent<'a> {
+    pub(crate) sender: &'a str,
+    pub(crate) study: &'a str,
+    pub(crate) number: u32,
+    pub(crate) accession: &'a str,
+    /// Name and ID of the patient, in ASCII.
+    pub(crate) patient: (&'a str, &'a str),
+}
+
+fn element(out: &mut Vec<u8>, tag: (u16, u16), vr: &[u8; 2], value: &[u8]) {
+    let pad = if matches!(vr, b"UI" | b"OW") { 0 } else { b' ' };
+    let mut value = value.to_vec();
+    value.resize(value.len().next_multiple_of(2), pad);
+    out.extend_from_slice(&tag.0.to_le_bytes());
+    out.extend_from_slice(&tag.1.to_le_bytes());
+    out.extend_from_slice(vr);
+    if vr == b"OW" {
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
+    } else {
+        out.extend_from_slice(&u16::try_from(value.len()).unwrap().to_le_bytes());
+    }
+    out.extend_from_slice(&value);
+}
+
+/// The organisations 001 and 006, each with a scanner.
+async fn fill(registry: &Registry) {
+    let system = Agent::system("test");
+    let licence = system.national_licence().unwrap();
+    for (of, prefix) in [("001", "KRKL"), ("006", "NATHOS")] {
+        let new = organisation(of, prefix);
+        let saved = registry.save_organisation(&licence, &new, None, now());
+        saved.await.unwrap();
+    }
+    let licence = system.national_licence().unwrap();
+    for (name, of) in [("KRKL_CT1", "001"), ("NATHOS_CT1", "006")] {
+        let new = device(name, of);
+        let saved = registry.save_device(&licence, &new, None, now());
+        saved.await.unwrap();
+    }
+}
+
+impl Sent<'_> {
+    pub(crate) fn uid(&self) -> String {
+        format!("{}.1.{}", self.study, self.number)
+    }
+
+    pub(crate) fn data_set(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let (uid, series) = (self.uid(), format!("{}.1", self.study));
+        let number = self.number.to_string();
+        // «Голова», in ISO 8859-5.
+        let described = b"\xb3\xde\xdb\xde\xd2\xd0";
+        let short = |number: u16| number.to_le_bytes();
+        let pixels: Vec<u8> = (0..512_u16).map(|at| at.to_le_bytes()[0]).collect();
+        let elements: [(u16, u16, &[u8; 2], &[u8]); 28] = [
+            (0x0008, 0x0005, b"CS", b"ISO_IR 144"),
+            (0x0008, 0x0016, b"UI", CT.as_bytes()),
+            (0x0008, 0x0018, b"UI", uid.as_bytes()),
+            (0x0008, 0x0020, b"DA", b"20261126"),
+            (0x0008, 0x0030, b"TM", b"121500"),
+            (0x0008, 0x0050, b"SH", self.accession.as_bytes()),
+            (0x0008, 0x0060, b"CS", b"CT"),
+            (0x0008, 0x0090, b"PN", b""),
+            (0x0008, 0x103e, b"LO", described),
+            (0x0010, 0x0010, b"PN", self.patient.0.as_bytes()),
+            (0x0010, 0x0020, b"LO", self.patient.1.as_bytes()),
+            (0x0010, 0x0030, b"DA", b"19900131"),
+            (0x0010, 0x0040, b"CS", b""),
+            (0x0020, 0x000d, b"UI", self.study.as_bytes()),
+            (0x0020, 0x000e, b"UI", series.as_bytes()),
+            (0x0020, 0x0010, b"SH", b"1"),
+            (0x0020, 0x0011, b"IS", b"1"),
+            (0x0020, 0x0013, b"IS", number.as_bytes()),
+            (0x0028, 0x0002, b"US", &short(1)),
+            (0x0028, 0x0004, b"CS", b"MONOCHROME2"),
+            (0x0028, 0x0010, b"US", &short(16)),
+            (0x0028, 0x0011, b"US", &short(16)),
+            (0x0028, 0x0100, b"US", &short(16)),
+            (0x0028, 0x0101, b"US", &short(16)),
+            (0x0028, 0x0102, b"US", &short(15)),
+            (0x0028, 0x0103, b"US", &short(0)),
+            (0x0028, 0x1052, b"DS", b"-1024"),
+            (0x7fe0, 0x0010, b"OW", &pixels),
+        ];
+        for (group, number, vr, value) in elements {
+            element(&mut out, (group, number), vr, value);
+        }
+        out
+    }
+}
+
+impl Site {
+    /// With the organisations 001 and 006, each with a scanner; `config` is more TOML.
+    pub(crate) async fn open(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pacs.toml");
+        std::fs::write(&file, config).unwrap();
+        let options = Options {
+            config: Some(file),
+            data: Some(folder.path().join("data")),
+            dicom: Some("127.0.0.1:0".to_owned()),
+            http: Some("127.0.0.1:0".to_owned()),
+            ..Options::default()
+        };
+        let config = Config::load(&options).unwrap();
+        let server = Server::start(&config).await.unwrap();
+        let (archive, directory) = (server.archive(), server.directory());
+        let at = server.addresses().unwrap();
+        // Before it runs: the matcher begins where it finds organisations.
+        fill(&archive.registry()).await;
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async move {
+            stopped.await.ok();
+        }));
+        let site = Self {
+            registry: archive.registry(),
+            archive,
+            dicom: at.dicom,
+            http: at.http,
+            folder,
+            directory,
+            stop,
+            running,
+        };
+        site.settle().await;
+        site.until_it_follows("matcher").await;
+        site
+    }
+
+    /// Waits until a follower of changes has found its place.
+    async fn until_it_follows(&self, name: &str) {
+        let is_new = async || self.archive.cursor(&may(), name).await.unwrap().is_new();
+        let waiting = async {
+            while is_new().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    }
+
+    /// Stops the server, and gives where its data is.
+    pub(crate) async fn close(self) -> TempDir {
+        self.stop.send(()).unwrap();
+        assert_eq!(self.running.await.unwrap(), Outcome::Stopped);
+        self.folder
+    }
+
+    /// Whatever the registry knows is noted in the index.
+    pub(crate) async fn settle(&self) {
+        let notes = NoteTaker::new(&self.archive, self.directory.clone()).unwrap();
+        notes.catch_up().await.unwrap();
+    }
+
+    /// Waits until something is so; looks again whenever something is recorded.
+    pub(crate) async fn until<T>(&self, check: impl AsyncFn() -> Option<T>) -> T {
+        let mut appended = self.registry.audit_trail().appended();
+        let waiting = async {
+            loop {
+                if let Some(found) = check().await {
+                    return found;
+                }
+                appended.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap()
+    }
+
+    pub(crate) async fn patient(&self, family: &str) -> PatientKey {
+        let licence = Agent::system("test").national_licence().unwrap();
+        let new = particulars(family);
+        let registered = self
+            .registry
+            .register_patient(&licence, new, Alike::IsAnother, now());
+        registered.await.unwrap().patient().value.key
+    }
+
+    /// An examination of `patient` that one organisation orders and another makes.
+    pub(crate) async fn order(
+        &self,
+        patient: PatientKey,
+        (requester, ordering): (&str, &str),
+        performing: &str,
+    ) -> ExaminationId {
+        let order = serde_json::json!({
+            "kind": "Ct",
+            "regions": [{ "part": "69536005" }],
+            "scheduled_at": Utc::now().naive_utc(),
+            "weight_tenths_kg": 705,
+            "complaints": "головная боль",
+        });
+        let new = NewExamination {
+            patient,
+            ordering: code(ordering),
+            performing: code(performing),
+            order: serde_json::from_value(order).unwrap(),
+            is_meant_twice: true,
+        };
+        let operator = agent(requester, Role::Operator, ordering);
+        let licence = operator.licence(code(ordering)).unwrap();
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).unwrap();
+        let ordered = self
+            .registry
+            .order_examination(&licence, &new, random, now());
+        ordered.await.unwrap().value.id
+    }
+
+    /// Stores an instance as if `sent.sender` had sent it.
+    pub(crate) async fn send(&self, sent: &Sent<'_>) {
+        let announced = Announced {
+            sop_class: SopClassUid::parse(CT).unwrap(),
+            sop_instance: SopInstanceUid::parse(&sent.uid()).unwrap(),
+            transfer_syntax: TransferSyntaxUid::parse(EXPLICIT).unwrap(),
+        };
+        let provenance = Provenance {
+            received_unix_ms: u64::try_from(Utc::now().timestamp_millis()).unwrap(),
+            calling: title(sent.sender).as_str().to_owned(),
+            address: None,
+        };
+        let deposit = self.archive.deposit(&may::<Store>(), announced, provenance);
+        let mut deposit = deposit.unwrap();
+        deposit.write(Bytes::from(sent.data_set())).await.unwrap();
+        deposit.seal().await.unwrap();
+    }
+
+    /// Waits until a study is matched, and is noted; whether it is bound.
+    pub(crate) async fn matched(&self, study: &str) -> bool {
+        let licence = Agent::system("test").national_licence().unwrap();
+        let uid = StudyUid::parse(study).unwrap();
+        let state = self
+            .until(async || {
+                let found = self.registry.study_match(&licence, &uid).await;
+                found.ok().map(|found| found.value.state)
+            })
+            .await;
+        self.settle().await;
+        matches!(state, MatchState::Bound { .. })
+    }
+
+    /// The instances of a study, whoever may see it.
+    pub(crate) async fn stored(&self, study: &str) -> Vec<StoredInstance> {
+        let query = Query::new(Level::Study).with(Key {
+            tag: pacs_core::tag::tags::STUDY_INSTANCE_UID,
+            vr: Vr::UI,
+            matching: Matching::SingleValue(study.to_owned()),
+        });
+        let found = self.archive.select(&may::<Get>(), &query).await.unwrap();
+        found.into_iter().collect()
+    }
+
+    /// The bytes of an instance, as they are kept.
+    pub(crate) async fn kept(&self, stored: &StoredInstance) -> Vec<u8> {
+        let mut reader = self.archive.read(&may::<Get>(), stored);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = reader.next().await.unwrap() {
+            bytes.extend_from_slice(&chunk);
+        }
+        bytes
+    }
+
+    /// Somebody with these roles who is signed in; the secret of the session.
+    pub(crate) async fn sign_in(&self, name: &str, grants: Vec<Grant>, is_doctor: bool) -> String {
+        let store = AccountStore::new(self.registry.audit_trail());
+        let name = pacs_core::account::UserName::parse(name).unwrap();
+        let now = Utc::now();
+        let user = User {
+            name: name.clone(),
+            display_name: name.as_str().to_owned(),
+            is_doctor,
+            grants: Grants::new(grants).unwrap(),
+            password: PasswordHash {
+                algorithm: "argon2id".to_owned(),
+                memory_kib: 8,
+                passes: 1,
+                lanes: 1,
+                salt: "00".repeat(16),
+                hash: "00".repeat(32),
+            },
+            must_change_password: false,
+            second_factor: None,
+            is_disabled: false,
+            epoch: 1,
+            created_at: now,
+            password_changed_at: now,
+        };
+        let session = Session {
+            user: name.clone(),
+            epoch: 1,
+            began_at: now,
+            used_at: now,
+        };
+        let mut secret = [0_u8; 32];
+        getrandom::fill(&mut secret).unwrap();
+        let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = blake3::hash(secret.as_bytes()).to_hex().to_string();
+        let changes = vec![put(name.as_str(), &user, None), put(&key, &session, None)];
+        store.commit(changes, &[let_in()]).await.unwrap();
+        secret
+    }
+
+    /// Asks over HTTP.
+    pub(crate) async fn http(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut text = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n", self.http);
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        let address = self.http;
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(text.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            answer
+        });
+        let answer = asked.await.unwrap();
+        let end = answer.windows(4).position(|at| at == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Reply {
+            status,
+            head,
+            body: answer[end + 4..].to_vec(),
+        }
+    }
+}
