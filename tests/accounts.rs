@@ -1,6 +1,7 @@
 //! Signing in over HTTP, as a browser and as somebody who is none: cookies, tokens against other
 //! sites, throttling, the first account, and what `pacs users` and `pacs audit` do about it.
 
+use pacs_tests::edges::until;
 use pacs_tests::peers::{self, Said, run};
 use pacs_tests::server::{Options, Server, ready_line};
 use pacs_tests::stow::{Answer, ask};
@@ -548,4 +549,55 @@ fn the_audit_trail_tells_of_it_and_is_verified_while_the_server_runs() {
         !read.iter().any(|said| said.contains("\"error\"")),
         "{read:?}"
     );
+}
+
+#[test]
+fn what_a_device_sends_waits_for_its_own_hospital_and_is_put_off_over_http() {
+    let server = start();
+    let list = workspace::root().join("reference-server/organisations.json");
+    let list = list.to_str().expect("UTF-8");
+    let imported = pacs(&server, &["organisations", "import", list]);
+    let _ = imported.succeeded();
+    let files = workspace::temporary_folder();
+    let sent = pacs_tests::samples::write_study(files.path(), 1, 2);
+    let to = format!("PACS@{}", server.dicom());
+    let mut store = Command::new(workspace::binary("pacs"));
+    store
+        .args(["store", &to, "--ae-title", "NATHOS_CT1"])
+        .args(&sent);
+    let _ = run(&mut store).succeeded();
+    let here = user(&server, "operator", "operator@006");
+    let queue = |browser: &Browser| {
+        let answer = browser.send(&server, "GET", "/api/v1/unmatched", &Value::Null);
+        assert_eq!(answer.status, 200);
+        answer.json()["items"].as_array().expect("a list").clone()
+    };
+    let patience = std::time::Duration::from_secs(60);
+    let first = || queue(&here).first().cloned();
+    let waiting = until(patience, "the study waits for somebody", first);
+    assert_eq!(waiting["senders"], json!(["NATHOS_CT1"]));
+    assert_eq!(waiting["organisation"], "006");
+    let elsewhere = user(&server, "other", "operator@001");
+    assert!(queue(&elsewhere).is_empty());
+    let study = waiting["study"].as_str().expect("a UID");
+    let path = format!("/api/v1/unmatched/{study}");
+    let hidden = elsewhere.send(&server, "GET", &path, &Value::Null);
+    assert_eq!(
+        (hidden.status, code(&hidden)),
+        (404, "NOT_FOUND".to_owned())
+    );
+    let body = json!({"until": "2099-01-01T00:00:00Z", "reason": "a reason"});
+    let late = here.send(&server, "POST", &format!("{path}/postpone"), &body);
+    assert_eq!(
+        (late.status, code(&late)),
+        (428, "IF_MATCH_NEEDED".to_owned())
+    );
+    let fields = [
+        ("Cookie", &*here.cookie),
+        ("X-CSRF-Token", &*here.token),
+        ("If-Match", waiting["etag"].as_str().expect("a state")),
+    ];
+    let put_off = send(&server, "POST", &format!("{path}/postpone"), &fields, &body);
+    assert_eq!(put_off.status, 200, "{:?}", put_off.json());
+    assert!(queue(&here).is_empty());
 }
