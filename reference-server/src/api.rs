@@ -5,25 +5,26 @@
 //! cannot forget to ask who it is.
 
 mod accounts;
-#[allow(dead_code, reason = "families use what they need of it")]
 mod asked;
-#[allow(dead_code, reason = "families use what they need of it")]
 mod conditional;
 mod emergency;
+mod examinations;
+mod feed;
 pub(crate) mod guard;
+mod images;
 mod openapi;
-#[allow(dead_code, reason = "families use what they need of it")]
 mod page;
-#[allow(dead_code, reason = "families use what they need of it")]
+mod patients;
 mod problem;
-#[allow(dead_code, reason = "families use what they need of it")]
 mod repeat;
-#[allow(dead_code, reason = "families use what they need of it")]
 mod routes;
 mod session;
 mod set_up;
+mod stream;
 mod unmatched;
+mod worklist;
 
+pub use feed::Feed;
 pub use problem::Problem;
 pub(crate) use repeat::forget;
 
@@ -31,6 +32,7 @@ use crate::accounts::Accounts;
 use crate::clock::World;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use images::Images;
 use pacs_store::Archive;
 use pacs_store::matcher::Matcher;
 use pacs_store::registry::Registry;
@@ -47,6 +49,8 @@ struct Api {
     registry: Registry,
     /// What is seen of studies by those who decide whose they are.
     desk: Arc<Matcher>,
+    images: Images,
+    feed: Feed,
     world: World,
     /// The host that the portal is reached by, where that is configured.
     public_authority: Option<Arc<str>>,
@@ -56,7 +60,7 @@ struct Api {
 pub(crate) fn router(
     archive: &Archive,
     accounts: Accounts,
-    desk: Arc<Matcher>,
+    (feed, desk): (Feed, Arc<Matcher>),
     public_url: Option<&str>,
 ) -> Router {
     let authority = public_url.map(crate::direct::authority_of);
@@ -64,6 +68,8 @@ pub(crate) fn router(
         accounts,
         registry: archive.registry(),
         desk,
+        images: feed.images.clone(),
+        feed,
         world: World::real(),
         public_authority: authority.map(Arc::from),
     };

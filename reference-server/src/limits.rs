@@ -130,6 +130,42 @@ pub const API_PAGE_COUNT_MAX: usize = 200;
 /// Parameters of a request of the API.
 pub const API_PARAMETERS_MAX: usize = 20;
 
+/// Parts of what comes in that somebody who looks at examinations may be behind.
+pub const API_FEED_BATCHES_MAX: usize = 64;
+
+/// Changes of one part of what comes in.
+pub const API_FEED_CHANGES_MAX: usize = 500;
+
+/// How long changes are gathered for those who look at examinations.
+pub const API_FEED_GATHERED_FOR: Duration = Duration::from_millis(200);
+
+/// Streams of events that are open at once.
+pub const API_STREAMS_MAX: usize = 64;
+
+/// Of these, those of one user.
+pub const API_STREAMS_OF_USER_MAX: usize = 8;
+
+/// Events that wait for whoever reads a stream.
+pub const API_STREAM_EVENTS_MAX: usize = 16;
+
+/// How long a stream lasts at most; then its reader comes again.
+pub const API_STREAM_LIFE_MAX: Duration = Duration::from_secs(3_600);
+
+/// How often it is looked whether whoever reads a stream is still signed in and may see it.
+pub const API_STREAM_CHECKED_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a stream says that it is there.
+pub const API_STREAM_KEPT_ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+/// Instances that one event lists; of those beyond it has the number.
+pub const API_STREAM_INSTANCES_MAX: usize = 100;
+
+/// Parts of what came in that are told again to whoever comes again.
+pub const API_STREAM_REPLAYED_BATCHES_MAX: usize = 20;
+
+/// Parts of a worklist that are read for one part of which a filter leaves few.
+pub const WORKLIST_PARTS_MAX: usize = 20;
+
 /// Characters of an `Idempotency-Key`.
 pub const API_REQUEST_KEY_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 

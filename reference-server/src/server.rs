@@ -119,6 +119,7 @@ pub struct Server {
     commitments: Commitments,
     web: axum::Router,
     dicomweb: Web,
+    feed: api::Feed,
     accounts: Accounts,
     at_start: AtStart,
 }
@@ -188,9 +189,10 @@ impl Server {
             metrics,
             upkeep,
         });
-        let at = config.tls.address;
+        let (web, feed) = with_portal(web, &archive, &accounts, config)?;
         let server = Self {
-            web: web.merge(portal(config, &archive, &accounts)?),
+            web,
+            feed,
             accounts,
             at_start,
             dicomweb,
@@ -199,7 +201,7 @@ impl Server {
             scrub: config.scrub,
             acceptor,
             dicom: listen("DICOM", config.dicom)?,
-            dicom_tls: at.map(|at| listen("DICOM over TLS", at)).transpose()?,
+            dicom_tls: listen_secured(config)?,
             http,
             tls,
             access,
@@ -297,6 +299,7 @@ impl Server {
         take_notes(&mut tasks, &self.archive, &self.access);
         tasks.spawn(self.room.watch(self.archive.clone()));
         tasks.spawn(self.accounts.clone().keep_clean());
+        tasks.spawn(self.feed.follow());
         tasks.spawn(api::forget(self.archive.registry()));
         let quiet = self.config.derived.quiet_duration;
         tasks.spawn(derived::give_way(self.dicomweb.derived().clone()));
@@ -329,18 +332,6 @@ impl Server {
         http.abort();
         outcome
     }
-}
-
-/// The API of the portal.
-fn portal(
-    config: &Config,
-    archive: &Archive,
-    accounts: &Accounts,
-) -> Result<axum::Router, StartError> {
-    let desk = crate::matcher::matcher(archive).map_err(StartError::Assembly)?;
-    let public_url = config.web.public_url.as_deref();
-    let desk = Arc::new(desk);
-    Ok(api::router(archive, accounts.clone(), desk, public_url))
 }
 
 /// Has the index say of studies what the registry knows.
@@ -398,6 +389,21 @@ async fn accounts(config: &Config, archive: &Archive) -> Result<(Accounts, AtSta
         untold,
     };
     Ok((accounts, at_start))
+}
+
+/// The routes of DICOMweb and of the portal, and what the portal follows.
+fn with_portal(
+    web: axum::Router,
+    archive: &Archive,
+    accounts: &Accounts,
+    config: &Config,
+) -> Result<(axum::Router, api::Feed), StartError> {
+    let desk = crate::matcher::matcher(archive).map_err(StartError::Assembly)?;
+    let feed = api::Feed::new(archive);
+    let public_url = config.web.public_url.as_deref();
+    let behind = (feed.clone(), Arc::new(desk));
+    let portal = api::router(archive, accounts.clone(), behind, public_url);
+    Ok((web.merge(portal), feed))
 }
 
 /// What the server itself does, for the audit trail.
@@ -562,6 +568,11 @@ fn connections_max() -> Result<usize, StartError> {
 /// Connections that the system holds until we take them: a hospital that comes back from a power
 /// cut connects at once.
 const BACKLOG: u32 = 4096;
+
+fn listen_secured(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let at = config.tls.address;
+    at.map(|at| listen("DICOM over TLS", at)).transpose()
+}
 
 fn listen(protocol: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let open = || {

@@ -14,6 +14,7 @@ pub mod flip;
 pub mod forged_media;
 pub mod huge;
 pub mod peers;
+pub mod portal;
 pub mod power;
 pub mod proxy;
 pub mod samples;

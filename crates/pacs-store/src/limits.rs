@@ -67,6 +67,12 @@ pub const EXAMINATION_STUDIES_MAX: usize = 1_000;
 /// Characters of a short text of an order.
 pub const EXAMINATION_TEXT_CHARS_MAX: usize = 200;
 
+/// Examinations of one status that are counted.
+pub const EXAMINATIONS_COUNTED_MAX: usize = 300;
+
+/// Changes of examinations that whoever listens may be behind.
+pub const CHANGED_EXAMINATIONS_MAX: usize = 1_024;
+
 /// Examinations of one patient that are read.
 pub const EXAMINATIONS_OF_PATIENT_MAX: usize = 1_000;
 

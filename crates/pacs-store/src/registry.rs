@@ -25,14 +25,16 @@ pub use document::Stored;
 pub use error::{Refusal, RegistryError};
 pub use stirring::Stirred;
 
+use crate::limits::CHANGED_EXAMINATIONS_MAX;
 use crate::records::Records;
 pub use crate::records::Revision;
 use audit::AuditTrail;
 use chrono::{DateTime, FixedOffset};
+use pacs_core::ExaminationId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, broadcast};
 
 /// When something is done, with the offset of the place of the archive.
 pub type Moment = DateTime<FixedOffset>;
@@ -53,6 +55,8 @@ struct Inner {
     /// number: they would find each other's work, and begin again, without end.
     turn: Mutex<()>,
     stirring: stirring::Stirring,
+    /// Examinations that were changed, for whoever looks at them.
+    changed: broadcast::Sender<ExaminationId>,
 }
 
 /// What an import made of an entry.
@@ -78,6 +82,7 @@ impl Registry {
                 records,
                 turn: Mutex::new(()),
                 stirring: stirring::Stirring::default(),
+                changed: broadcast::Sender::new(CHANGED_EXAMINATIONS_MAX),
             }),
             request: None,
         }
@@ -87,6 +92,13 @@ impl Registry {
     #[must_use]
     pub fn audit_trail(&self) -> AuditTrail {
         self.inner.trail.clone()
+    }
+
+    /// Tells of each examination that is changed from now on, by this process. Whoever does not
+    /// listen for a while misses some, and is told so.
+    #[must_use]
+    pub fn changed_examinations(&self) -> broadcast::Receiver<ExaminationId> {
+        self.inner.changed.subscribe()
     }
 
     fn records(&self) -> &dyn Records {

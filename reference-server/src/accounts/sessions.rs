@@ -25,20 +25,8 @@ impl Accounts {
     /// # Errors
     /// [`Refused::NotSignedIn`] where there is none, or it is over; [`Refused::Internal`].
     pub async fn who(&self, secret: &str) -> Result<Who, Refused> {
-        if secret.len() != SECRET_CHARS {
-            return Err(Refused::NotSignedIn);
-        }
-        let store = &self.inner.store;
-        let session = store.get::<Session>(&hash_of(secret)).await?;
-        let mut session = session.ok_or(Refused::NotSignedIn)?;
+        let Who { user, mut session } = self.look(secret).await?;
         let now = self.inner.world.now();
-        if !session.value.times().is_live(self.session_rules(), now) {
-            return Err(Refused::NotSignedIn);
-        }
-        let user = store.get::<User>(session.value.user.as_str()).await?;
-        let is_current =
-            |user: &Kept<User>| !user.value.is_disabled && user.value.epoch == session.value.epoch;
-        let user = user.filter(is_current).ok_or(Refused::NotSignedIn)?;
         let unused = now
             .signed_duration_since(session.value.used_at)
             .num_seconds();
@@ -48,8 +36,31 @@ impl Accounts {
             session.value.used_at = now;
             let change = session.changed_to(&session.value);
             // Another request of the session may have kept the same.
-            store.commit(vec![change], &[]).await.ok();
+            self.inner.store.commit(vec![change], &[]).await.ok();
         }
+        Ok(Who { user, session })
+    }
+
+    /// The same for what goes on by itself: it is no use of the session, which ends as if nothing
+    /// was asked.
+    ///
+    /// # Errors
+    /// As [`Accounts::who`].
+    pub async fn look(&self, secret: &str) -> Result<Who, Refused> {
+        if secret.len() != SECRET_CHARS {
+            return Err(Refused::NotSignedIn);
+        }
+        let store = &self.inner.store;
+        let session = store.get::<Session>(&hash_of(secret)).await?;
+        let session = session.ok_or(Refused::NotSignedIn)?;
+        let now = self.inner.world.now();
+        if !session.value.times().is_live(self.session_rules(), now) {
+            return Err(Refused::NotSignedIn);
+        }
+        let user = store.get::<User>(session.value.user.as_str()).await?;
+        let is_current =
+            |user: &Kept<User>| !user.value.is_disabled && user.value.epoch == session.value.epoch;
+        let user = user.filter(is_current).ok_or(Refused::NotSignedIn)?;
         Ok(Who { user, session })
     }
 

@@ -16,6 +16,13 @@ pub(super) fn etag(revision: Revision) -> String {
     format!("\"{:x}\"", revision.0)
 }
 
+/// The state that a text names as [`etag`] writes it, and not otherwise.
+pub(super) fn revision(text: &str) -> Option<Revision> {
+    let digits = text.strip_prefix('"')?.strip_suffix('"')?;
+    let revision = Revision(u64::from_str_radix(digits, 16).ok()?);
+    (etag(revision) == text).then_some(revision)
+}
+
 /// A document, and the state it is in.
 pub(super) struct Tagged<T>(pub(super) StatusCode, pub(super) Revision, pub(super) T);
 
@@ -63,13 +70,8 @@ fn named(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
         // Any state would do: that is what nobody has seen.
         return Ok(None);
     }
-    let digits = text
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    let revision = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    match (revision, second) {
-        // As we write it, and not otherwise.
-        (Some(revision), None) if etag(Revision(revision)) == text => Ok(Some(Revision(revision))),
+    match (revision(text), second) {
+        (Some(revision), None) => Ok(Some(revision)),
         _ => Err((&codes::STALE).into()),
     }
 }

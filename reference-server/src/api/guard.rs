@@ -154,21 +154,24 @@ pub(super) struct Signed {
 }
 
 impl Signed {
-    #[allow(dead_code, reason = "families use what they need of it")]
     /// Whoever asks, for what the registry keeps: each request is told apart in the audit record.
     pub(super) fn agent(&self, api: &Api) -> Agent {
-        let user = &self.who.user.value;
-        let mut agent = Agent::new(AgentKind::User, user.name.as_str(), user.grants.clone());
-        agent.address = Some(self.from);
-        // A few digits of a hash: enough to tell sessions apart.
-        agent.session = self.who.session.key.get(..8).map(str::to_owned);
-        let random = api.world.random::<8>().ok();
-        agent.correlation = random.map(|bytes| format!("{:016x}", u64::from_be_bytes(bytes)));
-        agent
+        agent(api, &self.who, self.from)
     }
 }
 
-#[allow(dead_code, reason = "families use what they need of it")]
+/// Somebody who is signed in, for what the registry keeps.
+pub(super) fn agent(api: &Api, who: &Who, from: IpAddr) -> Agent {
+    let user = &who.user.value;
+    let mut agent = Agent::new(AgentKind::User, user.name.as_str(), user.grants.clone());
+    agent.address = Some(from);
+    // A few digits of a hash: enough to tell sessions apart.
+    agent.session = who.session.key.get(..8).map(str::to_owned);
+    let random = api.world.random::<8>().ok();
+    agent.correlation = random.map(|bytes| format!("{:016x}", u64::from_be_bytes(bytes)));
+    agent
+}
+
 /// A licence for what `D` stands for: at the organisation that is asked for, else at the only one
 /// where `agent` may do it.
 pub(super) fn licence<D: Duty>(
@@ -192,7 +195,6 @@ pub(super) fn licence<D: Duty>(
     }
 }
 
-#[allow(dead_code, reason = "families use what they need of it")]
 /// The organisations where `agent` holds a role of that organisation.
 pub(super) fn organisations(agent: &Agent) -> Vec<OrganisationCode> {
     let grants: Vec<Grant> = agent.grants.clone().into();

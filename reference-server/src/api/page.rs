@@ -55,6 +55,18 @@ impl Page {
         Ok(Self { limit, after, name })
     }
 
+    /// The part of a list that only grows at its end, and where the next one begins.
+    pub(super) fn part<T>(&self, all: Vec<T>) -> Result<(Vec<T>, Option<String>), Problem> {
+        let first = match &self.after {
+            None => 0,
+            Some(position) => position.parse::<usize>().map_err(|_| &codes::BAD_CURSOR)?,
+        };
+        let next = first.saturating_add(self.limit);
+        let next = (next < all.len()).then(|| next.to_string());
+        let part = all.into_iter().skip(first).take(self.limit);
+        Ok((part.collect(), next))
+    }
+
     /// The part, which the next one begins behind `next`.
     pub(super) fn of<T>(&self, items: Vec<T>, next: Option<&str>) -> List<T> {
         let digits = |text: &str| -> String {

@@ -190,9 +190,24 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The problem of a patient who went into another.
+pub(super) fn merged(into: &str) -> Problem {
+    registry::MERGED.with("into", into)
+}
+
+/// The problem of an examination that somebody else has in work.
+pub(super) fn claimed(by: &str) -> Problem {
+    registry::CLAIMED.with("by", by)
+}
+
 /// Every code that there is.
 #[cfg(test)]
 pub(super) fn all_codes() -> impl Iterator<Item = &'static Code> {
-    let families = [codes::ALL, registry::ALL, super::unmatched::ALL];
-    families.into_iter().flatten().copied()
+    let of_families = [
+        super::examinations::ALL,
+        super::patients::ALL,
+        super::unmatched::ALL,
+    ];
+    let families = [codes::ALL, registry::ALL].into_iter().chain(of_families);
+    families.flatten().copied()
 }

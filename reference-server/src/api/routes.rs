@@ -3,13 +3,20 @@
 //!
 //! Each family of paths has a module with a [`Family`], which stands in [`FAMILIES`].
 
-use super::{Api, accounts, openapi, unmatched};
+use super::{Api, accounts, examinations, openapi, patients, unmatched, worklist};
 use axum::Router;
 use axum::routing::{MethodRouter, get};
 use serde_json::Value;
 
 /// All of them.
-pub(super) const FAMILIES: &[&Family] = &[&DOCUMENT, &accounts::FAMILY, &unmatched::FAMILY];
+pub(super) const FAMILIES: &[&Family] = &[
+    &DOCUMENT,
+    &accounts::FAMILY,
+    &patients::FAMILY,
+    &examinations::FAMILY,
+    &unmatched::FAMILY,
+    &worklist::FAMILY,
+];
 
 /// Paths that belong together.
 pub(super) struct Family {

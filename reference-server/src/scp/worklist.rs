@@ -4,6 +4,8 @@
 pub(crate) mod item;
 mod reading;
 
+pub(crate) use item::listing;
+
 use super::caller;
 use super::device::{KnownDevice, Unknown};
 use crate::access::Access;

@@ -2,11 +2,13 @@
 
 use super::audit::AuditError;
 use super::batch::Batch;
+use super::document::Document as _;
+use super::examinations::Examination;
 use super::{Moment, Registry, RegistryError};
-use crate::records::Revision;
-use pacs_core::OrganisationCode;
+use crate::records::{Change, Revision};
 use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent};
 use pacs_core::role::{Agent, AgentKind};
+use pacs_core::{ExaminationId, OrganisationCode};
 
 impl Registry {
     /// Makes the changes, with the record of `event`, durably, or nothing of it. Gives the states
@@ -21,16 +23,30 @@ impl Registry {
     ) -> Result<Vec<Revision>, RegistryError> {
         event.change = event.change.or(batch.digests);
         let is_once = self.note_request(&mut batch, event.at)?;
+        let examinations = examinations_of(&batch);
         let committed = self.inner.trail.commit(batch.changes, &event).await;
         match committed.map_err(RegistryError::from) {
             Err(RegistryError::Changed) if is_once => Err(self.repeated().await?),
             Err(error) => Err(error),
             Ok(revisions) => {
                 self.inner.stirring.note(&event);
+                for id in examinations {
+                    // Nobody may listen.
+                    self.inner.changed.send(id).ok();
+                }
                 Ok(revisions)
             }
         }
     }
+}
+
+/// The examinations that a batch changes.
+fn examinations_of(batch: &Batch) -> Vec<ExaminationId> {
+    let changed = batch.changes.iter().filter_map(|change| match change {
+        Change::Put { kind, key, .. } if *kind == Examination::KIND => Some(key.clone()),
+        Change::Put { .. } | Change::Delete { .. } | Change::Keep { .. } => None,
+    });
+    changed.filter_map(|key| key.try_into().ok()).collect()
 }
 
 impl From<AuditError> for RegistryError {

@@ -6,6 +6,7 @@
 mod actions;
 mod candidates;
 mod document;
+mod filtering;
 mod known;
 mod listing;
 mod matching;
@@ -15,6 +16,7 @@ mod progressing;
 pub(super) use actions::as_system;
 pub use actions::{Acted, Action};
 pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Priority};
+pub use filtering::{Listed, Order as ListOrder, StatusCount};
 pub use known::{BoundStudy, KnownStudy};
 pub use listing::{ExaminationPage, Reader, Scheduled, ScheduledPage, Scope};
 pub(super) use matching::{By, Moving};

@@ -14,5 +14,6 @@ mod matching;
 mod organisations;
 mod patients;
 mod progress;
+mod requests;
 mod rig;
 mod steps;

@@ -111,7 +111,8 @@ impl Portal {
         };
         let accounts = Accounts::new(registry.audit_trail(), rules, World::real()).unwrap();
         let desk = Arc::new(crate::matcher::matcher(&archive).unwrap());
-        let routes = router(&archive, accounts.clone(), Arc::clone(&desk), None);
+        let behind = (crate::api::Feed::new(&archive), Arc::clone(&desk));
+        let routes = router(&archive, accounts.clone(), behind, None);
         let listener = TcpListener::bind((HERE, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(http::serve(listener, routes));

@@ -34,7 +34,7 @@ pub(super) fn institution(organisation: &Organisation) -> Institution {
 }
 
 /// What decides until when a device sees it.
-pub(super) fn listing(examination: &Examination) -> Listing {
+pub(crate) fn listing(examination: &Examination) -> Listing {
     let local = |at: Option<Moment>| at.map(|at: Moment| -> NaiveDateTime { at.naive_local() });
     Listing {
         status: examination.status(),

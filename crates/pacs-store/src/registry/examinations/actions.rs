@@ -377,6 +377,8 @@ fn settle(
             });
         }
         Effect::Unlock => examination.lock = None,
+        // Those who read for the organisation see it from now on.
+        Effect::QueueForReading => examination.pool = Some(examination.performing.to_string()),
         _ => {}
     }
     Ok(())

@@ -22,6 +22,9 @@ use std::fmt;
 
 /// Examinations of a scope, newest first.
 pub(super) const LIST: Family = Family::new("examination-list");
+/// Examinations of a scope that somebody has to do something with, the most urgent first, and of
+/// these the oldest.
+pub(super) const QUEUE: Family = Family::new("examination-queue");
 /// Examinations of a patient, newest first.
 pub(super) const OF_PATIENT: Family = Family::new("examination-of-patient");
 /// A planned Study Instance UID points to its examination.
@@ -290,6 +293,17 @@ impl Examination {
         is_open && !self.progress.is_expired()
     }
 
+    /// What comes sooner has less.
+    fn place_in_queue(&self) -> String {
+        let urgency = match self.order.priority {
+            Priority::Stat => 0,
+            Priority::High => 1,
+            Priority::Routine => 2,
+        };
+        let unix_ms = u64::try_from(self.created_at.timestamp_millis()).unwrap_or(0);
+        format!("{urgency}{unix_ms:016x}")
+    }
+
     /// The keys by which it is found.
     pub(super) fn keys(&self) -> BTreeSet<(Family, String)> {
         let id = self.id;
@@ -308,6 +322,11 @@ impl Examination {
                 let key = format!("{scope}{BETWEEN}{status}{BETWEEN}{at}{BETWEEN}{id}");
                 keys.insert((LIST, key));
             }
+            if is_queued(self.status()) {
+                let place = self.place_in_queue();
+                let key = format!("{scope}{BETWEEN}{status}{BETWEEN}{place}{BETWEEN}{id}");
+                keys.insert((QUEUE, key));
+            }
         }
         let patient = super::super::patients::key_of(self.patient);
         keys.insert((OF_PATIENT, format!("{patient}{BETWEEN}{at}{BETWEEN}{id}")));
@@ -319,6 +338,19 @@ impl Examination {
         }
         keys
     }
+}
+
+/// Whether somebody has to do something with examinations of this status.
+pub(super) const fn is_queued(status: Status) -> bool {
+    matches!(
+        status,
+        Status::Scheduled
+            | Status::InProgress
+            | Status::Discontinued
+            | Status::ImagesReceived
+            | Status::UnderReview
+            | Status::Reported
+    )
 }
 
 /// A status in keys.

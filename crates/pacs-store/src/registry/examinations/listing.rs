@@ -4,9 +4,9 @@ use super::super::batch::Batch;
 use super::super::commit::agent_event;
 use super::super::patients::{Patient, key_of};
 use super::super::{Moment, Registry, RegistryError, Stored};
-use super::document::{LIST, PLANNED, WORKLIST, status_name};
-use super::{BETWEEN, Examination, ExaminationEvent};
-use crate::limits::{EXAMINATIONS_PAGE_MAX, EXAMINATIONS_SCANNED_MAX, WORKLIST_MAX};
+use super::document::{PLANNED, WORKLIST};
+use super::{BETWEEN, Examination, ExaminationEvent, Listed};
+use crate::limits::WORKLIST_MAX;
 use crate::records::Record;
 use chrono::{NaiveDateTime, TimeDelta, Utc};
 use pacs_core::audit::Act;
@@ -31,8 +31,8 @@ pub struct Reader<'a> {
     pub pools: &'a [&'a str],
     /// They are a doctor.
     pub is_doctor: bool,
-    /// They opened one patient in an emergency.
-    pub break_glass: Option<BreakGlass>,
+    /// Patients whom they opened in an emergency.
+    pub break_glass: &'a [BreakGlass],
     /// They are named for restricted examinations.
     pub may_see_restricted: bool,
 }
@@ -45,15 +45,22 @@ impl<'a> Reader<'a> {
             agent,
             pools: &[],
             is_doctor: false,
-            break_glass: None,
+            break_glass: &[],
             may_see_restricted: false,
         }
     }
 
-    fn sees(&self, examination: &Examination, treated_at: &[OrganisationCode], at: Moment) -> bool {
+    pub(super) fn sees(
+        &self,
+        examination: &Examination,
+        treated_at: &[OrganisationCode],
+        at: Moment,
+    ) -> bool {
         if self.agent.kind == AgentKind::System {
             return true;
         }
+        let now = at.with_timezone(&Utc);
+        let mut opened = self.break_glass.iter().copied();
         let viewer = Viewer {
             user: &self.agent.name,
             grants: &self.agent.grants,
@@ -61,7 +68,7 @@ impl<'a> Reader<'a> {
             is_doctor: self.is_doctor,
             treated_at,
             agreed_for: &[],
-            break_glass: self.break_glass,
+            break_glass: opened.find(|glass| glass.opens(examination.patient, now)),
             may_see_restricted: self.may_see_restricted,
         };
         let facts = ExaminationFacts {
@@ -74,7 +81,7 @@ impl<'a> Reader<'a> {
             pool: examination.pool.as_deref(),
             is_restricted: examination.is_restricted,
         };
-        can_see(&viewer, &facts, at.with_timezone(&Utc))
+        can_see(&viewer, &facts, now)
     }
 }
 
@@ -118,6 +125,18 @@ pub struct ScheduledPage {
     pub next: Option<String>,
 }
 
+impl Scope {
+    /// What keys of its examinations begin with.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Assigned(user) => format!("assigned/{user}"),
+            Self::Ordering(organisation) => format!("ordering/{organisation}"),
+            Self::Performing(organisation) => format!("performing/{organisation}"),
+            Self::Pool(pool) => format!("pool/{pool}"),
+        }
+    }
+}
+
 impl Registry {
     /// «На рассмотрении»: the examinations of a scope that `reader` sees, of one status or of all,
     /// newest first, from where a former part says. A part may have fewer than it could.
@@ -132,47 +151,9 @@ impl Registry {
         count_max: usize,
         at: Moment,
     ) -> Result<ExaminationPage, RegistryError> {
-        let scope = match scope {
-            Scope::Assigned(user) => format!("assigned/{user}"),
-            Scope::Ordering(organisation) => format!("ordering/{organisation}"),
-            Scope::Performing(organisation) => format!("performing/{organisation}"),
-            Scope::Pool(pool) => format!("pool/{pool}"),
-        };
-        let status = status.map_or("all", status_name);
-        let prefix = format!("{scope}{BETWEEN}{status}{BETWEEN}");
-        let event = agent_event(Act::Queried, reader.agent, None, at);
-        let event = asked(event, format!("examinations {scope} {status}"));
-        self.commit(Batch::default(), event).await?;
-        let count_max = count_max.clamp(1, EXAMINATIONS_PAGE_MAX);
-        // What a client sends back is a part of a key, and no more.
-        let mut after = cursor.map(|cursor| format!("{prefix}{cursor}"));
-        let mut page = ExaminationPage::default();
-        let mut scanned = 0_usize;
-        loop {
-            let records = self
-                .records()
-                .list(LIST, &prefix, after.as_deref(), count_max)
-                .await?;
-            let is_last = records.len() < count_max;
-            for record in records {
-                scanned = scanned.saturating_add(1);
-                let id = id_of(&record)?;
-                let place = record.key.get(prefix.len()..).map(str::to_owned);
-                after = Some(record.key);
-                let examination = self.examination_at(id).await?;
-                if reader.sees(&examination.value, &[], at) {
-                    page.examinations.push(examination);
-                }
-                let is_full = page.examinations.len() == count_max;
-                if is_full || scanned == EXAMINATIONS_SCANNED_MAX {
-                    page.next = place;
-                    return Ok(page);
-                }
-            }
-            if is_last {
-                return Ok(page);
-            }
-        }
+        let listed = Listed::all(scope.clone(), status);
+        self.listed_examinations(reader, &listed, cursor, count_max, at)
+            .await
     }
 
     /// One examination, for whoever sees it; for others it is not there.
@@ -197,6 +178,50 @@ impl Registry {
                 what: "examination",
             })
         }
+    }
+
+    /// The same with its patient, as they are called now; the audit record has who opened it.
+    ///
+    /// # Errors
+    /// As [`Registry::examination`].
+    pub async fn open_examination(
+        &self,
+        reader: &Reader<'_>,
+        id: ExaminationId,
+        at: Moment,
+    ) -> Result<Scheduled, RegistryError> {
+        let examination = self.examination(reader, id, at).await?;
+        let patient = self.survivor(examination.value.patient).await?;
+        let organisation = Some(examination.value.performing);
+        let mut event = agent_event(Act::PatientRead, reader.agent, organisation, at);
+        event.object.patient = Some(Phi::new(patient.value.key));
+        event.object.examination = Some(id);
+        self.commit(Batch::default(), event).await?;
+        Ok(Scheduled {
+            examination,
+            patient,
+        })
+    }
+
+    /// The patient of an examination of a list, as they are called now, for whoever sees it.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn patient_in_list(
+        &self,
+        reader: &Reader<'_>,
+        examination: &Examination,
+        at: Moment,
+    ) -> Result<Stored<Patient>, RegistryError> {
+        if !reader.sees(examination, &[], at) {
+            let treated_at = self.treated_at(examination, at).await?;
+            if !reader.sees(examination, &treated_at, at) {
+                return Err(RegistryError::NotFound {
+                    what: "examination",
+                });
+            }
+        }
+        self.survivor(examination.patient).await
     }
 
     /// What happened to an examination, oldest first, for whoever sees it.
@@ -384,7 +409,10 @@ pub(super) const fn is_treated_by(examination: &Examination) -> bool {
     !matches!(examination.status(), Status::Cancelled | Status::Registered)
 }
 
-fn asked(mut event: pacs_core::audit::AuditEvent, query: String) -> pacs_core::audit::AuditEvent {
+pub(super) fn asked(
+    mut event: pacs_core::audit::AuditEvent,
+    query: String,
+) -> pacs_core::audit::AuditEvent {
     event.object.query = Some(Phi::new(query));
     event
 }

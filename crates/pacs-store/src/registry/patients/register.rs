@@ -12,7 +12,7 @@ use crate::records::Revision;
 use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::examination::Reason;
 use pacs_core::patient::{Identifier, PatientKey, Sex};
-use pacs_core::role::duty::{PatientEdit, PatientSearch};
+use pacs_core::role::duty::{PatientEdit, PatientMerge, PatientSearch};
 use pacs_core::role::{Duty, Licence};
 use pacs_core::{OrganisationCode, Phi};
 
@@ -108,6 +108,9 @@ impl Registry {
         at: Moment,
     ) -> Result<Registered, RegistryError> {
         if let Some(known) = self.patient_with(particulars).await? {
+            // Whoever names an identifier is shown whose it is.
+            let event = patient_event(Act::PatientRead, licence, &known.value, at);
+            self.commit(Batch::default(), event).await?;
             return Ok(Registered::Known(known));
         }
         if alike == Alike::Unknown {
@@ -198,6 +201,41 @@ impl Registry {
     pub async fn patient(
         &self,
         licence: &Licence<PatientSearch>,
+        patient: PatientKey,
+        at: Moment,
+    ) -> Result<Stored<Patient>, RegistryError> {
+        self.opened(licence, patient, at).await
+    }
+
+    /// The same for whoever corrects patients.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn patient_to_edit(
+        &self,
+        licence: &Licence<PatientEdit>,
+        patient: PatientKey,
+        at: Moment,
+    ) -> Result<Stored<Patient>, RegistryError> {
+        self.opened(licence, patient, at).await
+    }
+
+    /// The same for whoever says that two patients are one.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn patient_to_merge(
+        &self,
+        licence: &Licence<PatientMerge>,
+        patient: PatientKey,
+        at: Moment,
+    ) -> Result<Stored<Patient>, RegistryError> {
+        self.opened(licence, patient, at).await
+    }
+
+    async fn opened<D: Duty>(
+        &self,
+        licence: &Licence<D>,
         patient: PatientKey,
         at: Moment,
     ) -> Result<Stored<Patient>, RegistryError> {

@@ -104,7 +104,7 @@ impl Registry {
             received_at: Some(how.at),
             lock: None,
             assigned_to: None,
-            pool: None,
+            pool: Some(new.performing.to_string()),
             is_restricted: false,
             studies: vec![study.study.clone()],
             events_count: 0,

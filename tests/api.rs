@@ -1,0 +1,11 @@
+//! The API of the portal over HTTP: patients, examinations, worklists, and what happens to them
+//! while somebody looks; each by roles of the organisation, and of another one.
+
+#[path = "api/described.rs"]
+mod described;
+#[path = "api/examinations.rs"]
+mod examinations;
+#[path = "api/patients.rs"]
+mod patients;
+#[path = "api/progress.rs"]
+mod progress;
