@@ -1,6 +1,6 @@
-//! Peers that take one uncompressed transfer syntax alone: they get everything that can be
-//! converted to it, and the rest is failed sub-operations, named one by one. What needs no
-//! conversion stays as it was sent.
+//! Peers that take one transfer syntax alone: they get everything that can be converted to it, or
+//! encoded for it without loss, and the rest is failed sub-operations, named one by one. What needs
+//! no conversion stays as it was sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -327,7 +327,7 @@ fn a_large_instance_is_converted_in_bounded_memory() {
 }
 
 /// The pixels of `files` (by SOP Instance UID) are those the manifest has for `samples`.
-fn pixels_must_be_right(python: &Path, folder: &Path, samples: &[Sample]) {
+fn pixels_must_be_right(python: &Path, folder: &Path, samples: &[Sample], fewest: u64) {
     let manifest = workspace::test_data()
         .expect("test data")
         .join("MANIFEST.tsv");
@@ -360,7 +360,7 @@ fn pixels_must_be_right(python: &Path, folder: &Path, samples: &[Sample]) {
     let answer = weaker(python, &["pixels", list.to_str().expect("UTF-8")]);
     assert_eq!(answer["wrong"], json!([]));
     assert!(
-        answer["compared"].as_u64().expect("a number") > 100,
+        answer["compared"].as_u64().expect("a number") >= fewest,
         "{answer}"
     );
 }
@@ -407,7 +407,7 @@ fn pynetdicom_that_takes_one_syntax_gets_the_right_pixels_by_c_move_and_c_get() 
         drop(listener);
         assert_eq!(moved.status, 0xB000, "{moved:?}");
         assert_eq!(moved.failed_uids, must_fail(&samples), "{syntax}");
-        pixels_must_be_right(&python, &folder, &samples);
+        pixels_must_be_right(&python, &folder, &samples, 100);
 
         let folder = server.home().join(format!("got{at}"));
         std::fs::create_dir(&folder).expect("a folder");
@@ -426,7 +426,99 @@ fn pynetdicom_that_takes_one_syntax_gets_the_right_pixels_by_c_move_and_c_get() 
         );
         assert_eq!(answer["status"], 0xB000, "{answer}");
         assert_eq!(answer["failed"], json!(must_fail(&samples)));
-        pixels_must_be_right(&python, &folder, &samples);
+        pixels_must_be_right(&python, &folder, &samples, 100);
+    }
+}
+
+/// Lossless and uncompressed images of every kind: signed, of 8, 12 and 16 bits, in colour by pixel
+/// and by plane, of several frames; and one that is lossy, of which nothing is encoded anew.
+const TO_ENCODE: [&str; 13] = [
+    "ts/CT1_RLE",
+    "ts/CT1_J2KR",
+    "ts/MR1_JLSL",
+    "ts/MR_small_bigendian.dcm",
+    "ts/US1_RLE",
+    "ts/US1_J2KR.dcm",
+    "ts/SC_rgb_rle_16bit.dcm",
+    "ts/SC_rgb_small_odd_big_endian.dcm",
+    "ts/emri_small_RLE.dcm",
+    "ts/image_dfl.dcm",
+    "ts/SC_rgb_jpeg_gdcm.dcm",
+    "ts/jpeg-ls-Palette.dcm",
+    LOSSY,
+];
+
+const LOSSY: &str = "ts/CT1_J2KI";
+
+/// HTJ2K, JPEG-LS, RLE.
+const ENCODED: [&str; 3] = [
+    "1.2.840.10008.1.2.4.201",
+    "1.2.840.10008.1.2.4.80",
+    uid::RLE_LOSSLESS,
+];
+
+#[test]
+fn peers_that_take_one_compression_get_the_right_pixels_without_loss() {
+    let (Some(python), Some(samples)) = (
+        python(),
+        corpus(|sample| TO_ENCODE.contains(&sample.name.as_str())),
+    ) else {
+        return;
+    };
+    let (lossy, samples): (Vec<_>, Vec<_>) = samples.into_iter().partition(|s| s.name == LOSSY);
+    assert!(samples.len() >= 8 && lossy.len() == 1, "{}", samples.len());
+    let failing = [lossy[0].sop_instance.as_str()];
+    let all = [samples.clone(), lossy.clone()].concat();
+    let port = free_port();
+    let address = ([127, 0, 0, 1], port).into();
+    let (server, studies) = archive(&all, vec![RemoteAe::new("WEAKER", address)]);
+    for (at, syntax) in ENCODED.iter().enumerate() {
+        let folder = server.home().join(format!("moved{at}"));
+        std::fs::create_dir(&folder).expect("a folder");
+        let mut listening = Command::new(&python);
+        listening
+            .arg(workspace::root().join("tests/pynetdicom/weaker.py"))
+            .args(["listen", &port.to_string()])
+            .arg(&folder)
+            .arg(syntax);
+        let listener = Listener::start(&mut listening, port);
+        let moved = moving(&server, &studies, "WEAKER");
+        drop(listener);
+        assert_eq!((moved.status, moved.failed), (0xB000, 1), "{moved:?}");
+        assert_eq!(moved.failed_uids, failing, "{syntax}");
+        assert!(moved.comment.starts_with("no context"), "{moved:?}");
+        let count = u64::try_from(samples.len()).expect("few");
+        pixels_must_be_right(&python, &folder, &samples, count - 2);
+
+        let mut contexts = vec![Context::new(
+            uid::STUDY_ROOT_GET,
+            uid::IMPLICIT_LITTLE_ENDIAN,
+        )];
+        let storage = classes(&samples).into_iter();
+        contexts.extend(storage.map(|class| Context::receiving(class, syntax)));
+        let mut association = server.associate(contexts).expect("associated");
+        let keys = Keys::at("STUDY").with(tag::STUDY, &studies.join("\\"));
+        let (got, received) = association.get(&keys).expect("C-GET is answered");
+        assert_eq!(got.failed_uids, failing, "{got:?}");
+        // The same bytes, and untouched where they were in it.
+        for received in by_uid(received).values() {
+            let file = folder.join(&received.sop_instance);
+            let moved = std::fs::read(file).expect("a file");
+            let parts = corpus::Parts::of(&moved);
+            assert_eq!(parts.transfer_syntax, *syntax);
+            assert_eq!(received.digest, digest(&moved[parts.data_set_offset..]));
+            let sample = samples
+                .iter()
+                .find(|sample| sample.sop_instance == received.sop_instance)
+                .expect("one that was stored");
+            let is_same = received.digest == digest(&sample.data_set);
+            assert_eq!(
+                is_same,
+                sample.transfer_syntax == *syntax,
+                "{}",
+                sample.name
+            );
+        }
     }
 }
 

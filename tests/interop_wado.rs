@@ -186,14 +186,10 @@ fn every_file_stored_over_the_web_comes_back_over_it_and_foreign_programs_read_i
     assert!(count > 300, "the manifest lists hundreds of files: {count}");
 }
 
-#[test]
-fn every_picture_asked_for_uncompressed_has_the_pixels_of_the_manifest() {
-    let (Some(data), Some(python)) = (workspace::test_data(), python()) else {
-        return;
-    };
-    let pixels = column(&data, PIXELS);
+/// Files with pixels of which the manifest has a digest.
+fn pictures(data: &Path, pixels: &BTreeMap<String, String>) -> Vec<Sample> {
     let mut seen = BTreeSet::new();
-    let mut samples = corpus::load(&data);
+    let mut samples = corpus::load(data);
     samples.retain(|sample| {
         sample.expected == Expected::Valid
             && !pixels[&sample.name].is_empty()
@@ -201,6 +197,107 @@ fn every_picture_asked_for_uncompressed_has_the_pixels_of_the_manifest() {
             && !VIDEO.contains(&sample.transfer_syntax.as_str())
             && seen.insert(sample.sop_instance.clone())
     });
+    samples
+}
+
+/// What pydicom says of the pixels in these files, each a name, a file and a digest.
+fn compare_pixels(python: &Path, folder: &Path, jobs: &[(String, PathBuf, String)]) {
+    let lines = jobs.iter().map(|(name, path, sha256)| {
+        json!({"name": name, "path": path, "sha256": sha256}).to_string()
+    });
+    let list = folder.with_extension("jobs");
+    std::fs::write(&list, lines.collect::<Vec<_>>().join("\n")).expect("a file");
+    let mut script = Command::new(python);
+    script.arg(workspace::root().join("tests/pynetdicom/weaker.py"));
+    let said = run(script.arg("pixels").arg(&list)).succeeded().json();
+    assert_eq!(said["wrong"], json!([]));
+    assert_eq!(said["compared"], jobs.len());
+}
+
+/// Larger ones take long to encode without optimisation.
+const ENCODED_BYTES_MAX: usize = 300 << 10;
+
+/// Lossless syntaxes that are encoded, and the program of DCMTK that decodes them.
+const ENCODED: [(&str, Option<&str>); 3] = [
+    ("1.2.840.10008.1.2.4.201", None),
+    ("1.2.840.10008.1.2.4.80", Some("dcmdjpls")),
+    (uid::RLE_LOSSLESS, Some("dcmdrle")),
+];
+
+/// Transfer syntaxes with loss: nothing is encoded of them.
+const LOSSY: [&str; 5] = ["50", "51", "81", "91", "203"];
+
+#[test]
+fn every_picture_asked_for_in_a_lossless_compression_has_the_pixels_of_the_manifest() {
+    let (Some(data), Some(python), true) = (workspace::test_data(), python(), has_dcmtk()) else {
+        return;
+    };
+    let pixels = column(&data, PIXELS);
+    let mut samples = pictures(&data, &pixels);
+    samples.retain(|sample| sample.data_set.len() <= ENCODED_BYTES_MAX);
+    let server = open_server();
+    fill(&server, &data, &samples);
+    let folder = server.home().join("encoded");
+    std::fs::create_dir(&folder).expect("a folder");
+    let is_lossy = |sample: &Sample| {
+        let short = sample.transfer_syntax.strip_prefix("1.2.840.10008.1.2.4.");
+        short.is_some_and(|short| LOSSY.contains(&short))
+    };
+
+    let (mut jobs, mut refused, mut by_dcmtk) = (Vec::new(), BTreeSet::new(), 0);
+    for sample in &samples {
+        let path = format!("/dicomweb{}", path_of(&server, &sample.sop_instance));
+        for (syntax, program) in ENCODED {
+            let accept = format!("application/dicom; transfer-syntax={syntax}");
+            let reply = get(server.http(), &path, &[("Accept", &accept)]);
+            if reply.status == 406 {
+                refused.insert(sample.name.clone());
+                continue;
+            }
+            let name = format!("{} in {syntax}", sample.name);
+            assert!(reply.status == 200 && reply.is_whole, "{name}");
+            assert!(!is_lossy(sample), "{name}");
+            assert_eq!(Parts::of(&reply.body).transfer_syntax, syntax, "{name}");
+            let file = folder.join(format!("{}.{syntax}", sample.sop_instance));
+            std::fs::write(&file, reply.body).expect("a file");
+            let sha256 = &pixels[&sample.name];
+            if let Some(program) = program {
+                let decoded = folder.join(format!("{}.{syntax}.dcmtk", sample.sop_instance));
+                let mut decoding = dcmtk(program);
+                let said = decoding
+                    .arg(&file)
+                    .arg(&decoded)
+                    .stderr(Stdio::null())
+                    .status();
+                if said.expect("it runs").success() {
+                    jobs.push((format!("{name} by DCMTK"), decoded, sha256.clone()));
+                    by_dcmtk += 1;
+                }
+            }
+            jobs.push((name, file, sha256.clone()));
+        }
+    }
+    compare_pixels(&python, &folder, &jobs);
+    let unexpected = samples
+        .iter()
+        .filter(|s| refused.contains(&s.name) && !is_lossy(s));
+    let unexpected: Vec<&str> = unexpected.map(|sample| sample.name.as_str()).collect();
+    // Of other bits than the encoders are for, or subsampled.
+    assert!(unexpected.len() < 30, "{unexpected:?}");
+    assert!(
+        jobs.len() > 200 && by_dcmtk > 80,
+        "{} {by_dcmtk}",
+        jobs.len()
+    );
+}
+
+#[test]
+fn every_picture_asked_for_uncompressed_has_the_pixels_of_the_manifest() {
+    let (Some(data), Some(python)) = (workspace::test_data(), python()) else {
+        return;
+    };
+    let pixels = column(&data, PIXELS);
+    let samples = pictures(&data, &pixels);
     let server = open_server();
     fill(&server, &data, &samples);
     let folder = server.home().join("decoded");
@@ -220,15 +317,8 @@ fn every_picture_asked_for_uncompressed_has_the_pixels_of_the_manifest() {
         let file = folder.join(&sample.sop_instance);
         std::fs::write(&file, reply.body).expect("a file");
         let sha256 = &pixels[&sample.name];
-        jobs.push(json!({"name": sample.name, "path": file, "sha256": sha256}).to_string());
+        jobs.push((sample.name.clone(), file, sha256.clone()));
     }
-    let list = folder.with_extension("jobs");
-    std::fs::write(&list, jobs.join("\n")).expect("a file");
-    let mut script = Command::new(python);
-    script.arg(workspace::root().join("tests/pynetdicom/weaker.py"));
-    let said = run(script.arg("pixels").arg(&list)).succeeded().json();
-
-    assert_eq!(said["wrong"], json!([]));
-    assert_eq!(said["compared"], samples.len());
+    compare_pixels(&python, &folder, &jobs);
     assert!(samples.len() > 100, "{}", samples.len());
 }

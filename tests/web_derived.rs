@@ -89,118 +89,6 @@ fn metadata_of_a_study_is_made_once_for_each_series_and_kept_over_a_restart() {
     }
     let first = instances(&server);
     assert_eq!(first.len(), 6);
-    files(&server, 2);
-    assert_eq!(count(&server, "pacs_derived_misses_total"), 2);
-
-    server.stop();
-    server.restart();
-    assert_eq!(instances(&server), first);
-    assert_eq!(count(&server, "pacs_derived_misses_total"), 0);
-    assert_eq!(count(&server, "pacs_derived_hits_total"), 4);
-}
-
-#[test]
-fn every_change_of_a_series_is_in_the_next_answer() {
-    let server = server("");
-    let (kept, hidden) = (Slice::new(1, 1), Slice::new(1, 2));
-    store_slice(&server, &kept);
-    store_slice(&server, &hidden);
-    store_slice(&server, &other_series(1));
-    assert_eq!(instances(&server).len(), 3);
-
-    store_slice(&server, &Slice::new(1, 3));
-    assert_eq!(instances(&server).len(), 4);
-    // The other series has not changed.
-    assert_eq!(count(&server, "pacs_derived_misses_total"), 3);
-
-    let path = format!(
-        "/dicomweb/studies/{}/series/{}/instances/{}",
-        hidden.study, hidden.series, hidden.instance
-    );
-    let deleted = request(server.http(), "DELETE", &path, &[]);
-    assert!(deleted.status < 300, "{}", deleted.status);
-    let left = instances(&server);
-    assert!(left.len() == 3 && !left.contains(&hidden.instance));
-    assert!(left.contains(&kept.instance));
-}
-
-#[test]
-fn files_that_are_damaged_or_gone_are_made_again() {
-    let server = server("");
-    store_slice(&server, &Slice::new(1, 1));
-    store_slice(&server, &other_series(1));
-    let whole = instances(&server);
-    let kept = files(&server, 2);
-    let mut bytes = fs::read(&kept[0]).expect("a file");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x20;
-    fs::write(&kept[0], bytes).expect("it is ours");
-    fs::remove_file(&kept[1]).expect("it is ours");
-
-    assert_eq!(instances(&server), whole);
-    assert_eq!(count(&server, "pacs_derived_damaged_total"), 1);
-    assert_eq!(count(&server, "pacs_derived_misses_total"), 4);
-
-    fs::remove_dir_all(server.data().join("derived")).expect("it is ours");
-    assert_eq!(instances(&server), whole);
-}
-
-#[test]
-fn an_instance_that_cannot_be_read_takes_the_rest_of_its_study_with_it_nowhere() {
-    let mut server = server("");
-    store_slice(&server, &Slice::new(1, 1));
-    let odd = Slice::new(1, 2);
-    let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), Compression::fast());
-    deflated.write_all(&odd.data_set()).expect("memory");
-    let deflated = deflated.finish().expect("memory");
-    let (class, syntax) = (uid::CT_IMAGE_STORAGE, "1.2.840.10008.1.2.1.99");
-    assert_eq!(store(&server, class, &odd.instance, syntax, &deflated), 0);
-    store_slice(&server, &Slice::new(1, 3));
-    store_slice(&server, &other_series(4));
-    server.stop();
-    for pack in files_below(&server.data().join("packs")) {
-        let mut bytes = fs::read(&pack).expect("a pack");
-        let at = bytes.windows(deflated.len()).position(|of| of == deflated);
-        if let Some(at) = at {
-            bytes[at..at + 40].fill(0xFF);
-            fs::write(&pack, bytes).expect("a pack");
-        }
-    }
-    server.restart();
-
-    let expected = [1, 2, 3].map(|number| Slice::new(1, number).instance);
-    let mut expected = expected.to_vec();
-    expected.push(other_series(4).instance);
-    for _ in 0..2 {
-        assert_eq!(instances(&server), expected);
-        let json = metadata(&server, &[]).json();
-        let availability = |at: usize| json[at]["00080056"]["Value"][0].clone();
-        assert_eq!(availability(1), "UNAVAILABLE");
-        assert_eq!(json[1]["0020000E"]["Value"][0], odd.series.as_str());
-        assert!(json[0]["7FE00010"].is_object() && availability(0).is_null());
-    }
-    let xml = "multipart/related; type=\"application/dicom+xml\"";
-    let parts = metadata(&server, &[("Accept", xml)]).parts();
-    assert_eq!(parts.len(), expected.len());
-    let text = String::from_utf8_lossy(&parts[1].body).into_owned();
-    assert!(text.contains("UNAVAILABLE"), "{text}");
-    let told = "an instance cannot be read: its metadata is what the index knows";
-    server.wait_for_log(told);
-}
-
-#[test]
-fn where_nothing_is_kept_metadata_is_given_all_the_same() {
-    let server = server("megabytes_max = 0");
-    store_slice(&server, &Slice::new(1, 1));
-    store_slice(&server, &other_series(1));
-    assert_eq!(instances(&server).len(), 2);
-    assert!(!server.data().join("derived").exists());
-}
-
-#[test]
-fn a_series_that_has_been_quiet_is_made_ready_before_anybody_asks() {
-    let server = server("quiet_seconds = 1");
-    store_slice(&server, &Slice::new(1, 1));
     files(&server, 1);
     assert_eq!(count(&server, "pacs_derived_misses_total"), 1);
     assert_eq!(instances(&server).len(), 1);
@@ -310,4 +198,88 @@ fn many_who_want_a_frame_at_once_have_it_encoded_once() {
     assert!(again.parts()[0].body == given[0]);
     assert_eq!(count(&server, "pacs_derived_misses_total"), 0);
     assert_eq!(count(&server, "pacs_derived_hits_total"), 1);
+}
+
+#[test]
+fn a_whole_instance_is_encoded_of_the_frames_that_are_kept() {
+    let server = server("");
+    let Some((sample, path)) = frame_in_jpeg_2000(&server) else {
+        return;
+    };
+    let frame = get(server.http(), &path, &[("Accept", "image/jphc")]);
+    let before = count(&server, "pacs_derived_misses_total");
+    let instance = path.strip_suffix("/frames/1").expect("a frame");
+    let accept = format!("application/dicom; transfer-syntax={HTJ2K}");
+    let file = get(server.http(), instance, &[("Accept", &accept)]);
+    assert!(file.status == 200 && file.is_whole);
+    assert_eq!(file.header("content-type"), Some(&*accept));
+    let parts = corpus::Parts::of(&file.body);
+    assert_eq!(parts.transfer_syntax, HTJ2K);
+    assert_eq!(parts.sop_instance, sample.sop_instance);
+    let mut windows = file.body.windows(frame.body.len());
+    assert!(windows.any(|part| part == frame.body));
+
+    // By the older kind of URI, and within the study.
+    let uids: Vec<&str> = instance.split('/').collect();
+    let uri = format!(
+        "/dicomweb/wado?requestType=WADO&studyUID={}&seriesUID={}&objectUID={}\
+         &contentType=application/dicom&transferSyntax={HTJ2K}",
+        uids[3], uids[5], uids[7]
+    );
+    let by_uri = get(server.http(), &uri, &[]);
+    assert!(by_uri.status == 200 && by_uri.body == file.body);
+    let accept = format!("multipart/related; type=\"application/dicom\"; transfer-syntax={HTJ2K}");
+    let study = format!("/dicomweb/studies/{}", uids[3]);
+    let all = get(server.http(), &study, &[("Accept", &accept)]);
+    let parts = all.parts();
+    assert!(all.is_whole && parts.len() == 1 && parts[0].body == file.body);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), before);
+}
+
+#[test]
+fn what_cannot_be_encoded_without_loss_is_refused_with_what_there_is() {
+    let Some(folder) = workspace::test_data() else {
+        return;
+    };
+    let server = server("");
+    let samples = corpus::load(&folder);
+    let path = |name: &str| {
+        let sample = samples.iter().find(|sample| sample.name == name);
+        let sample = sample.unwrap_or_else(|| panic!("{name} is no test file"));
+        let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+        let syntax = &sample.transfer_syntax;
+        assert_eq!(store(&server, class, instance, syntax, &sample.data_set), 0);
+        let found = ask(&server, &format!("/instances?SOPInstanceUID={instance}"));
+        let urls = values(&found, "00081190");
+        let path = urls[0].split("/dicomweb").nth(1).expect("a path");
+        format!("/dicomweb{path}")
+    };
+    let given = |path: &str, syntax: &str| {
+        let accept = format!("application/dicom; transfer-syntax={syntax}");
+        get(server.http(), path, &[("Accept", &accept)])
+    };
+    const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+    const RLE: &str = "1.2.840.10008.1.2.5";
+    // Lossy as it is stored, but not once more.
+    let lossy = path("ts/CT1_J2KI");
+    let refused = given(&lossy, JPEG_LS);
+    let told = refused.json()["detail"].to_string();
+    assert_eq!(refused.status, 406);
+    assert!(
+        told.contains("1.2.840.10008.1.2.4.91") && !told.contains(RLE),
+        "{told}"
+    );
+    assert_eq!(given(&lossy, "1.2.840.10008.1.2.4.91").status, 200);
+    // Samples of 32 bits, for which there is RLE alone.
+    let dose = path("ts/rtdose_rle.dcm");
+    let refused = given(&dose, JPEG_LS);
+    let told = refused.json()["detail"].to_string();
+    assert_eq!(refused.status, 406);
+    assert!(
+        told.contains("Bits Allocated") && told.contains(RLE),
+        "{told}"
+    );
+    assert_eq!(given(&dose, RLE).status, 200);
+    // Nor has anybody made an encoder for this one.
+    assert_eq!(given(&dose, "1.2.840.10008.1.2.4.90").status, 406);
 }

@@ -30,7 +30,7 @@ pub use text::{OverlayError, PersonName};
 use crate::charset::Undeclared;
 use crate::convert::input::{Input, Refilled};
 use crate::convert::machinery::Machinery;
-use crate::convert::{ConvertError, PixelDecoder, Progress, TARGETS, is_native};
+use crate::convert::{ConvertError, PixelDecoder, PixelEncoder, Progress, TARGETS, is_native};
 use crate::encode::Layout;
 use crate::limits::CoerceLimits;
 use crate::scan::{Encoding, ScanError};
@@ -109,12 +109,16 @@ enum Stage {
     Rewriting(Box<Machinery>),
 }
 
+/// An encoder, and the lengths of the frames that it makes, where they are known.
+type EncoderWithLengths = (Box<dyn PixelEncoder>, Option<Arc<[u64]>>);
+
 /// All that is needed until it is known what changes.
 struct Planning {
     from: Encoding,
     /// Whether the transfer syntax stays the same.
     stays: bool,
     decoder: Option<Box<dyn PixelDecoder>>,
+    encoder: Option<EncoderWithLengths>,
     overlay: Arc<Overlay>,
     undeclared: Option<Undeclared>,
     limits: CoerceLimits,
@@ -150,12 +154,45 @@ impl Coercer {
         limits: &CoerceLimits,
     ) -> Result<Self, ConvertError> {
         let stays = from == to;
-        let is_decodable = is_native(from) || decoder.is_some();
-        if !stays && (!TARGETS.contains(&to.as_str()) || !is_decodable) {
+        if !stays && !TARGETS.contains(&to.as_str()) {
             return Err(ConvertError::Unsupported);
         }
+        Self::build(from, Layout::of(to), stays, decoder, overlay, limits)
+    }
+
+    /// For a data set in `from` whose frames `encoder` is to encode: as
+    /// [`crate::convert::Converter::encoding`].
+    ///
+    /// # Errors
+    /// [`ConvertError::Unsupported`].
+    pub fn encoding(
+        from: &TransferSyntaxUid,
+        decoder: Option<Box<dyn PixelDecoder>>,
+        encoder: Box<dyn PixelEncoder>,
+        lengths: Option<Arc<[u64]>>,
+        overlay: Arc<Overlay>,
+        limits: &CoerceLimits,
+    ) -> Result<Self, ConvertError> {
+        let to = Layout::ExplicitLittle;
+        let mut coercer = Self::build(from, to, false, decoder, overlay, limits)?;
+        if let Stage::Planning(planning) = &mut coercer.stage {
+            planning.encoder = Some((encoder, lengths));
+        }
+        Ok(coercer)
+    }
+
+    fn build(
+        from: &TransferSyntaxUid,
+        to: Layout,
+        stays: bool,
+        decoder: Option<Box<dyn PixelDecoder>>,
+        overlay: Arc<Overlay>,
+        limits: &CoerceLimits,
+    ) -> Result<Self, ConvertError> {
         let encoding = Encoding::of(from);
-        if !stays && !is_native(from) && encoding != Encoding::ExplicitLittleEndian {
+        let is_decodable =
+            is_native(from) || (decoder.is_some() && encoding == Encoding::ExplicitLittleEndian);
+        if !stays && !is_decodable {
             return Err(ConvertError::Unsupported);
         }
         let is_deflated = encoding == Encoding::Deflated;
@@ -164,6 +201,7 @@ impl Coercer {
             from: encoding,
             stays,
             decoder: decoder.filter(|_| !stays && !is_native(from)),
+            encoder: None,
             head: Head::new(encoding, tags_of(&overlay), &limits.scan),
             overlay,
             undeclared: None,
@@ -175,7 +213,7 @@ impl Coercer {
         };
         Ok(Self {
             stage: Stage::Planning(Box::new(planning)),
-            to: Layout::of(to),
+            to,
             deflater: (is_deflated && stays).then(|| DeflateEncoder::new(Vec::new(), level)),
             is_done: false,
             changed: Vec::new(),
@@ -305,6 +343,15 @@ impl Coercer {
         }
     }
 
+    /// Bytes of each frame that was encoded so far, in order and without padding.
+    #[must_use]
+    pub fn frame_lengths(&self) -> &[u64] {
+        match &self.stage {
+            Stage::Rewriting(work) => work.frame_lengths(),
+            Stage::Passing { .. } | Stage::Planning(_) => &[],
+        }
+    }
+
     /// What it came to so far; all of it once [`Self::read`] is done.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -418,6 +465,9 @@ impl Planning {
                 (work, plan.changed)
             }
         };
+        if let Some((encoder, lengths)) = self.encoder.take() {
+            work.encapsulate(self.from, encoder, lengths, scan);
+        }
         if let Some(length_bytes) = self.length_bytes {
             work.set_length(length_bytes);
         }

@@ -1,5 +1,6 @@
 //! Rewrites a data set in another transfer syntax on its way out: between the uncompressed ones,
-//! and from encapsulated pixel data to native, with the help of a [`PixelDecoder`].
+//! from encapsulated pixel data to native, with the help of a [`PixelDecoder`], and to encapsulated
+//! pixel data with that of a [`PixelEncoder`].
 //!
 //! Stored bytes stay as they are; a peer that takes none of their transfer syntaxes gets this
 //! instead. One pass over the scanner's events, in memory that does not grow with the data set:
@@ -21,7 +22,7 @@ pub(crate) mod machinery;
 mod pixels;
 
 pub use level::pixel_form;
-pub use pixels::{Photometric, PixelDecoder, PixelError, PixelForm};
+pub use pixels::{Photometric, PixelDecoder, PixelEncoder, PixelError, PixelForm};
 
 use crate::coerce::CoerceError;
 use crate::encode::{EncodeError, Layout};
@@ -30,6 +31,7 @@ use crate::scan::{Encoding, ScanError};
 use crate::tag::Tag;
 use crate::uid::TransferSyntaxUid;
 use machinery::Machinery;
+use std::sync::Arc;
 
 /// Transfer syntaxes that a data set can be converted to, the best first: VRs are worth keeping,
 /// and big endian is for peers that know nothing else.
@@ -161,6 +163,40 @@ impl Converter {
         Ok(Self { work })
     }
 
+    /// For a data set in `from` whose frames `encoder` is to encode. `decoder` is for pixel data
+    /// that is encapsulated already. A data set without pixel data is given in explicit VR little
+    /// endian, as all encapsulated transfer syntaxes are.
+    ///
+    /// Of more than one frame the offset table is empty, unless `lengths` has those of the encoded
+    /// frames: [`Self::frame_lengths`] of an earlier pass.
+    ///
+    /// # Errors
+    /// [`ConvertError::Unsupported`].
+    pub fn encoding(
+        from: &TransferSyntaxUid,
+        decoder: Option<Box<dyn PixelDecoder>>,
+        encoder: Box<dyn PixelEncoder>,
+        lengths: Option<Arc<[u64]>>,
+        limits: &ScanLimits,
+    ) -> Result<Self, ConvertError> {
+        let encoding = Encoding::of(from);
+        let is_convertible =
+            is_native(from) || (decoder.is_some() && encoding == Encoding::ExplicitLittleEndian);
+        if !is_convertible {
+            return Err(ConvertError::Unsupported);
+        }
+        let decoder = decoder.filter(|_| !is_native(from));
+        let mut work = Machinery::new(encoding, Layout::ExplicitLittle, decoder, limits);
+        work.encapsulate(encoding, encoder, lengths, limits);
+        Ok(Self { work })
+    }
+
+    /// Bytes of each frame that was encoded so far, in order and without padding.
+    #[must_use]
+    pub fn frame_lengths(&self) -> &[u64] {
+        self.work.frame_lengths()
+    }
+
     /// Says how long the data set is as it is stored, where that is known beforehand: what does not
     /// fit it is then found out earlier.
     #[must_use]
@@ -211,6 +247,9 @@ pub trait Rewrite: Send {
 
     /// Bytes that it holds at the moment.
     fn bytes_held(&self) -> u64;
+
+    /// Bytes of each frame that was encoded so far, in order and without padding.
+    fn frame_lengths(&self) -> &[u64];
 }
 
 macro_rules! rewrites {
@@ -234,6 +273,10 @@ macro_rules! rewrites {
 
             fn bytes_held(&self) -> u64 {
                 <$kind>::bytes_held(self)
+            }
+
+            fn frame_lengths(&self) -> &[u64] {
+                <$kind>::frame_lengths(self)
             }
         }
     )*};

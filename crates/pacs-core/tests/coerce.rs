@@ -35,7 +35,9 @@ use pacs_core::coerce::{
     Change, CoerceError, Coercer, Demographics, Order, Outcome, Overlay, OverlayError, PersonName,
     Reason, Request, coerce,
 };
-use pacs_core::convert::{ConvertError, Progress, convert};
+use pacs_core::convert::{
+    ConvertError, Converter, PixelEncoder, PixelError, PixelForm, Progress, convert,
+};
 use pacs_core::limits::{CoerceLimits, ScanLimits};
 use pacs_core::scan::{Encoding, ScanError};
 use pacs_core::tag::{Tag, Vr, tags};

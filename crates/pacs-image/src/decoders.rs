@@ -2,10 +2,11 @@
 
 use crate::codec::{Codec, native, rle};
 use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::limits::ImageLimits;
 use crate::worker::WorkerPool;
 use pacs_core::TransferSyntaxUid;
-use pacs_core::convert::{Photometric, PixelDecoder, PixelError, PixelForm};
+use pacs_core::convert::{Photometric, PixelDecoder, PixelEncoder, PixelError, PixelForm};
 use std::sync::Arc;
 
 /// Decoders of pixel data. A clone uses the same workers.
@@ -47,6 +48,14 @@ impl Decoders {
         Some(Box::new(Decoder::new(codec, self.clone())))
     }
 
+    /// An encoder for the converter of pacs-core; `None` where nothing is encoded for
+    /// `transfer_syntax`. Its calls may block for as long as a worker may take.
+    #[must_use]
+    pub fn encoder(&self, transfer_syntax: &TransferSyntaxUid) -> Option<Box<dyn PixelEncoder>> {
+        Codec::encoder_of(transfer_syntax)?;
+        Some(Box::new(Encoder::new(transfer_syntax, self.clone())))
+    }
+
     /// Decodes one encoded frame (see [`crate::FrameMap`]) to its native form, which
     /// [`native_form`] describes: [`PixelForm::frame_bits`] bits, little endian, without padding
     /// but that of the last byte. Blocks; `form` is what the data set says.
@@ -84,8 +93,7 @@ impl Decoders {
         form: &PixelForm,
         native: &[u8],
     ) -> Result<Vec<u8>, PixelError> {
-        let what = "a transfer syntax without an encoder";
-        let codec = Codec::encoder_of(transfer_syntax).ok_or(PixelError::Unsupported { what })?;
+        let codec = encoder_of(transfer_syntax)?;
         codec.check_encoded(form)?;
         let limit_bytes = self.limits.native_frame_bytes_max;
         if u64::try_from(native.len()).unwrap_or(u64::MAX) > limit_bytes {
@@ -96,6 +104,35 @@ impl Decoders {
             Some(workers) if !codec.is_streamed() => workers.encode(codec, form, native),
             _ => codec.encode(form, native),
         }
+    }
+
+    /// Whether frames of this native form can be encoded, as many as there are.
+    ///
+    /// # Errors
+    /// [`PixelError::Unsupported`] or [`PixelError::TooLarge`].
+    pub fn check_encoding(
+        &self,
+        transfer_syntax: &TransferSyntaxUid,
+        form: &PixelForm,
+    ) -> Result<(), PixelError> {
+        encoder_of(transfer_syntax)?.check_encoded(form)?;
+        let limit_bytes = self.limits.native_frame_bytes_max;
+        if form.frame_bits().div_ceil(8) > limit_bytes {
+            let what = "a native frame";
+            return Err(PixelError::TooLarge { what, limit_bytes });
+        }
+        if form.bits_allocated == 1 {
+            // Programs do not agree on what single bits are in RLE.
+            let what = "single bits";
+            return Err(PixelError::Unsupported { what });
+        }
+        // A table of their offsets has four bytes for each.
+        let limit_bytes = self.limits.offset_table_bytes_max;
+        if u64::from(form.frames).saturating_mul(4) > limit_bytes {
+            let what = "an offset table";
+            return Err(PixelError::TooLarge { what, limit_bytes });
+        }
+        Ok(())
     }
 
     pub(crate) const fn limits(&self) -> &ImageLimits {
@@ -152,6 +189,11 @@ impl Decoders {
             }
         }
     }
+}
+
+fn encoder_of(transfer_syntax: &TransferSyntaxUid) -> Result<Codec, PixelError> {
+    let what = "a transfer syntax without an encoder";
+    Codec::encoder_of(transfer_syntax).ok_or(PixelError::Unsupported { what })
 }
 
 /// What [`Decoders::decode_frame`] makes of pixel data of `form`: colour of JPEG, JPEG XL and,

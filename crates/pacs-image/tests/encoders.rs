@@ -10,13 +10,13 @@
 #[path = "../../pacs-core/tests/scan_support/testdata.rs"]
 mod testdata;
 
-use pacs_core::convert::{Photometric, PixelForm, convert, pixel_form};
+use pacs_core::convert::{Photometric, PixelForm, convert, is_native, pixel_form};
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::file;
 use pacs_core::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use pacs_image::{
     Decoders, ENCODED, FrameMap, ImageLimits, PixelDataPlace, WorkerCommand, WorkerLimits,
-    WorkerPool, decoder, is_encoded, native_form,
+    WorkerPool, decoder, encodings, is_decoded, is_encoded, native_form,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -371,4 +371,34 @@ fn any_pixels_of_any_form_come_back_to_the_bit() {
         }
     }
     assert_eq!(tried, 7 * 6 * 4 * 2 * 4);
+}
+
+/// Transfer syntaxes with their own codes, and some that nobody decodes.
+const KNOWN: [&str; 24] = [
+    "", ".1", ".1.98", ".1.99", ".2", ".4.50", ".4.51", ".4.57", ".4.70", ".4.80", ".4.81",
+    ".4.90", ".4.91", ".4.92", ".4.100", ".4.102", ".4.110", ".4.111", ".4.112", ".4.201",
+    ".4.202", ".4.203", ".5", ".8.1",
+];
+
+#[test]
+fn the_conformance_statement_tells_what_is_encoded_and_of_what() {
+    let statement = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/conformance-statement.md"
+    );
+    let statement = std::fs::read_to_string(statement).unwrap();
+    let mut lines = statement.lines();
+    let line = lines.find(|line| line.contains("encoded without loss: "));
+    let (of, to) = line.unwrap().split_once("encoded without loss: ").unwrap();
+    for short in KNOWN {
+        let syntax = uid(&format!("1.2.840.10008.1.2{short}"));
+        let is_named = |text: &str| {
+            let ends = [")", ","].map(|end| format!("{short}{end}"));
+            !short.is_empty() && ends.iter().any(|named| text.contains(named.as_str()))
+        };
+        assert_eq!(is_named(to), ENCODED.contains(&syntax.as_str()), "{short}");
+        // What is lossy is named, and all else that is decoded can be encoded.
+        let can_be = is_native(&syntax) || is_decoded(&syntax) && !is_named(of);
+        assert_eq!(!encodings(&syntax).is_empty(), can_be, "{short}");
+    }
 }

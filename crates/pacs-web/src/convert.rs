@@ -1,18 +1,20 @@
 //! Instances in another transfer syntax than they are stored in, for clients that name it: the
-//! uncompressed ones, of whatever can be decoded. And those that have to say who their patient is
-//! or what they were ordered for. Nothing is stored anew.
+//! uncompressed ones, of whatever can be decoded; for others see [`crate::recompress`]. And those
+//! that have to say who their patient is or what they were ordered for. Nothing is stored anew.
 //!
 //! What is converted is sent at once. Where the middle of an instance cannot be converted the
 //! answer is cut, so that no client takes it for whole.
 
 use crate::error::Failure;
 use crate::limits::WebLimits;
+use crate::recompress;
 use crate::service::Web;
 use crate::stream::{Gone, Pieces};
-use pacs_core::TransferSyntaxUid;
+use pacs_core::access::Get;
 use pacs_core::coerce::Coercer;
-use pacs_core::convert::{Converter, Progress, Rewrite, targets};
+use pacs_core::convert::{Converter, Progress, Rewrite, is_native, targets};
 use pacs_core::limits::{CoerceLimits, ScanLimits};
+use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_image::Decoders;
 use pacs_store::DataSetReader;
 use pacs_store::egress::{AsStored, Begun, EgressError, begin};
@@ -59,6 +61,14 @@ impl Conversions {
             stored,
             self.decoders.is_some() && pacs_image::is_decoded(stored),
         )
+    }
+
+    /// What the frames of an instance in `stored` can be encoded for, the best first.
+    pub(crate) fn encodings(&self, stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
+        match self.decoders {
+            Some(_) => pacs_image::encodings(stored),
+            None => Vec::new(),
+        }
     }
 
     /// What decodes and encodes, if anything does.
@@ -110,6 +120,11 @@ struct NoMemory;
 pub(crate) enum Way {
     /// Its bytes are those that are stored.
     AsStored(AsStored),
+    /// Its frames are encoded for this transfer syntax.
+    Encoded(
+        Box<(StoredInstance, Permit<Get>, TransferSyntaxUid)>,
+        DataSetReader,
+    ),
     /// It goes through this, to which what is left is pushed.
     Through(Box<dyn Rewrite>, DataSetReader),
 }
@@ -122,11 +137,16 @@ impl Way {
     /// [`EgressError`].
     pub(crate) async fn of(
         web: &Web,
+        permit: &Permit<Get>,
         reader: DataSetReader,
         stored: &StoredInstance,
         to: &TransferSyntaxUid,
     ) -> Result<Self, EgressError> {
         let from = &stored.instance.transfer_syntax;
+        if from != to && !is_native(to) {
+            let what = (stored.clone(), permit.clone(), to.clone());
+            return Ok(Self::Encoded(Box::new(what), reader));
+        }
         let overlay = web.overlay().cloned();
         if overlay.is_none() && from == to {
             return Ok(Self::AsStored(reader.into()));
@@ -159,10 +179,13 @@ impl Way {
                     }
                 }
             },
-            Self::Through(work, reader) => {
-                let piece_bytes = web.limits().piece_bytes;
-                rewrite(pieces, reader, work, web.conversions(), piece_bytes).await
+            Self::Encoded(what, reader) => {
+                let (stored, permit, to) = &*what;
+                // It is long, and rarely wanted.
+                let sent = recompress::send(pieces, reader, web, (permit, stored), to);
+                Box::pin(sent).await
             }
+            Self::Through(work, reader) => rewrite(pieces, reader, work, web).await,
         }
     }
 }
@@ -170,16 +193,39 @@ impl Way {
 /// Sends what `reader` gives as `work` gives it again.
 async fn rewrite(
     pieces: &Pieces,
-    mut reader: DataSetReader,
-    mut work: Box<dyn Rewrite>,
-    conversions: &Conversions,
-    piece_bytes: usize,
+    reader: DataSetReader,
+    work: Box<dyn Rewrite>,
+    web: &Web,
 ) -> Result<(), Gone> {
+    let conversions = web.conversions();
     // Given back at the end: a frame is held while a client takes its time.
     let mut memory = match conversions.memory().await {
         Ok(memory) => memory,
         Err(error) => return cut(&error),
     };
+    run(Sink::Client(pieces), reader, work, web, &mut memory).await?;
+    Ok(())
+}
+
+/// Where what is rewritten goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sink<'p> {
+    /// To a client.
+    Client(&'p Pieces),
+    /// It is made to know how it will be, as long as the client waits for that.
+    Nowhere(&'p Pieces),
+}
+
+/// Sends what `reader` gives as `work` gives it again, which comes back when it is done. `memory`
+/// grows with what it holds.
+pub(crate) async fn run(
+    sink: Sink<'_>,
+    mut reader: DataSetReader,
+    mut work: Box<dyn Rewrite>,
+    web: &Web,
+    memory: &mut OwnedSemaphorePermit,
+) -> Result<Box<dyn Rewrite>, Gone> {
+    let (conversions, piece_bytes) = (web.conversions(), web.limits().piece_bytes);
     loop {
         // Not held while a client takes its time. It is never closed.
         let Ok(turn) = Arc::clone(&conversions.turns).acquire_owned().await else {
@@ -197,7 +243,7 @@ async fn rewrite(
             Err(error) => return cut(&error),
         };
         work = back;
-        if let Err(error) = conversions.grow(&mut memory, work.bytes_held()) {
+        if let Err(error) = conversions.grow(memory, work.bytes_held()) {
             return cut(&error);
         }
         if matches!(progress, Ok(Progress::Done)) {
@@ -210,8 +256,10 @@ async fn rewrite(
                 }
             }
         }
-        if !piece.is_empty() {
-            pieces.put(piece.into()).await?;
+        match sink {
+            Sink::Client(pieces) if !piece.is_empty() => pieces.put(piece.into()).await?,
+            Sink::Client(_) => {}
+            Sink::Nowhere(pieces) => pieces.check()?,
         }
         match progress {
             Ok(Progress::Full) => {}
@@ -220,13 +268,14 @@ async fn rewrite(
                 Ok(None) => work.end(),
                 Err(error) => return cut(&error),
             },
-            Ok(Progress::Done) => return Ok(()),
+            Ok(Progress::Done) => return Ok(work),
             Err(error) => return cut(&error),
         }
     }
 }
 
-pub(crate) fn cut(error: &(dyn std::error::Error + Sync)) -> Result<(), Gone> {
+/// Tells the log why an answer is cut.
+pub(crate) fn cut<T>(error: &(dyn std::error::Error + Sync)) -> Result<T, Gone> {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
     let causes = causes.join(": ");

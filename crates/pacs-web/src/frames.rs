@@ -24,6 +24,7 @@ use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_store::index::StoredInstance;
 use std::collections::VecDeque;
 use transcode::Source;
+pub(crate) use transcode::{form_of, frame_key};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -213,7 +214,7 @@ async fn locate(
         let mut walk = content::walk(&web, &permit, &stored)?;
         let (description, pixels) = pixels::describe(&mut walk)?;
         let content = walk.into_source();
-        let form = transcode::form_of(&web, &content, &stored);
+        let form = form_of(&web, &content, &stored);
         match pixels {
             Pixels::Native {
                 value,

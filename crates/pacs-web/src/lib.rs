@@ -35,6 +35,7 @@ mod places;
 pub mod qido;
 mod query_string;
 mod range;
+mod recompress;
 mod rendered;
 mod resource;
 mod retrieve;

@@ -1,4 +1,5 @@
-//! WADO-RS (PS3.18 10.4.1.1.1): stored instances, with the bytes they came with or uncompressed.
+//! WADO-RS (PS3.18 10.4.1.1.1): stored instances, with the bytes they came with, uncompressed, or
+//! compressed anew without loss.
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
@@ -7,6 +8,7 @@ use crate::error::Failure;
 use crate::frames::{EXPLICIT_LITTLE_ENDIAN, is_lossy};
 use crate::multipart::PartWriter;
 use crate::query_string;
+use crate::recompress;
 use crate::resource::{Resource, path_of};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
@@ -15,6 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pacs_core::access::Get;
+use pacs_core::convert::is_native;
 use pacs_core::scan::file::file_meta;
 use pacs_core::{Level, Permit, TransferSyntaxUid};
 use pacs_store::DataSetReader;
@@ -70,6 +73,12 @@ pub(crate) async fn retrieve(
 ) -> Result<Response, Failure> {
     let (web, found) = resource.instances(&web, &permit).await?;
     let chosen = choose(&found, resource.level(), accept, web.conversions())?;
+    let anew = found.iter().filter_map(|stored| {
+        let to = wanted(&chosen, stored);
+        let is_encoded = to != stored.instance.transfer_syntax && !is_native(&to);
+        is_encoded.then(|| (stored.clone(), to))
+    });
+    recompress::check(&web, &permit, anew.collect()).await?;
     let is_multipart = chosen.values().all(|chosen| chosen.is_multipart);
     let base = web.base_url_by(headers);
     if is_multipart {
@@ -114,13 +123,19 @@ fn choose(
             && targets
                 .iter()
                 .any(|target| target.as_str() == EXPLICIT_LITTLE_ENDIAN);
-        for target in once(syntax.clone()).chain(targets) {
+        // The others are not for web services (PS3.18 8.7.3).
+        let targets = targets
+            .into_iter()
+            .filter(|target| target.as_str() == EXPLICIT_LITTLE_ENDIAN);
+        let anew = conversions.encodings(syntax);
+        for target in once(syntax.clone()).chain(targets).chain(anew) {
             let is_stored = target == *syntax;
-            if !is_stored && target.as_str() != EXPLICIT_LITTLE_ENDIAN {
-                // The others are not for web services (PS3.18 8.7.3).
-                continue;
-            }
-            let is_default = is_stored != is_native_default;
+            let is_native = target.as_str() == EXPLICIT_LITTLE_ENDIAN;
+            let is_default = if is_native_default {
+                is_native
+            } else {
+                is_stored
+            };
             offers.push(Offer::multipart(DICOM).in_syntax(target.as_str(), is_default));
             if level == Level::Instance {
                 offers.push(Offer::single(DICOM).in_syntax(target.as_str(), is_default));
@@ -157,14 +172,14 @@ async fn single(
 ) -> Result<Response, Failure> {
     let meta = meta_of(&stored, &to);
     let reader = web.archive().read(permit, &stored);
-    let way = Way::of(web, reader, &stored, &to).await?;
+    let way = Way::of(web, permit, reader, &stored, &to).await?;
     // What is rewritten has another length, which nobody knows.
     let length = match &way {
         Way::AsStored(bytes) => {
             let meta = u64::try_from(meta.len()).unwrap_or(u64::MAX);
             Some(bytes.length_bytes().saturating_add(meta))
         }
-        Way::Through(..) => None,
+        Way::Encoded(..) | Way::Through(..) => None,
     };
     let kind = type_in(&to);
     let name = stored.instance.instance.as_str().to_owned();
@@ -206,7 +221,8 @@ fn multipart(
             // In one piece: each is a task woken and a packet sent.
             let begun = [part, meta_of(&stored, &to)].concat();
             pieces.put(begun.into()).await?;
-            send_in(&web, &pieces, reader, &stored, &to).await?;
+            let sent = send_in(&web, &pieces, reader, (&permit, &stored), &to);
+            Box::pin(sent).await?;
         }
         pieces.put(writer.end()).await
     });
@@ -242,10 +258,10 @@ async fn send_in(
     web: &Web,
     pieces: &Pieces,
     reader: DataSetReader,
-    stored: &StoredInstance,
+    (permit, stored): (&Permit<Get>, &StoredInstance),
     to: &TransferSyntaxUid,
 ) -> Result<(), Gone> {
-    match Way::of(web, reader, stored, to).await {
+    match Way::of(web, permit, reader, stored, to).await {
         Ok(way) => way.send(web, pieces).await,
         Err(error) => convert::cut(&error),
     }

@@ -51,6 +51,16 @@ impl Pieces {
     }
 }
 
+impl Pieces {
+    /// Whether somebody still takes the body.
+    pub(crate) fn check(&self) -> Result<(), Gone> {
+        if self.sender.is_closed() {
+            return Err(Gone);
+        }
+        Ok(())
+    }
+}
+
 /// A body of `length_bytes` (where that is known), whose pieces `produce` gives in a task of its
 /// own. It is whole where that returns so; where it gives up, panics or is dropped, the connection
 /// is cut.

@@ -3,8 +3,9 @@
 //!
 //! A data set is converted to its end before anything of it is sent, so that one that cannot be
 //! converted fails alone and its association lives on. Up to [`CONVERTED_BYTES_HELD`] of what comes
-//! out are held; what is longer is read and converted a second time while it is sent. Memory is
-//! taken from one budget for all conversions.
+//! out are held; what is longer is read and converted a second time while it is sent, and so are
+//! several frames that are encoded: where they begin stands before them. Memory is taken from one
+//! budget for all conversions.
 
 use super::conversion_counters::{ConversionCounters, Ended};
 use super::retrieve::Stored;
@@ -34,9 +35,12 @@ const UNIT_BYTES: u64 = 1 << 20;
 /// held of it.
 const UNITS_MIN: u32 = 5;
 
-/// What an instance in `stored` can be converted to, the best first.
+/// What an instance in `stored` can be converted to, the best first: uncompressed, for that costs
+/// least; else encoded without loss.
 pub(super) fn conversions(stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
-    targets(stored, pacs_image::is_decoded(stored))
+    let mut all = targets(stored, pacs_image::is_decoded(stored));
+    all.extend(pacs_image::encodings(stored));
+    all
 }
 
 /// What all conversions of a server share: memory, decoders and counters.
@@ -100,17 +104,28 @@ fn work(
     (from, to): (&TransferSyntaxUid, &TransferSyntaxUid),
     overlay: Option<Arc<Overlay>>,
     decoders: &Decoders,
-    length_bytes: u64,
+    (length_bytes, frame_lengths): (u64, Option<Arc<[u64]>>),
 ) -> Result<Box<dyn Rewrite>, ConvertError> {
     let decoder = decoders.decoder(from);
-    Ok(match overlay {
-        Some(overlay) => {
-            let coercer = Coercer::new(from, to, decoder, overlay, &CoerceLimits::default())?;
-            Box::new(coercer.with_length(length_bytes))
+    let encoder = decoders.encoder(to).filter(|_| from != to);
+    let (scan, coerce) = (ScanLimits::default(), CoerceLimits::default());
+    let (lengths, bytes) = (frame_lengths, length_bytes);
+    Ok(match (overlay, encoder) {
+        (Some(overlay), Some(encoder)) => {
+            let coercer = Coercer::encoding(from, decoder, encoder, lengths, overlay, &coerce)?;
+            Box::new(coercer.with_length(bytes))
         }
-        None => {
-            let converter = Converter::new(from, to, decoder, &ScanLimits::default())?;
-            Box::new(converter.with_length(length_bytes))
+        (Some(overlay), None) => {
+            let coercer = Coercer::new(from, to, decoder, overlay, &coerce)?;
+            Box::new(coercer.with_length(bytes))
+        }
+        (None, Some(encoder)) => {
+            let converter = Converter::encoding(from, decoder, encoder, lengths, &scan)?;
+            Box::new(converter.with_length(bytes))
+        }
+        (None, None) => {
+            let converter = Converter::new(from, to, decoder, &scan)?;
+            Box::new(converter.with_length(bytes))
         }
     })
 }
@@ -160,11 +175,13 @@ impl Conversion {
         (to, overlay): (&TransferSyntaxUid, Option<Arc<Overlay>>),
         decoders: &Decoders,
         memory: Memory,
+        frame_lengths: Option<Arc<[u64]>>,
     ) -> Result<Self, ConvertError> {
         let reader = stored.open();
         let ways = (stored.transfer_syntax(), to);
+        let lengths = (reader.length_bytes(), frame_lengths);
         Ok(Self {
-            work: Some(work(ways, overlay, decoders, reader.length_bytes())?),
+            work: Some(work(ways, overlay, decoders, lengths)?),
             reader,
             memory,
             is_done: false,
@@ -232,7 +249,8 @@ async fn try_convert(
 ) -> Result<(Box<dyn DataSetSource>, u64), Refusal> {
     let wanted = (to, stored.overlay().await?);
     let memory = Memory::take(&conversions.memory).await?;
-    let trial = Conversion::new(&*stored, wanted.clone(), &conversions.decoders, memory)?;
+    let decoders = &conversions.decoders;
+    let trial = Conversion::new(&*stored, wanted.clone(), decoders, memory, None)?;
     tried(&*stored, trial, wanted, conversions).await
 }
 
@@ -291,9 +309,12 @@ async fn tried(
             held.clear();
         }
     }
+    // Where more than one frame begins is told at the second time.
+    let encoded = trial.work.as_deref().map(Rewrite::frame_lengths);
+    let lengths = encoded.filter(|lengths| lengths.len() > 1).map(Arc::from);
     let memory = trial.memory;
     let bytes = u64::try_from(held_bytes).unwrap_or(u64::MAX);
-    if held_bytes <= CONVERTED_BYTES_HELD {
+    if held_bytes <= CONVERTED_BYTES_HELD && lengths.is_none() {
         let pieces = held.into_iter();
         let held = Held {
             pieces,
@@ -301,7 +322,8 @@ async fn tried(
         };
         return Ok((Box::new(held), bytes));
     }
-    let conversion = Conversion::new(stored, wanted, &conversions.decoders, memory)?;
+    let decoders = &conversions.decoders;
+    let conversion = Conversion::new(stored, wanted, decoders, memory, lengths)?;
     Ok((Box::new(Converted { conversion }), bytes))
 }
 

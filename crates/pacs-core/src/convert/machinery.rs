@@ -1,17 +1,20 @@
 //! The converter at work: from the scanner's events to bytes, with edits on the way.
 
+mod encapsulation;
 mod fragments;
 mod values;
 
 use super::input::{Input, Refilled, length};
 use super::level::{Level, NOTED_BYTES_MAX};
-use super::{ConvertError, PixelDecoder, Progress};
+use super::{ConvertError, PixelDecoder, PixelEncoder, Progress};
 use crate::coerce::edits::{Edits, Handling};
 use crate::encode::{Layout, Writer};
 use crate::limits::ScanLimits;
 use crate::scan::machine::{Machine, Step};
 use crate::scan::{Element, Encoding, Event, ScanError};
 use crate::tag::Tag;
+use encapsulation::Encapsulation;
+use std::sync::Arc;
 
 /// What is done with the bytes that come next.
 #[derive(Debug)]
@@ -67,6 +70,8 @@ pub(crate) struct Machinery {
     to: Layout,
     decoder: Option<Box<dyn PixelDecoder>>,
     decoding: Option<Decoding>,
+    /// Where native pixel data of the data set becomes fragments.
+    encapsulation: Option<Encapsulation>,
     /// What is changed beside the encoding.
     edits: Option<Box<Edits>>,
     /// Fragments are written as they come.
@@ -94,6 +99,7 @@ impl Machinery {
             to,
             decoder,
             decoding: None,
+            encapsulation: None,
             edits: None,
             passes_fragments: false,
             doing: Doing::Scanning,
@@ -118,6 +124,28 @@ impl Machinery {
         work.passes_fragments = work.decoder.is_none() && from.layout() == to;
         work.edits = Some(edits);
         work
+    }
+
+    /// Has frames encoded by `encoder`, so that pixel data goes out in fragments. `lengths` are
+    /// those of the encoded frames, where they are known.
+    pub(crate) fn encapsulate(
+        &mut self,
+        from: Encoding,
+        encoder: Box<dyn PixelEncoder>,
+        lengths: Option<Arc<[u64]>>,
+        limits: &ScanLimits,
+    ) {
+        if self.machine.is_none() {
+            self.machine = Some(Machine::new(from.syntax(), *limits, false));
+        }
+        self.passes_fragments = false;
+        self.encapsulation = Some(Encapsulation::new(encoder, lengths));
+    }
+
+    /// Lengths of the frames that were encoded so far.
+    pub(crate) fn frame_lengths(&self) -> &[u64] {
+        let encapsulation = self.encapsulation.as_ref();
+        encapsulation.map_or(&[], Encapsulation::lengths)
     }
 
     /// What was changed so far, beside the encoding.
@@ -148,7 +176,10 @@ impl Machinery {
 
     pub(crate) fn bytes_held(&self) -> u64 {
         let decoder = self.decoder.as_ref().map_or(0, |d| d.bytes_held());
-        self.input.bytes_held().saturating_add(decoder)
+        let encapsulation = self.encapsulation.as_ref();
+        let encoder = encapsulation.map_or(0, Encapsulation::bytes_held);
+        let held = self.input.bytes_held().saturating_add(decoder);
+        held.saturating_add(encoder)
     }
 
     pub(crate) fn read(
@@ -191,6 +222,11 @@ impl Machinery {
 
     /// One step. `room` is how much is wanted at most; it is not zero.
     fn advance(&mut self, out: &mut Vec<u8>, room: usize) -> Result<Advance, ConvertError> {
+        if let Some(encapsulation) = &mut self.encapsulation
+            && encapsulation.advance(out, room)?
+        {
+            return Ok(Advance::Went);
+        }
         if self.decoding.is_some() && self.drain(out, room)? {
             return Ok(Advance::Went);
         }
@@ -334,7 +370,7 @@ impl Machinery {
             Some(edits) => edits.element(&element, is_root, out)?,
             None => Handling::Keep,
         };
-        if handling == Handling::Drop || is_left_out(element.tag, self.decoder.is_some()) {
+        if handling == Handling::Drop || is_left_out(element.tag, self.moves_frames()) {
             let left = element.length();
             self.doing = Doing::Skipping { left };
         } else if handling == Handling::Recode {
@@ -384,6 +420,11 @@ impl Machinery {
         }
     }
 
+    /// Whether frames will not be where they were.
+    const fn moves_frames(&self) -> bool {
+        self.decoder.is_some() || self.encapsulation.is_some()
+    }
+
     /// Whether elements are those of the data set itself.
     const fn is_root(&self) -> bool {
         self.levels.len() == 1
@@ -408,8 +449,8 @@ impl Machinery {
 }
 
 /// Whether an element is not written: group lengths and Length to End (PS3.5 7.2, PS3.6), and,
-/// where pixel data is decoded, what says where its frames are.
-fn is_left_out(tag: Tag, decodes: bool) -> bool {
+/// where frames move, what says where they are.
+fn is_left_out(tag: Tag, moves_frames: bool) -> bool {
     let locates_frames = matches!(tag.element(), 0x0001..=0x0003) && tag.group() == 0x7FE0;
-    tag.element() == 0 || tag == Tag(0x0008, 0x0001) || (decodes && locates_frames)
+    tag.element() == 0 || tag == Tag(0x0008, 0x0001) || (moves_frames && locates_frames)
 }

@@ -1,4 +1,5 @@
-//! What a decoder of pixel data is: the converter gives it fragments and takes native frames.
+//! What decoders and encoders of pixel data are: the converter gives the one fragments and takes
+//! native frames, which it gives the other.
 
 /// What a data set says of the form of its pixel data (PS3.3 C.7.6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl Photometric {
     }
 }
 
-/// Why pixel data is not decoded.
+/// Why pixel data is not decoded, or not encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PixelError {
@@ -188,4 +189,26 @@ pub trait PixelDecoder: Send {
 
     /// Bytes that it holds at the moment.
     fn bytes_held(&self) -> u64;
+}
+
+/// Encodes the native frames of one data set for an encapsulated transfer syntax, without loss.
+///
+/// The converter calls `begin` where the pixel data of the data set begins, and `encode` for each
+/// of its frames, in order. Pixel data nested in a sequence stays native.
+pub trait PixelEncoder: Send {
+    /// Whether encoded frames have the samples of a pixel together, whatever native ones have.
+    fn is_by_pixel(&self) -> bool;
+
+    /// Pixel data of this native form begins; `Ok` is that it can be encoded.
+    ///
+    /// # Errors
+    /// [`PixelError::Unsupported`] or [`PixelError::TooLarge`].
+    fn begin(&mut self, native: &PixelForm) -> Result<(), PixelError>;
+
+    /// Encodes the next frame, which is little endian and without padding. The same frame always
+    /// becomes the same bytes.
+    ///
+    /// # Errors
+    /// [`PixelError`].
+    fn encode(&mut self, native: Vec<u8>) -> Result<Vec<u8>, PixelError>;
 }

@@ -148,3 +148,83 @@ fn it_is_coerced_and_converted_in_one_pass() {
         assert_eq!(unsupported.unwrap_err(), ConvertError::Unsupported);
     }
 }
+
+/// An encoder that turns frames around.
+struct Around;
+
+impl PixelEncoder for Around {
+    fn is_by_pixel(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, _native: &PixelForm) -> Result<(), PixelError> {
+        Ok(())
+    }
+
+    fn encode(&mut self, mut native: Vec<u8>) -> Result<Vec<u8>, PixelError> {
+        native.reverse();
+        Ok(native)
+    }
+}
+
+#[test]
+fn frames_are_encoded_on_the_way_as_they_are_of_what_was_coerced() {
+    let short = |tag, number| Node::Shorts(tag, vec![number]);
+    let mut nodes: Vec<Node> = study();
+    nodes.pop();
+    nodes.extend([
+        leaf(tags::NUMBER_OF_FRAMES, Vr::IS, "3"),
+        short(tags::ROWS, 1),
+        short(tags::COLUMNS, 2),
+        short(tags::BITS_ALLOCATED, 16),
+        leaf(
+            tags::PIXEL_DATA,
+            Vr::OW,
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+        ),
+    ]);
+    nodes.sort_by_key(|node| match node {
+        Node::Fragments(tag, ..)
+        | Node::Leaf(tag, ..)
+        | Node::Sequence(tag, ..)
+        | Node::Shorts(tag, ..) => *tag,
+    });
+    let explicit = uid(Form::Explicit.uid());
+    for form in FORMS {
+        let bytes = write(form, &nodes);
+        let overlay = plain_overlay();
+        let before = coerced(&bytes, form, &overlay).unwrap().0;
+        let limits = ScanLimits::default();
+        let from = uid(form.uid());
+        let mut converter =
+            Converter::encoding(&from, None, Box::new(Around), None, &limits).unwrap();
+        converter.push(before);
+        converter.end();
+        let mut expected = Vec::new();
+        converter.read(&mut expected, usize::MAX).unwrap();
+
+        let limits = CoerceLimits::default();
+        let mut coercer =
+            Coercer::encoding(&from, None, Box::new(Around), None, overlay, &limits).unwrap();
+        let out = run(&mut coercer, &bytes, 7, 5).unwrap();
+
+        let encoding = Encoding::of(&explicit);
+        assert_eq!(
+            contents(&out, encoding),
+            contents(&expected, encoding),
+            "{form:?}"
+        );
+        assert_eq!(coercer.frame_lengths(), [4, 4, 4]);
+        assert!(coercer.outcome().changed.contains(&tags::PATIENT_NAME));
+        let last = match form {
+            Form::BigEndian => [11, 12, 9, 10],
+            Form::Explicit | Form::Implicit => [12, 11, 10, 9],
+        };
+        let ends = [
+            &b"\xFE\xFF\0\xE0\x04\0\0\0"[..],
+            &last,
+            b"\xFE\xFF\xDD\xE0\0\0\0\0",
+        ];
+        assert!(out.ends_with(&ends.concat()));
+    }
+}

@@ -31,7 +31,7 @@ pub(super) struct Source {
 }
 
 /// The form of the pixel data of `stored`, where frames of it can be made anew.
-pub(super) fn form_of(web: &Web, content: &Content, stored: &StoredInstance) -> Option<PixelForm> {
+pub(crate) fn form_of(web: &Web, content: &Content, stored: &StoredInstance) -> Option<PixelForm> {
     let syntax = &stored.instance.transfer_syntax;
     web.conversions().decoders()?;
     if !is_native(syntax) && !is_decoded(syntax) {
@@ -91,15 +91,7 @@ impl Source {
             // Native frames are long, and there is not room for both.
             return make.await;
         }
-        let key = Key::of(
-            Kind::Frame,
-            &[
-                &self.stored.digest.0,
-                self.stored.instance.transfer_syntax.as_str().as_bytes(),
-                target.as_str().as_bytes(),
-                &number.to_le_bytes(),
-            ],
-        );
+        let key = frame_key(&self.stored, target, number);
         let derived = self.web.derived();
         derived.get_or_make(&self.permit, key, make).await
     }
@@ -136,6 +128,19 @@ fn held(content: &Content, frame: &Frame, word: usize) -> Result<Vec<u8>, Failur
         Some(bits) => shifted(&bytes, frame.shift_bits, bits),
         None => bytes,
     })
+}
+
+/// By what frame `number` of `stored`, encoded for `target`, is known.
+pub(crate) fn frame_key(stored: &StoredInstance, target: &TransferSyntaxUid, number: u64) -> Key {
+    Key::of(
+        Kind::Frame,
+        &[
+            &stored.digest.0,
+            stored.instance.transfer_syntax.as_str().as_bytes(),
+            target.as_str().as_bytes(),
+            &number.to_le_bytes(),
+        ],
+    )
 }
 
 fn native_bytes(form: &PixelForm) -> u64 {

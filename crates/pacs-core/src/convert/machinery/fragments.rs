@@ -1,8 +1,9 @@
 //! Fragments of encapsulated pixel data on their way through a decoder, or past it.
 
+use super::encapsulation::Encapsulation;
 use super::{Advance, Copying, Decoding, Doing, Machinery};
 use crate::convert::input::length;
-use crate::convert::{ConvertError, PixelError};
+use crate::convert::{ConvertError, Photometric, PixelError};
 use crate::encode::Layout;
 use crate::scan::Element;
 use crate::tag::{Vr, tags};
@@ -39,6 +40,23 @@ impl Machinery {
         }
         decoder.begin(&form)?;
         let expected_bytes = form.native_bytes();
+        if let Some(encapsulation) = self
+            .encapsulation
+            .as_mut()
+            .filter(|_| self.levels.len() == 1)
+        {
+            if self.is_photometric_changed {
+                form.photometric = Photometric::Rgb;
+            }
+            encapsulation.begin(&form)?;
+            self.decoding = Some(Decoding {
+                expected_bytes,
+                given_bytes: 0,
+                unit: 1,
+                has_ended: false,
+            });
+            return Ok(());
+        }
         let even = expected_bytes.saturating_add(expected_bytes & 1);
         let even = usize::try_from(even).map_err(|_| ConvertError::TooLong { tag })?;
         let vr = if form.bits_allocated > 8 {
@@ -119,6 +137,15 @@ impl Machinery {
         let (Some(decoder), Some(decoding)) = (&mut self.decoder, &mut self.decoding) else {
             return Ok(false);
         };
+        let mut gathering = self
+            .encapsulation
+            .as_mut()
+            .and_then(Encapsulation::gathering);
+        let is_gathered = gathering.is_some();
+        let (out, room) = match &mut gathering {
+            Some((gathered, missing)) => (&mut **gathered, room.min(*missing).max(1)),
+            None => (out, room),
+        };
         let from = out.len();
         decoder.read(out, room)?;
         let given = out.get_mut(from..).unwrap_or_default();
@@ -138,8 +165,11 @@ impl Machinery {
             let what = "fewer frames than Number of Frames";
             return Err(PixelError::Damaged { what }.into());
         }
-        if decoding.expected_bytes & 1 == 1 {
+        if !is_gathered && decoding.expected_bytes & 1 == 1 {
             out.push(0);
+        }
+        if let Some(encapsulation) = &mut self.encapsulation {
+            encapsulation.end();
         }
         self.decoding = None;
         Ok(true)

@@ -1,6 +1,7 @@
 //! Values: noted where others depend on them, and copied in the byte order and with the VR that the
 //! new encoding demands.
 
+use super::encapsulation::Encapsulation;
 use super::{Advance, Copying, Doing, Machinery};
 use crate::coerce::edits::Recoded;
 use crate::convert::input::length;
@@ -26,7 +27,7 @@ impl Machinery {
         if let Some(level) = self.levels.last_mut() {
             level.note(&element, value);
         }
-        if !self.change_photometric(&element, out)? {
+        if !self.change_photometric(&element, out)? && !self.change_planes(&element, out) {
             self.begin_value(&element, out)?;
         }
         Ok(Advance::Went)
@@ -54,13 +55,67 @@ impl Machinery {
         Ok(true)
     }
 
+    /// Writes a Planar Configuration of 0 where frames by plane will be in code streams that have
+    /// the samples of a pixel together (PS3.5 8.2.3, 8.2.4).
+    fn change_planes(&mut self, element: &Element, out: &mut Vec<u8>) -> bool {
+        let tag = element.tag;
+        let encapsulation = self.encapsulation.as_ref();
+        let ([level], true) = (
+            &*self.levels,
+            encapsulation.is_some_and(Encapsulation::is_by_pixel),
+        ) else {
+            return false;
+        };
+        if tag != tags::PLANAR_CONFIGURATION || level.planar_configuration != Some(1) {
+            return false;
+        }
+        self.writer(out).us(tag, 0);
+        let left = element.length();
+        self.doing = Doing::Skipping { left };
+        true
+    }
+
+    /// Begins to encode the frames of native pixel data of the data set; whether `element` is that.
+    fn begin_frames(&mut self, element: &Element) -> Result<bool, ConvertError> {
+        let ([level], Some(encapsulation)) = (&*self.levels, &mut self.encapsulation) else {
+            return Ok(false);
+        };
+        let unsupported = |what| PixelError::Unsupported { what };
+        match element.tag {
+            tags::PIXEL_DATA => {}
+            tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA => {
+                return Err(unsupported("samples of floating point").into());
+            }
+            _ => return Ok(false),
+        }
+        if level.planar_configuration.is_some_and(|planar| planar > 1) {
+            return Err(unsupported("an unknown Planar Configuration").into());
+        }
+        let form = level.pixel_form();
+        let form = form.ok_or(unsupported("no Rows, Columns or Bits Allocated"))?;
+        encapsulation.begin(&form)?;
+        // Frames are little endian.
+        let turns = element.big_endian;
+        self.doing = Doing::Copying(Copying {
+            left: element.length(),
+            unit: if turns {
+                turned_bytes(element, element.vr)
+            } else {
+                1
+            },
+            padding: None,
+        });
+        Ok(true)
+    }
+
     /// Writes what a decoded image needs and the encapsulated one may lack, before `tag`.
     pub(super) fn complete(&mut self, tag: Tag, out: &mut Vec<u8>) {
         let to = self.to;
+        let is_completed = self.moves_frames();
         let Some(level) = self.levels.last_mut() else {
             return;
         };
-        if self.decoder.is_some()
+        if is_completed
             && tag > tags::PLANAR_CONFIGURATION
             && level.planar_configuration.is_none()
             && level.samples_per_pixel.is_some_and(|samples| samples > 1)
@@ -84,6 +139,9 @@ impl Machinery {
         if tag == tags::PIXEL_DATA && self.is_photometric_changed && self.levels.len() == 1 {
             let what = "no fragments, but a compressed transfer syntax";
             return Err(PixelError::Unsupported { what }.into());
+        }
+        if self.begin_frames(element)? {
+            return Ok(());
         }
         if tag == tags::PIXEL_DATA && vr == Vr::OB && !element.big_endian && self.has_words() {
             // Native samples of more than eight bits are OW (PS3.5 A.2), whatever was written.
@@ -144,8 +202,17 @@ impl Machinery {
 
     pub(super) fn copy(&mut self, mut copying: Copying, out: &mut Vec<u8>, room: usize) -> Advance {
         let unit = copying.unit.max(1);
+        let here = self.input.bytes().len();
+        let mut gathering = self
+            .encapsulation
+            .as_mut()
+            .and_then(Encapsulation::gathering);
+        let (out, room) = match &mut gathering {
+            Some((gathered, missing)) => (&mut **gathered, *missing),
+            None => (out, room),
+        };
         let wanted = copying.left.min(length(room.saturating_add(unit)));
-        let mut count = self.here(wanted);
+        let mut count = usize::try_from(wanted).map_or(here, |wanted| wanted.min(here));
         if length(count) < copying.left {
             // Half a number waits for the rest of it.
             count = count.saturating_sub(count.checked_rem(unit).unwrap_or(0));
@@ -163,6 +230,9 @@ impl Machinery {
             self.doing = Doing::Copying(copying);
         } else {
             out.extend(copying.padding);
+            if let Some(encapsulation) = &mut self.encapsulation {
+                encapsulation.end();
+            }
         }
         Advance::Went
     }

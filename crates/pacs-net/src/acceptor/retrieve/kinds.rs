@@ -2,11 +2,13 @@
 //! for them.
 //!
 //! A kind, SOP class and transfer syntax, has a context of its own, so that the destination cannot
-//! choose away what needs no conversion. A class whose instances can be converted has one more,
-//! with what they can become (PS3.5 10.1 asks that the default transfer syntax be among it).
+//! choose away what needs no conversion. A class whose instances can be converted has one or two
+//! more, with what they can become (PS3.5 10.1 asks that the default transfer syntax be among it).
 
 use crate::service::SubOperations;
-use crate::sop_class::EXPLICIT_VR_BIG_ENDIAN;
+use crate::sop_class::{
+    EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN,
+};
 use pacs_core::{SopClassUid, TransferSyntaxUid};
 use std::collections::BTreeMap;
 
@@ -61,7 +63,8 @@ impl Kinds {
             let mut contexts = vec![(kind.0.clone(), vec![kind.1.clone()])];
             let is_same_class = |known: &Kind| known.0 == kind.0;
             if !proposal.kinds.iter().any(is_same_class) {
-                contexts.extend(self.fallback(&kind.0).map(|names| (kind.0.clone(), names)));
+                let fallbacks = self.fallbacks(&kind.0).into_iter();
+                contexts.extend(fallbacks.map(|names| (kind.0.clone(), names)));
             }
             let sum = proposal.contexts.len().saturating_add(contexts.len());
             if sum > contexts_max && !proposal.kinds.is_empty() {
@@ -74,17 +77,25 @@ impl Kinds {
         proposal
     }
 
-    /// What instances of a class can be converted to. Big endian is left out: it is retired, and
-    /// everyone takes the default transfer syntax.
-    fn fallback(&self, sop_class: &SopClassUid) -> Option<Vec<TransferSyntaxUid>> {
-        let mut names: Vec<TransferSyntaxUid> = Vec::new();
+    /// What instances of a class can be converted to: uncompressed, which is wanted where it is
+    /// taken, and compressed. Big endian is left out: it is retired, and everyone takes the default
+    /// transfer syntax.
+    fn fallbacks(&self, sop_class: &SopClassUid) -> Vec<Vec<TransferSyntaxUid>> {
+        let (mut plain, mut compressed) = (Vec::new(), Vec::new());
         let of_class = self.kinds.iter().filter(|kind| kind.0 == *sop_class);
         for name in of_class.flat_map(|(_, kept)| self.conversions(kept)) {
-            if name.as_str() != EXPLICIT_VR_BIG_ENDIAN && !names.contains(name) {
+            let names: &mut Vec<TransferSyntaxUid> = match name.as_str() {
+                EXPLICIT_VR_BIG_ENDIAN => continue,
+                EXPLICIT_VR_LITTLE_ENDIAN | IMPLICIT_VR_LITTLE_ENDIAN => &mut plain,
+                _ => &mut compressed,
+            };
+            if !names.contains(name) {
                 names.push(name.clone());
             }
         }
-        (!names.is_empty()).then_some(names)
+        let mut fallbacks = vec![plain, compressed];
+        fallbacks.retain(|names| !names.is_empty());
+        fallbacks
     }
 }
 
@@ -95,6 +106,7 @@ mod tests {
     const EXPLICIT: &str = "1.2.840.10008.1.2.1";
     const IMPLICIT: &str = "1.2.840.10008.1.2";
     const JPEG: &str = "1.2.840.10008.1.2.4.70";
+    const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
     const RLE: &str = "1.2.840.10008.1.2.5";
 
     fn kind(class: &str, kept: &str) -> Kind {
@@ -157,6 +169,26 @@ mod tests {
                 context("1.3", &[EXPLICIT]),
             ]
         );
+    }
+
+    #[test]
+    fn compressed_ones_have_a_context_of_their_own_so_that_uncompressed_is_taken_first() {
+        let mut kinds = kinds(&[("1.1", EXPLICIT)]);
+        for targets in kinds.conversions.values_mut() {
+            for name in [JPEG_LS, RLE] {
+                targets.push(TransferSyntaxUid::parse(name).unwrap());
+            }
+        }
+        assert_eq!(
+            proposed(&kinds, &kind("1.1", EXPLICIT), 128),
+            [
+                context("1.1", &[EXPLICIT]),
+                context("1.1", &[IMPLICIT]),
+                context("1.1", &[JPEG_LS, RLE]),
+            ]
+        );
+        // Where there is not room for all, what needs most is left out.
+        assert_eq!(proposed(&kinds, &kind("1.1", EXPLICIT), 2).len(), 2);
     }
 
     #[test]
