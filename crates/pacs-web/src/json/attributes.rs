@@ -5,7 +5,8 @@ use pacs_core::attributes::Attribute;
 use pacs_core::limits::ITEM_DEPTH_MAX;
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Tag, Value, Vr};
-use std::io::Write as _;
+
+const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Writes `attributes` as one object. Sequences deeper than [`ITEM_DEPTH_MAX`] are left out:
 /// nothing that was read has them.
@@ -48,14 +49,15 @@ pub(crate) fn member_begins(out: &mut Vec<u8>, tag: Tag, vr: Vr, is_first: bool)
     if !is_first {
         out.push(b',');
     }
-    // Writing to memory does not fail.
-    write!(
-        out,
-        "\"{:04X}{:04X}\":{{\"vr\":\"",
-        tag.group(),
-        tag.element()
-    )
-    .ok();
+    // By hand: an answer has thousands of them.
+    let number = u32::from(tag.group()) << 16 | u32::from(tag.element());
+    let mut begun = *b"\"00000000\":{\"vr\":\"";
+    let shifts = [28_u32, 24, 20, 16, 12, 8, 4, 0];
+    for (digit, shift) in begun.iter_mut().skip(1).zip(shifts) {
+        let nibble = usize::try_from(number.wrapping_shr(shift) & 15).unwrap_or(0);
+        *digit = DIGITS.get(nibble).copied().unwrap_or(b'0');
+    }
+    out.extend_from_slice(&begun);
     out.extend_from_slice(&vr.to_bytes());
     out.push(b'"');
 }

@@ -169,6 +169,29 @@ impl<'a> Reader<'a> {
         self.attributes_at(into, &wanted, 0)
     }
 
+    /// The text under `tag` among attributes that go to the end, without reading the others.
+    pub(super) fn find(mut self, tag: Tag) -> Result<Stored<'a>, IndexError> {
+        while !self.rest.is_empty() {
+            let [g1, g2, e1, e2, _, _] = self.array()?;
+            let head = self.number()?;
+            let length = usize::try_from(head >> 2).map_err(|_| self.damaged())?;
+            let bytes = self.raw(length)?;
+            let here = Tag(u16::from_be_bytes([g1, g2]), u16::from_be_bytes([e1, e2]));
+            if here > tag {
+                break;
+            }
+            if here == tag {
+                return match head & 3 {
+                    TEXT | SUSPECT => std::str::from_utf8(bytes)
+                        .map(Stored::Text)
+                        .map_err(|_| self.damaged()),
+                    _ => Ok(Stored::Items),
+                };
+            }
+        }
+        Ok(Stored::Nothing)
+    }
+
     fn attributes_at(
         mut self,
         into: &mut Attributes,
@@ -210,6 +233,14 @@ impl<'a> Reader<'a> {
         }
         Ok(items)
     }
+}
+
+/// What [`Reader::find`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored<'a> {
+    Items,
+    Nothing,
+    Text(&'a str),
 }
 
 /// As `Vr::from_binary`, without its way through text: this is read for every attribute of every
@@ -278,6 +309,26 @@ mod tests {
 
         assert_eq!(attributes.len(), 1);
         assert_eq!(attributes.text(tags::PATIENT_ID), Some(""));
+    }
+
+    #[test]
+    fn one_attribute_is_found_without_reading_the_others() {
+        let mut writer = Writer::default();
+        writer.attributes(&nested()).unwrap();
+        let bytes = writer.into_bytes();
+        let find = |tag| Reader::new(&bytes, "row").find(tag).unwrap();
+
+        assert_eq!(find(tags::PATIENT_NAME), Stored::Text("Өмүров^Азиз"));
+        assert_eq!(find(tags::PATIENT_ID), Stored::Text(""));
+        assert_eq!(find(tags::PROCEDURE_CODE_SEQUENCE), Stored::Items);
+        for absent in [tags::STUDY_DATE, tags::PATIENT_SEX, tags::PIXEL_DATA] {
+            assert_eq!(find(absent), Stored::Nothing);
+        }
+        assert!(
+            Reader::new(&bytes[..9], "row")
+                .find(tags::PIXEL_DATA)
+                .is_err()
+        );
     }
 
     /// A bad disk gives an error and no panic, whatever byte it changes.

@@ -3,9 +3,9 @@
 //!
 //! Everything here may give too much and never too little; what it gives is still to be matched.
 
-use super::codec::Reader;
+use super::codec::{Reader, Stored};
 use super::fault::Fault;
-use super::rows::Place;
+use super::rows::{Place, StudyRow};
 use super::search::Budget;
 use super::tables::{BY_ATTRIBUTE, Kind, NAMES_PER_ROW, each_key, ranges, series_of, study_of};
 use super::view::View;
@@ -74,6 +74,11 @@ impl Plan {
         self.wanted.binary_search(&tag).is_ok()
     }
 
+    /// How many attributes an answer or a matcher needs, at most.
+    pub(super) const fn wanted_count(&self) -> usize {
+        self.wanted.len()
+    }
+
     /// Whether all studies must be looked at, or all their names.
     pub(super) fn is_scan(&self) -> bool {
         let keys = self.study.keys().iter();
@@ -101,11 +106,7 @@ impl Plan {
         if let Some(studies) = self.studies(view, gathered_max, budget)? {
             return Ok(studies);
         }
-        let named = self.study.keys().iter();
-        if named
-            .into_iter()
-            .any(|key| key.tag() == tags::PATIENT_NAME && is_usual(key))
-        {
+        if self.is_named() {
             return Ok(Candidates::Named);
         }
         Ok(Candidates::All)
@@ -188,6 +189,33 @@ impl Plan {
             Some(best) => Some(Candidates::Studies(best)),
             None => are_many.then_some(Candidates::Many),
         })
+    }
+
+    /// Whether a key surely fails on `row`: found out before anything is made of the row, for walks
+    /// that pass over most of what they see.
+    pub(super) fn rules_out(&self, row: &StudyRow<'_>) -> Result<bool, Fault> {
+        for key in self.study.keys() {
+            let tag = key.tag();
+            let is_stored = matches!(level_of(tag), Some(Level::Patient | Level::Study));
+            if !is_stored || computed(tag).is_some() || tag == tags::STUDY_INSTANCE_UID {
+                continue;
+            }
+            let is_out = match row.find(tag)? {
+                Stored::Items => false,
+                Stored::Nothing => true,
+                Stored::Text(text) => !key.matches_folded(&fold::matching_key(key.vr(), text)),
+            };
+            if is_out {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether there is a key for names that rows of names can be held against.
+    pub(super) fn is_named(&self) -> bool {
+        let mut keys = self.study.keys().iter();
+        keys.any(|key| key.tag() == tags::PATIENT_NAME && is_usual(key))
     }
 
     /// What reads the names that match out of rows of names.
@@ -291,17 +319,21 @@ fn is_usual(key: &CompiledKey) -> bool {
 
 /// The level whose entities have `tag`.
 fn home(tag: Tag) -> Option<Level> {
-    let computed = match tag {
+    computed(tag).or_else(|| level_of(tag))
+}
+
+/// The level of an attribute that no row has, since it follows from other rows.
+const fn computed(tag: Tag) -> Option<Level> {
+    match tag {
         tags::NUMBER_OF_PATIENT_RELATED_STUDIES
         | tags::NUMBER_OF_PATIENT_RELATED_SERIES
-        | tags::NUMBER_OF_PATIENT_RELATED_INSTANCES => Level::Patient,
+        | tags::NUMBER_OF_PATIENT_RELATED_INSTANCES => Some(Level::Patient),
         tags::INSTANCE_AVAILABILITY
         | tags::MODALITIES_IN_STUDY
         | tags::NUMBER_OF_STUDY_RELATED_INSTANCES
         | tags::NUMBER_OF_STUDY_RELATED_SERIES
-        | tags::SOP_CLASSES_IN_STUDY => Level::Study,
-        tags::NUMBER_OF_SERIES_RELATED_INSTANCES => Level::Series,
-        _ => return level_of(tag),
-    };
-    Some(computed)
+        | tags::SOP_CLASSES_IN_STUDY => Some(Level::Study),
+        tags::NUMBER_OF_SERIES_RELATED_INSTANCES => Some(Level::Series),
+        _ => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! What stands in a study's, a series' and an instance's row.
 
-use super::codec::{Reader, Writer};
+use super::codec::{Reader, Stored, Writer};
 use crate::index::{Digest, IndexError, Location, Provenance, StoredInstance, answer};
 use pacs_core::instance::level_of;
 use pacs_core::tag::tags;
@@ -191,6 +191,11 @@ impl<'a> StudyRow<'a> {
         self.patient = patient_hash(&of_patient);
         self.attributes = Cow::Owned(block(attributes)?);
         Ok(())
+    }
+
+    /// What is stored of one patient or study attribute; not of Study Instance UID.
+    pub(super) fn find(&self, tag: Tag) -> Result<Stored<'_>, IndexError> {
+        Reader::new(&self.attributes, "row of a study").find(tag)
     }
 
     pub(super) fn uid(&self) -> Result<StudyUid, IndexError> {

@@ -142,9 +142,12 @@ impl<'a> Search<'a> {
             return self.patients(&candidates, sink);
         }
         match candidates {
-            Candidates::All | Candidates::Many => {
-                self.each_study(|study, row| self.study(study, row, None, sink))
-            }
+            Candidates::All | Candidates::Many => self.each_study(|study, row| {
+                if self.plan.rules_out(row)? {
+                    return Ok(());
+                }
+                self.study(study, row, None, sink)
+            }),
             Candidates::Named => self.each_named(|study| {
                 self.one_study(study, |row| self.study(study, row, None, sink))
             }),
@@ -311,7 +314,7 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let plan = self.plan;
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::with_capacity(plan.wanted_count());
         row.attributes(&mut attributes, |tag| plan.wants(tag))?;
         for (tag, set) in [
             (tags::MODALITIES_IN_STUDY, &row.modalities),

@@ -56,6 +56,9 @@ struct Newest {
 /// gathering some candidates.
 const ROWS_PER_RESULT: u64 = 2;
 
+/// Rows that are passed over, having been looked at, in the time that it takes to answer with one.
+const ROWS_PASSED: usize = 8;
+
 impl Search<'_> {
     /// The study of the result after which `page` begins: those behind it need not be looked at.
     fn page_begins(&self, page: &Page) -> Result<u64, Fault> {
@@ -85,7 +88,13 @@ impl Search<'_> {
         let mut from = from;
         let mut candidates = plan.candidates(self.view, newest.gathered_max, self.budget)?;
         if candidates == Candidates::Many {
-            match self.walk_back(from, newest.rows_count, sink)? {
+            let left = if plan.is_named() {
+                // Names stand together, and are folded.
+                self.named_back(from, newest.rows_count, sink)?
+            } else {
+                self.walk_back(from, newest.rows_count, sink)?
+            };
+            match left {
                 None => return Ok(()),
                 Some(left) => from = left,
             }
@@ -96,7 +105,10 @@ impl Search<'_> {
                 self.walk_back(from, u64::MAX, sink)?;
                 Ok(())
             }
-            Candidates::Named => self.named_back(from, sink),
+            Candidates::Named => {
+                self.named_back(from, u64::MAX, sink)?;
+                Ok(())
+            }
             Candidates::Studies(studies) => {
                 for study in studies.into_iter().rev().filter(|study| *study <= from) {
                     self.one_study(study, |row| self.study(study, row, None, sink))?;
@@ -129,14 +141,19 @@ impl Search<'_> {
         let end = entity_key(from, u32::MAX);
         let entries = self.view.entities.range::<&[u8]>(..=end.as_slice())?;
         let mut left_count = rows_count;
-        for entry in entries.rev() {
-            self.budget.spend(1)?;
+        for (at, entry) in entries.rev().enumerate() {
+            if at % ROWS_PASSED == 0 {
+                self.budget.spend(1)?;
+            }
             let (key, row) = entry?;
             let (study, series) = from_entity_key(key.value())?;
             left_count = left_count.saturating_sub(1);
             if series == 0 {
                 let row = StudyRow::decode(row.value())?;
-                self.study(study, &row, None, sink)?;
+                if !self.plan.rules_out(&row)? {
+                    self.budget.spend(1)?;
+                    self.study(study, &row, None, sink)?;
+                }
                 if left_count == 0 {
                     return Ok(study.checked_sub(1).filter(|next| *next > 0));
                 }
@@ -145,18 +162,35 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Goes on with the studies from `from` back whose names match.
-    fn named_back(&self, from: u64, sink: &mut Sink<'_>) -> Result<(), Fault> {
+    /// As [`Self::walk_back`], with the studies whose names match.
+    fn named_back(
+        &self,
+        from: u64,
+        rows_count: u64,
+        sink: &mut Sink<'_>,
+    ) -> Result<Option<u64>, Fault> {
         let named = self.plan.named();
         let last = from.saturating_sub(1) / NAMES_PER_ROW;
+        let mut left_count = rows_count;
         for entry in self.view.names.range(..=last)?.rev() {
             self.budget.spend(1)?;
             let (at, row) = entry?;
             let studies = named.of_row(at.value(), row.value())?;
             for study in studies.into_iter().rev().filter(|study| *study <= from) {
-                self.one_study(study, |row| self.study(study, row, None, sink))?;
+                left_count = left_count.saturating_sub(1);
+                self.one_study(study, |row| {
+                    if self.plan.rules_out(row)? {
+                        return Ok(());
+                    }
+                    self.study(study, row, None, sink)
+                })?;
+            }
+            left_count = left_count.saturating_sub(1);
+            if left_count == 0 {
+                let first = at.value().saturating_mul(NAMES_PER_ROW);
+                return Ok(Some(first).filter(|next| *next > 0));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
