@@ -88,6 +88,11 @@ pub struct RenderLimits {
     pub overlays_max: usize,
     /// Characters of one line of annotation.
     pub annotation_chars_max: usize,
+    /// Pixels that the graphics of a presentation state set, counted as often as they are set:
+    /// what comes behind them is not drawn.
+    pub graphic_pixels_max: u64,
+    /// Lines of the texts of a presentation state that are written.
+    pub graphic_lines_max: usize,
 }
 
 impl Default for RenderLimits {
@@ -103,6 +108,8 @@ impl Default for RenderLimits {
             animation_bytes_max: 64 << 20,
             overlays_max: 16,
             annotation_chars_max: 64,
+            graphic_pixels_max: 32 << 20,
+            graphic_lines_max: 500,
         }
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! The steps, each in a module: samples become grey levels by Modality LUT, VOI LUT and polarity
 //! (`grey`), or RGB (`colour`); shutters and overlays are drawn (`overlay`, `shutter`); what is
-//! wanted of it is cut out, turned and scaled (`geometry`); text is written (`annotation`); the
-//! picture is encoded (`encode`). Frames are decoded elsewhere: see [`crate::Decoders`].
+//! wanted of it is cut out, turned and scaled (`geometry`); what a presentation state has drawn is
+//! drawn (`graphics`); text is written (`annotation`); the picture is encoded (`encode`). Frames
+//! are decoded elsewhere: see [`crate::Decoders`].
 //!
 //! All of it is safe code over data that may be hostile: sizes are compared with [`RenderLimits`]
 //! before anything is allocated, and nothing panics.
@@ -13,6 +14,7 @@ mod annotation;
 mod colour;
 mod encode;
 mod geometry;
+mod graphics;
 mod grey;
 mod lookup;
 mod overlay;
@@ -214,13 +216,18 @@ pub fn render(
     };
     let state = presentation.map(|presentation| presentation.state.root());
     presentation::shutter(&state.unwrap_or(root), &mut picture);
-    if parameters.annotation.draws_overlays() {
-        overlay::draw(&root, &frame, &mut picture, limits);
-    }
+    let shows_all = parameters.annotation.draws_overlays();
+    overlay::draw(&root, &frame, &mut picture, limits, |group| {
+        // A state activates them one by one (PS3.3 C.11.7).
+        shows_all || presentation.is_some_and(|presentation| presentation.activates(group))
+    });
     let aspect = aspect(&root);
     let size = (picture.width(), picture.height());
     let placement = Placement::new(size, aspect, parameters, presentation, limits)?;
     let mut picture = placement.apply(picture);
+    if let Some(presentation) = presentation {
+        graphics::draw(presentation, &placement, &mut picture, limits);
+    }
     annotation::write(&root, parameters.annotation, &mut picture, limits);
     Ok(picture)
 }

@@ -105,7 +105,7 @@ impl Kind {
         match self {
             Self::Frame => "frame 1",
             Self::Metadata => "metadata 2",
-            Self::Picture => "picture 1",
+            Self::Picture => "picture 2",
         }
     }
 }

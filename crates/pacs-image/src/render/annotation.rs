@@ -3,6 +3,8 @@
 //! Letters are those of ISO 8859-1 and 8859-5; other Cyrillic ones are written in Latin, of other
 //! scripts a question mark stands.
 
+use super::graphics::Align;
+use super::grey::signed_word;
 use super::picture::Picture;
 use crate::head::DataSet;
 use crate::limits::RenderLimits;
@@ -110,7 +112,7 @@ enum Corner {
 }
 
 /// A picture that text is drawn on.
-struct Canvas<'p>(&'p mut Picture);
+pub(super) struct Canvas<'p>(pub(super) &'p mut Picture);
 
 impl OriginDimensions for Canvas<'_> {
     fn size(&self) -> Size {
@@ -137,31 +139,62 @@ impl DrawTarget for Canvas<'_> {
 impl Canvas<'_> {
     fn write(&mut self, lines: &[String], corner: Corner) {
         let (width, height) = (edge(self.0.width()), edge(self.0.height()));
-        let is_wide = width >= 512;
-        let line_height: i32 = if is_wide { 18 } else { 10 };
         let count = i32::try_from(lines.len()).unwrap_or(0);
-        let (x, alignment) = match corner {
-            Corner::LowerLeft | Corner::UpperLeft => (4, Alignment::Left),
-            Corner::UpperRight => (width.saturating_sub(5), Alignment::Right),
+        let (x, align) = match corner {
+            Corner::LowerLeft | Corner::UpperLeft => (4, Align::Left),
+            Corner::UpperRight => (width.saturating_sub(5), Align::Right),
         };
-        let mut y: i32 = match corner {
+        let y: i32 = match corner {
             Corner::LowerLeft => {
-                let above = count.saturating_mul(line_height).saturating_add(4);
+                let above = count.saturating_mul(self.line_height()).saturating_add(4);
                 height.saturating_sub(above)
             }
             Corner::UpperLeft | Corner::UpperRight => 4,
         };
+        let style = MonoTextStyleBuilder::new()
+            .text_color(Gray8::WHITE)
+            .background_color(Gray8::BLACK);
+        self.draw(lines, (x, y), align, style);
+    }
+
+    /// Writes `lines` below `at` in a level of grey, over what is there.
+    pub(super) fn lines(&mut self, lines: &[String], at: (f64, f64), align: Align, level: u8) {
+        let (x, y) = (signed_word(at.0), signed_word(at.1));
+        let style = MonoTextStyleBuilder::new().text_color(Gray8::new(level));
+        self.draw(lines, (x.into(), y.into()), align, style);
+    }
+
+    fn is_wide(&self) -> bool {
+        self.0.width() >= 512
+    }
+
+    fn line_height(&self) -> i32 {
+        if self.is_wide() { 18 } else { 10 }
+    }
+
+    fn draw(
+        &mut self,
+        lines: &[String],
+        (x, mut y): (i32, i32),
+        align: Align,
+        style: MonoTextStyleBuilder<'_, Gray8>,
+    ) {
+        let (is_wide, line_height) = (self.is_wide(), self.line_height());
+        let alignment = match align {
+            Align::Center => Alignment::Center,
+            Align::Left => Alignment::Left,
+            Align::Right => Alignment::Right,
+        };
+        let layout = TextStyleBuilder::new()
+            .alignment(alignment)
+            .baseline(Baseline::Top)
+            .build();
         for line in lines {
+            if y > edge(self.0.height()) {
+                return;
+            }
             let (text, font) = readable(line, is_wide);
-            let style = MonoTextStyleBuilder::new()
-                .font(font)
-                .text_color(Gray8::WHITE)
-                .background_color(Gray8::BLACK)
-                .build();
-            let layout = TextStyleBuilder::new()
-                .alignment(alignment)
-                .baseline(Baseline::Top)
-                .build();
+            let style = style.font(font).build();
             let text = Text::with_text_style(&text, Point::new(x, y), style, layout);
             // Drawing on a picture cannot fail.
             text.draw(self).ok();

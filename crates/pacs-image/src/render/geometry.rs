@@ -98,6 +98,27 @@ impl Placement {
         (self.width, self.height)
     }
 
+    /// Where a place of the image, in its pixels from the top left corner, is in what is shown.
+    pub(super) fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        let (mut width, mut height) = (f64::from(self.width), f64::from(self.height));
+        let mut x = (x - self.left) / (self.right - self.left) * width;
+        let mut y = (y - self.top) / (self.bottom - self.top) * height;
+        if self.is_flipped_horizontally {
+            x = width - x;
+        }
+        if self.is_flipped_vertically {
+            y = height - y;
+        }
+        for _ in 0..self.turn.0 {
+            (x, y) = (height - y, x);
+            (width, height) = (height, width);
+        }
+        if self.turn.1 {
+            x = width - x;
+        }
+        (x, y)
+    }
+
     fn is_whole(&self, picture: &Picture) -> bool {
         self.left == 0.0
             && self.top == 0.0

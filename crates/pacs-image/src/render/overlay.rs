@@ -9,15 +9,16 @@ use pacs_core::Tag;
 /// The first of the groups for overlays; the others follow, two apart.
 const FIRST_GROUP: u16 = 0x6000;
 
-/// Draws the overlays of the frame.
+/// Draws those overlays of the frame whose group `is_shown`.
 pub(super) fn draw(
     root: &DataSet<'_>,
     frame: &NativeFrame<'_>,
     picture: &mut Picture,
     limits: &RenderLimits,
+    is_shown: impl Fn(u16) -> bool,
 ) {
     let groups = (FIRST_GROUP..).step_by(2).take(limits.overlays_max.min(16));
-    for group in groups {
+    for group in groups.filter(|group| is_shown(*group)) {
         if let Some(plane) = Plane::of(root, group, frame) {
             plane.draw(picture);
         }

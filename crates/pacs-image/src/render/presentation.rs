@@ -1,7 +1,7 @@
 //! Grayscale Softcopy Presentation States (PS3.3 A.33.1, PS3.4 N.2) and shutters (PS3.3 C.7.6.11).
 //!
 //! A state says for the images it refers to which values are shown, which part, which way round,
-//! and what is covered. Its graphics and texts are not drawn.
+//! what is covered, and what is drawn over it (see [`super::graphics`]).
 
 use super::Region;
 use super::picture::Picture;
@@ -23,10 +23,20 @@ pub struct Presentation<'h> {
 impl<'h> Presentation<'h> {
     /// The item of `sequence` that is for the image; one that names no images is for all.
     pub(super) fn item(&self, sequence: Tag) -> Option<DataSet<'h>> {
-        self.state.root().items(sequence).find(|item| {
-            let mut images = item.items(tags::REFERENCED_IMAGE_SEQUENCE);
-            !item.has(tags::REFERENCED_IMAGE_SEQUENCE) || images.any(|image| self.is_of(&image))
-        })
+        let mut items = self.state.root().items(sequence);
+        items.find(|item| self.is_for_image(item))
+    }
+
+    /// Whether an item is for the image; one that names no images is for all.
+    pub(super) fn is_for_image(&self, item: &DataSet<'_>) -> bool {
+        let mut images = item.items(tags::REFERENCED_IMAGE_SEQUENCE);
+        !item.has(tags::REFERENCED_IMAGE_SEQUENCE) || images.any(|image| self.is_of(&image))
+    }
+
+    /// Whether the overlay of the image in `group` is shown.
+    pub(super) fn activates(&self, group: u16) -> bool {
+        // Overlay Activation Layer.
+        self.state.root().text(Tag(group, 0x1001)).is_some()
     }
 
     fn is_of(&self, image: &DataSet<'_>) -> bool {

@@ -576,4 +576,5 @@ fn no_change_of_a_byte_makes_rendering_panic() {
     assert!(pictures > 1000, "{pictures}");
 }
 
+mod graphics;
 mod odd;
