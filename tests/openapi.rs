@@ -2,6 +2,8 @@
 //! schemathesis finds no answer that it does not describe.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use pacs_tests::peers::{run, schemathesis};
@@ -105,13 +107,45 @@ fn the_capabilities_name_the_same_operations() {
 }
 
 #[test]
+fn the_pages_of_the_server_are_described_as_they_are() {
+    let server = filled(1);
+    let document = get(server.http(), "/openapi.json", &[]).json();
+    let described = operations(&document);
+    assert!(described.len() >= 6);
+    for (path, methods) in &described {
+        assert_eq!(methods.iter().collect::<Vec<_>>(), ["GET"], "{path}");
+        let reply = get(server.http(), path, &[]);
+        let kind = reply.header("content-type").unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default();
+        let responses = &document["paths"][path]["get"]["responses"];
+        let content = &responses[reply.status.to_string()]["content"];
+        assert!(content[kind].is_object(), "{path}: {} {kind}", reply.status);
+        assert_eq!(ask(server.http(), "POST", path, &[], &[]).status, 405);
+    }
+    let pages = String::from_utf8(get(server.http(), "/", &[]).body).expect("UTF-8");
+    for document in ["/api/openapi.json", "/api/v1/openapi.json", "/openapi.json"] {
+        assert!(pages.contains(document), "{pages}");
+        let reply = get(server.http(), document, &[]);
+        assert_eq!(reply.json()["openapi"], "3.1.0", "{document}");
+    }
+}
+
+#[test]
 fn schemathesis_finds_no_answer_that_is_not_described() {
     let Some(tool) = schemathesis() else {
         return;
     };
-    let mut server = filled(1);
+    let server = filled(1);
+    for document in ["/api/openapi.json", "/openapi.json"] {
+        schemathesis_must_be_content(&tool, server.http(), document);
+    }
+    let health = get(server.http(), "/healthz", &[]);
+    assert_eq!(health.status, 200);
+}
+
+fn schemathesis_must_be_content(tool: &Path, server: SocketAddr, document: &str) {
     let home = tempfile::tempdir().expect("a folder");
-    let document = format!("http://{}/api/openapi.json", server.http());
+    let document = format!("http://{server}{document}");
     let mut command = Command::new(tool);
     command
         .current_dir(home.path())
@@ -126,5 +160,4 @@ fn schemathesis_finds_no_answer_that_is_not_described() {
 
     assert!(said.success, "{}", said.text);
     assert!(said.text.contains("No issues found"), "{}", said.text);
-    assert!(server.is_alive());
 }

@@ -295,7 +295,7 @@ fn the_root_names_the_pages_there_are() {
     let statuses: Vec<u16> = pages
         .map(|page| get(server.http(), page, &[]).status)
         .collect();
-    assert_eq!(statuses, [401, 200, 200, 200, 200]);
+    assert_eq!(statuses, [401, 200, 200, 200, 200, 200, 200]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! served, whatever routes there are.
 
 mod crowd;
+mod openapi;
 mod paced;
 
 use crate::commitment::Commitments;
@@ -63,7 +64,8 @@ pub fn router(health: Arc<Health>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/api/openapi.json", get(openapi))
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/api/openapi.json", get(dicomweb))
         .with_state(health)
 }
 
@@ -144,11 +146,13 @@ async fn bounded(request: Request, next: Next) -> Response {
 /// What there is, for whoever looks at the server with a browser.
 async fn pages() -> &'static str {
     "This is a PACS.\n\n\
-     /dicomweb/          DICOMweb (PS3.18); needs a token\n\
-     /api/openapi.json   what DICOMweb has to offer, for programs\n\
-     /healthz            whether the server lives, and what is known of its content\n\
-     /readyz             whether it takes requests\n\
-     /metrics            what it has counted\n"
+     /dicomweb/             DICOMweb (PS3.18); needs a token\n\
+     /api/openapi.json      what DICOMweb has to offer, for programs\n\
+     /api/v1/openapi.json   what the API of the portal has to offer, for programs\n\
+     /openapi.json          what these pages have to offer\n\
+     /healthz               whether the server lives, and what is known of its content\n\
+     /readyz                whether it takes requests\n\
+     /metrics               what it has counted\n"
 }
 
 async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {
@@ -183,7 +187,7 @@ async fn readyz(State(health): State<Arc<Health>>) -> Response {
 }
 
 /// What DICOMweb has to offer, for programs. It is no secret: anybody has the program.
-async fn openapi() -> Json<serde_json::Value> {
+async fn dicomweb() -> Json<serde_json::Value> {
     Json(pacs_web::openapi(
         crate::web::PREFIX,
         env!("CARGO_PKG_VERSION"),
