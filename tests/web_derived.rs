@@ -89,10 +89,129 @@ fn metadata_of_a_study_is_made_once_for_each_series_and_kept_over_a_restart() {
     }
     let first = instances(&server);
     assert_eq!(first.len(), 6);
-    files(&server, 1);
-    assert_eq!(count(&server, "pacs_derived_misses_total"), 1);
+    files(&server, 2);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 2);
+
+    server.stop();
+    server.restart();
+    assert_eq!(instances(&server), first);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 0);
+    assert_eq!(count(&server, "pacs_derived_hits_total"), 4);
+}
+
+#[test]
+fn every_change_of_a_series_is_in_the_next_answer() {
+    let server = server("");
+    let (kept, hidden) = (Slice::new(1, 1), Slice::new(1, 2));
+    store_slice(&server, &kept);
+    store_slice(&server, &hidden);
+    store_slice(&server, &other_series(1));
+    assert_eq!(instances(&server).len(), 3);
+
+    store_slice(&server, &Slice::new(1, 3));
+    assert_eq!(instances(&server).len(), 4);
+    // The other series has not changed.
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 3);
+
+    let path = format!(
+        "/dicomweb/studies/{}/series/{}/instances/{}",
+        hidden.study, hidden.series, hidden.instance
+    );
+    let deleted = request(server.http(), "DELETE", &path, &[]);
+    assert!(deleted.status < 300, "{}", deleted.status);
+    let left = instances(&server);
+    assert!(left.len() == 3 && !left.contains(&hidden.instance));
+    assert!(left.contains(&kept.instance));
+}
+
+#[test]
+fn files_that_are_damaged_or_gone_are_made_again() {
+    let server = server("");
+    store_slice(&server, &Slice::new(1, 1));
+    store_slice(&server, &other_series(1));
+    let whole = instances(&server);
+    let kept = files(&server, 2);
+    let mut bytes = fs::read(&kept[0]).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x20;
+    fs::write(&kept[0], bytes).expect("it is ours");
+    fs::remove_file(&kept[1]).expect("it is ours");
+
+    assert_eq!(instances(&server), whole);
+    assert_eq!(count(&server, "pacs_derived_damaged_total"), 1);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 4);
+
+    fs::remove_dir_all(server.data().join("derived")).expect("it is ours");
+    assert_eq!(instances(&server), whole);
+}
+
+#[test]
+fn an_instance_that_cannot_be_read_takes_the_rest_of_its_study_with_it_nowhere() {
+    let mut server = server("");
+    store_slice(&server, &Slice::new(1, 1));
+    let odd = Slice::new(1, 2);
+    let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), Compression::fast());
+    deflated.write_all(&odd.data_set()).expect("memory");
+    let deflated = deflated.finish().expect("memory");
+    let (class, syntax) = (uid::CT_IMAGE_STORAGE, "1.2.840.10008.1.2.1.99");
+    assert_eq!(store(&server, class, &odd.instance, syntax, &deflated), 0);
+    store_slice(&server, &Slice::new(1, 3));
+    store_slice(&server, &other_series(4));
+    server.stop();
+    for pack in files_below(&server.data().join("packs")) {
+        let mut bytes = fs::read(&pack).expect("a pack");
+        let at = bytes.windows(deflated.len()).position(|of| of == deflated);
+        if let Some(at) = at {
+            bytes[at..at + 40].fill(0xFF);
+            fs::write(&pack, bytes).expect("a pack");
+        }
+    }
+    server.restart();
+
+    let expected = [1, 2, 3].map(|number| Slice::new(1, number).instance);
+    let mut expected = expected.to_vec();
+    expected.push(other_series(4).instance);
+    for _ in 0..2 {
+        assert_eq!(instances(&server), expected);
+        let json = metadata(&server, &[]).json();
+        let availability = |at: usize| json[at]["00080056"]["Value"][0].clone();
+        assert_eq!(availability(1), "UNAVAILABLE");
+        assert_eq!(json[1]["0020000E"]["Value"][0], odd.series.as_str());
+        assert!(json[0]["7FE00010"].is_object() && availability(0).is_null());
+    }
+    let xml = "multipart/related; type=\"application/dicom+xml\"";
+    let parts = metadata(&server, &[("Accept", xml)]).parts();
+    assert_eq!(parts.len(), expected.len());
+    let text = String::from_utf8_lossy(&parts[1].body).into_owned();
+    assert!(text.contains("UNAVAILABLE"), "{text}");
+    let told = "an instance cannot be read: its metadata is what the index knows";
+    server.wait_for_log(told);
+}
+
+#[test]
+fn where_nothing_is_kept_metadata_is_given_all_the_same() {
+    let server = server("megabytes_max = 0");
+    store_slice(&server, &Slice::new(1, 1));
+    store_slice(&server, &other_series(1));
+    assert_eq!(instances(&server).len(), 2);
+    assert!(!server.data().join("derived").exists());
+}
+
+#[test]
+fn a_series_that_has_been_quiet_is_made_ready_before_anybody_asks() {
+    let server = server("quiet_seconds = 1");
+    store_slice(&server, &Slice::new(1, 1));
+    files(&server, 2);
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 2);
     assert_eq!(instances(&server).len(), 1);
-    assert_eq!(count(&server, "pacs_derived_misses_total"), 1);
+    // The thumbnail too, of the series and of the study.
+    let slice = Slice::new(1, 1);
+    let study = format!("/dicomweb/studies/{}", slice.study);
+    for path in [study.clone(), format!("{study}/series/{}", slice.series)] {
+        let reply = get(server.http(), &format!("{path}/thumbnail"), &[]);
+        assert_eq!(reply.header("content-type"), Some("image/jpeg"), "{path}");
+    }
+    assert_eq!(count(&server, "pacs_derived_misses_total"), 2);
 }
 
 const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";

@@ -1,10 +1,11 @@
-//! Follows the changes of an archive and makes the metadata of series ready that have been quiet
-//! for a while, so that who opens a study that has just come need not wait.
+//! Follows the changes of an archive and makes the metadata and the thumbnails of series ready that
+//! have been quiet for a while, so that who opens a study that has just come need not wait.
 //!
 //! One series is made at a time, and the changes are looked at once in a while: receiving goes
 //! first. What is not made here is made by the first who asks.
 
 use crate::metadata;
+use crate::rendered;
 use crate::resource::Resource;
 use crate::service::Web;
 use pacs_core::Permit;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// Bounds of following.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FollowLimits {
-    /// How long a series has to be quiet before its metadata is made.
+    /// How long a series has to be quiet before its metadata and thumbnail are made.
     pub quiet_duration: Duration,
     /// How long changes gather before they are looked at.
     pub gather_duration: Duration,
@@ -114,13 +115,19 @@ async fn failed(
 }
 
 async fn make(web: &Web, permit: &Permit<Get>, study: &str, series: &str) {
-    let made = match Resource::new(study, Some(series), None) {
-        Ok(resource) => metadata::prepare(web, permit, &resource).await,
-        Err(error) => Err(error),
+    let resource = match Resource::new(study, Some(series), None) {
+        Ok(resource) => resource,
+        Err(error) => {
+            tracing::debug!(%error, "a series cannot be made ready");
+            return;
+        }
     };
-    if let Err(error) = made {
-        // Hidden meanwhile, for instance; who asks is told.
+    // Hidden meanwhile, for instance; who asks is told.
+    if let Err(error) = metadata::prepare(web, permit, &resource).await {
         tracing::debug!(%error, "metadata could not be made ready");
+    }
+    if let Err(error) = rendered::prepare(web, permit, &resource).await {
+        tracing::debug!(%error, "a thumbnail could not be made ready");
     }
 }
 

@@ -113,6 +113,43 @@ pub(crate) async fn frames_thumbnail(
     request.answer(&resource, Some(&list)).await
 }
 
+/// Has the thumbnail of a series ready before anybody asks; that of its study is mostly the same.
+/// Where the series has no picture there is nothing to be made.
+pub(crate) async fn prepare(
+    web: &Web,
+    permit: &Permit<Get>,
+    resource: &Resource,
+) -> Result<(), Failure> {
+    if web.derived().keeps_nothing() {
+        return Ok(());
+    }
+    let mut wanted = Wanted::default();
+    wanted.render.viewport = Some(thumbnail_viewport());
+    let accept = Accept::parse(["image/jpeg"], []).map_err(|_| Failure::Internal)?;
+    let request = Request {
+        web,
+        permit,
+        headers: &HeaderMap::new(),
+        accept,
+        wanted,
+        is_thumbnail: true,
+        is_head: false,
+    };
+    match request.answer(resource, None).await {
+        Ok(_) | Err(Failure::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// How large a thumbnail is, where the client does not say.
+fn thumbnail_viewport() -> Viewport {
+    Viewport {
+        width: THUMBNAIL_EDGE,
+        height: THUMBNAIL_EDGE,
+        region: Default::default(),
+    }
+}
+
 /// What is asked for.
 struct Request<'r> {
     web: &'r Web,
@@ -135,11 +172,7 @@ impl<'r> Request<'r> {
         let parameters = query_string::parameters(query, web.limits())?;
         let mut wanted = Wanted::read(&parameters)?;
         if is_thumbnail && wanted.render.viewport.is_none() {
-            wanted.render.viewport = Some(Viewport {
-                width: THUMBNAIL_EDGE,
-                height: THUMBNAIL_EDGE,
-                region: Default::default(),
-            });
+            wanted.render.viewport = Some(thumbnail_viewport());
         }
         Ok(Self {
             web,
