@@ -6,11 +6,14 @@
 //! the bulk data in order. Nothing that is named by a URI is ever fetched: a part of the same
 //! request holds it, or the instance fails.
 
+mod alone;
 pub(crate) mod bulk;
 pub(crate) mod json;
 pub(crate) mod layout;
 pub(crate) mod value;
 pub(crate) mod xml;
+
+pub use alone::{ComposeError, file_of_xml, files_of_json};
 
 use crate::json::JsonError;
 use crate::xml::XmlError;

@@ -12,7 +12,7 @@ pub mod access;
 mod bulk;
 mod capabilities;
 pub mod commitment;
-mod compose;
+pub mod compose;
 mod content;
 mod convert;
 pub mod derived;

@@ -1,5 +1,5 @@
-//! The corpora of the fuzz targets `multipart`, `accept`, `json_reader`, `native_model` and `qido`,
-//! replayed; the same checks hold of inputs made here.
+//! The corpora of the fuzz targets `multipart`, `accept`, `json_reader`, `native_model`, `compose`
+//! and `qido`, replayed; the same checks hold of inputs made here.
 
 #![expect(
     clippy::print_stdout,
@@ -48,6 +48,11 @@ fn the_native_model_corpus_holds() {
 }
 
 #[test]
+fn the_compose_corpus_holds() {
+    replay("compose", checks::composed);
+}
+
+#[test]
 fn the_qido_corpus_holds() {
     replay("qido", checks::qido);
 }
@@ -71,6 +76,17 @@ proptest! {
         checks::native_model(
             format!("<NativeDicomModel>{inner}</DicomAttribute></NativeDicomModel>").as_bytes(),
         );
+    }
+
+    #[test]
+    fn any_description_of_what_descriptions_are_made_of_holds(
+        parts in vec(select(&DESCRIBED[..]), 0..12),
+    ) {
+        let uids = UIDS.join(",");
+        let all = parts.join(",");
+        checks::composed(format!("0[{{{uids},{all}}}]").as_bytes());
+        checks::composed(format!("0{{{uids},\"00400275\":{{\"vr\":\"SQ\",\"Value\":[{{{all}}}]}}}}")
+            .as_bytes());
     }
 
     #[test]
@@ -176,4 +192,31 @@ const RANGES: [&str; 14] = [
     "transfer-syntax=",
     "*",
     "\n",
+];
+
+/// Without these there is no instance.
+const UIDS: [&str; 4] = [
+    r#""00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.7"]}"#,
+    r#""00080018":{"vr":"UI","Value":["1.2.3.4"]}"#,
+    r#""0020000D":{"vr":"UI","Value":["1.2.3"]}"#,
+    r#""0020000E":{"vr":"UI","Value":["1.2.3.5"]}"#,
+];
+
+const DESCRIBED: [&str; 16] = [
+    r#""00080005":{"vr":"CS","Value":["ISO_IR 100"]}"#,
+    r#""00100010":{"vr":"PN","Value":[{"Alphabetic":"Yamada^Tarou","Ideographic":"山田"}]}"#,
+    r#""00100010":{"Value":[{"Alphabetic":"A"},null,{}]}"#,
+    r#""00100020":{"vr":"LO"}"#,
+    r#""00100030":{"vr":"DA","Value":["20260101",""]}"#,
+    r#""00101030":{"vr":"DS","Value":[1.5,"2",-0]}"#,
+    r#""00200013":{"vr":"IS","Value":[1e2]}"#,
+    r#""00280010":{"vr":"US","Value":[65535,"7"]}"#,
+    r#""00280011":{"vr":"US","Value":[65536]}"#,
+    r#""00281201":{"vr":"OW","InlineBinary":"AAEC"}"#,
+    r#""00400275":{"vr":"SQ","Value":[{"00080100":{"vr":"SH","Value":["é"]}},{}]}"#,
+    r#""00090010":{"vr":"LO","Value":["PACS"]}"#,
+    r#""00091001":{"vr":"UN","InlineBinary":"AA=="}"#,
+    r#""7FE00010":{"vr":"OW","BulkDataURI":"http://localhost/pixels"}"#,
+    r#""7FE00010":{"vr":"OB","InlineBinary":"AAE="}"#,
+    r#""0040A160":{"vr":"UT","Value":["a\nb\\c"]}"#,
 ];

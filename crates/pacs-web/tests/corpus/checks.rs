@@ -1,16 +1,21 @@
 //! What must hold of any input: for the fuzz targets `multipart`, `accept`, `json_reader`,
-//! `native_model` and `qido`, and for their corpora.
+//! `native_model`, `compose` and `qido`, and for their corpora.
 
 use bytes::Bytes;
+use pacs_core::limits::ScanLimits;
 use pacs_core::matching::Matcher;
+use pacs_core::scan::{Encoding, Event, Scanner, file};
 use pacs_core::{Attributes, Level, Value};
 use pacs_web::accept::{Accept, Offer, describe};
+use pacs_web::compose::{file_of_xml, files_of_json};
 use pacs_web::described::{Described, DescribedValue};
 use pacs_web::json::{JsonError, JsonReader, Token};
 use pacs_web::limits::{ModelLimits, MultipartLimits};
 use pacs_web::media_type::MediaType;
+use pacs_web::model::{Model, ModelOptions};
 use pacs_web::multipart::{MultipartError, Next, PartReader};
 use pacs_web::qido::search_of_query;
+use pacs_web::walk::Walk;
 use pacs_web::{WebLimits, xml};
 
 const LIMITS: MultipartLimits = MultipartLimits {
@@ -74,6 +79,56 @@ pub(crate) fn accept(input: &[u8]) {
     reversed.reverse();
     assert_eq!(accept.choose(&reversed).is_some(), chosen.is_some());
     assert!(!describe(&offers).is_empty());
+}
+
+/// What a client describes makes no file, or one that is read to its end without loss, its elements
+/// in order, and is described in JSON again. The first byte chooses how it is described.
+pub(crate) fn composed(input: &[u8]) {
+    let Some((choice, text)) = input.split_first() else {
+        return;
+    };
+    let files = |text: &[u8]| {
+        if choice & 1 == 0 {
+            let limits = WebLimits {
+                metadata_nodes_max: 10_000,
+                ..WebLimits::default()
+            };
+            files_of_json(text, &limits).unwrap_or_default()
+        } else {
+            vec![file_of_xml(text, &ModelLimits::default())]
+        }
+    };
+    let made = files(text);
+    assert_eq!(made, files(text));
+    for file in made.into_iter().flatten() {
+        let form = file::read(&file).unwrap();
+        let data_set = &file[form.data_set];
+        let encoding = Encoding::ExplicitLittleEndian;
+        let mut scanner = Scanner::new(data_set, encoding, &ScanLimits::default());
+        let mut last = None;
+        while let Some(event) = scanner.next() {
+            let (Event::Element(element)
+            | Event::SequenceBegin(element)
+            | Event::FragmentsBegin(element)) = event.unwrap()
+            else {
+                continue;
+            };
+            if scanner.depth() == 0 {
+                assert!(last.replace(element.tag) < Some(element.tag));
+            }
+        }
+        let walk = Walk::new(data_set, encoding, 0, &ScanLimits::default());
+        let options = ModelOptions {
+            bulk_url: String::new(),
+            inline_bytes_max: 1 << 20,
+            value_bytes_max: 1 << 20,
+            fragments_max: 8,
+        };
+        let mut json = Vec::new();
+        assert!(Model::new(walk, options).write(&mut json, usize::MAX));
+        let described: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert!(described.is_object());
+    }
 }
 
 /// Without what stands elsewhere and what are bytes: attributes have neither.
