@@ -7,6 +7,7 @@ pub mod accounts;
 mod associations;
 pub mod derived;
 pub mod network;
+pub mod register;
 pub mod tls;
 pub mod web;
 
@@ -21,6 +22,7 @@ use network::Network;
 use pacs_core::{Action, AeTitle};
 use pacs_net::security::Fingerprint;
 use pacs_store::scrub::ScrubPlan;
+use register::{RegisterConfig, RegisterSection};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -83,6 +85,8 @@ struct File {
     derived: DerivedSection,
     #[serde(default)]
     accounts: AccountsSection,
+    #[serde(default)]
+    register: RegisterSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -230,6 +234,8 @@ pub struct Config {
     pub derived: DerivedConfig,
     /// What hashing a password costs, and how long sessions live.
     pub accounts: AccountRules,
+    /// Which citizen register is asked, and how.
+    pub register: RegisterConfig,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -291,6 +297,7 @@ impl Config {
         let scrub = scrub(&file.scrub, &mut faults);
         let derived = derived::settings(file.derived, &mut faults);
         let accounts = accounts::settings(file.accounts, &mut faults);
+        let register = register::settings(file.register, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
         let listeners = [dicom, http, tls.address].into_iter().flatten();
@@ -314,6 +321,7 @@ impl Config {
             scrub,
             derived,
             accounts,
+            register,
             remote_aes,
         })
     }
@@ -362,6 +370,7 @@ impl Config {
             ("scrub", self.scrub != new.scrub),
             ("derived", self.derived != new.derived),
             ("accounts", self.accounts != new.accounts),
+            ("register", self.register != new.register),
         ];
         let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
         changed.map(|(key, _)| key).collect()

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod notes;
 pub mod overlays;
 mod place;
+pub mod register;
 pub mod reload;
 mod room;
 pub mod scp;

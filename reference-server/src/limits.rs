@@ -228,6 +228,24 @@ pub const USER_NAME_CHARS_MAX: usize = 64;
 /// Connections to the control socket at once.
 pub const CONTROL_CONNECTIONS_MAX: u32 = 4;
 
+/// Bytes of the head of an answer of the citizen register.
+pub const REGISTER_HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of an answer of the citizen register.
+pub const REGISTER_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Answers of the citizen register that are kept for those who asked; of more the newest.
+pub const REGISTER_ANSWERS_KEPT_MAX: usize = 2_000;
+
+/// How long a question to the citizen register waits for others to be answered.
+pub const REGISTER_QUEUE_DURATION_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of a table of citizens: it is held in memory.
+pub const REGISTER_FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// How often it is looked whether the table of citizens has changed.
+pub const REGISTER_FILE_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
+
 /// Bytes of a list of organisations.
 pub const ORGANISATIONS_FILE_BYTES_MAX: u64 = 8 << 20;
 

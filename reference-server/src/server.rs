@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::notes::NoteTaker;
 use crate::overlays::RegistryOverlays;
 use crate::place;
+use crate::register::{self, Register};
 use crate::reload::Reload;
 use crate::room::Room;
 use crate::scp::commitment::CommitmentService;
@@ -121,6 +122,7 @@ pub struct Server {
     dicomweb: Web,
     feed: api::Feed,
     accounts: Accounts,
+    register: Register,
     at_start: AtStart,
 }
 
@@ -189,11 +191,13 @@ impl Server {
             metrics,
             upkeep,
         });
+        let register = register::open(&config.register, archive.registry(), World::real())?;
         let (web, feed) = with_portal(web, &archive, &accounts, config)?;
         let server = Self {
             web,
             feed,
             accounts,
+            register,
             at_start,
             dicomweb,
             archive,
@@ -301,6 +305,7 @@ impl Server {
         tasks.spawn(self.accounts.clone().keep_clean());
         tasks.spawn(self.feed.follow());
         tasks.spawn(api::forget(self.archive.registry()));
+        tasks.spawn(register::recheck(self.register));
         let quiet = self.config.derived.quiet_duration;
         tasks.spawn(derived::give_way(self.dicomweb.derived().clone()));
         tasks.spawn(derived::make_ready(self.dicomweb, quiet));

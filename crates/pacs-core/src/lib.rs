@@ -1,8 +1,8 @@
 //! The vocabulary of the archive: what an instance, a query, an examination and a caller are.
 //!
 //! Everything here is pure: no I/O, no async, no clock, no global state. Bytes from outside enter
-//! through [`scan`] alone, with the bounds of [`limits::ScanLimits`]; identifiers enter through
-//! their `parse` functions. [`matching`] is the meaning of a query: every index must agree with it.
+//! through [`scan`] alone, with the bounds of [`limits::ScanLimits`], and XML through [`xml`];
+//! identifiers enter through their `parse` functions. [`matching`] is the meaning of a query: every index must agree with it.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -30,11 +30,13 @@ pub mod patient;
 pub mod phi;
 pub mod pin;
 pub mod query;
+pub mod register;
 pub mod role;
 pub mod scan;
 pub mod tag;
 pub mod uid;
 pub mod worklist;
+pub mod xml;
 
 pub use access::{Action, Caller, ClaimedUser, Denied, Permit, Policy};
 pub use ae_title::AeTitle;

@@ -94,6 +94,12 @@ pub const PATIENT_HISTORY_MAX: usize = 10_000;
 /// Identifiers of one patient.
 pub const PATIENT_IDENTIFIERS_MAX: usize = 50;
 
+/// Patients of whom it is not settled who they are, of one part of a list.
+pub const PATIENTS_BY_IDENTITY_MAX: usize = 200;
+
+/// Patients that one part of such a list looks at, of whom its reader may see few.
+pub const PATIENTS_SCANNED_MAX: usize = 1_000;
+
 /// Characters of a name that is searched.
 pub const PATIENT_QUERY_CHARS_MAX: usize = 200;
 

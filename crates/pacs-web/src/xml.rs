@@ -5,13 +5,11 @@
 //! cannot hold (control characters) becomes U+FFFD. Private attributes stand with the block of
 //! their tag empty and their creator beside it, where that is known and stands once in its group.
 //!
-//! The reader knows no DOCTYPE, no entities but the five of XML, and asks for nothing elsewhere.
+//! What is read goes through [`pacs_core::xml`]: no DOCTYPE, no entities but the five of XML.
 
 mod attributes;
 mod notation;
 mod read;
-mod text;
-mod tokens;
 mod value;
 
 pub use attributes::write_attributes;

@@ -100,6 +100,17 @@ impl TlsClient {
         self
     }
 
+    /// Opens a connection to `address` (`host:port`), whatever is then spoken over it. The caller
+    /// bounds the wait for TCP.
+    ///
+    /// # Errors
+    /// Why none came about; a [`TlsError`] inside shows as such.
+    pub async fn open(&self, address: &str) -> io::Result<Box<dyn ByteStream>> {
+        let stream = TcpStream::connect(address).await?;
+        prepare(&stream)?;
+        Ok(Box::new(self.shake_hands(stream, address).await?))
+    }
+
     async fn shake_hands(
         &self,
         stream: TcpStream,
@@ -141,9 +152,7 @@ impl Connector for TlsClient {
         address: &str,
         _called_ae_title: &AeTitle,
     ) -> io::Result<Box<dyn ByteStream>> {
-        let stream = TcpStream::connect(address).await?;
-        prepare(&stream)?;
-        Ok(Box::new(self.shake_hands(stream, address).await?))
+        self.open(address).await
     }
 }
 

@@ -6,12 +6,14 @@
 //! documents of one person are merged, which leaves both as they are and is undone for ninety days.
 
 mod document;
+mod identity;
 mod merging;
 mod numbers;
 mod register;
 mod search;
 
 pub use document::{Card, HistoryEntry, Identity, Merge, Particulars, Patient, PersonName, What};
+pub use identity::AskedOfRegister;
 pub use register::{Alike, Registered};
 pub use search::{FoundPatient, FoundPatients, PatientQuery, Rank};
 

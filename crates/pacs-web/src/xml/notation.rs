@@ -1,9 +1,8 @@
 //! The elements that a data set becomes.
 
-use super::text;
 use crate::json::base64;
 use pacs_core::tag::keyword_of;
-use pacs_core::{Tag, Vr};
+use pacs_core::{Tag, Vr, xml};
 use std::io::Write as _;
 
 /// Begins a document.
@@ -39,7 +38,7 @@ pub(crate) fn member_begins(out: &mut Vec<u8>, tag: Tag, vr: Vr, creator: Option
     }
     if let Some(creator) = creator {
         out.extend_from_slice(b" privateCreator=\"");
-        text::write(out, creator);
+        xml::write(out, creator);
         out.push(b'"');
     }
     out.push(b'>');
@@ -53,7 +52,7 @@ pub(crate) fn item_begins(out: &mut Vec<u8>, number: u64) {
 /// Says where a value stands.
 pub(crate) fn bulk(out: &mut Vec<u8>, url: &str) {
     out.extend_from_slice(b"<BulkData uri=\"");
-    text::write(out, url);
+    xml::write(out, url);
     out.extend_from_slice(b"\"/>");
 }
 

@@ -1,11 +1,11 @@
 //! Documents of the Native DICOM Model, read.
 
-use super::tokens::{Broken, Token, Tokens};
 use super::value::{COMPONENTS, GROUPS};
 use crate::described::{Described, DescribedAttribute, DescribedValue};
 use crate::json::base64;
 use crate::limits::ModelLimits;
 use pacs_core::tag::{tags, vr_of};
+use pacs_core::xml::{Broken, Token, Tokens};
 use pacs_core::{Tag, Vr};
 use std::borrow::Cow;
 

@@ -1,8 +1,7 @@
 //! Values, by their VR (PS3.19 table A.1.5-2).
 
-use super::text;
 use crate::json::is_multi_valued;
-use pacs_core::Vr;
+use pacs_core::{Vr, xml};
 use std::io::Write as _;
 
 /// The component groups of a name.
@@ -43,9 +42,9 @@ fn write_value(out: &mut Vec<u8>, vr: Vr, number: u64, value: &str) {
     if vr == Vr::PN {
         write_name(out, value);
     } else if matches!(vr, Vr::DS | Vr::IS) {
-        text::write(out, value.trim_matches(' '));
+        xml::write(out, value.trim_matches(' '));
     } else {
-        text::write(out, value);
+        xml::write(out, value);
     }
     write!(out, "</{name}>").ok();
 }
@@ -65,7 +64,7 @@ fn write_name(out: &mut Vec<u8>, value: &str) {
                 continue;
             }
             write!(out, "<{name}>").ok();
-            text::write(out, component);
+            xml::write(out, component);
             write!(out, "</{name}>").ok();
         }
         write!(out, "</{name}>").ok();

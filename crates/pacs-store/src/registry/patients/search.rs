@@ -332,6 +332,7 @@ pub(super) fn search_keys(patient: &Patient) -> Vec<(Kind, String)> {
     {
         keys.insert((BORN, format!("{date}{BETWEEN}{key}")));
     }
+    keys.extend(super::identity::key(patient));
     keys.into_iter().collect()
 }
 

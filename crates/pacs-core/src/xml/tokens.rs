@@ -1,4 +1,4 @@
-//! A document of XML 1.0, tag by tag: as much of XML as a data set needs.
+//! A document of XML 1.0, tag by tag: as much of XML as is taken from outside.
 //!
 //! No DOCTYPE and so no entities but the five predefined ones; one pass, nothing is looked at
 //! twice, and what stands in a document is copied at most once.
@@ -12,15 +12,19 @@ const ATTRIBUTES_MAX: usize = 16;
 /// Bytes of a reference, as in `&#x10FFFF;`.
 const REFERENCE_BYTES_MAX: usize = 16;
 
-/// What stands in a document.
+/// What stands in a document. Names are without the prefix of their namespace. It shows what it
+/// holds: it is for readers, not for logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token<'t> {
+pub enum Token<'t> {
     /// The end of an element.
     End(&'t str),
-    /// The beginning of one; where it is also its end, `is_empty`.
+    /// The beginning of one.
     Start {
+        /// Of the element.
         name: &'t str,
+        /// Names and values, each name once; declarations of namespaces are among them.
         attributes: Vec<(&'t str, Cow<'t, str>)>,
+        /// It is its end too.
         is_empty: bool,
     },
     /// Text between tags.
@@ -29,24 +33,30 @@ pub(super) enum Token<'t> {
 
 /// Why a text is no document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Broken {
+pub enum Broken {
+    /// It declares a document type, which could declare entities.
     #[error("a DOCTYPE is not taken")]
     Doctype,
+    /// It breaks a rule of XML.
     #[error("it is not well-formed")]
     Malformed,
+    /// It refers to an entity that is not one of the five, or to no character.
     #[error("it refers to an entity or a character that there is not")]
     Reference,
 }
 
-/// The tokens of a document. Comments and processing instructions are passed over.
+/// The tokens of a document. Comments and processing instructions are passed over. Whether
+/// elements are closed in their order is for whoever takes the tokens.
 #[derive(Debug)]
-pub(super) struct Tokens<'t> {
+pub struct Tokens<'t> {
     rest: &'t str,
     has_begun: bool,
 }
 
 impl<'t> Tokens<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    /// Those of `text`.
+    #[must_use]
+    pub fn new(text: &'t str) -> Self {
         Self {
             rest: text.strip_prefix('\u{FEFF}').unwrap_or(text),
             has_begun: false,
@@ -54,7 +64,14 @@ impl<'t> Tokens<'t> {
     }
 
     /// The next token; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Token<'t>>, Broken> {
+    ///
+    /// # Errors
+    /// [`Broken`]; what is behind it is not to be asked for.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it fails, and is not asked again then"
+    )]
+    pub fn next(&mut self) -> Result<Option<Token<'t>>, Broken> {
         if !std::mem::replace(&mut self.has_begun, true)
             && let Some(declaration) = self.rest.strip_prefix("<?xml")
         {

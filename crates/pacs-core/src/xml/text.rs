@@ -5,8 +5,8 @@ pub(super) const fn is_character(c: char) -> bool {
     !matches!(c, '\0'..='\u{8}' | '\u{B}' | '\u{C}' | '\u{E}'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}')
 }
 
-/// Writes `text` between two tags, or between quotes.
-pub(super) fn write(out: &mut Vec<u8>, text: &str) {
+/// Writes `text` between two tags, or between quotes. What XML cannot hold becomes U+FFFD.
+pub fn write(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     while let Some((at, special)) = rest.char_indices().find(|(_, c)| is_special(*c)) {
         let (plain, from) = rest.split_at(at);
