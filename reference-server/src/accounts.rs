@@ -3,6 +3,7 @@
 //! The rules are [`pacs_core::account`], what is kept is [`pacs_store::registry::accounts`]. Every
 //! act here is one change with the record that tells of it.
 
+pub mod administer;
 pub mod emergency;
 mod hashing;
 pub mod manage;

@@ -7,21 +7,27 @@
 mod accounts;
 mod asked;
 mod conditional;
+mod devices;
 mod emergency;
 mod examinations;
 mod feed;
 pub(crate) mod guard;
 mod images;
 mod openapi;
+mod organisations;
 mod page;
 mod patients;
 mod problem;
+mod register;
 mod repeat;
 mod routes;
 mod session;
 mod set_up;
+mod statistics;
 mod stream;
+mod trail;
 mod unmatched;
+mod users;
 mod worklist;
 
 pub use feed::Feed;
@@ -30,6 +36,7 @@ pub(crate) use repeat::forget;
 
 use crate::accounts::Accounts;
 use crate::clock::World;
+use crate::register::Register;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use images::Images;
@@ -38,6 +45,7 @@ use pacs_store::matcher::Matcher;
 use pacs_store::registry::Registry;
 use problem::codes;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Where it is mounted.
 pub const PREFIX: &str = "/api/v1";
@@ -49,9 +57,12 @@ struct Api {
     registry: Registry,
     /// What is seen of studies by those who decide whose they are.
     desk: Arc<Matcher>,
+    register: Register,
     images: Images,
     feed: Feed,
     world: World,
+    /// Held by whoever has the whole audit trail read.
+    verifying: Arc<Semaphore>,
     /// The host that the portal is reached by, where that is configured.
     public_authority: Option<Arc<str>>,
 }
@@ -60,7 +71,7 @@ struct Api {
 pub(crate) fn router(
     archive: &Archive,
     accounts: Accounts,
-    (feed, desk): (Feed, Arc<Matcher>),
+    (feed, desk, register): (Feed, Arc<Matcher>, Register),
     public_url: Option<&str>,
 ) -> Router {
     let authority = public_url.map(crate::direct::authority_of);
@@ -68,6 +79,8 @@ pub(crate) fn router(
         accounts,
         registry: archive.registry(),
         desk,
+        register,
+        verifying: Arc::new(Semaphore::new(1)),
         images: feed.images.clone(),
         feed,
         world: World::real(),

@@ -41,6 +41,9 @@ pub struct Options {
     /// TOML file with settings
     #[arg(long, value_name = "FILE", env = "PACS_CONFIG")]
     pub config: Option<PathBuf>,
+    /// A demonstration to look at, in a folder of its own, or in this one
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with_all = ["config", "data"])]
+    pub demo: Option<Option<PathBuf>>,
     /// Directory of the archive, made if absent [default: ./pacs-data]
     #[arg(long, value_name = "DIR", env = "PACS_DATA")]
     pub data: Option<PathBuf>,

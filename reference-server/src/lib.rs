@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod cors;
 pub mod decoding;
+pub mod demo;
 pub mod derived;
 pub mod direct;
 pub mod directory;

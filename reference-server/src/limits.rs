@@ -175,6 +175,18 @@ pub const API_REQUESTS_KNOWN_HOURS: i64 = 24;
 /// How often requests that nobody repeats any more are forgotten.
 pub const API_REQUESTS_SWEPT_EVERY: Duration = Duration::from_secs(3_600);
 
+/// Devices that one part of a list looks at, of which its reader may see few.
+pub const API_DEVICES_SCANNED_MAX: usize = 2_000;
+
+/// Users that one part of a list looks at, of whom its reader may see few.
+pub const API_USERS_SCANNED_MAX: usize = 2_000;
+
+/// Audit records that one part of a list looks at, of which its reader may see few.
+pub const API_AUDIT_SCANNED_MAX: usize = 2_000;
+
+/// Days of one period that figures are given for.
+pub const API_STATISTICS_DAYS_MAX: i64 = 92;
+
 /// Time in which the body of a request of the API must be there.
 pub const API_BODY_DURATION_MAX: Duration = Duration::from_secs(10);
 
@@ -230,9 +242,6 @@ pub const CONTROL_CONNECTIONS_MAX: u32 = 4;
 
 /// Bytes of the head of an answer of the citizen register.
 pub const REGISTER_HEAD_BYTES_MAX: usize = 64 << 10;
-
-/// Bytes of an answer of the citizen register.
-pub const REGISTER_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Answers of the citizen register that are kept for those who asked; of more the newest.
 pub const REGISTER_ANSWERS_KEPT_MAX: usize = 2_000;

@@ -192,7 +192,7 @@ impl Server {
             upkeep,
         });
         let register = register::open(&config.register, archive.registry(), World::real())?;
-        let (web, feed) = with_portal(web, &archive, &accounts, config)?;
+        let (web, feed) = with_portal(web, &archive, (&accounts, &register), config)?;
         let server = Self {
             web,
             feed,
@@ -244,6 +244,11 @@ impl Server {
     #[must_use]
     pub fn directory(&self) -> Directory {
         self.access.directory()
+    }
+
+    /// The accounts.
+    pub(crate) const fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The token by which the first account can be made, where there is none: to be printed once.
@@ -400,13 +405,13 @@ async fn accounts(config: &Config, archive: &Archive) -> Result<(Accounts, AtSta
 fn with_portal(
     web: axum::Router,
     archive: &Archive,
-    accounts: &Accounts,
+    (accounts, register): (&Accounts, &Register),
     config: &Config,
 ) -> Result<(axum::Router, api::Feed), StartError> {
     let desk = crate::matcher::matcher(archive).map_err(StartError::Assembly)?;
     let feed = api::Feed::new(archive);
     let public_url = config.web.public_url.as_deref();
-    let behind = (feed.clone(), Arc::new(desk));
+    let behind = (feed.clone(), Arc::new(desk), register.clone());
     let portal = api::router(archive, accounts.clone(), behind, public_url);
     Ok((web.merge(portal), feed))
 }

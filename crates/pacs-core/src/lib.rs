@@ -2,7 +2,8 @@
 //!
 //! Everything here is pure: no I/O, no async, no clock, no global state. Bytes from outside enter
 //! through [`scan`] alone, with the bounds of [`limits::ScanLimits`], and XML through [`xml`];
-//! identifiers enter through their `parse` functions. [`matching`] is the meaning of a query: every index must agree with it.
+//! identifiers enter through their `parse` functions. [`matching`] is the meaning of a query: every
+//! index must agree with it.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 

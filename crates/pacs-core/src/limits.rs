@@ -44,6 +44,9 @@ impl Default for ScanLimits {
     }
 }
 
+/// Bytes of an answer of the citizen register: persons take some kilobytes.
+pub const REGISTER_ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// Bounds of coercion ([`crate::coerce`]). At any of them the data set is refused with
 /// [`crate::coerce::CoerceError`], and its sender may send it as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,6 +55,9 @@ pub const EXAMINATION_BODY_PARTS_MAX: usize = 8;
 /// Characters of complaints.
 pub const EXAMINATION_COMPLAINTS_CHARS_MAX: usize = 2_000;
 
+/// Examinations that figures of one organisation are made of at once.
+pub const EXAMINATIONS_IN_STATISTICS_MAX: usize = 50_000;
+
 /// Events of one examination that are listed.
 pub const EXAMINATION_EVENTS_MAX: usize = 10_000;
 

@@ -104,12 +104,25 @@ impl Accounts {
     /// # Errors
     /// [`Refused::Taken`], [`Refused::Busy`], [`Refused::Internal`].
     pub async fn add(&self, new: NewUser, by: Actor) -> Result<FirstPassword, Refused> {
+        self.made_and_told(new, by, None).await
+    }
+
+    /// The same, asked for from somewhere.
+    pub(super) async fn made_and_told(
+        &self,
+        new: NewUser,
+        by: Actor,
+        from: Option<IpAddr>,
+    ) -> Result<FirstPassword, Refused> {
         if self.user(Some(&new.name)).await?.is_some() {
             return Err(Refused::Taken);
         }
         let (password, text) = self.first_password()?;
         let user = self.made(new, &password, true).await?;
-        let events = self.told_of(&user, by, "CREATED");
+        let mut events = self.told_of(&user, by, "CREATED");
+        for event in &mut events {
+            event.from = from;
+        }
         let change = put(user.name.as_str(), &user, None);
         self.inner.store.commit(vec![change], &events).await?;
         Ok(FirstPassword(text))
@@ -157,6 +170,16 @@ impl Accounts {
     /// [`Refused::NotFound`], [`Refused::Busy`], [`Refused::Internal`].
     pub async fn reset(&self, name: &UserName, by: Actor) -> Result<FirstPassword, Refused> {
         let kept = self.known(name).await?;
+        self.reset_kept(&kept, by, None).await
+    }
+
+    /// The same of an account that must be as it was read.
+    pub(super) async fn reset_kept(
+        &self,
+        kept: &Kept<User>,
+        by: Actor,
+        from: Option<IpAddr>,
+    ) -> Result<FirstPassword, Refused> {
         let (password, text) = self.first_password()?;
         let next = User {
             password: self
@@ -170,7 +193,8 @@ impl Accounts {
             password_changed_at: self.inner.world.now(),
             ..kept.value.clone()
         };
-        let event = self.told_of_account(&next, by, "RESET");
+        let mut event = self.told_of_account(&next, by, "RESET");
+        event.from = from;
         let change = kept.changed_to(&next);
         self.inner.store.commit(vec![change], &[event]).await?;
         Ok(FirstPassword(text))
@@ -320,14 +344,14 @@ impl Accounts {
         vec![self.told_of_account(user, by, reason), roles]
     }
 
-    fn told_of_account(&self, user: &User, by: Actor, reason: &str) -> AuditEvent {
+    pub(super) fn told_of_account(&self, user: &User, by: Actor, reason: &str) -> AuditEvent {
         let mut event = self.event(Act::UserChanged, by, None);
         event.object.user = Some(user.name.as_str().to_owned());
         event.reason = Some(reason.to_owned());
         event
     }
 
-    fn told_of_roles(&self, user: &User, by: Actor) -> AuditEvent {
+    pub(super) fn told_of_roles(&self, user: &User, by: Actor) -> AuditEvent {
         let mut event = self.event(Act::RolesChanged, by, None);
         event.object.user = Some(user.name.as_str().to_owned());
         event.reason = Some(shown(&user.grants));

@@ -206,7 +206,9 @@ pub(super) fn all_codes() -> impl Iterator<Item = &'static Code> {
     let of_families = [
         super::examinations::ALL,
         super::patients::ALL,
+        super::register::ALL,
         super::unmatched::ALL,
+        super::users::ALL,
     ];
     let families = [codes::ALL, registry::ALL].into_iter().chain(of_families);
     families.flatten().copied()

@@ -3,7 +3,10 @@
 //!
 //! Each family of paths has a module with a [`Family`], which stands in [`FAMILIES`].
 
-use super::{Api, accounts, examinations, openapi, patients, unmatched, worklist};
+use super::{
+    Api, accounts, devices, examinations, openapi, organisations, patients, register, statistics,
+    trail, unmatched, users, worklist,
+};
 use axum::Router;
 use axum::routing::{MethodRouter, get};
 use serde_json::Value;
@@ -12,9 +15,15 @@ use serde_json::Value;
 pub(super) const FAMILIES: &[&Family] = &[
     &DOCUMENT,
     &accounts::FAMILY,
-    &patients::FAMILY,
+    &devices::FAMILY,
     &examinations::FAMILY,
+    &organisations::FAMILY,
+    &patients::FAMILY,
+    &register::FAMILY,
+    &statistics::FAMILY,
+    &trail::FAMILY,
     &unmatched::FAMILY,
+    &users::FAMILY,
     &worklist::FAMILY,
 ];
 

@@ -3,9 +3,11 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use reference_server::config::{Config, Options};
+use reference_server::demo::Demo;
 use reference_server::logging;
 use reference_server::server::{Outcome, Server, StartError};
 use reference_server::service;
+use reference_server::tool::failure::chain;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,9 +24,25 @@ fn main() -> ExitCode {
     if let Some(code) = pacs_image::worker::run_if_asked() {
         return code;
     }
-    let options = Options::parse();
+    let mut options = Options::parse();
     logging::start();
-    let config = match Config::load(&options) {
+    let demo = match Demo::prepare(&mut options) {
+        Ok(demo) => demo,
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            return ExitCode::from(EXIT_SETTINGS);
+        }
+    };
+    let code = run(&options, demo.as_ref());
+    if let Some(demo) = demo {
+        // What the server had open is closed.
+        demo.clear();
+    }
+    code
+}
+
+fn run(options: &Options, demo: Option<&Demo>) -> ExitCode {
+    let config = match Config::load(options) {
         Ok(config) => config,
         Err(error) => {
             for fault in error.faults {
@@ -33,7 +51,11 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_SETTINGS);
         }
     };
-    match serve(&config, &options) {
+    if let Some(Err(error)) = demo.map(|demo| demo.check(&config)) {
+        tracing::error!("{error}");
+        return ExitCode::from(EXIT_SETTINGS);
+    }
+    match serve(&config, options, demo) {
         Ok(Outcome::Stopped) => ExitCode::SUCCESS,
         Ok(Outcome::Broken) => {
             tracing::error!("a part of the server ended; restart");
@@ -53,7 +75,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: &Config, options: &Options) -> anyhow::Result<Outcome> {
+fn serve(config: &Config, options: &Options, demo: Option<&Demo>) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -73,6 +95,10 @@ fn serve(config: &Config, options: &Options) -> anyhow::Result<Outcome> {
             () = &mut stop => return Ok(Outcome::Stopped),
         };
         let at = server.addresses()?;
+        let told = match demo {
+            Some(demo) => Some(demo.told(at, &demo.fill(&server).await?)),
+            None => None,
+        };
         if config.is_insecure() {
             tracing::warn!(dicom = %at.dicom, "DICOM without TLS is offered beyond this machine");
         }
@@ -85,7 +111,9 @@ fn serve(config: &Config, options: &Options) -> anyhow::Result<Outcome> {
             write!(out, " dicom_tls={dicom_tls}")?;
         }
         writeln!(out)?;
-        if let Some(token) = server.set_up_token() {
+        if let Some(told) = told {
+            write!(out, "{told}")?;
+        } else if let Some(token) = server.set_up_token() {
             writeln!(
                 out,
                 "nobody has an account yet; for 15 minutes the first can be made by POST \

@@ -49,11 +49,6 @@ impl Cache {
             self.0.insert(asked, kept);
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// A clock that was put back makes nothing fresh.

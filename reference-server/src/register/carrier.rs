@@ -3,12 +3,13 @@
 //! One connection for each request, to the one place of the configuration: nothing that a person or
 //! an answer says leads anywhere else, and no redirection is followed.
 
-use crate::limits::{REGISTER_BODY_BYTES_MAX, REGISTER_HEAD_BYTES_MAX};
+use crate::limits::REGISTER_HEAD_BYTES_MAX;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use pacs_core::limits::REGISTER_ANSWER_BYTES_MAX;
 use pacs_net::ByteStream;
 use pacs_net::tls::TlsClient;
 use pacs_net::transport::prepare;
@@ -100,14 +101,14 @@ impl Endpoint {
 /// All of an answer, where it is not too long.
 async fn whole(mut body: Incoming) -> Result<Vec<u8>, CarrierError> {
     let said = body.size_hint().lower();
-    if said > u64::try_from(REGISTER_BODY_BYTES_MAX).unwrap_or(u64::MAX) {
+    if said > u64::try_from(REGISTER_ANSWER_BYTES_MAX).unwrap_or(u64::MAX) {
         return Err(CarrierError::TooLong);
     }
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let frame = frame.map_err(|_| CarrierError::Dropped)?;
         if let Ok(data) = frame.into_data() {
-            if bytes.len().saturating_add(data.len()) > REGISTER_BODY_BYTES_MAX {
+            if bytes.len().saturating_add(data.len()) > REGISTER_ANSWER_BYTES_MAX {
                 return Err(CarrierError::TooLong);
             }
             bytes.extend_from_slice(&data);

@@ -83,10 +83,11 @@ impl<'r> Asker<'r> {
         let mut after: Option<PatientKey> = None;
         loop {
             let registry = self.register.registry();
-            let page =
-                registry.patients_by_identity(&self.search, Identity::Declared, after, PAGE_COUNT);
-            let (patients, last) = page.await?;
             let now = self.register.world().now();
+            let (search, at) = (&self.search, crate::clock::local(now));
+            let page =
+                registry.patients_by_identity(search, Identity::Declared, after, PAGE_COUNT, at);
+            let (patients, last) = page.await?;
             for patient in patients {
                 if is_due(&patient.value, now) && !self.settle(&patient, &mut round).await? {
                     round.is_broken_off = true;

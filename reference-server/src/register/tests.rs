@@ -299,7 +299,7 @@ async fn patients_who_were_typed_in_while_it_was_down_are_settled_when_it_is_bac
     let search: Licence<PatientSearch> = Agent::system("test").national_licence().unwrap();
     let (mismatches, last) = place
         .registry
-        .patients_by_identity(&search, Identity::Mismatch, None, 10)
+        .patients_by_identity(&search, Identity::Mismatch, None, 10, crate::place::now())
         .await
         .unwrap();
     assert_eq!((mismatches.len(), last), (1, None));

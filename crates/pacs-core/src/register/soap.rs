@@ -6,10 +6,8 @@
 use super::answer::{Members, of_members};
 use super::xroad::{Circumstances, ServiceCodes, Subsystem, XRoad, of_fault};
 use super::{Outcome, Question};
+use crate::limits::REGISTER_ANSWER_BYTES_MAX;
 use crate::xml::{Token, Tokens, write};
-
-/// Bytes of an answer that is read: persons take some kilobytes.
-pub const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Elements within elements.
 const DEPTH_MAX: usize = 32;
@@ -119,7 +117,7 @@ struct Message {
 
 /// Reads a message, or says what is wrong with it.
 fn read(bytes: &[u8]) -> Result<Message, &'static str> {
-    if bytes.len() > ANSWER_BYTES_MAX {
+    if bytes.len() > REGISTER_ANSWER_BYTES_MAX {
         return Err("TOO_MUCH");
     }
     let text = str::from_utf8(bytes).map_err(|_| "BAD_XML")?;

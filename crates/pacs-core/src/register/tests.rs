@@ -231,7 +231,7 @@ fn no_entity_is_expanded_and_nothing_grows_without_bound() {
     assert_eq!(fault(&answered(&wide)), "TOO_MUCH");
     let long = good.replace("Үсөн", &"a".repeat(100_000));
     assert_eq!(fault(&answered(&long)), "TOO_MUCH");
-    let huge = " ".repeat(soap::ANSWER_BYTES_MAX + 1);
+    let huge = " ".repeat(crate::limits::REGISTER_ANSWER_BYTES_MAX + 1);
     assert_eq!(fault(&answered(&huge)), "TOO_MUCH");
     for broken in ["", "{}", "<a/>", "<s:Envelope>", "<s:Envelope></s:Body>"] {
         assert!(matches!(answered(broken), Outcome::Fault(_)), "{broken}");

@@ -5,6 +5,7 @@
 
 mod actions;
 mod candidates;
+mod counting;
 mod document;
 mod filtering;
 mod known;
@@ -15,6 +16,7 @@ mod progressing;
 
 pub(super) use actions::as_system;
 pub use actions::{Acted, Action};
+pub use counting::{ExaminationCount, Period};
 pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Priority};
 pub use filtering::{Listed, Order as ListOrder, StatusCount};
 pub use known::{BoundStudy, KnownStudy};

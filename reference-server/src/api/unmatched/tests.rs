@@ -111,7 +111,10 @@ impl Portal {
         };
         let accounts = Accounts::new(registry.audit_trail(), rules, World::real()).unwrap();
         let desk = Arc::new(crate::matcher::matcher(&archive).unwrap());
-        let behind = (crate::api::Feed::new(&archive), Arc::clone(&desk));
+        let rules = crate::register::RegisterRules::default();
+        let world = World::real();
+        let register = crate::register::Register::new(None, archive.registry(), rules, world);
+        let behind = (crate::api::Feed::new(&archive), Arc::clone(&desk), register);
         let routes = router(&archive, accounts.clone(), behind, None);
         let listener = TcpListener::bind((HERE, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -11,8 +11,8 @@ use crate::limits::{PATIENTS_BY_IDENTITY_MAX, PATIENTS_SCANNED_MAX};
 use crate::records::Kind;
 use pacs_core::audit::{Act, Outcome};
 use pacs_core::patient::{Identifier, PatientKey};
-use pacs_core::role::Licence;
 use pacs_core::role::duty::PatientSearch;
+use pacs_core::role::{AgentKind, Licence};
 use pacs_core::{ExaminationId, Phi, Pin};
 
 /// A way in which it is known, and the patient.
@@ -81,6 +81,7 @@ impl Registry {
     /// ([`Identity::Declared`]), or of whom it says something else ([`Identity::Mismatch`]): those
     /// behind `after`, in the order of their numbers, and the last one that was looked at, where
     /// there may be more. A licence for one organisation is good for those that it registered.
+    /// The audit record has who looked, unless it is a task of the archive.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -90,12 +91,19 @@ impl Registry {
         identity: Identity,
         after: Option<PatientKey>,
         count_max: usize,
+        at: Moment,
     ) -> Result<(Vec<Stored<Patient>>, Option<PatientKey>), RegistryError> {
         let prefix = match identity {
             Identity::Declared => "declared/",
             Identity::Mismatch => "mismatch/",
             Identity::Unidentified | Identity::Verified => return Ok((Vec::new(), None)),
         };
+        if licence.agent().kind != AgentKind::System {
+            let organisation = licence.organisation();
+            let mut event = agent_event(Act::Queried, licence.agent(), organisation, at);
+            event.object.query = Some(Phi::new(format!("patients {identity:?}")));
+            self.commit(Batch::default(), event).await?;
+        }
         let after = after.map(|after| format!("{prefix}{}", key_of(after)));
         let scanned = self
             .records()

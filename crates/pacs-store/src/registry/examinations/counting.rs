@@ -1,0 +1,122 @@
+//! Figures without persons: how many examinations, by day, kind of images and where they stand.
+
+use super::super::batch::Batch;
+use super::super::commit::agent_event;
+use super::super::{Moment, Refusal, Registry, RegistryError};
+use super::document::LIST;
+use super::listing::id_of;
+use super::{BETWEEN, newest_first};
+use crate::limits::{EXAMINATIONS_IN_STATISTICS_MAX, EXAMINATIONS_PAGE_MAX};
+use chrono::{Days, FixedOffset, NaiveDate, NaiveTime};
+use pacs_core::audit::Act;
+use pacs_core::examination::Status;
+use pacs_core::examination::reconcile::Kind;
+use pacs_core::role::{Agent, AgentKind, Extent, Permission, Unlicensed};
+use pacs_core::{OrganisationCode, Phi};
+use std::collections::BTreeMap;
+
+/// The examinations of one organisation that got their IDs on one day, as far as they are alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExaminationCount {
+    /// When, at the place of the archive.
+    pub day: NaiveDate,
+    /// The kind of images.
+    pub kind: Kind,
+    /// Where they stand now.
+    pub status: Status,
+    /// How many.
+    pub count: u64,
+}
+
+/// Days, the first and the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The first.
+    pub from: NaiveDate,
+    /// The last.
+    pub until: NaiveDate,
+}
+
+impl Registry {
+    /// Counts the examinations that `organisation` makes, of those that got their IDs within
+    /// `period`, by the clock of `at`. The table of roles has to permit figures there, of its own
+    /// or of all.
+    ///
+    /// # Errors
+    /// [`Refusal::Unfit`] where there are more than are counted at once; [`RegistryError`]
+    /// otherwise.
+    pub async fn examination_figures(
+        &self,
+        agent: &Agent,
+        organisation: OrganisationCode,
+        period: Period,
+        at: Moment,
+    ) -> Result<Vec<ExaminationCount>, RegistryError> {
+        let permission = Permission::Statistics;
+        let mut extents = agent.grants.extents(permission, organisation);
+        let is_permitted = extents.any(|of| matches!(of, Extent::Aggregated | Extent::Whole));
+        drop(extents);
+        if !is_permitted && agent.kind != AgentKind::System {
+            return Err(Unlicensed { permission }.into());
+        }
+        let mut event = agent_event(Act::Queried, agent, Some(organisation), at);
+        let query = format!("statistics {} {}", period.from, period.until);
+        event.object.query = Some(Phi::new(query));
+        self.commit(Batch::default(), event).await?;
+        let prefix = format!("performing/{organisation}{BETWEEN}all{BETWEEN}");
+        let beyond = midnight(period.until.checked_add_days(Days::new(1)), *at.offset());
+        let begin = midnight(Some(period.from), *at.offset());
+        let (Some(beyond), Some(begin)) = (beyond, begin) else {
+            return Err(Refusal::Unfit { what: "period" }.into());
+        };
+        // Behind the last one that is too new.
+        let mut after = format!("{prefix}{}{BETWEEN}\u{7f}", newest_first(beyond));
+        let mut counts: BTreeMap<(NaiveDate, String, &'static str), ExaminationCount> =
+            BTreeMap::new();
+        let mut counted = 0_usize;
+        loop {
+            let page = self
+                .records()
+                .list(LIST, &prefix, Some(&after), EXAMINATIONS_PAGE_MAX);
+            let page = page.await?;
+            let is_last = page.len() < EXAMINATIONS_PAGE_MAX;
+            for record in page {
+                let examination = self.examination_at(id_of(&record)?).await?.value;
+                if examination.created_at < begin {
+                    return Ok(counts.into_values().collect());
+                }
+                counted = counted.saturating_add(1);
+                if counted > EXAMINATIONS_IN_STATISTICS_MAX {
+                    return Err(Refusal::Unfit { what: "period" }.into());
+                }
+                let day = examination
+                    .created_at
+                    .with_timezone(at.offset())
+                    .date_naive();
+                let status = examination.status();
+                let kind = examination.order.kind;
+                let key = (
+                    day,
+                    format!("{kind:?}"),
+                    super::document::status_name(status),
+                );
+                let count = counts.entry(key).or_insert(ExaminationCount {
+                    day,
+                    kind,
+                    status,
+                    count: 0,
+                });
+                count.count = count.count.saturating_add(1);
+                after = record.key;
+            }
+            if is_last {
+                return Ok(counts.into_values().collect());
+            }
+        }
+    }
+}
+
+fn midnight(day: Option<NaiveDate>, offset: FixedOffset) -> Option<Moment> {
+    let begin = day?.and_time(NaiveTime::MIN);
+    begin.and_local_timezone(offset).single()
+}

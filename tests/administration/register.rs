@@ -1,0 +1,199 @@
+//! The citizen register over the API, with a security server of our own behind it that fails in
+//! every way in which such servers do.
+
+use super::{post, read, start};
+use pacs_tests::server::Server;
+use pacs_tests::signed_in::{Browser, code};
+use pacs_tests::xroad::{Behaviour, KNOWN_PIN, SecurityServer};
+use serde_json::{Value, json};
+
+/// Nobody has it.
+const UNKNOWN_PIN: &str = "21502190099901";
+
+fn ask(browser: &Browser, server: &Server, pin: &str) -> Value {
+    let answer = post(browser, server, "/register", &json!({"pin": pin}));
+    assert_eq!(answer.status, 200, "{:?}", answer.json());
+    answer.json()
+}
+
+fn operator(server: &Server, name: &str) -> Browser {
+    Browser::of_new_user(server, name, &["operator@006"])
+}
+
+#[test]
+fn whoever_is_found_fills_the_form_and_is_in_the_audit_trail() {
+    let behind = SecurityServer::start();
+    let server = start(&behind.soap_settings());
+    let browser = operator(&server, "operator");
+
+    let found = ask(&browser, &server, "2 0101 1990 99907");
+
+    assert_eq!(found["outcome"], "found", "{found}");
+    assert_eq!(found["person"]["family"], "Жээнбеков");
+    assert_eq!(found["person"]["given"], "Үсөн");
+    assert_eq!(found["person"]["birth_date"], "1990-01-01");
+    assert_eq!(found["person"]["sex"], "M");
+    assert_eq!(
+        (&found["is_kept"], &found["warnings"]),
+        (&json!(false), &json!([]))
+    );
+    assert!(!found.to_string().contains("CANARY"), "{found}");
+    let request = behind.requests().pop().expect("a request");
+    for part in [
+        "<xro:userId>006.operator</xro:userId>",
+        "<xro:issue>patient-search</xro:issue>",
+        "<iden:memberCode>70000099</iden:memberCode>",
+        "<iden:serviceCode>zagsDataByPin</iden:serviceCode>",
+    ] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+    let again = ask(&browser, &server, KNOWN_PIN);
+    assert_eq!(again["is_kept"], true);
+    assert_eq!(again["message_id"], found["message_id"]);
+    assert_eq!(behind.requests().len(), 1);
+    let another = operator(&server, "another");
+    assert_eq!(ask(&another, &server, KNOWN_PIN)["is_kept"], false);
+    assert_eq!(ask(&browser, &server, UNKNOWN_PIN)["outcome"], "not_found");
+
+    let auditor = Browser::of_new_user(&server, "auditor", &["auditor@national"]);
+    let trail = auditor.get(&server, "/audit").to_string();
+    let id = found["message_id"].as_str().expect("an id");
+    assert!(trail.contains("register_asked") && trail.contains(id));
+    assert!(trail.contains("2•••••••••9907") && !trail.contains(KNOWN_PIN));
+    assert!(!server.log().contains(KNOWN_PIN) && !server.log().contains("CANARY"));
+    let refused = post(&auditor, &server, "/register", &json!({"pin": KNOWN_PIN}));
+    assert_eq!(code(&refused), "NOT_PERMITTED");
+    let wrong = post(
+        &browser,
+        &server,
+        "/register",
+        &json!({"pin": "30101199099905"}),
+    );
+    assert_eq!(
+        (code(&wrong), &wrong.json()["pin"]),
+        ("PIN".into(), &json!("PIN_SEX_DIGIT"))
+    );
+    assert!(read(&browser, &server, "/register/mismatches").json()["items"] == json!([]));
+}
+
+#[test]
+fn over_rest_the_same_is_found_and_an_answer_to_another_question_is_none() {
+    let behind = SecurityServer::start();
+    let server = start(&behind.rest_settings());
+    let browser = operator(&server, "operator");
+    assert_eq!(ask(&browser, &server, KNOWN_PIN)["person"]["given"], "Үсөн");
+    let request = behind.requests().pop().expect("a request");
+    let line = "GET /r1/central-server/GOV/70000005/zags-service/persons/by-pin/20101199099907 ";
+    assert!(request.starts_with(line), "{request}");
+    let lower = request.to_lowercase();
+    assert!(lower.contains("x-road-client: central-server/gov/70000099/pacs-service\r\n"));
+    assert!(
+        lower.contains("x-road-userid: 006.operator\r\n"),
+        "{request}"
+    );
+    let other = operator(&server, "other");
+    for (behaviour, outcome) in [
+        (Behaviour::OtherId, "fault"),
+        (Behaviour::OtherPin, "fault"),
+        (Behaviour::FaultInside, "fault"),
+        (Behaviour::WrongXml, "fault"),
+        (Behaviour::Huge, "fault"),
+        (Behaviour::Forbidden, "refused"),
+    ] {
+        behind.behave(behaviour);
+        let answer = ask(&other, &server, KNOWN_PIN);
+        assert_eq!(answer["outcome"], outcome, "{behaviour:?}: {answer}");
+        assert!(answer["person"].is_null());
+    }
+    behind.behave(Behaviour::Right);
+    assert_eq!(ask(&other, &server, UNKNOWN_PIN)["outcome"], "not_found");
+}
+
+#[test]
+fn whatever_is_wrong_with_an_answer_it_is_told_and_nothing_is_made_of_it() {
+    let behind = SecurityServer::start();
+    let server = start(&behind.soap_settings());
+    let browser = operator(&server, "operator");
+    for (behaviour, outcome, fault) in [
+        (Behaviour::FaultInside, "fault", json!("Server.Down")),
+        (Behaviour::WrongXml, "fault", json!("BAD_XML")),
+        (Behaviour::EntityBomb, "fault", json!("BAD_XML")),
+        (Behaviour::Huge, "fault", json!("TOO_MUCH")),
+        (Behaviour::OtherId, "fault", json!("OTHER_ID")),
+        (Behaviour::OtherPin, "fault", json!("OTHER_PIN")),
+        (Behaviour::Redirects, "fault", json!("HTTP")),
+        (Behaviour::Forbidden, "refused", json!("HTTP")),
+        (Behaviour::FaultOutside, "unavailable", Value::Null),
+        (Behaviour::Drops, "unavailable", Value::Null),
+        (Behaviour::Page, "unavailable", Value::Null),
+        (Behaviour::Silent, "timed_out", Value::Null),
+        (Behaviour::Right, "found", Value::Null),
+    ] {
+        behind.behave(behaviour);
+        let answer = ask(&browser, &server, KNOWN_PIN);
+        assert_eq!(answer["outcome"], outcome, "{behaviour:?}: {answer}");
+        assert_eq!(answer["fault"], fault, "{behaviour:?}");
+        assert_eq!(answer["person"].is_null(), outcome != "found");
+    }
+    assert!(!server.log().contains("CANARY") && !server.log().contains(KNOWN_PIN));
+}
+
+#[test]
+fn a_register_that_is_down_is_left_in_peace_while_images_arrive() {
+    let behind = SecurityServer::start();
+    let settings = behind
+        .soap_settings()
+        .replace("pause_seconds = 1", "pause_seconds = 3600");
+    let server = start(&settings);
+    let browser = operator(&server, "operator");
+    behind.behave(Behaviour::Drops);
+    for _ in 0..5 {
+        assert_eq!(ask(&browser, &server, KNOWN_PIN)["outcome"], "unavailable");
+    }
+    let asked = behind.requests().len();
+
+    let answer = ask(&browser, &server, KNOWN_PIN);
+
+    assert_eq!(answer["outcome"], "unavailable");
+    assert_eq!(answer["message_id"], Value::Null, "nothing was sent");
+    assert_eq!(behind.requests().len(), asked);
+    server.wait_for_log("it is left in peace");
+    assert_eq!(server.echo().expect("an answer"), 0);
+}
+
+#[test]
+fn without_a_register_the_form_is_filled_by_hand() {
+    let server = start("");
+    let browser = operator(&server, "operator");
+    assert_eq!(ask(&browser, &server, KNOWN_PIN)["outcome"], "unavailable");
+    let broken = post(
+        &browser,
+        &server,
+        "/register",
+        &json!({"pin": KNOWN_PIN, "x": 1}),
+    );
+    assert_eq!(code(&broken), "BAD_BODY");
+}
+
+#[test]
+fn a_table_of_the_hospital_is_a_register_too() {
+    let home = tempfile::TempDir::new().expect("a folder");
+    let file = home.path().join("people.csv");
+    let table = format!(
+        "pin;surname;name;dateOfBirth;pinBlocked\n{KNOWN_PIN};Жээнбеков;Үсөн;02.01.1990;1\n"
+    );
+    std::fs::write(&file, table).expect("writable");
+    let settings = format!(
+        "[register]\nkind = \"file\"\nfile = {:?}\n",
+        file.display().to_string()
+    );
+    let server = start(&settings);
+    let browser = operator(&server, "operator");
+    let found = ask(&browser, &server, KNOWN_PIN);
+    assert_eq!(found["person"]["birth_date"], "1990-01-02");
+    assert_eq!(found["needs_reason"], true);
+    assert_eq!(
+        found["warnings"],
+        json!(["PIN_BLOCKED", "PIN_REGISTER_MISMATCH"])
+    );
+}

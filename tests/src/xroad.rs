@@ -1,0 +1,296 @@
+//! A security server of X-Road with a register of citizens behind it, as far as a client can tell:
+//! it answers over SOAP and REST, right or in each way in which such servers fail.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// How it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// 403, without a word.
+    Forbidden,
+    /// Ends the connection in the middle of the answer.
+    Drops,
+    /// Declares entities that would become gigabytes.
+    EntityBomb,
+    /// A fault inside of an answer with 200.
+    FaultInside,
+    /// A SOAP fault with 500, as where the service behind it cannot be reached.
+    FaultOutside,
+    /// A right answer without end.
+    Huge,
+    /// The right answer to somebody else's question.
+    OtherId,
+    /// A right answer about another PIN.
+    OtherPin,
+    /// A page of a proxy.
+    Page,
+    /// Sends elsewhere.
+    Redirects,
+    /// As it should.
+    Right,
+    /// Takes the question and says nothing.
+    Silent,
+    /// Half of an answer, with the length of a half.
+    WrongXml,
+}
+
+/// The one whom it knows.
+pub const KNOWN_PIN: &str = "20101199099907";
+
+/// It listens until the process ends.
+#[derive(Debug)]
+pub struct SecurityServer {
+    address: SocketAddr,
+    behaviour: Arc<Mutex<Behaviour>>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl SecurityServer {
+    /// Listens on a free port.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let server = Self {
+            address: listener.local_addr().expect("a bound listener"),
+            behaviour: Arc::new(Mutex::new(Behaviour::Right)),
+            requests: Arc::default(),
+        };
+        let (behaviour, requests) = (Arc::clone(&server.behaviour), Arc::clone(&server.requests));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (behaviour, requests) = (Arc::clone(&behaviour), Arc::clone(&requests));
+                std::thread::spawn(move || serve(stream, &behaviour, &requests));
+            }
+        });
+        server
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How it answers from now on.
+    ///
+    /// # Panics
+    /// Where a thread of it panicked.
+    pub fn behave(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().expect("no panic") = behaviour;
+    }
+
+    /// The requests that came, whole.
+    ///
+    /// # Panics
+    /// Where a thread of it panicked.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("no panic").clone()
+    }
+
+    /// The settings of an archive that asks it over SOAP.
+    #[must_use]
+    pub fn soap_settings(&self) -> String {
+        self.settings(
+            "tunduk-soap",
+            "service = \"zagsDataByPin\"\nversion = \"v1\"",
+        )
+    }
+
+    /// The settings of an archive that asks it over REST.
+    #[must_use]
+    pub fn rest_settings(&self) -> String {
+        self.settings(
+            "tunduk-rest",
+            "service = \"persons\"\npath = \"by-pin/{pin}\"",
+        )
+    }
+
+    fn settings(&self, kind: &str, service: &str) -> String {
+        format!(
+            "[register]\nkind = \"{kind}\"\nurl = \"http://{}/\"\nanswer_seconds = 1\n\
+             pause_seconds = 1\n[register.client]\ninstance = \"central-server\"\n\
+             class = \"GOV\"\nmember = \"70000099\"\nsubsystem = \"pacs-service\"\n\
+             [register.services.person]\nclass = \"GOV\"\nmember = \"70000005\"\n\
+             subsystem = \"zags-service\"\n{service}\n",
+            self.address
+        )
+    }
+}
+
+fn serve(mut stream: TcpStream, behaviour: &Mutex<Behaviour>, requests: &Mutex<Vec<String>>) {
+    let Some(request) = request(&mut stream) else {
+        return;
+    };
+    requests.lock().expect("no panic").push(request.clone());
+    let behaviour = *behaviour.lock().expect("no panic");
+    let is_rest = request.starts_with("GET ");
+    let (id, pin) = if is_rest {
+        let id = between(&request.to_lowercase(), "x-road-id: ", "\r\n");
+        (id, between(&request, "/by-pin/", " "))
+    } else {
+        let id = between(&request, "<xro:id>", "</xro:id>");
+        (id, between(&request, "<prod:pin>", "</prod:pin>"))
+    };
+    let body = if is_rest { rest(&pin) } else { soap(&id, &pin) };
+    let kind = if is_rest {
+        "application/json"
+    } else {
+        "text/xml;charset=UTF-8"
+    };
+    let fields = format!("Content-Type: {kind}\r\nX-Road-Id: {id}\r\n");
+    // A client that went away is none of its business.
+    answer(&mut stream, behaviour, (&fields, &body, &id, &pin)).ok();
+}
+
+fn answer(
+    stream: &mut TcpStream,
+    behaviour: Behaviour,
+    (fields, body, id, pin): (&str, &str, &str, &str),
+) -> std::io::Result<()> {
+    let mut send = |status: &str, fields: &str, body: &str| {
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let fault = |code: &str| {
+        format!("<faultcode>{code}</faultcode><faultstring>CANARY {pin}</faultstring>")
+    };
+    match behaviour {
+        Behaviour::Forbidden => send("403 Forbidden", "", ""),
+        Behaviour::Drops => {
+            let half = &body[..body.len() / 2];
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n{half}"
+            )
+        }
+        Behaviour::EntityBomb => {
+            let mut entities = "<!ENTITY a0 \"lol\">".to_owned();
+            for n in 1..30 {
+                let before = format!("&a{};", n - 1).repeat(10);
+                entities += &format!("<!ENTITY a{n} \"{before}\">");
+            }
+            let bomb = body.replace("?>", &format!("?><!DOCTYPE x [{entities}]>"));
+            send("200 OK", fields, &bomb.replace("Үсөн", "&a29;"))
+        }
+        Behaviour::FaultInside => {
+            let inside = body.replace("<response>", &format!("<response>{}", fault("Server.Down")));
+            let inside = inside.replace("{\"pin\"", "{\"faultcode\":\"Server.Down\",\"pin\"");
+            send("200 OK", fields, &inside)
+        }
+        Behaviour::FaultOutside => {
+            let fault = fault("Server.ServerProxy.NetworkError");
+            let body = format!(
+                "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
+                 <s:Fault>{fault}</s:Fault></s:Body></s:Envelope>"
+            );
+            send("500 Internal Server Error", fields, &body)
+        }
+        Behaviour::Huge => {
+            write!(stream, "HTTP/1.1 200 OK\r\n{fields}\r\n{body}")?;
+            // Until the client has enough.
+            loop {
+                stream.write_all(&[b' '; 64 << 10])?;
+            }
+        }
+        Behaviour::OtherId => {
+            let other = "00000000-0000-4000-8000-000000000000";
+            send(
+                "200 OK",
+                &fields.replace(id, other),
+                &body.replace(id, other),
+            )
+        }
+        Behaviour::OtherPin => send("200 OK", fields, &body.replace(pin, "12902200099902")),
+        Behaviour::Page => send("502 Bad Gateway", "Content-Type: text/html\r\n", "<html>"),
+        Behaviour::Redirects => {
+            let to = "Location: http://127.0.0.1:1/\r\n";
+            send("302 Found", to, "")
+        }
+        Behaviour::Right => send("200 OK", fields, body),
+        Behaviour::Silent => {
+            // Until the client goes.
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).map(drop)
+        }
+        Behaviour::WrongXml => send("200 OK", fields, &body[..body.find("Үсөн").unwrap_or(1)]),
+    }
+}
+
+/// A request with its body.
+fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = between(&head.to_lowercase(), "content-length: ", "\r\n");
+            let length: usize = length.parse().unwrap_or(0);
+            if body.len() >= length {
+                return Some(text);
+            }
+        }
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
+}
+
+fn between(text: &str, before: &str, after: &str) -> String {
+    let from = text.split_once(before).map_or("", |(_, from)| from);
+    let end = from.find(after).unwrap_or(from.len());
+    from[..end].to_owned()
+}
+
+/// Names and values of the one whom it knows.
+const MEMBERS: [(&str, &str); 9] = [
+    ("surname", "Жээнбеков"),
+    ("name", "Үсөн"),
+    ("patronymic", "Өмүрбекович"),
+    ("gender", "М"),
+    ("dateOfBirth", "1990-01-01"),
+    ("citizenship", "KGZ"),
+    ("nationality", "CANARY"),
+    ("maritalStatus", "CANARY"),
+    ("pinBlocked", "false"),
+];
+
+fn soap(id: &str, pin: &str) -> String {
+    let members: String = if pin == KNOWN_PIN {
+        let members = MEMBERS.iter();
+        let members = members.map(|(name, value)| format!("<{name}>{value}</{name}>"));
+        format!("<pin>{pin}</pin>{}", members.collect::<String>())
+    } else {
+        String::new()
+    };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+         xmlns:x=\"http://x-road.eu/xsd/xroad.xsd\" \
+         xmlns:i=\"http://x-road.eu/xsd/identifiers\"><s:Header><x:id>{id}</x:id>\
+         <x:protocolVersion>4.0</x:protocolVersion><x:service i:objectType=\"SERVICE\">\
+         <i:serviceCode>zagsDataByPin</i:serviceCode></x:service></s:Header><s:Body>\
+         <p:zagsDataByPinResponse xmlns:p=\"http://producer.example/\">\
+         <request><pin>{pin}</pin></request><response>{members}</response>\
+         </p:zagsDataByPinResponse></s:Body></s:Envelope>"
+    )
+}
+
+fn rest(pin: &str) -> String {
+    if pin != KNOWN_PIN {
+        return "{}".to_owned();
+    }
+    let members = MEMBERS.iter();
+    let members = members.map(|(name, value)| format!(",\"{name}\":\"{value}\""));
+    format!("{{\"pin\":\"{pin}\"{}}}", members.collect::<String>())
+}
