@@ -58,6 +58,16 @@ impl Directory {
         Ok(())
     }
 
+    /// Whether there is an organisation.
+    pub(crate) fn has_organisations(&self) -> bool {
+        self.known().has_organisations
+    }
+
+    /// The organisation of the device that calls itself `title`.
+    pub(crate) fn organisation(&self, title: &str) -> Option<OrganisationCode> {
+        self.known().senders.organisation(title)
+    }
+
     fn known(&self) -> Arc<Known> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&known)

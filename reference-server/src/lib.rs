@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod notes;
 pub mod overlays;
 mod place;
+pub mod recorder;
 pub mod register;
 pub mod reload;
 mod room;

@@ -39,6 +39,34 @@ pub const CONVERTED_BYTES_HELD: usize = 2 << 20;
 /// Bytes that a conversion gives at a time.
 pub const CONVERTED_PIECE_BYTES: usize = 512 << 10;
 
+/// Requests that wait to be recorded; more wait before they are taken.
+pub const RECORDER_QUEUE_MAX: usize = 1_024;
+
+/// Requests that are recorded in one write.
+pub const RECORDED_AT_ONCE_MAX: usize = 256;
+
+/// Studies of one access whose patients are looked up.
+pub const RECORDED_PATIENTS_MAX: usize = 64;
+
+/// Searches and looks at studies that are remembered, so as not to record them again: 40 bytes
+/// each.
+pub const RECORDED_SIGHTS_MAX: usize = 16_384;
+
+/// After how long the same search of the same caller is recorded again.
+pub const SEARCHED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// After how long it is recorded again that somebody looks at a study.
+pub const SEEN_AGAIN_AFTER: Duration = Duration::from_secs(600);
+
+/// Instances that came in and are recorded at once.
+pub const ARRIVALS_AT_ONCE_MAX: usize = 1_000;
+
+/// How long what comes in gathers before it is recorded: a study is one event then, or few.
+pub const ARRIVALS_GATHERED_DURATION: Duration = Duration::from_secs(15);
+
+/// How long is waited where what came in could not be recorded.
+pub const ARRIVALS_RETRY_DURATION: Duration = Duration::from_secs(10);
+
 /// Records of the audit trail, or studies, that are noted in the index at once.
 pub const NOTES_PAGE_COUNT: usize = 256;
 

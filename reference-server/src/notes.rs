@@ -23,6 +23,7 @@ use pacs_store::registry::audit::{AuditError, AuditRecord};
 use pacs_store::registry::examinations::{BoundStudy, KnownStudy};
 use pacs_store::registry::{Registry, RegistryError};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why notes are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub struct NoteTaker {
     directory: Directory,
     permit: Permit<Maintain>,
     licence: Licence<Reconcile>,
+    /// Up to here there is nothing to note: not each search that is recorded has the index write.
+    passed: AtomicU64,
 }
 
 impl NoteTaker {
@@ -68,6 +71,7 @@ impl NoteTaker {
             directory,
             permit: permit(&SystemMay(&[Action::Maintain]), caller)?,
             licence: Agent::system("notes").national_licence()?,
+            passed: AtomicU64::new(0),
         })
     }
 
@@ -101,6 +105,7 @@ impl NoteTaker {
         if through == 0 {
             through = self.begin().await?;
         }
+        through = through.max(self.passed.load(Ordering::Relaxed));
         loop {
             let records = trail.after(through, NOTES_PAGE_COUNT).await?;
             let Some(last) = records.last() else {
@@ -114,7 +119,10 @@ impl NoteTaker {
             for event in records.iter().map(|record| &record.event) {
                 self.touched(event, &mut studies).await?;
             }
-            self.note(studies, through).await?;
+            if !studies.is_empty() {
+                self.note(studies, through).await?;
+            }
+            self.passed.store(through, Ordering::Relaxed);
         }
     }
 

@@ -13,6 +13,7 @@ pub mod worklist;
 
 use crate::access::Access;
 use crate::limits::USER_NAME_CHARS_MAX;
+use crate::recorder::Recorder;
 pub use conversion_counters::ConversionCounters;
 use convert::Conversions;
 use pacs_core::access::{Right, permit};
@@ -32,18 +33,19 @@ pub struct Services {
     our_title: AeTitle,
     conversions: Conversions,
     overlays: Arc<dyn Overlays>,
+    recorder: Recorder,
 }
 
 impl Services {
     /// Over `archive`, under `access`. What a peer cannot take is decoded by `decoders`, and counts
-    /// into `counters`; what goes out says what `overlays` know.
+    /// into `counters`; what goes out says what `overlays` know, and is recorded before.
     #[must_use]
     pub fn new(
         archive: Archive,
         access: Arc<Access>,
         our_title: AeTitle,
         (counters, decoders): (ConversionCounters, Decoders),
-        overlays: Arc<dyn Overlays>,
+        (overlays, recorder): (Arc<dyn Overlays>, Recorder),
     ) -> Self {
         Self {
             archive,
@@ -51,6 +53,7 @@ impl Services {
             our_title,
             conversions: Conversions::new(counters, decoders),
             overlays,
+            recorder,
         }
     }
 

@@ -21,6 +21,8 @@ use crate::metrics::Metrics;
 use crate::notes::NoteTaker;
 use crate::overlays::RegistryOverlays;
 use crate::place;
+use crate::recorder::Recorder;
+use crate::recorder::arrivals::Arrivals;
 use crate::register::{self, Register};
 use crate::reload::Reload;
 use crate::room::Room;
@@ -172,7 +174,9 @@ impl Server {
         DerivedMetrics::register(metrics.registry(), &derived).map_err(assembly)?;
         let overlays = RegistryOverlays::new(archive.registry());
         let overlays: Arc<dyn Overlays> = Arc::new(overlays.map_err(assembly_unlicensed)?);
-        let tools = (&metrics, &decoders, &overlays);
+        let recorder = Recorder::start(&archive.registry(), access.directory());
+        let recorder = recorder.map_err(assembly_unlicensed)?;
+        let tools = (&metrics, &decoders, (&overlays, &recorder));
         let services = services(config, &archive, &access, tools)?;
         let acceptor = acceptor(config, services, &access, &commitments, &tls, &metrics)?;
         let upkeep = Arc::new(upkeep(&archive, &metrics).await?);
@@ -180,7 +184,7 @@ impl Server {
         let makers = (decoders, derived, for_clients(config, &commitments).await?);
         let at_http = http.local_addr().ok();
         let (accounts, at_start) = accounts(config, &archive).await?;
-        let doors = (&access, &overlays, &accounts);
+        let doors = (&access, &overlays, &accounts, &recorder);
         let (web, dicomweb) = web::routes(&archive, config, doors, makers, at_http, metrics.web());
         let health = Arc::new(Health {
             ready: AtomicBool::new(false),
@@ -344,8 +348,14 @@ impl Server {
     }
 }
 
-/// Has the index say of studies what the registry knows.
+/// Has the index say of studies what the registry knows, and the trail tell of what comes in.
 fn take_notes(tasks: &mut JoinSet<()>, archive: &Archive, access: &Access) {
+    match Arrivals::new(archive, access.directory()) {
+        Ok(arrivals) => {
+            tasks.spawn(arrivals.follow());
+        }
+        Err(error) => tracing::error!(%error, "what comes in is not recorded"),
+    }
     match NoteTaker::new(archive, access.directory()) {
         Ok(notes) => {
             tasks.spawn(notes.follow());
@@ -506,11 +516,18 @@ fn assembly_unlicensed(error: Unlicensed) -> StartError {
     StartError::Assembly(Box::new(error))
 }
 
+/// What serves with the archive.
+type Tools<'a> = (
+    &'a Arc<Metrics>,
+    &'a Decoders,
+    (&'a Arc<dyn Overlays>, &'a Recorder),
+);
+
 fn services(
     config: &Config,
     archive: &Archive,
     access: &Arc<Access>,
-    (metrics, decoders, overlays): (&Arc<Metrics>, &Decoders, &Arc<dyn Overlays>),
+    (metrics, decoders, (overlays, recorder)): Tools<'_>,
 ) -> Result<Services, StartError> {
     let counters = ConversionCounters::new(metrics.registry());
     let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
@@ -519,7 +536,7 @@ fn services(
         Arc::clone(access),
         config.ae_title.clone(),
         (counters, decoders.clone()),
-        Arc::clone(overlays),
+        (Arc::clone(overlays), recorder.clone()),
     ))
 }
 

@@ -11,6 +11,7 @@ use crate::clients::{Clients, Stranger};
 use crate::config::Config;
 use crate::cors;
 use crate::direct::{authority_of, is_direct};
+use crate::recorder::Recorder;
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -30,11 +31,19 @@ use std::sync::Arc;
 /// Where it is mounted.
 pub const PREFIX: &str = "/dicomweb";
 
+/// Who gets in, what they are given, and who records it.
+pub type Doors<'a> = (
+    &'a Arc<Access>,
+    &'a Arc<dyn Overlays>,
+    &'a Accounts,
+    &'a Recorder,
+);
+
 /// The routes, and what is behind them; `http` is where the server really listens.
 pub fn routes(
     archive: &Archive,
     config: &Config,
-    (access, overlays, accounts): (&Arc<Access>, &Arc<dyn Overlays>, &Accounts),
+    (access, overlays, accounts, recorder): Doors<'_>,
     (decoders, derived, commitment): (Decoders, Derived, Arc<dyn Commitment>),
     http: Option<SocketAddr>,
     counters: &Counters,
@@ -60,6 +69,7 @@ pub fn routes(
         commitment: Some(commitment),
         derived,
         spool_directory: Some(config.data.clone()),
+        record: Some(Arc::new(recorder.clone())),
         observer: Some(Arc::new(counters.clone())),
         limits: WebLimits::default(),
     };

@@ -157,6 +157,9 @@ const MEMORY_KEPT_BACK: u32 = 32;
 pub trait RetrievePermit: sealed::Sealed + Sync {
     /// What whoever holds it sees.
     fn seen(&self) -> &Sight;
+
+    /// Who asked.
+    fn asked_by(&self) -> &Caller;
 }
 
 mod sealed {
@@ -166,12 +169,20 @@ mod sealed {
 impl sealed::Sealed for Permit<Get> {}
 impl sealed::Sealed for Permit<Move> {}
 impl RetrievePermit for Permit<Get> {
+    fn asked_by(&self) -> &Caller {
+        self.caller()
+    }
+
     fn seen(&self) -> &Sight {
         self.sight()
     }
 }
 
 impl RetrievePermit for Permit<Move> {
+    fn asked_by(&self) -> &Caller {
+        self.caller()
+    }
+
     fn seen(&self) -> &Sight {
         self.sight()
     }

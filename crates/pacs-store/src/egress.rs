@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::coerce::{Coercer, Overlay};
 use pacs_core::convert::ConvertError;
+use pacs_core::tag::keyword_of;
 use pacs_core::uid::StudyUid;
+use pacs_core::{Key, Matching, Phi, Query};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,6 +32,26 @@ pub trait Overlays: std::fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 #[error("what is known of a study cannot be read")]
 pub struct OverlaysError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// What a query asks, for the audit record: its level, and keywords with what they must match.
+#[must_use]
+pub fn described(query: &Query) -> Phi<String> {
+    let mut asked = vec![query.level.name().to_owned()];
+    describe(&query.keys, &mut asked);
+    Phi::new(asked.join("; "))
+}
+
+/// Adds what keys ask for that have a condition. A query is no deeper than its limits allow.
+fn describe(keys: &[Key], asked: &mut Vec<String>) {
+    for key in keys {
+        if let Matching::Sequence(inner) = &key.matching {
+            describe(inner, asked);
+        } else if key.matching != Matching::Universal {
+            let keyword = keyword_of(key.tag).unwrap_or_default();
+            asked.push(format!("{keyword}={}", key.matching.to_text()));
+        }
+    }
+}
 
 /// For archives that know no patients and no orders: every data set is given as it came.
 #[derive(Debug, Clone, Copy)]

@@ -20,6 +20,7 @@ pub mod patients;
 pub mod requests;
 pub mod steps;
 mod stirring;
+pub mod witnesses;
 
 pub use document::Stored;
 pub use error::{Refusal, RegistryError};

@@ -3,6 +3,7 @@
 
 use crate::access::Allowed;
 use crate::error::Failure;
+use crate::record::Use;
 use crate::resource::{Resource, Target};
 use crate::service::Web;
 use axum::extract::State;
@@ -30,7 +31,7 @@ async fn hide(
     resource: &Resource,
 ) -> Result<StatusCode, Failure> {
     // A path whose parts do not belong together names nothing.
-    let _found = resource.instances(web, may_see).await?;
+    let _found = resource.instances_for(web, may_see, Use::Hide).await?;
     let target: Target = resource.target()?;
     let hidden_count = web.archive().hide(permit, target, REASON).await?;
     if hidden_count == 0 && permit.sight().is_narrowed() {

@@ -36,6 +36,7 @@ pub mod qido;
 mod query_string;
 mod range;
 mod recompress;
+pub mod record;
 mod rendered;
 mod resource;
 mod retrieve;

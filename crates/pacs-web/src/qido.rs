@@ -17,6 +17,7 @@ use crate::error::Failure;
 use crate::limits::WebLimits;
 use crate::listing::Listing;
 use crate::query_string;
+use crate::record;
 use crate::resource::Parents;
 use crate::retrieve::accept;
 use crate::service::Web;
@@ -88,6 +89,7 @@ async fn search(
     for (tag, uid) in parents.uids() {
         request.require(*tag, uid);
     }
+    record::searched(&web, &permit, &request.query).await?;
     let page = page::page(&web, &permit, &request).await?;
     let asked = Asked {
         request: &request,

@@ -1,6 +1,7 @@
 //! What a path names: a study, a series of it, an instance of that (PS3.18 10.1.1).
 
 use crate::error::Failure;
+use crate::record::{self, Use};
 use crate::service::Web;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
@@ -183,23 +184,38 @@ impl Resource {
         query
     }
 
-    /// Its instances, and the service that knows what they are to say on their way out.
+    /// Its instances, to be looked at, and the service that knows what they are to say on their way
+    /// out.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] where there is none; [`Failure::Unavailable`] where it is not known
-    /// what they are to say.
+    /// As [`Self::instances_for`].
     pub(crate) async fn instances(
         &self,
         web: &Web,
         permit: &Permit<Get>,
+    ) -> Result<(Web, Results<StoredInstance>), Failure> {
+        self.instances_for(web, permit, Use::Look).await
+    }
+
+    /// The same, for `what` they are wanted, which is recorded first.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] where there is none; [`Failure::Unavailable`] where it is not known
+    /// what they are to say, or it cannot be recorded.
+    pub(crate) async fn instances_for(
+        &self,
+        web: &Web,
+        permit: &Permit<Get>,
+        what: Use,
     ) -> Result<(Web, Results<StoredInstance>), Failure> {
         let found = web.archive().select(permit, &self.query()).await?;
         let Some(first) = found.first() else {
             return Err(Failure::NotFound { what: self.what() });
         };
         // Of one study, whatever the resource is.
-        let web = web.saying(&first.instance.study).await?;
-        Ok((web, found))
+        let saying = web.saying(&first.instance.study).await?;
+        record::used(web, permit, what, (&*found, self.level > Level::Study)).await?;
+        Ok((saying, found))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::frames::{EXPLICIT_LITTLE_ENDIAN, is_lossy};
 use crate::multipart::PartWriter;
 use crate::query_string;
 use crate::recompress;
+use crate::record::Use;
 use crate::resource::{Resource, path_of};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
@@ -71,7 +72,7 @@ pub(crate) async fn retrieve(
     headers: &HeaderMap,
     accept: &Accept,
 ) -> Result<Response, Failure> {
-    let (web, found) = resource.instances(&web, &permit).await?;
+    let (web, found) = resource.instances_for(&web, &permit, Use::Take).await?;
     let chosen = choose(&found, resource.level(), accept, web.conversions())?;
     let anew = found.iter().filter_map(|stored| {
         let to = wanted(&chosen, stored);

@@ -9,6 +9,7 @@ use crate::error::Failure;
 use crate::limits::WebLimits;
 use crate::observe::{Observe, Tally};
 use crate::places::{NoPlace, Place, Places};
+use crate::record::Record;
 use crate::rendered::Rendering;
 use crate::stow::described::Share;
 use axum::Router;
@@ -53,6 +54,8 @@ pub struct Options {
     /// instance is composed: on the disk of the archive, at best. `None`: where this system has
     /// temporary files.
     pub spool_directory: Option<PathBuf>,
+    /// Records who does what. `None`: nobody does.
+    pub record: Option<Arc<dyn Record>>,
     /// Counts.
     pub observer: Option<Arc<dyn Observe>>,
     /// Bounds.
@@ -245,6 +248,11 @@ impl Web {
         if let Some(observer) = &self.inner.options.observer {
             observer.stored(tally);
         }
+    }
+
+    /// Who records what is done.
+    pub(crate) fn record(&self) -> Option<&dyn Record> {
+        self.inner.options.record.as_deref()
     }
 
     pub(crate) fn spool_directory(&self) -> Option<PathBuf> {

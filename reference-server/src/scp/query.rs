@@ -11,6 +11,7 @@ use pacs_core::tag::{Vr, tags};
 use pacs_core::{AeTitle, Attributes, Query, QueryError, TransferSyntaxUid, Value};
 use pacs_net::service::{FindRequest, Matches, Peer, QueryScp};
 use pacs_net::status::FindStatus;
+use pacs_store::egress::described;
 use pacs_store::index::{IndexError, IntoResults, Match};
 
 #[async_trait]
@@ -31,6 +32,11 @@ impl QueryScp for Services {
             &QueryLimits::default(),
         )
         .map_err(|error| not_a_query(&error))?;
+        let asked = described(&query);
+        let recorded = self.recorder.search(permit.caller(), &asked);
+        if let Err(error) = recorded.await {
+            return Err(FindStatus::UNABLE_TO_PROCESS.with_comment(error.to_string()));
+        }
         let found = self
             .archive
             .search(&permit, &query)

@@ -2,13 +2,15 @@
 
 use super::Services;
 use super::convert::{Conversions, conversions, convert, said};
+use crate::recorder::{Access, Recorder, count};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::access::{Get, Move};
+use pacs_core::audit::{Act, StudyTouched};
 use pacs_core::coerce::Overlay;
 use pacs_core::limits::QueryLimits;
 use pacs_core::uid::StudyUid;
-use pacs_core::{AeTitle, Query, QueryError, SopClassUid, TransferSyntaxUid};
+use pacs_core::{AeTitle, Caller, Level, Query, QueryError, SopClassUid, TransferSyntaxUid};
 use pacs_net::service::{
     ConversionError, DataSetSource, Destination, OutgoingInstance, Peer, RetrieveRequest,
     RetrieveScp, SourceError, SubOperations,
@@ -31,7 +33,7 @@ impl RetrieveScp for Services {
         let permit = self
             .permit::<Get>(peer)
             .map_err(|_denied| RetrieveStatus::NOT_AUTHORIZED)?;
-        Ok(Box::new(self.outgoing(permit, &request).await?))
+        Ok(Box::new(self.outgoing(permit, &request, None).await?))
     }
 
     async fn move_to(
@@ -53,7 +55,8 @@ impl RetrieveScp for Services {
             ae_title: to.title.clone(),
             address: to.address.to_string(),
         };
-        Ok((to, Box::new(self.outgoing(permit, &request).await?)))
+        let outgoing = self.outgoing(permit, &request, Some(destination));
+        Ok((to, Box::new(outgoing.await?)))
     }
 }
 
@@ -62,6 +65,7 @@ impl Services {
         &self,
         permit: P,
         request: &RetrieveRequest,
+        destination: Option<&AeTitle>,
     ) -> Result<Outgoing<P>, RetrieveStatus> {
         let query = Query::for_retrieve(
             &request.identifier,
@@ -76,7 +80,11 @@ impl Services {
             .select(&permit, &query)
             .await
             .map_err(|e| failed(&e))?;
+        let record = self
+            .begin(&permit, (&*found, query.level), destination)
+            .await?;
         Ok(Outgoing {
+            record,
             archive: self.archive.clone(),
             permit: Arc::new(permit),
             rest: found.into_iter(),
@@ -86,6 +94,54 @@ impl Services {
                 last: Mutex::default(),
             }),
         })
+    }
+}
+
+impl Services {
+    /// Records that instances begin to be sent: otherwise they are not.
+    async fn begin<P: RetrievePermit>(
+        &self,
+        permit: &P,
+        (found, level): (&[StoredInstance], Level),
+        destination: Option<&AeTitle>,
+    ) -> Result<Sending, RetrieveStatus> {
+        let access = Access {
+            act: Act::TransferBegun,
+            instances: found,
+            is_part: level > Level::Study,
+            node: destination.map(AeTitle::as_str),
+        };
+        let begun = self.recorder.access(permit.asked_by(), access).await;
+        begun.map_err(|error| RetrieveStatus::UNABLE_TO_PROCESS.with_comment(error.to_string()))?;
+        Ok(Sending {
+            recorder: self.recorder.clone(),
+            caller: permit.asked_by().clone(),
+            node: destination.map(|title| title.as_str().to_owned()),
+            is_part: level > Level::Study,
+            given: Vec::new(),
+        })
+    }
+}
+
+/// A retrieval under way; when it ends, what was given is recorded.
+struct Sending {
+    recorder: Recorder,
+    caller: Caller,
+    node: Option<String>,
+    is_part: bool,
+    given: Vec<StudyTouched>,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let (recorder, caller) = (self.recorder.clone(), self.caller.clone());
+        let (given, node) = (std::mem::take(&mut self.given), self.node.take());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            recorder.sent(&caller, given, node.as_deref()).await;
+        });
     }
 }
 
@@ -111,6 +167,7 @@ impl Said {
 
 /// The instances of one retrieval, read one after the other.
 struct Outgoing<P> {
+    record: Sending,
     archive: Archive,
     permit: Arc<P>,
     rest: IntoResults<StoredInstance>,
@@ -145,6 +202,7 @@ impl<P: RetrievePermit + Send + 'static> SubOperations for Outgoing<P> {
 
     async fn next(&mut self) -> Option<OutgoingInstance> {
         let instance = self.rest.next()?;
+        count(&mut self.record.given, &instance, self.record.is_part);
         let (sop_class, sop_instance) = (&instance.instance.sop_class, &instance.instance.instance);
         let (sop_class, sop_instance) = (sop_class.clone(), sop_instance.clone());
         let transfer_syntax = instance.instance.transfer_syntax.clone();

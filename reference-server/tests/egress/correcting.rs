@@ -169,7 +169,7 @@ async fn dcmtk_and_pydicom_get_who_the_patient_is_and_what_was_ordered() {
 
     // What is stored is as it came.
     assert!(site.kept(&stored[0]).await == sent.data_set());
-    let kept = site.close().await;
+    let kept = site.leave().await;
     let data = kept.path().join("data");
     let out = tempfile::tempdir().unwrap();
     exported(&data, out.path(), &[]);

@@ -13,3 +13,4 @@ mod foreign;
 mod people;
 mod policy;
 mod site;
+mod trail;

@@ -70,7 +70,7 @@ fn cell_of(text: &str) -> (char, char) {
 
 /// What somebody shows.
 #[derive(Debug, Clone)]
-enum Shows {
+pub(crate) enum Shows {
     Nothing,
     Session(String),
     Token(String),
@@ -93,7 +93,7 @@ impl Shows {
         }
     }
 
-    async fn ask(&self, site: &Site, method: &str, path: &str) -> Reply {
+    pub(crate) async fn ask(&self, site: &Site, method: &str, path: &str) -> Reply {
         let headers = self.headers();
         let mut headers: Vec<(&str, &str)> = headers
             .iter()
@@ -104,7 +104,7 @@ impl Shows {
     }
 }
 
-fn grant(role: Role, at: &str) -> Vec<Grant> {
+pub(crate) fn grant(role: Role, at: &str) -> Vec<Grant> {
     let reach = if matches!(role, Role::Auditor | Role::MohAdmin) {
         Reach::National
     } else {
@@ -166,7 +166,13 @@ async fn site() -> Site {
 }
 
 /// A study of an examination that one organisation ordered and made.
-async fn bound(site: &Site, study: &str, of: &str, sender: &str, family: &str) -> PatientKey {
+pub(crate) async fn bound(
+    site: &Site,
+    study: &str,
+    of: &str,
+    sender: &str,
+    family: &str,
+) -> PatientKey {
     let patient = site.patient(family).await;
     let id = site.order(patient, ("op", of), of).await.to_string();
     let sent = Sent {
@@ -300,7 +306,7 @@ async fn dicomweb_gives_everybody_what_the_table_says_and_nothing_else() {
 
 /// Receives what is sent, and counts.
 #[derive(Debug, Default)]
-struct Counting(Arc<AtomicUsize>);
+pub(crate) struct Counting(Arc<AtomicUsize>);
 
 struct Nowhere;
 
@@ -343,14 +349,14 @@ fn syntax() -> TransferSyntaxUid {
     TransferSyntaxUid::parse(EXPLICIT).unwrap()
 }
 
-fn of_study(study: &str) -> Bytes {
+pub(crate) fn of_study(study: &str) -> Bytes {
     let mut keys = Attributes::new();
     keys.insert_text(tags::QUERY_RETRIEVE_LEVEL, Vr::CS, "STUDY");
     keys.insert_text(tags::STUDY_INSTANCE_UID, Vr::UI, study);
     write_data_set(&keys, &syntax()).unwrap().into()
 }
 
-async fn associate(site: &Site, calling: &str) -> Requestor {
+pub(crate) async fn associate(site: &Site, calling: &str) -> Requestor {
     Requestor::builder(title(calling), title("PACS"))
         .context(STUDY_ROOT_FIND, &[EXPLICIT])
         .context(STUDY_ROOT_GET, &[EXPLICIT])
@@ -369,7 +375,7 @@ async fn associate(site: &Site, calling: &str) -> Requestor {
         .unwrap()
 }
 
-async fn answers(
+pub(crate) async fn answers(
     association: &mut Requestor,
     class: &str,
     identifier: Bytes,

@@ -8,18 +8,20 @@ use pacs_core::patient::PatientKey;
 use pacs_core::role::{Agent, Grant, Grants, Role};
 use pacs_core::uid::{SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 use pacs_core::{Caller, ExaminationId, Key, Level, Matching, Permit, Query, Vr};
+use pacs_store::disk::OsDisk;
 use pacs_store::index::{Provenance, StoredInstance};
 use pacs_store::registry::Registry;
 use pacs_store::registry::accounts::{AccountStore, PasswordHash, Session, User, put};
 use pacs_store::registry::examinations::{MatchState, NewExamination};
 use pacs_store::registry::patients::Alike;
-use pacs_store::{Announced, Archive};
+use pacs_store::{Announced, Archive, DataDirectory};
 use reference_server::config::{Config, Options};
 use reference_server::directory::Directory;
 use reference_server::notes::NoteTaker;
 use reference_server::server::{Outcome, Server};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -203,6 +205,7 @@ impl Site {
         };
         site.settle().await;
         site.until_it_follows("matcher").await;
+        site.until_it_follows("arrivals").await;
         site
     }
 
@@ -222,6 +225,28 @@ impl Site {
         self.stop.send(()).unwrap();
         assert_eq!(self.running.await.unwrap(), Outcome::Stopped);
         self.folder
+    }
+
+    pub(crate) fn directory(&self) -> Directory {
+        self.directory.clone()
+    }
+
+    /// As [`Self::close`], once another process can have the data.
+    pub(crate) async fn leave(self) -> TempDir {
+        let folder = self.close().await;
+        let data = folder.path().join("data");
+        // A process that ends lets go of everything; here some tasks have to end first.
+        let is_free = || {
+            let disk = OsDisk::open(&data).unwrap();
+            DataDirectory::open(Arc::new(disk)).is_ok()
+        };
+        let freed = async {
+            while !is_free() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, freed).await.unwrap();
+        folder
     }
 
     /// Whatever the registry knows is noted in the index.

@@ -2,7 +2,7 @@
 
 use super::{Archive, RetrievePermit};
 use crate::error::ReadError;
-use crate::index::{IndexError, Notes, Page, PageOfMatches, Results, StoredInstance};
+use crate::index::{ChangeNumber, IndexError, Notes, Page, PageOfMatches, Results, StoredInstance};
 use crate::retrieve::{self, DataSetReader};
 use pacs_core::access::{Find, Maintain};
 use pacs_core::{Permit, Query};
@@ -23,6 +23,24 @@ impl Archive {
         let quota = self.shared.quota.clone().seen_by(permit.sight());
         let answer = self.shared.index.search_page(query, page, &quota);
         self.shared.noted(answer.await)
+    }
+
+    /// Up to `count_max` instances that arrived after the change `after`, in that order, each with
+    /// the change that tells of it.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn arrivals(
+        &self,
+        _permit: &Permit<Maintain>,
+        after: ChangeNumber,
+        count_max: usize,
+    ) -> Result<Vec<(ChangeNumber, StoredInstance)>, IndexError> {
+        let entries = self.shared.index.entries(after.0, count_max).await;
+        let entries = self.shared.noted(entries)?.into_iter();
+        Ok(entries
+            .map(|(number, stored)| (ChangeNumber(number), stored))
+            .collect())
     }
 
     /// Notes what is known of studies beside what was received.

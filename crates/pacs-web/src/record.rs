@@ -1,0 +1,79 @@
+//! Records who searches, sees, gets and hides what, where the host program keeps a record.
+
+use crate::error::Failure;
+use crate::service::Web;
+use async_trait::async_trait;
+use pacs_core::access::Right;
+use pacs_core::{Caller, Permit, Phi, Query};
+use pacs_store::egress::described;
+use pacs_store::index::StoredInstance;
+
+/// What somebody does with instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// They hide them.
+    Hide,
+    /// They look at them, or at a part of what they say.
+    Look,
+    /// They take them away, whole.
+    Take,
+}
+
+/// Keeps a record. Nobody gets anything before it is written.
+#[async_trait]
+pub trait Record: std::fmt::Debug + Send + Sync + 'static {
+    /// `caller` searches.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: nothing is answered.
+    async fn searched(&self, caller: &Caller, query: &Phi<String>) -> Result<(), Unrecorded>;
+
+    /// `caller` uses these instances, which are all of their studies or a part of one.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: nothing is given or done.
+    async fn used(
+        &self,
+        caller: &Caller,
+        what: Use,
+        (instances, is_part): (&[StoredInstance], bool),
+    ) -> Result<(), Unrecorded>;
+}
+
+/// The record could not be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it could not be recorded, and is not done")]
+pub struct Unrecorded;
+
+impl From<Unrecorded> for Failure {
+    fn from(_: Unrecorded) -> Self {
+        Self::Unavailable {
+            detail: "it could not be recorded, and is not done",
+        }
+    }
+}
+
+/// Records a search, before it is made.
+pub(crate) async fn searched<R: Right>(
+    web: &Web,
+    permit: &Permit<R>,
+    query: &Query,
+) -> Result<(), Failure> {
+    match web.record() {
+        Some(record) => Ok(record.searched(permit.caller(), &described(query)).await?),
+        None => Ok(()),
+    }
+}
+
+/// Records that instances are used, before they are.
+pub(crate) async fn used<R: Right>(
+    web: &Web,
+    permit: &Permit<R>,
+    what: Use,
+    of: (&[StoredInstance], bool),
+) -> Result<(), Failure> {
+    match web.record() {
+        Some(record) => Ok(record.used(permit.caller(), what, of).await?),
+        None => Ok(()),
+    }
+}
