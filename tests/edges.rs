@@ -7,7 +7,7 @@ use pacs_tests::edges::askers::{self, Askers};
 use pacs_tests::edges::crowd::{self, Crowd};
 use pacs_tests::edges::io_errors::{self, Plan};
 use pacs_tests::edges::lossy::{self, Line};
-use pacs_tests::edges::{big, clock, disk_full, is_root, network};
+use pacs_tests::edges::{big, clock, disk_full, is_root, names, network};
 use pacs_tests::huge::Huge;
 
 #[test]
@@ -133,6 +133,11 @@ fn a_line_that_loses_packets_or_is_narrow_makes_nothing_untrue() {
             return;
         }
     }
+}
+
+#[test]
+fn t11_a_destination_stays_where_its_name_led_when_it_was_read() {
+    names::run(Path::new(env!("CARGO_BIN_EXE_edges")));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod crowd;
 pub mod disk_full;
 pub mod io_errors;
 pub mod lossy;
+pub mod names;
 pub mod network;
 
 use std::collections::BTreeMap;
@@ -152,7 +153,7 @@ pub fn until<T>(patience: Duration, what: &str, mut question: impl FnMut() -> Op
 type Case = (&'static str, fn(u64));
 
 /// The cases of the campaign, in the order in which they run.
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     ("memory", |_| big::ten_in_and_out()),
     ("huge", |_| big::five_gigabytes()),
     ("crowd", |_| crowd::ten_thousand()),
@@ -163,6 +164,7 @@ const CASES: [Case; 10] = [
     ("clock", |_| clock::campaign()),
     ("network", |seed| network::campaign(seed)),
     ("lossy", |_| lossy::campaign()),
+    ("names", |_| names::campaign()),
 ];
 
 /// Reads the command line of the campaign and runs it.
@@ -175,10 +177,12 @@ pub fn main() {
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(1, |since| u64::from(since.subsec_nanos()) ^ since.as_secs());
     let mut arguments = std::env::args().skip(1);
-    if let [inside, instances, outside] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
-        && inside == lossy::INSIDE
-    {
-        return lossy::inside(instances.parse().expect("a number"), outside);
+    if let [inside, what, outside] = &std::env::args().skip(1).collect::<Vec<_>>()[..] {
+        match inside.as_str() {
+            lossy::INSIDE => return lossy::inside(what.parse().expect("a number"), outside),
+            names::INSIDE => return names::inside(Path::new(what), outside),
+            _ => {}
+        }
     }
     while let Some(argument) = arguments.next() {
         if argument == "--seed" {

@@ -10,7 +10,8 @@ pub(crate) struct Options {
     /// What to try: memory (ten instances of 1 GB), huge (one of 5 GB), crowd (10,000 silent
     /// connections), churn (100,000 associations broken off), askers (200 that ask for all of
     /// 10,000 instances and take nothing), disk-full, io-errors, clock, network, lossy (a kernel
-    /// that loses packets); all of them when absent. They take up to 12 GB of the disk
+    /// that loses packets), names (that change where they lead to); all of them when absent. They
+    /// take up to 12 GB of the disk
     cases: Vec<String>,
     /// Seed of the random moments and data; taken from the clock when absent, and printed
     #[arg(long)]

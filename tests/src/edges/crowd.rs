@@ -1,10 +1,14 @@
 //! Crowds: silent connections, idle associations, associations that are broken off (T8, R12).
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{storing, until};
@@ -107,38 +111,68 @@ fn idle_association(server: SocketAddr, index: usize) -> Association {
     Association::over(stream, &proposal).expect("an association")
 }
 
-fn silent_connections(server: SocketAddr, count: usize) -> Vec<(Instant, TcpStream)> {
-    (0..count)
-        .map(|index| {
-            let stream = dial_from(source(index), server).expect("a connection");
-            stream.set_nonblocking(true).expect("an open socket");
-            (Instant::now(), stream)
-        })
-        .collect()
+/// Connections that say nothing, and what tells of the end of each.
+struct Silent {
+    connections: Vec<(Instant, TcpStream)>,
+    ends: OwnedFd,
 }
 
-/// Reads from all until all are closed; how long the one that lasted longest did.
-fn watch_close(mut silent: Vec<(Instant, TcpStream)>) -> Duration {
-    let mut longest = Duration::ZERO;
-    until(
-        Duration::from_secs(40),
-        "the end of all silent connections",
-        || {
-            silent.retain_mut(|(since, stream)| {
-                let mut bytes = [0; 64];
-                let is_open = matches!(
-                    stream.read(&mut bytes),
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock
-                );
-                if !is_open {
-                    longest = longest.max(since.elapsed());
+impl Silent {
+    fn open(server: SocketAddr, count: usize) -> Self {
+        let ends = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
+        let open = |index: usize| {
+            let stream = dial_from(source(index), server).expect("a connection");
+            stream.set_nonblocking(true).expect("an open socket");
+            let (data, flags) = (epoll::EventData::new_u64(index as u64), EventFlags::IN);
+            epoll::add(&ends, &stream, data, flags).expect("a place in epoll");
+            (Instant::now(), stream)
+        };
+        let connections = (0..count).map(open).collect();
+        Self { connections, ends }
+    }
+
+    /// Waits until all are closed; how long the one that lasted longest did.
+    ///
+    /// It sleeps until the server says something: who asks ten thousand sockets in turn takes the
+    /// processor from the server that is measured.
+    fn watch_close(mut self) -> Duration {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        let wait_max = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let mut longest = Duration::ZERO;
+        let mut open = self.connections.len();
+        let mut events = Vec::with_capacity(256);
+        while open > 0 {
+            assert!(Instant::now() < deadline, "{open} silent ones do not end");
+            let room = spare_capacity(&mut events);
+            epoll::wait(&self.ends, room, Some(&wait_max)).expect("epoll");
+            for event in events.drain(..) {
+                let index = usize::try_from(event.data.u64()).expect("an index");
+                let (since, stream) = &mut self.connections[index];
+                if is_open(stream) {
+                    continue;
                 }
-                is_open
-            });
-            silent.is_empty().then_some(())
-        },
-    );
-    longest
+                longest = longest.max(since.elapsed());
+                epoll::delete(&self.ends, &*stream).expect("one that was added");
+                open -= 1;
+            }
+        }
+        longest
+    }
+}
+
+/// Whether the other end has not closed, after what it sent.
+fn is_open(stream: &mut TcpStream) -> bool {
+    let mut bytes = [0; 64];
+    loop {
+        match stream.read(&mut bytes) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
 }
 
 /// Lets a crowd come to a server, with a healthy sender from before it until it has gone.
@@ -176,8 +210,7 @@ pub fn come(crowd: Crowd) -> Cost {
         let idle: Vec<Association> = (0..crowd.idle)
             .map(|index| idle_association(server.dicom(), index))
             .collect();
-        let silent = silent_connections(server.dicom(), crowd.silent);
-        let silent_closed = watch_close(silent);
+        let silent_closed = Silent::open(server.dicom(), crowd.silent).watch_close();
         is_over.store(true, Ordering::SeqCst);
         let times = timed.join().expect("the healthy sender goes on");
         for association in idle {

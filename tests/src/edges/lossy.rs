@@ -16,6 +16,9 @@ use crate::workspace;
 /// The argument by which the campaign is told that it runs within such a namespace.
 pub(super) const INSIDE: &str = "inside-a-line";
 
+/// Tools of network namespaces, and their Debian packages.
+pub(super) const NEEDED: [(&str, &str); 2] = [("nft", "nftables"), ("tc", "iproute2")];
+
 /// What is done to the loopback of the namespace.
 #[derive(Clone, Copy, Debug)]
 pub enum Line {
@@ -52,7 +55,7 @@ pub fn run(campaign: &Path, line: Line, instances: u32) -> bool {
     if !is_root() {
         return false;
     }
-    for (tool, package) in [("nft", "nftables"), ("tc", "iproute2")] {
+    for (tool, package) in NEEDED {
         if !crate::peers::has_tool(tool) {
             workspace::skip(package);
             return false;
@@ -75,7 +78,7 @@ pub fn run(campaign: &Path, line: Line, instances: u32) -> bool {
 }
 
 /// The network namespace of this process: a number without blanks or quotes.
-fn namespace() -> String {
+pub(super) fn namespace() -> String {
     let link = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
     let digits = link.display().to_string();
     digits.chars().filter(char::is_ascii_digit).collect()

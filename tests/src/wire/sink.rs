@@ -36,7 +36,18 @@ impl Sink {
     /// When there is none.
     #[must_use]
     pub fn start(takes: Takes) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::listen(
+            TcpListener::bind("127.0.0.1:0").expect("a free port"),
+            takes,
+        )
+    }
+
+    /// Takes the connections of `listener`.
+    ///
+    /// # Panics
+    /// When it has no address.
+    #[must_use]
+    pub fn listen(listener: TcpListener, takes: Takes) -> Self {
         let address = listener
             .local_addr()
             .expect("a bound listener has an address");
