@@ -306,10 +306,7 @@ impl Server {
             let archive = self.archive.clone();
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
         }
-        if let Some(follower) = follower {
-            tasks.spawn(follower.follow());
-        }
-        take_notes(&mut tasks, &self.archive, &self.access);
+        take_notes(&mut tasks, &self.archive, &self.access, follower);
         tasks.spawn(self.room.watch(self.archive.clone()));
         tasks.spawn(self.accounts.clone().keep_clean());
         tasks.spawn(self.feed.follow());
@@ -348,8 +345,17 @@ impl Server {
     }
 }
 
-/// Has the index say of studies what the registry knows, and the trail tell of what comes in.
-fn take_notes(tasks: &mut JoinSet<()>, archive: &Archive, access: &Access) {
+/// Has what comes in matched, the index say of studies what the registry knows, and the trail tell
+/// of what comes in.
+fn take_notes(
+    tasks: &mut JoinSet<()>,
+    archive: &Archive,
+    access: &Access,
+    follower: Option<Follower>,
+) {
+    if let Some(follower) = follower {
+        tasks.spawn(follower.follow());
+    }
     match Arrivals::new(archive, access.directory()) {
         Ok(arrivals) => {
             tasks.spawn(arrivals.follow());

@@ -51,7 +51,8 @@ pub fn run(campaign: &Path) -> bool {
     let server = workspace::binary("pacs-server");
     let script = format!(
         "ip link set lo up && ip address add {CONSOLE}/32 dev lo && \
-         ip address add {}/32 dev lo && ip route add default dev lo && mount --bind \"$1\" /etc/hosts && \
+         ip address add {}/32 dev lo && ip route add default dev lo && \
+         mount --bind \"$1\" /etc/hosts && \
          exec \"$0\" {INSIDE} \"$1\" {}",
         LATER[0],
         namespace()
