@@ -114,7 +114,7 @@ fn a_token_opens_what_its_scope_names_until_it_is_revoked() {
     );
 
     let listed = token(&server, &["list"]).succeeded().text;
-    assert!(listed.contains("sender\tstore\tin 36"), "{listed}");
+    assert!(listed.contains("sender\tstore\t-\tin 36"), "{listed}");
     assert!(!listed.contains(&sender), "a secret is shown once");
     let _ = token(&server, &["revoke", "sender"]).succeeded();
     assert_eq!(

@@ -1,8 +1,8 @@
 //! Data sets made of what a client describes: metadata in the DICOM JSON or XML model, and bulk
 //! data beside it (PS3.18 10.5.1, F.2; PS3.19 A.1).
 //!
-//! A description becomes [`Attribute`]s whose values are bytes already, as Explicit VR Little
-//! Endian has them; text is UTF-8, and Specific Character Set says so. [`layout`] puts them and
+//! A description becomes attributes whose values are bytes already, as Explicit VR Little
+//! Endian has them; text is UTF-8, and Specific Character Set says so. `layout` puts them and
 //! the bulk data in order. Nothing that is named by a URI is ever fetched: a part of the same
 //! request holds it, or the instance fails.
 
