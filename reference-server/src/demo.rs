@@ -1,7 +1,7 @@
 //! `pacs-server --demo`: a national archive on one machine, to look at.
 //!
 //! Eleven organisations, devices, users of every role, a citizen register out of a file, and
-//! examinations in every state with images that are computed. Nothing of it is of a person. It
+//! examinations in ten states with images that are computed. Nothing of it is of a person. It
 //! listens on loopback alone, and lives in a folder that is given, or in one of its own that goes
 //! with it.
 
