@@ -13,6 +13,7 @@ mod examinations;
 mod feed;
 pub(crate) mod guard;
 mod images;
+mod looking;
 mod openapi;
 mod organisations;
 mod page;

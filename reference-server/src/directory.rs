@@ -4,6 +4,7 @@
 use crate::place;
 use pacs_core::access::SignedIn;
 use pacs_core::role::sight::{Duties, Onlooker, Senders, Sight};
+use pacs_core::role::visibility::pools_of;
 use pacs_core::{Action, OrganisationCode};
 use pacs_store::registry::{Registry, RegistryError};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -93,7 +94,7 @@ impl Directory {
         Sight::Narrowed(Arc::new(Onlooker {
             user: user.name.clone(),
             grants: user.grants.clone(),
-            pools: Vec::new(),
+            pools: pools_of(&user.grants, known.organisations()),
             is_doctor: user.is_doctor,
             break_glass: user.break_glass.clone(),
             may_see_restricted: false,
@@ -109,6 +110,11 @@ impl Directory {
 }
 
 impl Known {
+    /// All of them: each has a prefix of its own.
+    fn organisations(&self) -> impl Iterator<Item = OrganisationCode> {
+        self.senders.prefixes.values().copied()
+    }
+
     fn machine(&self, organisation: Option<OrganisationCode>) -> Sight {
         // An archive that knows no organisations is one: of the hospital that it stands in.
         if !self.has_organisations {

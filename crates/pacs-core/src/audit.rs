@@ -18,6 +18,7 @@ pub use mask::masked;
 pub use message::message;
 
 use crate::patient::PatientKey;
+use crate::role::{Agent, AgentKind};
 use crate::{ExaminationId, OrganisationCode, Phi, Role, SopClassUid, SopInstanceUid, StudyUid};
 use chrono::{DateTime, FixedOffset};
 use std::fmt;
@@ -275,6 +276,25 @@ impl AuditEvent {
             reason: None,
             correlation: None,
             change: None,
+        }
+    }
+
+    /// An event of something that `agent` does, with all that is known of the
+    /// circumstances.
+    #[must_use]
+    pub fn by(act: Act, at: DateTime<FixedOffset>, agent: &Agent) -> Self {
+        let kind = match agent.kind {
+            AgentKind::Device => ActorKind::Device,
+            AgentKind::Program => ActorKind::Program,
+            AgentKind::System => ActorKind::System,
+            AgentKind::User => ActorKind::User,
+        };
+        let mut actor = Actor::new(kind, agent.name.clone());
+        actor.session.clone_from(&agent.session);
+        Self {
+            from: agent.address,
+            correlation: agent.correlation.clone(),
+            ..Self::new(act, at, actor)
         }
     }
 

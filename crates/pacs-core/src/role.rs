@@ -146,6 +146,13 @@ impl Grants {
             .filter_map(move |grant| Some((grant.role, grant.role.extent(permission)?)))
     }
 
+    /// Whether `role` is held at `organisation`.
+    #[must_use]
+    pub fn holds_at(&self, role: Role, organisation: OrganisationCode) -> bool {
+        let mut grants = self.0.iter();
+        grants.any(|grant| grant.role == role && grant.reach.covers(organisation))
+    }
+
     /// One role, which contradicts nothing.
     #[must_use]
     pub fn single(grant: Grant) -> Self {

@@ -2,12 +2,12 @@
 
 use super::{Accounts, Refused, Who, actor_of, hex};
 use crate::clock::local;
-use crate::limits::BREAK_GLASS_OPEN_PER_USER_MAX;
+use crate::limits::{ACCOUNTS_PAGE_COUNT, BREAK_GLASS_OPEN_PER_USER_MAX};
 use chrono::NaiveDate;
 use pacs_core::account::break_glass::{BreakGlassReason, Verdict, explanation, review_due};
 use pacs_core::audit::{Act, Actor, Purpose};
 use pacs_core::patient::PatientKey;
-use pacs_core::role::visibility::BreakGlass;
+use pacs_core::role::visibility::{BREAK_GLASS_DURATION, BreakGlass};
 use pacs_core::role::{Grant, Permission, Reach, Role};
 use pacs_core::{OrganisationCode, Phi};
 use pacs_store::registry::accounts::{Emergency, Kept, Review, put};
@@ -115,8 +115,13 @@ impl Accounts {
     /// [`Refused::Internal`].
     pub async fn open_emergencies(&self, who: &Who) -> Result<Vec<Shown>, Refused> {
         let now = self.inner.world.now();
+        // The keys hold the time, and those of an hour ago are over: a doctor may have had many.
         let prefix = format!("{}~", who.user.value.name);
-        let of_user = self.all_below::<Emergency>(&prefix).await?;
+        let since = now.checked_sub_signed(BREAK_GLASS_DURATION).unwrap_or(now);
+        let after = format!("{prefix}{:020}", since.timestamp_millis().max(0));
+        let store = &self.inner.store;
+        let of_user = store.list::<Emergency>(&prefix, Some(&after), ACCOUNTS_PAGE_COUNT);
+        let of_user = of_user.await?;
         let is_open = |kept: &Kept<Emergency>| {
             let Emergency { patient, .. } = kept.value;
             let glass = BreakGlass::open(patient, kept.value.opened_at);

@@ -26,9 +26,9 @@ use axum::response::{IntoResponse, Response};
 use form::Form;
 use pacs_core::examination::progress::{Duplicate, Form as FormFacts};
 use pacs_core::examination::{Event, ExaminationIdError, Status};
+use pacs_core::role::Agent;
 use pacs_core::role::duty::OrderCreate;
-use pacs_core::role::visibility::BreakGlass;
-use pacs_core::role::{Agent, Grant, Reach, Role};
+use pacs_core::role::visibility::{BreakGlass, pools_of};
 use pacs_core::{ExaminationId, OrganisationCode};
 use pacs_store::registry::Registry;
 use pacs_store::registry::examinations::{
@@ -79,18 +79,8 @@ impl Seeing {
     /// The same of somebody who was signed in when a stream began, and still is.
     async fn of_user(api: &Api, who: &Who, from: IpAddr) -> Result<Self, Problem> {
         let agent = agent(api, who, from);
-        let grants: Vec<Grant> = agent.grants.clone().into();
-        let reaches = grants.iter().filter(|grant| grant.role == Role::Expert);
-        let mut pools = Vec::new();
-        for reach in reaches.map(|grant| grant.reach) {
-            match reach {
-                Reach::Organisation(code) => pools.push(code.to_string()),
-                Reach::National => {
-                    let all = api.registry.organisations().await?;
-                    pools.extend(all.into_iter().map(|one| one.value.code.to_string()));
-                }
-            }
-        }
+        let all = api.registry.organisations().await?.into_iter();
+        let pools = pools_of(&agent.grants, all.map(|one| one.value.code));
         let is_doctor = who.user.value.is_doctor;
         let mut opened = Vec::new();
         if is_doctor {

@@ -15,6 +15,7 @@ pub(super) use family::FAMILY;
 use super::asked::Asked;
 use super::conditional::{Based, Tagged};
 use super::guard::{self, Body, Signed};
+use super::looking::{looked, recorded};
 use super::page::{List, Page};
 use super::problem::codes;
 use super::{Api, Problem};
@@ -24,7 +25,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, FixedOffset};
 use family::RETYPE_NEEDED;
-use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent, StudyTouched};
+use pacs_core::audit::StudyTouched;
 use pacs_core::examination::Reason;
 use pacs_core::examination::reconcile::{Difference, Kind};
 use pacs_core::patient::{PatientKey, PatientNumber, TemporaryNumber};
@@ -73,9 +74,9 @@ pub(super) async fn list(
     let page = Page::take(&mut asked, &format!("unmatched {name} {with_postponed}"))?;
     asked.done()?;
     let now = api.world.moment();
-    let mut event = read_event(&agent, organisation, now);
+    let mut event = looked(&agent, organisation, now);
     event.object.query = Some(Phi::new(format!("unmatched {name}")));
-    record(&api, &event).await?;
+    recorded(&api, &event).await?;
     let found = api
         .registry
         .unmatched_studies(&licence, organisation, page.after.as_deref(), page.limit)
@@ -111,14 +112,14 @@ fn whose_queue(
 /// One study, with those that it could be of.
 pub(super) async fn read(State(api): State<Api>, signed: Signed, study: Named) -> Shown {
     let asking = Asking::of(&api, &signed, study).await?;
-    let mut event = read_event(&asking.agent, asking.found.value.organisation, asking.now);
+    let mut event = looked(&asking.agent, asking.found.value.organisation, asking.now);
     event.object.studies = vec![StudyTouched {
         study: asking.study.clone(),
         sop_class: None,
         instances_count: 0,
         instances: Vec::new(),
     }];
-    record(&api, &event).await?;
+    recorded(&api, &event).await?;
     let found = asking.found.clone();
     shown(&api, &asking.licence, found).await
 }
@@ -238,26 +239,6 @@ async fn shown(api: &Api, licence: &Licence<Reconcile>, found: Stored<StudyMatch
     let corrections = api.registry.corrections_of(licence, study).await?;
     let whole = Whole::of(&found, &seen, candidates, corrections);
     Ok(Tagged(StatusCode::OK, revision, whole))
-}
-
-fn read_event(agent: &Agent, organisation: Option<OrganisationCode>, at: Moment) -> AuditEvent {
-    let mut actor = Actor::new(ActorKind::User, agent.name.clone());
-    actor.organisation = organisation;
-    actor.session.clone_from(&agent.session);
-    let mut event = AuditEvent::new(Act::Queried, at, actor);
-    event.from = agent.address;
-    event.correlation.clone_from(&agent.correlation);
-    event
-}
-
-/// What cannot be recorded is not shown.
-async fn record(api: &Api, event: &AuditEvent) -> Result<(), Problem> {
-    let trail = api.registry.audit_trail();
-    let recorded = trail.commit(Vec::new(), event).await;
-    recorded.map(drop).map_err(|error| {
-        tracing::error!(%error, "who looked at the queue could not be recorded");
-        (&codes::INTERNAL).into()
-    })
 }
 
 fn reason(text: &str) -> Result<Reason, Problem> {

@@ -3,6 +3,7 @@
 use super::asked::Asked;
 use super::examinations::{ListedExamination, kind, listed_schema};
 use super::guard::{Signed, licence};
+use super::looking::{looked, recorded};
 use super::openapi::{list, nothing_or, object, text};
 use super::page::{CURSOR, LIMIT, List, Page};
 use super::patients::ORGANISATION;
@@ -15,10 +16,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
-use pacs_core::AeTitle;
 use pacs_core::device::KeepUntil;
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::role::duty::WorklistQuery;
+use pacs_core::{AeTitle, Phi};
 use pacs_store::registry::RegistryError;
 use pacs_store::registry::devices::Device;
 use pacs_store::registry::examinations::Scheduled;
@@ -172,6 +173,9 @@ async fn read(
             Err(error) => return Err(error.into()),
         },
     };
+    let mut event = looked(&agent, Some(organisation), api.world.moment());
+    event.object.query = Some(Phi::new(name));
+    recorded(&api, &event).await?;
     let wanted = Wanted { kind, device, now };
     let first = from.and_time(NaiveTime::MIN);
     let last = to.and_hms_opt(23, 59, 59).unwrap_or(first);

@@ -491,7 +491,8 @@ async fn a_tie_to_the_patient_opens_a_foreign_study_and_only_that() {
         closed_at: None,
         review: None,
     };
-    let key = format!("reader2~{:020}~00", 1);
+    let opened = emergency.opened_at.timestamp_millis();
+    let key = format!("reader2~{opened:020}~00");
     let change = put(&key, &emergency, None);
     store
         .commit(vec![change], &[crate::people::let_in()])
@@ -512,6 +513,29 @@ async fn a_tie_to_the_patient_opens_a_foreign_study_and_only_that() {
     assert_eq!(sees(&site, &other, FOREIGN).await, (404, 0));
     // A device has no patients.
     assert_eq!(asked(&site, "C-FIND", "NATHOS_CT1", "2.25.2").await, 'n');
+    site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expert_sees_what_waits_for_the_readers_of_their_organisation_and_no_more() {
+    let site = site().await;
+    let ours = site.sign_in("expert6", grant(Role::Expert, "006"), true);
+    let ours = Shows::Session(ours.await);
+    let theirs = site.sign_in("expert1", grant(Role::Expert, "001"), true);
+    let theirs = Shows::Session(theirs.await);
+    let everywhere = vec![Grant {
+        role: Role::Expert,
+        reach: Reach::National,
+    }];
+    let everywhere = Shows::Session(site.sign_in("expert0", everywhere, true).await);
+    for reader in [&ours, &theirs, &everywhere] {
+        assert_eq!(sees(&site, reader, OWN).await, (404, 0));
+    }
+    site.complete(OWN).await;
+    assert_eq!(sees(&site, &ours, OWN).await, (200, 1));
+    assert_eq!(sees(&site, &theirs, OWN).await, (404, 0));
+    assert_eq!(sees(&site, &everywhere, OWN).await, (200, 1));
+    assert_eq!(sees(&site, &everywhere, FOREIGN).await, (404, 0));
     site.close().await;
 }
 

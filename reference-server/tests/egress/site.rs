@@ -4,6 +4,8 @@ use crate::people::{agent, code, device, let_in, organisation, particulars, titl
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset, Utc};
 use pacs_core::access::{Get, PermitAll, Right, Store, permit};
+use pacs_core::examination::Event;
+use pacs_core::examination::progress::Completion;
 use pacs_core::patient::PatientKey;
 use pacs_core::role::{Agent, Grant, Grants, Role};
 use pacs_core::uid::{SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
@@ -12,7 +14,7 @@ use pacs_store::disk::OsDisk;
 use pacs_store::index::{Provenance, StoredInstance};
 use pacs_store::registry::Registry;
 use pacs_store::registry::accounts::{AccountStore, PasswordHash, Session, User, put};
-use pacs_store::registry::examinations::{MatchState, NewExamination};
+use pacs_store::registry::examinations::{Action, MatchState, NewExamination};
 use pacs_store::registry::patients::Alike;
 use pacs_store::{Announced, Archive, DataDirectory};
 use reference_server::config::{Config, Options};
@@ -339,6 +341,29 @@ impl Site {
             .await;
         self.settle().await;
         matches!(state, MatchState::Bound { .. })
+    }
+
+    /// Somebody says that the examination of a study is complete; readers may begin.
+    pub(crate) async fn complete(&self, study: &str) {
+        let licence = Agent::system("test").national_licence().unwrap();
+        let uid = StudyUid::parse(study).unwrap();
+        let found = self.registry.study_match(&licence, &uid).await.unwrap();
+        let id = *found.value.examinations().first().unwrap();
+        let action = Action {
+            event: Event::Complete {
+                by: Completion::Declared,
+                images_kept: 1,
+            },
+            order: None,
+            expected: None,
+            random: [7; 16],
+        };
+        let radiographer = agent("radiographer", Role::Radiographer, "006");
+        self.registry
+            .act_on_examination(&radiographer, id, &action, now())
+            .await
+            .unwrap();
+        self.settle().await;
     }
 
     /// The instances of a study, whoever may see it.

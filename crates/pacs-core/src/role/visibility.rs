@@ -7,7 +7,7 @@ use crate::patient::PatientKey;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long break glass opens a patient.
-const BREAK_GLASS_MINUTES: i64 = 60;
+pub const BREAK_GLASS_DURATION: TimeDelta = TimeDelta::minutes(60);
 
 /// What the rule asks of an examination. Names of users and pools are the archive's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +73,18 @@ impl BreakGlass {
     #[must_use]
     pub fn opens(&self, patient: PatientKey, now: DateTime<Utc>) -> bool {
         let since = now.signed_duration_since(self.opened_at);
-        let is_running =
-            since >= TimeDelta::zero() && since < TimeDelta::minutes(BREAK_GLASS_MINUTES);
+        let is_running = since >= TimeDelta::zero() && since < BREAK_GLASS_DURATION;
         self.patient == patient && is_running
     }
+}
+
+/// The pools that somebody with `grants` reads for: each organisation has one, by its code, which
+/// its experts read from. `all` are the organisations that there are.
+#[must_use]
+pub fn pools_of(grants: &Grants, all: impl IntoIterator<Item = OrganisationCode>) -> Vec<String> {
+    let all = all.into_iter();
+    let reads = |organisation: &OrganisationCode| grants.holds_at(Role::Expert, *organisation);
+    all.filter(reads).map(|of| of.to_string()).collect()
 }
 
 /// Whether `viewer` sees the images of `examined` at `now`.

@@ -6,8 +6,8 @@ use super::document::Document as _;
 use super::examinations::Examination;
 use super::{Moment, Registry, RegistryError};
 use crate::records::{Change, Revision};
-use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent};
-use pacs_core::role::{Agent, AgentKind};
+use pacs_core::audit::{Act, AuditEvent};
+use pacs_core::role::Agent;
 use pacs_core::{ExaminationId, OrganisationCode};
 
 impl Registry {
@@ -61,22 +61,6 @@ impl From<AuditError> for RegistryError {
     }
 }
 
-/// The event of an act of `agent`, with all that is known of the circumstances.
-pub(super) fn event(act: Act, at: Moment, agent: &Agent) -> AuditEvent {
-    let kind = match agent.kind {
-        AgentKind::Device => ActorKind::Device,
-        AgentKind::Program => ActorKind::Program,
-        AgentKind::System => ActorKind::System,
-        AgentKind::User => ActorKind::User,
-    };
-    let mut actor = Actor::new(kind, agent.name.clone());
-    actor.session.clone_from(&agent.session);
-    let mut event = AuditEvent::new(act, at, actor);
-    event.from = agent.address;
-    event.correlation.clone_from(&agent.correlation);
-    event
-}
-
 /// The event of something that `agent` does for `organisation`.
 pub(super) fn agent_event(
     act: Act,
@@ -84,7 +68,7 @@ pub(super) fn agent_event(
     organisation: Option<OrganisationCode>,
     at: Moment,
 ) -> AuditEvent {
-    let mut event = event(act, at, agent);
+    let mut event = AuditEvent::by(act, at, agent);
     event.actor.organisation = organisation;
     event
 }

@@ -4,12 +4,11 @@
 //! of the server. Here is whose it is, what it makes and what it can take in.
 
 use super::batch::Batch;
-use super::commit::event;
 use super::document::Document;
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::DEVICE_TEXT_CHARS_MAX;
 use crate::records::{Kind, Revision};
-use pacs_core::audit::Act;
+use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::device::DeviceProfile;
 use pacs_core::role::{Licence, duty::UsersManage};
 use pacs_core::{AeTitle, OrganisationCode};
@@ -103,7 +102,8 @@ impl Registry {
     }
 
     /// Stores a device that is at `expected`; `None`: that is not there. The licence must be good
-    /// at its organisation, and at the former one where it changes hands.
+    /// at its organisation, at the former one where it changes hands, and of a new device at the
+    /// one whose prefix its title begins with.
     ///
     /// # Errors
     /// [`RegistryError`]; nothing was done, but of [`RegistryError::Backend`] that is not known.
@@ -121,6 +121,9 @@ impl Registry {
         let before = self.find::<Device>(device.ae_title.as_str()).await?;
         if let Some(before) = &before {
             licence.check(before.value.organisation)?;
+        } else if let Some(of_prefix) = self.organisation_of_title(&device.ae_title).await? {
+            // Images that came under this title so far are of the organisation of its prefix.
+            licence.check(of_prefix)?;
         }
         if before.as_ref().map(|before| before.revision) != expected {
             return Err(RegistryError::Changed);
@@ -157,12 +160,8 @@ impl Registry {
     }
 }
 
-fn configured(
-    licence: &Licence<UsersManage>,
-    device: &Device,
-    at: Moment,
-) -> pacs_core::audit::AuditEvent {
-    let mut event = event(Act::NetworkConfigured, at, licence.agent());
+fn configured(licence: &Licence<UsersManage>, device: &Device, at: Moment) -> AuditEvent {
+    let mut event = AuditEvent::by(Act::NetworkConfigured, at, licence.agent());
     event.actor.organisation = Some(device.organisation);
     event.object.node = Some(device.ae_title.as_str().to_owned());
     event

@@ -1,12 +1,11 @@
 //! Healthcare organisations.
 
 use super::batch::Batch;
-use super::commit::event;
 use super::document::Document;
 use super::{Imported, Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::{ORGANISATION_TEXT_CHARS_MAX, ORGANISATIONS_MAX, REGISTRY_ATTEMPTS_MAX};
 use crate::records::{Kind, Revision};
-use pacs_core::audit::Act;
+use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::role::{Licence, duty::OrganisationsManage};
 use pacs_core::{AeTitle, OrganisationCode};
 use serde::{Deserialize, Serialize};
@@ -244,7 +243,7 @@ impl Registry {
                 batch.unpoint(PREFIX, former, pointer.revision);
             }
         }
-        let mut event = event(Act::SoftwareConfigured, at, licence.agent());
+        let mut event = AuditEvent::by(Act::SoftwareConfigured, at, licence.agent());
         event.actor.organisation = licence.organisation();
         event.object.setting = Some(format!("organisations/{key}"));
         let revisions = self.commit(batch, event).await?;

@@ -7,7 +7,6 @@ mod heeding;
 mod readable;
 
 use super::batch::Batch;
-use super::commit::event;
 use super::document::Document;
 use super::examinations::{KeptImages, Random};
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
@@ -216,7 +215,7 @@ fn told(
     step: &PerformedStep,
     patient: Option<PatientKey>,
 ) -> AuditEvent {
-    let mut event = event(act, step.changed_at, licence.agent());
+    let mut event = AuditEvent::by(act, step.changed_at, licence.agent());
     event.actor.organisation = Some(step.organisation);
     event.object.patient = patient.map(Phi::new);
     event.object.node = Some(step.ae_title.as_str().to_owned());

@@ -84,6 +84,8 @@ async fn an_administrator_changes_devices_of_the_own_organisation_alone() {
         (&other, Some(revision)),
         (&stolen, Some(revision)),
         (&device("KRKL_CT2", "001"), None),
+        // What came under this title so far is of the organisation of its prefix.
+        (&device("KRKL_CT2", "006"), None),
     ] {
         let refused = rig
             .registry

@@ -35,7 +35,8 @@ pub(super) async fn studies(
     let pools = seeing.pools();
     let reader = seeing.reader(&pools);
     let at = api.world.moment();
-    let found = api.registry.examination(&reader, id, at).await?;
+    let found = api.registry.open_examination(&reader, id, at).await?;
+    let found = found.examination;
     let (studies, next) = page.part(found.value.studies.clone())?;
     let mut items = Vec::with_capacity(studies.len());
     for study in studies {

@@ -224,7 +224,8 @@ impl Registry {
         self.survivor(examination.patient).await
     }
 
-    /// What happened to an examination, oldest first, for whoever sees it.
+    /// What happened to an examination, oldest first, for whoever sees it; the audit record has who
+    /// looked.
     ///
     /// # Errors
     /// As [`Registry::examination`].
@@ -234,7 +235,7 @@ impl Registry {
         id: ExaminationId,
         at: Moment,
     ) -> Result<Vec<ExaminationEvent>, RegistryError> {
-        self.examination(reader, id, at).await?;
+        self.open_examination(reader, id, at).await?;
         self.rows_of(id).await
     }
 
