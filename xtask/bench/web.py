@@ -50,9 +50,9 @@ def requests(server, name, paths, header, body=""):
     return bench.reqfile([(method, root + path, header, data) for path, data in zip(paths, bodies)], f"web-{name}")
 
 
-def asked(server, paths, header, **more):
+def asked(server, paths, header, retries=1, **more):
     port, _ = bench.base(server)
-    return bench.measured(server, lambda: bench.load(server, "http", port=port, reqs=requests(server, server.name, paths, header), **more), 1)
+    return bench.measured(server, lambda: bench.load(server, "http", port=port, reqs=requests(server, server.name, paths, header), **more), retries)
 
 
 def bound_case(case, repetition, size, count, conns=1):
@@ -147,8 +147,9 @@ def answer(server, path):
 def study_cases():
     study = f"/studies/{ROOT}.23.1"
     instance = lambda i: f"{study}/series/{ROOT}.23.1.{i // 250 + 1}/instances/{ROOT}.23.1.{i // 250 + 1}.{i + 1}"
-    some = [instance(i) for i in random.Random(5).sample(range(500), 100)]
-    rendered = [path + "/rendered" for path in some]
+    mixed = [instance(i) for i in random.Random(5).sample(range(500), 500)]
+    some = mixed[:100]
+    rendered, first_jpeg, first_png = ([path + "/rendered" for path in part] for part in (some, mixed[100:300], mixed[300:]))
     # Name, paths, Accept, connections, requests
     return [("retrieve-study-c1", [study], FILES, 1, 4), ("retrieve-study-c4", [study], FILES, 4, 8),
             ("instance-c1", some, FILES, 1, 400), ("instance-c8", some, FILES, 8, 1600),
@@ -156,6 +157,8 @@ def study_cases():
             ("metadata-study-warm", [study + "/metadata"], JSON, 1, 5), ("metadata-instance", [path + "/metadata" for path in some], JSON, 1, 200),
             ("qido-instances-500", [study + "/instances"], JSON, 1, 10),
             ("rendered-jpeg", rendered, "Accept: image/jpeg", 1, 100), ("rendered-png", rendered, "Accept: image/png", 1, 50),
+            # Nobody has asked for these pictures before: each repetition takes others.
+            ("rendered-jpeg-first", first_jpeg, "Accept: image/jpeg", 1, 40), ("rendered-png-first", first_png, "Accept: image/png", 1, 40),
             ("thumbnail", [path + "/thumbnail" for path in some], "Accept: image/jpeg", 1, 200)]
 
 
@@ -178,7 +181,11 @@ def study(starts, part, only, repetitions):
             for repetition in range(repetitions):
                 for name in in_turn(["bound", *servers], repetition):
                     with bench.lock():
-                        if name != "bound":
+                        if name != "bound" and case.endswith("-first"):
+                            others = (paths * 2)[repetition * count % len(paths):][:count]
+                            result = asked(servers[name], others, header, retries=0, conns=conns, count=count)
+                            bench.emit(servers[name].name, "web", case, result, rep=repetition)
+                        elif name != "bound":
                             if repetition == 0:
                                 asked(servers[name], paths, header, conns=1, count=1)
                             bench.emit(servers[name].name, "web", case, asked(servers[name], paths, header, conns=conns, count=count), rep=repetition)
@@ -320,10 +327,11 @@ def table(rows, median, ratio, number):
         key = "instances_s" if is_stow else "MB_s" if is_bulk else "per_s"
         unit = "instances/s" if is_stow else "MB/s" if is_bulk else "/s"
         bound = median(of.get("bound", []), key)
-        best = max((median(those, key) or 0 for server, those in of.items() if server not in ("bound", "own")), default=0)
+        answers = lambda those: any(row.get("ok") for row in those)
+        best = max((median(those, key) or 0 for server, those in of.items() if server not in ("bound", "own") and answers(those)), default=0)
         for server in sorted(of, key=lambda server: (server == "bound", server != "own", server)):
             those = of[server]
-            is_there = any(row.get("ok") for row in those)
+            is_there = answers(those)
             mine = median(those, key) if is_there else None
             notes = {row["check"] for row in those if "MISMATCH" in str(row.get("check"))}
             notes |= {f"{row['fail']} failed ({row.get('last_bad_status')})" for row in those if row.get("fail")}
