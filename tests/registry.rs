@@ -47,3 +47,51 @@ fn organisations_are_imported_once_whether_the_server_runs_or_not() {
     server.restart();
     assert_eq!(counts(&import().succeeded()), [0, 0, 11]);
 }
+
+#[test]
+fn devices_are_imported_once_whether_the_server_runs_or_not() {
+    let mut server = Server::start(Options::default());
+    let data = server.data();
+    let data = data.to_str().expect("UTF-8").to_owned();
+    let organisations = workspace::root().join("reference-server/organisations.json");
+    let organisations = organisations.to_str().expect("UTF-8");
+    let import = |what: &str, file: &str| pacs(&["--json", what, "import", file, "--data", &data]);
+    let counts = |said: &Said| {
+        let last = said.text.lines().last().expect("a summary");
+        let value: serde_json::Value = serde_json::from_str(last).expect("JSON");
+        ["added", "changed", "same"].map(|key| value[key].as_u64().expect("a count"))
+    };
+    let folder = workspace::temporary_folder();
+    let list = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        file.to_str().expect("UTF-8").to_owned()
+    };
+    let two = list(
+        "two.json",
+        r#"{"devices": [
+            {"ae_title": "NATHOS_CT1", "organisation": "006", "modality": "CT", "mpps": true},
+            {"ae_title": "NATHOS_WS1", "organisation": "006", "host": "192.0.2.7", "port": 104}
+        ]}"#,
+    );
+    let refused = import("devices", &two);
+    assert!(!refused.success, "there is no organisation 006 yet");
+    assert!(refused.text.contains("NATHOS_CT1"), "{}", refused.text);
+    let _imported = import("organisations", organisations).succeeded();
+
+    assert_eq!(counts(&import("devices", &two).succeeded()), [2, 0, 0]);
+    assert_eq!(counts(&import("devices", &two).succeeded()), [0, 0, 2]);
+    server.stop();
+    let one = list(
+        "one.json",
+        r#"{"devices": [{"ae_title": "NATHOS_CT1", "organisation": "006", "modality": "MR"}]}"#,
+    );
+    assert_eq!(counts(&import("devices", &one).succeeded()), [0, 1, 0]);
+    let odd = list(
+        "odd.json",
+        r#"{"devices": [{"ae_title": "TOO LONG AN AE TITLE", "organisation": "006"}]}"#,
+    );
+    assert!(!import("devices", &odd).success);
+    server.restart();
+    assert_eq!(counts(&import("devices", &one).succeeded()), [0, 0, 1]);
+}

@@ -26,6 +26,7 @@ mod session;
 mod set_up;
 mod statistics;
 mod stream;
+mod studies;
 mod trail;
 mod unmatched;
 mod users;
@@ -38,6 +39,7 @@ pub(crate) use repeat::forget;
 use crate::accounts::Accounts;
 use crate::clock::World;
 use crate::register::Register;
+use crate::rejecting::Keeping;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use images::Images;
@@ -64,27 +66,42 @@ struct Api {
     world: World,
     /// Held by whoever has the whole audit trail read.
     verifying: Arc<Semaphore>,
+    /// What takes images out of sight and sends them; `None`: those paths are not there.
+    keeping: Option<Keeping>,
     /// The host that the portal is reached by, where that is configured.
     public_authority: Option<Arc<str>>,
+}
+
+/// What stands behind the routes, beside archive and accounts.
+pub(crate) struct Behind {
+    /// Follows the change sequence for those who look at examinations while they are made.
+    pub(crate) feed: Feed,
+    /// What is seen of studies by those who decide whose they are.
+    pub(crate) desk: Arc<Matcher>,
+    /// The citizen register.
+    pub(crate) register: Register,
+    /// What takes images out of sight and sends them; `None`: those paths are not there.
+    pub(crate) keeping: Option<Keeping>,
 }
 
 /// The routes.
 pub(crate) fn router(
     archive: &Archive,
     accounts: Accounts,
-    (feed, desk, register): (Feed, Arc<Matcher>, Register),
+    behind: Behind,
     public_url: Option<&str>,
 ) -> Router {
     let authority = public_url.map(crate::direct::authority_of);
     let api = Api {
         accounts,
         registry: archive.registry(),
-        desk,
-        register,
+        desk: behind.desk,
+        register: behind.register,
         verifying: Arc::new(Semaphore::new(1)),
-        images: feed.images.clone(),
-        feed,
+        images: behind.feed.images.clone(),
+        feed: behind.feed,
         world: World::real(),
+        keeping: behind.keeping,
         public_authority: authority.map(Arc::from),
     };
     let routes = routes::table(Router::new())

@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod sending;
 
 use crate::access::MaintenanceOnly;
 use crate::accounts::Accounts;
@@ -14,6 +15,7 @@ use crate::limits::{
     CONTROL_CONNECTIONS_MAX, CONTROL_LINE_BYTES_MAX, CONTROL_REQUEST_BYTES_MAX,
     CONTROL_WAIT_DURATION_MAX,
 };
+use crate::sending::Sendings;
 use crate::upkeep::Upkeep;
 use pacs_core::access::{Maintain, permit};
 use pacs_core::{Caller, Permit};
@@ -22,6 +24,7 @@ use pacs_store::index::Committed;
 use pacs_store::registry::Imported;
 use pacs_store::registry::devices::Device;
 use pacs_store::registry::organisations::Organisation;
+use pacs_store::registry::sendings::Sending;
 use pacs_store::{Archive, Progress};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
@@ -60,6 +63,8 @@ pub enum Request {
     Made(Made),
     /// Damage may have been repaired.
     Repaired,
+    /// Something about sending studies.
+    Send(Box<sending::Asked>),
     /// Read everything, and say what is damaged.
     Verify,
 }
@@ -92,6 +97,8 @@ pub enum Reply {
         /// Bytes that are behind.
         bytes: u64,
     },
+    /// How far a sending is.
+    Sending(Box<Sending>),
     /// What was read, at the end.
     Verified {
         /// Versions of the index.
@@ -145,7 +152,12 @@ impl Door {
     }
 
     /// Answers until the task is dropped.
-    pub async fn serve(self, archive: Archive, upkeep: Arc<Upkeep>, accounts: Accounts) {
+    pub(crate) async fn serve(
+        self,
+        archive: Archive,
+        upkeep: Arc<Upkeep>,
+        (accounts, sendings): (Accounts, Sendings),
+    ) {
         let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX as usize));
         let mut connections = JoinSet::new();
         loop {
@@ -163,10 +175,10 @@ impl Door {
                 }
             };
             let (archive, upkeep) = (archive.clone(), Arc::clone(&upkeep));
-            let accounts = accounts.clone();
+            let people = (accounts.clone(), sendings.clone());
             connections.spawn(async move {
                 let _place = place;
-                if let Err(error) = answer(stream, &archive, &upkeep, &accounts).await {
+                if let Err(error) = answer(stream, &archive, &upkeep, &people).await {
                     tracing::debug!(%error, "control connection ended");
                 }
             });
@@ -186,7 +198,7 @@ async fn answer(
     mut stream: UnixStream,
     archive: &Archive,
     upkeep: &Upkeep,
-    accounts: &Accounts,
+    people: &(Accounts, Sendings),
 ) -> io::Result<()> {
     if !is_trusted(&stream) {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -205,7 +217,7 @@ async fn answer(
         .map_err(io::Error::other)?;
     let (replies, mut waiting) = mpsc::channel(WAITING_COUNT);
     let work = async {
-        let parts = (archive, upkeep, accounts);
+        let parts = (archive, upkeep, people);
         let last = match work(request, parts, &permit, &replies).await {
             Ok(last) => last,
             Err(error) => Reply::Failed {
@@ -229,7 +241,7 @@ async fn answer(
 
 async fn work(
     request: Request,
-    (archive, upkeep, accounts): (&Archive, &Upkeep, &Accounts),
+    (archive, upkeep, (accounts, sendings)): (&Archive, &Upkeep, &(Accounts, Sendings)),
     permit: &Permit<Maintain>,
     replies: &mpsc::Sender<Reply>,
 ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
@@ -271,6 +283,10 @@ async fn work(
         Request::Repaired => {
             archive.look_again(permit);
             Ok(Reply::Done)
+        }
+        Request::Send(asked) => {
+            let sending = sending::answer(sendings, *asked).await?;
+            Ok(Reply::Sending(Box::new(sending)))
         }
         Request::Verify => {
             let told = replies.clone();

@@ -15,6 +15,48 @@ pub const WORKLIST_STEPS_MAX: usize = 500;
 /// Examinations of a worklist that are read at once.
 pub const WORKLIST_PAGE_COUNT: usize = 200;
 
+/// Bounds of sending studies back to AEs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendingBounds {
+    /// Sendings that are under way at once, each to another AE.
+    pub at_once_max: usize,
+    /// How often it is looked for what is to be sent where nobody says so.
+    pub look_every: Duration,
+    /// Answers after which they are written down.
+    pub noted_count: usize,
+    /// How long an answer waits to be written down while others come.
+    pub noted_every: Duration,
+    /// The pause after the first attempt that fails; each further one is twice as long.
+    pub retry_first: Duration,
+    /// The longest pause.
+    pub retry_longest: Duration,
+    /// How long it is tried.
+    pub tried_for: Duration,
+}
+
+impl Default for SendingBounds {
+    fn default() -> Self {
+        Self {
+            at_once_max: 4,
+            look_every: Duration::from_secs(60),
+            noted_count: 200,
+            noted_every: Duration::from_secs(2),
+            retry_first: Duration::from_secs(5),
+            retry_longest: Duration::from_secs(600),
+            tried_for: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+/// Studies that one part of a list looks at, of which its reader may see few.
+pub const API_STUDIES_SCANNED_MAX: usize = 1_000;
+
+/// Sessions of one user; a further one ends the oldest.
+pub const SESSIONS_OF_USER_MAX: usize = 20;
+
+/// How often it is looked whether a rejection was left undone, as where the disk was full.
+pub const REJECTIONS_FINISHED_EVERY: Duration = Duration::from_secs(60);
+
 /// Times that a change of a performed procedure step is tried where its device tells of it on
 /// several associations at once.
 pub const STEP_ATTEMPTS_MAX: usize = 8;

@@ -26,6 +26,7 @@ mod owner;
 pub mod peer;
 mod registering;
 mod retrieve;
+pub mod send;
 mod store;
 mod tally;
 pub mod tls;
@@ -151,6 +152,8 @@ pub enum Command {
         #[arg(value_name = "DIR")]
         to: PathBuf,
     },
+    /// Have the running server of an archive send a study to an AE, in the background
+    Send(send::Send),
     /// Send files, folders, ZIP archives, file-sets (DICOMDIR) or an Orthanc storage to a peer
     /// (C-STORE)
     Store(Sending),
@@ -580,6 +583,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Rebuild(local) => maintain::rebuild(local, output).await,
         Command::Repair { local, from } => backup::repair(local, from, output).await,
         Command::Restore { from, to } => backup::restore(from, to, output).await,
+        Command::Send(send) => send::send(send, output).await,
         Command::Store(sending) => store::store(sending, output).await,
         Command::Token(command) => token::token(command, output),
         Command::Users(command) => users::users(command, output).await,

@@ -24,6 +24,7 @@ use pacs_image::Decoders;
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
 use pacs_web::commitment::Commitment;
+use pacs_web::hide::Deletion;
 use pacs_web::{Derived, Identify, Options, Unidentified, Web, WebLimits};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,12 +40,15 @@ pub type Doors<'a> = (
     &'a Recorder,
 );
 
+/// What stands behind the routes, beside the archive.
+pub type Makers = (Decoders, Derived, Arc<dyn Commitment>, Arc<dyn Deletion>);
+
 /// The routes, and what is behind them; `http` is where the server really listens.
 pub fn routes(
     archive: &Archive,
     config: &Config,
     (access, overlays, accounts, recorder): Doors<'_>,
-    (decoders, derived, commitment): (Decoders, Derived, Arc<dyn Commitment>),
+    (decoders, derived, commitment, deletion): Makers,
     http: Option<SocketAddr>,
     counters: &Counters,
 ) -> (Router, Web) {
@@ -67,6 +71,7 @@ pub fn routes(
         local_port: http.map(|http| http.port()),
         decoders: Some(decoders),
         commitment: Some(commitment),
+        deletion: Some(deletion),
         derived,
         spool_directory: Some(config.data.clone()),
         record: Some(Arc::new(recorder.clone())),
@@ -127,7 +132,7 @@ impl Door {
                 .collect(),
             // A few digits of a hash: enough to tell sessions apart.
             session: who.session.key.get(..8).map(str::to_owned),
-            address: told_address(head)?,
+            address: told_address(head, self.authority.is_some())?,
         })
     }
 }

@@ -32,6 +32,8 @@ pub mod phi;
 pub mod pin;
 pub mod query;
 pub mod register;
+pub mod rejection;
+pub mod retention;
 pub mod role;
 pub mod scan;
 pub mod tag;

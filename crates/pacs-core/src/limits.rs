@@ -114,6 +114,10 @@ pub const BREAK_GLASS_TEXT_CHARS_MIN: usize = 10;
 /// Of the same, at most.
 pub const BREAK_GLASS_TEXT_CHARS_MAX: usize = 1_000;
 
+/// Instances that one rejection note names, as far as it is heeded: each of them may stand in a
+/// study and a series of its own, and the document that is kept of the note has 1 MiB at most.
+pub const REJECTION_NOTE_REFERENCES_MAX: usize = 3_000;
+
 /// Characters of a text of an audit event: a name, a reason, a code.
 pub const AUDIT_TEXT_CHARS_MAX: usize = 256;
 

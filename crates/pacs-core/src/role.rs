@@ -167,7 +167,7 @@ impl Grants {
     }
 
     /// Whether all of `permission` is held at every organisation.
-    fn reaches_nationally(&self, permission: Permission) -> bool {
+    pub(crate) fn reaches_nationally(&self, permission: Permission) -> bool {
         self.0.iter().any(|grant| {
             let extent = grant.role.extent(permission);
             grant.reach == Reach::National && extent == Some(Extent::Whole)

@@ -62,6 +62,7 @@ macro_rules! index_conformance {
             entries_give_every_version_in_order_of_arrival
             equal_content_again_changes_nothing
             hiding_a_series_or_study_hides_all_that_is_in_it
+            hiding_several_instances_moves_those_of_the_study
             hiding_what_is_hidden_or_unknown_moves_nothing
             hiding_within_a_study_leaves_the_same_uids_of_others
             lists_of_uids_find_each

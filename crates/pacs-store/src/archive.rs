@@ -9,6 +9,7 @@ mod hiding;
 mod kept;
 mod parts;
 pub(crate) mod recover;
+mod refused;
 mod room;
 mod safekeeping;
 mod stage;
@@ -45,6 +46,7 @@ use commit::Desk;
 pub(crate) use commit::{Content, Sealed, Work};
 pub use cursor::Cursor;
 use damage::FoundDamage;
+use refused::Refused;
 use room::Reserve;
 pub use safekeeping::Safekeeping;
 
@@ -209,6 +211,8 @@ pub(crate) struct Shared {
     pub(crate) damage: FoundDamage,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) registry: Registry,
+    /// Instances that are not taken again.
+    pub(crate) refused: Refused,
     /// What one search may give.
     quota: Quota,
     /// Bytes of instances in memory.
@@ -239,7 +243,12 @@ impl Archive {
         let runtime = Handle::current();
         let task = tokio::task::spawn_blocking(move || Self::open_blocking(options, runtime));
         match task.await {
-            Ok(result) => result,
+            Ok(result) => {
+                let archive = result?;
+                let shared = &archive.shared;
+                shared.refused.read(&shared.registry).await?;
+                Ok(archive)
+            }
             Err(error) => Err(OpenError::disk("finish opening")(std::io::Error::other(
                 error,
             ))),
@@ -303,6 +312,7 @@ impl Archive {
                 reserve,
                 damage,
                 registry: Registry::new(Arc::clone(&options.records)),
+                refused: Refused::default(),
                 records: options.records,
                 queue,
                 desk: options.commits_in_place.then_some(desk),
@@ -346,7 +356,7 @@ impl Archive {
     /// Begins a deposit; nothing is kept of it before [`Deposit::seal`].
     ///
     /// # Errors
-    /// [`DepositError::Closed`].
+    /// [`DepositError::Closed`], [`DepositError::Rejected`].
     pub fn deposit(
         &self,
         _permit: &Permit<Store>,
@@ -355,6 +365,9 @@ impl Archive {
     ) -> Result<Deposit, DepositError> {
         if *self.shared.failed.borrow() || self.shared.is_closing() {
             return Err(DepositError::Closed);
+        }
+        if self.shared.refused.has(&announced.sop_instance) {
+            return Err(DepositError::Rejected);
         }
         Ok(Deposit::new(
             Arc::clone(&self.shared),

@@ -16,7 +16,7 @@ use crate::digest::Digester;
 use crate::disk::{Disk, DiskFile, OpenHow, is_full};
 use crate::error::{MaintainError, Place};
 use crate::index::Committed;
-use crate::limits::BACKUP_RECORDS_BYTES_MAX;
+use crate::limits::BACKUP_DOCUMENT_BYTES_MAX;
 use crate::records::{Kind, Take};
 use pacs_core::Permit;
 use pacs_core::access::Maintain;

@@ -28,6 +28,9 @@ pub enum DepositError {
     /// The bytes are no instance that can be kept.
     #[error("data set is no instance")]
     NotAnInstance(#[from] InstanceError),
+    /// The instance was rejected because it endangers the patient, and is not taken again.
+    #[error("instance was rejected for the safety of the patient")]
+    Rejected,
     /// More bytes than `StoreLimits::instance_bytes_max`.
     #[error("instance is longer than {limit_bytes} bytes")]
     TooLong { limit_bytes: u64 },

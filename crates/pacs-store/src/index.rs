@@ -96,6 +96,13 @@ pub enum Target {
         /// Which.
         instance: SopInstanceUid,
     },
+    /// Those of these instances that are known at that moment in this study.
+    InstancesIn {
+        /// Of which study.
+        study: StudyUid,
+        /// Which.
+        instances: Vec<SopInstanceUid>,
+    },
     /// Every instance of a series that is known at that moment in this study, and none that the
     /// same Series UID has in another.
     SeriesIn {
@@ -109,6 +116,21 @@ pub enum Target {
 impl Target {
     /// What finds its instances that are in sight.
     pub(crate) fn query(&self) -> Query {
+        if let Self::InstancesIn { study, instances } = self {
+            let named = instances.iter().map(|instance| instance.uid().clone());
+            let key = |tag, matching| Key {
+                tag,
+                vr: Vr::UI,
+                matching,
+            };
+            let of_study = Matching::SingleValue(study.as_str().to_owned());
+            return Query::new(Level::Instance)
+                .with(key(tags::STUDY_INSTANCE_UID, of_study))
+                .with(key(
+                    tags::SOP_INSTANCE_UID,
+                    Matching::UidList(named.collect()),
+                ));
+        }
         let (level, uids): (Level, Vec<(Tag, &Uid)>) = match self {
             Self::Instance(instance) => (
                 Level::Instance,
@@ -118,7 +140,9 @@ impl Target {
                 Level::Series,
                 vec![(tags::SERIES_INSTANCE_UID, series.uid())],
             ),
-            Self::Study(study) => (Level::Study, vec![(tags::STUDY_INSTANCE_UID, study.uid())]),
+            Self::InstancesIn { study, .. } | Self::Study(study) => {
+                (Level::Study, vec![(tags::STUDY_INSTANCE_UID, study.uid())])
+            }
             Self::InstanceIn {
                 study,
                 series,

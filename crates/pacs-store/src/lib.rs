@@ -21,6 +21,8 @@ mod rebuild;
 pub mod records;
 mod redb_file;
 pub mod registry;
+pub mod rejection_notes;
+pub mod rejections;
 pub mod repair;
 mod retrieve;
 pub mod scrub;

@@ -18,8 +18,8 @@ pub const AUDIT_PAGE_COUNT_MAX: usize = 1_000;
 /// Audit records that a verification has in memory.
 pub(crate) const AUDIT_VERIFY_PAGE_COUNT: usize = 64;
 
-/// Bytes of the records in a backup that are restored: they are held in memory then.
-pub const BACKUP_RECORDS_BYTES_MAX: u64 = 512 << 20;
+/// Bytes of the line of a document in a backup, of which each byte may take six characters.
+pub const BACKUP_DOCUMENT_BYTES_MAX: usize = 16 << 20;
 
 /// Characters of the name of a device.
 pub const DEVICE_TEXT_CHARS_MAX: usize = 200;
@@ -114,6 +114,36 @@ pub const PATIENT_WORDS_MAX: usize = 24;
 
 /// Requests that were done and are looked through at once for those that are forgotten.
 pub const REQUESTS_PAGE_COUNT: usize = 200;
+
+/// Instances of a rejection that stand in one document.
+pub(crate) const REJECTION_CHUNK_COUNT: usize = 2_500;
+
+/// Instances of one rejection: as many as the changes of one commit hold.
+pub const REJECTION_INSTANCES_MAX: usize = 25_000;
+
+/// Rejections of one study: a person makes them.
+pub const REJECTIONS_OF_STUDY_MAX: usize = 200;
+
+/// Rejections, or notes, of one part of a list.
+pub const REJECTIONS_PAGE_MAX: usize = 200;
+
+/// Rejections that one part of a list looks at, of which its reader may see few.
+pub const REJECTIONS_SCANNED_MAX: usize = 1_000;
+
+/// Erasures that are neither final nor given up.
+pub const ERASURES_OPEN_MAX: usize = 500;
+
+/// Rules of the retention policy.
+pub const RETENTION_RULES_MAX: usize = 200;
+
+/// Refused instances of a sending that are listed; all are counted.
+pub const SENDING_REFUSALS_LISTED_MAX: usize = 1_000;
+
+/// Sendings that are not at their end, of all users together.
+pub const SENDINGS_OPEN_MAX: usize = 500;
+
+/// Instances that one entry of the log hides or brings back: its JSON has 64 KiB at most.
+pub(crate) const TURNED_AT_ONCE_MAX: usize = 500;
 
 /// Studies of one part of the queue of those that nobody knows.
 pub const UNMATCHED_PAGE_MAX: usize = 200;

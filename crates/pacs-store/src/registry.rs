@@ -13,11 +13,14 @@ mod batch;
 mod commit;
 pub mod devices;
 mod document;
+pub mod erasures;
 mod error;
 pub mod examinations;
 pub mod organisations;
 pub mod patients;
+pub mod rejections;
 pub mod requests;
+pub mod sendings;
 pub mod steps;
 mod stirring;
 pub mod witnesses;
@@ -128,7 +131,10 @@ pub(crate) fn read<T: DeserializeOwned>(
     serde_json::from_slice(value).map_err(|_| DocumentError { kind: kind.name() })
 }
 
-/// Writes a document, which can be written: its maps have keys of text.
-pub(crate) fn write<T: Serialize>(document: &T) -> Vec<u8> {
-    serde_json::to_vec(document).unwrap_or_default()
+/// Writes a document of one kind. Nothing stands for one that cannot be written.
+pub(crate) fn write<T: Serialize>(
+    kind: crate::records::Kind,
+    document: &T,
+) -> Result<Vec<u8>, DocumentError> {
+    serde_json::to_vec(document).map_err(|_| DocumentError { kind: kind.name() })
 }

@@ -20,7 +20,7 @@ pub mod described;
 pub mod error;
 mod follow;
 mod frames;
-mod hide;
+pub mod hide;
 pub mod json;
 pub mod limits;
 mod listing;

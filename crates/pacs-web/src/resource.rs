@@ -208,7 +208,7 @@ impl Resource {
         permit: &Permit<Get>,
         what: Use,
     ) -> Result<(Web, Results<StoredInstance>), Failure> {
-        let found = web.archive().select(permit, &self.query()).await?;
+        let found = self.found(web, permit).await?;
         let Some(first) = found.first() else {
             return Err(Failure::NotFound { what: self.what() });
         };
@@ -216,6 +216,22 @@ impl Resource {
         let saying = web.saying(&first.instance.study).await?;
         record::used(web, permit, what, (&*found, self.level > Level::Study)).await?;
         Ok((saying, found))
+    }
+
+    /// Its instances, of which nothing is given to anybody.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] where there is none.
+    pub(crate) async fn found(
+        &self,
+        web: &Web,
+        permit: &Permit<Get>,
+    ) -> Result<Results<StoredInstance>, Failure> {
+        let found = web.archive().select(permit, &self.query()).await?;
+        if found.is_empty() {
+            return Err(Failure::NotFound { what: self.what() });
+        }
+        Ok(found)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::content::UNIT_BYTES;
 use crate::convert::Conversions;
 use crate::derived::Derived;
 use crate::error::Failure;
+use crate::hide::Deletion;
 use crate::limits::WebLimits;
 use crate::observe::{Observe, Tally};
 use crate::places::{NoPlace, Place, Places};
@@ -48,6 +49,8 @@ pub struct Options {
     pub decoders: Option<Decoders>,
     /// Answers for the safekeeping of instances (PS3.18 13). `None`: nobody does (503).
     pub commitment: Option<Arc<dyn Commitment>>,
+    /// Takes what is deleted out of sight, and keeps who did it. `None`: the archive alone does.
+    pub deletion: Option<Arc<dyn Deletion>>,
     /// Keeps what is made of instances, as their metadata, to be given again.
     pub derived: Derived,
     /// Where bulk data is kept that comes beside metadata, in files without a name, until its
@@ -218,6 +221,11 @@ impl Web {
                 NoPlace::Share => "too many requests of this client store at the moment",
             })
         })
+    }
+
+    /// What deletes in place of the archive.
+    pub(crate) fn deletion(&self) -> Option<&dyn Deletion> {
+        self.inner.options.deletion.as_deref()
     }
 
     /// Who answers for safekeeping.

@@ -85,7 +85,7 @@ impl Accounts {
                 next.is_doctor = is_doctor;
                 if next.grants != grants {
                     next.grants = grants;
-                    events.push(self.told_of_roles(&next, by.clone()));
+                    events.extend(self.told_of_roles(&next, &by));
                 }
                 events.push(self.told_of_account(&next, by, "CHANGED"));
             }

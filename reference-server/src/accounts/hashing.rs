@@ -9,7 +9,7 @@ use crate::limits::{
 use argon2::{Algorithm, Argon2, Params, Version};
 use pacs_core::account::password::Password;
 use pacs_store::registry::accounts::PasswordHash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -58,6 +58,11 @@ pub(super) struct Hashing {
     places: Arc<Semaphore>,
     /// What the password of somebody who is not there is compared with: it takes as long.
     nobody: PasswordHash,
+    /// What the passwords of those who are there cost: after a change of the settings not all the
+    /// same. A name that is not there costs what one of them does, and always that one.
+    in_use: Mutex<Vec<HashCost>>,
+    /// Nobody foretells which.
+    key: [u8; 32],
 }
 
 impl Hashing {
@@ -68,6 +73,8 @@ impl Hashing {
         Ok(Self {
             cost,
             places: Arc::new(Semaphore::new(places)),
+            in_use: Mutex::default(),
+            key: world.random()?,
             nobody: PasswordHash {
                 hash: hex(&world.random::<HASH_BYTES>()?),
                 ..described(cost, &world.random::<SALT_BYTES>()?)
@@ -92,12 +99,41 @@ impl Hashing {
         &self,
         password: Option<&Password>,
         kept: Option<&PasswordHash>,
+        name: &str,
     ) -> Result<bool, HashingError> {
-        let compared = kept.unwrap_or(&self.nobody);
+        let nobody = self.nobody(name);
+        let compared = kept.unwrap_or(&nobody);
         let hash = self.run(password, compared).await?;
         // Hashes are compared in constant time.
         let is_same = blake3::hash(hash.as_bytes()) == blake3::hash(compared.hash.as_bytes());
         Ok(is_same && kept.is_some() && password.is_some())
+    }
+
+    /// Takes note of what the passwords of all who are there cost, each once for each of them.
+    pub(super) fn learn(&self, costs: Vec<HashCost>) {
+        *self.in_use() = costs;
+    }
+
+    fn in_use(&self) -> MutexGuard<'_, Vec<HashCost>> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the password of `name`, who is not there, is compared with.
+    fn nobody(&self, name: &str) -> PasswordHash {
+        let name = name.trim().to_lowercase();
+        let drawn = blake3::keyed_hash(&self.key, name.as_bytes());
+        let [a, b, c, d, ..] = *drawn.as_bytes();
+        let drawn = u32::from_be_bytes([a, b, c, d]) as usize;
+        let in_use = self.in_use();
+        let cost = drawn
+            .checked_rem(in_use.len())
+            .and_then(|at| in_use.get(at));
+        let cost = cost.copied().unwrap_or(self.cost);
+        PasswordHash {
+            memory_kib: cost.memory_kib,
+            passes: cost.passes,
+            ..self.nobody.clone()
+        }
     }
 
     /// Whether the password is to be hashed anew, now that it is known.
@@ -154,4 +190,28 @@ fn compute(password: &[u8], kept: &PasswordHash) -> Option<String> {
     let mut hash = [0; HASH_BYTES];
     let hashed = argon2.hash_password_into(password, kept.salt.as_bytes(), &mut hash);
     hashed.ok().map(|()| hex(&hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_there_costs_what_some_that_are_there_do_and_always_the_same() {
+        let cost = |memory_kib| HashCost {
+            memory_kib,
+            passes: 1,
+        };
+        let hashing = Hashing::new(cost(64), &World::real()).unwrap();
+        assert_eq!(hashing.nobody("a").memory_kib, 64, "there is nobody");
+        hashing.learn(vec![cost(64), cost(128)]);
+        let mut seen = std::collections::BTreeSet::new();
+        for n in 0..64 {
+            let name = format!("user{n}");
+            let first = hashing.nobody(&name);
+            assert_eq!(hashing.nobody(&name.to_uppercase()), first);
+            seen.insert(first.memory_kib);
+        }
+        assert_eq!(seen, [64, 128].into());
+    }
 }

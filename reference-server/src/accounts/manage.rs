@@ -1,11 +1,13 @@
 //! Accounts as whoever looks after the machine makes and ends them, and the first one of all.
 
+use super::throttling::Tried;
 use super::{Accounts, Refused, hash_of, hex};
 use crate::limits::{DISPLAY_NAME_CHARS_MAX, SET_UP_TOKEN_LIFE_MINUTES};
 use chrono::{DateTime, TimeDelta, Utc};
 use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
 use pacs_core::audit::{Act, Actor, AuditEvent};
+use pacs_core::limits::AUDIT_TEXT_CHARS_MAX;
 use pacs_core::role::{Grant, Grants, Reach, Role};
 use pacs_store::registry::accounts::{Kept, SetUp, User, put};
 use serde::{Deserialize, Serialize};
@@ -215,9 +217,9 @@ impl Accounts {
             grants,
             ..kept.value.clone()
         };
-        let event = self.told_of_roles(&next, by);
+        let events = self.told_of_roles(&next, &by);
         let change = kept.changed_to(&next);
-        Ok(self.inner.store.commit(vec![change], &[event]).await?)
+        Ok(self.inner.store.commit(vec![change], &events).await?)
     }
 
     /// While nobody has an account: a token by which the first one can be made, for a quarter of an
@@ -252,7 +254,7 @@ impl Accounts {
     /// [`Refused::SetUpOver`], also where the token is wrong; [`Refused::Password`],
     /// [`Refused::Wait`], [`Refused::Busy`], [`Refused::Internal`].
     pub async fn set_up(&self, first: &FirstUser, from: IpAddr) -> Result<(), Refused> {
-        let attempt = self.attempt("", from).await?;
+        let attempt = self.attempt(Tried::SetUp, "", from).await?;
         let set_up = self.inner.store.get::<SetUp>(SET_UP_KEY).await?;
         let typed = blake3::hash(first.token.trim().as_bytes());
         let is_right = |kept: &Kept<SetUp>| {
@@ -340,8 +342,10 @@ impl Accounts {
 
     /// A new account, and its roles.
     fn told_of(&self, user: &User, by: Actor, reason: &str) -> Vec<AuditEvent> {
-        let roles = self.told_of_roles(user, by.clone());
-        vec![self.told_of_account(user, by, reason), roles]
+        let roles = self.told_of_roles(user, &by);
+        let mut events = vec![self.told_of_account(user, by, reason)];
+        events.extend(roles);
+        events
     }
 
     pub(super) fn told_of_account(&self, user: &User, by: Actor, reason: &str) -> AuditEvent {
@@ -351,12 +355,37 @@ impl Accounts {
         event
     }
 
-    pub(super) fn told_of_roles(&self, user: &User, by: Actor) -> AuditEvent {
-        let mut event = self.event(Act::RolesChanged, by, None);
-        event.object.user = Some(user.name.as_str().to_owned());
-        event.reason = Some(shown(&user.grants));
-        event
+    /// The roles of a user, all of them: in as many records as their text takes.
+    pub(super) fn told_of_roles(&self, user: &User, by: &Actor) -> Vec<AuditEvent> {
+        let parts = parts(&shown(&user.grants), AUDIT_TEXT_CHARS_MAX);
+        let told = parts.into_iter().map(|part| {
+            let mut event = self.event(Act::RolesChanged, by.clone(), None);
+            event.object.user = Some(user.name.as_str().to_owned());
+            event.reason = Some(part);
+            event
+        });
+        told.collect()
     }
+}
+
+/// Words in as many texts as they take, of so many characters each; one at least.
+fn parts(words: &str, chars_max: usize) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for word in words.split_whitespace() {
+        let is_full = parts.last().is_some_and(|last| {
+            !last.is_empty() && last.chars().count() + 1 + word.chars().count() > chars_max
+        });
+        if is_full {
+            parts.push(String::new());
+        }
+        if let Some(last) = parts.last_mut() {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    parts
 }
 
 /// Roles as people type them: `operator@006 moh_admin@national`.

@@ -1,9 +1,10 @@
 //! What people do to their own account: another password, a second factor.
 
+use super::throttling::Tried;
 use super::{Accounts, Refused, SignedIn, Who, actor_of};
 use pacs_core::account::password::{Password, PasswordError};
 use pacs_core::account::totp::TotpSecret;
-use pacs_core::audit::Act;
+use pacs_core::audit::{Act, AuditEvent};
 use pacs_store::registry::accounts::{SecondFactor, User};
 use std::net::IpAddr;
 
@@ -16,10 +17,12 @@ impl Accounts {
         from: IpAddr,
     ) -> Result<(), Refused> {
         let name = &who.user.value.name;
-        let attempt = self.attempt(name.as_str(), from).await?;
+        let attempt = self.attempt(Tried::Proof, name.as_str(), from).await?;
         let typed = Password::typed(password).ok();
         let kept = Some(&who.user.value.password);
-        if self.inner.hashing.is_right(typed.as_ref(), kept).await? {
+        let hashing = &self.inner.hashing;
+        let is_right = hashing.is_right(typed.as_ref(), kept, name.as_str());
+        if is_right.await? {
             return Ok(());
         }
         let failed = attempt.failed(Act::SignedIn, Some(name), "WRONG_PASSWORD");
@@ -59,11 +62,10 @@ impl Accounts {
             password_changed_at: self.inner.world.now(),
             ..user.clone()
         };
-        self.change_own(who, &next, "PASSWORD_CHANGED", from)
-            .await?;
-        let changed = self.user(Some(&next.name)).await?;
-        let changed = changed.ok_or(Refused::NotSignedIn)?;
-        self.begin_session(&changed, next, from).await
+        let told = self.told_of_own(who, &next, "PASSWORD_CHANGED", from);
+        // All at once: what an administrator changes meanwhile is not overwritten.
+        self.begin_session_with(&who.user, next, from, Some(told))
+            .await
     }
 
     /// Begins to set up a second factor: its secret, which counts once it was confirmed.
@@ -114,7 +116,7 @@ impl Accounts {
         let mut next = who.user.value.clone();
         let offered = next.second_factor.as_mut().filter(|it| !it.is_confirmed);
         offered.ok_or(Refused::NotFound)?.is_confirmed = true;
-        let attempt = self.attempt(next.name.as_str(), from).await?;
+        let attempt = self.attempt(Tried::Code, next.name.as_str(), from).await?;
         if let Err(refused) = self.second_factor(&mut next, Some(code)) {
             if refused != Refused::WrongCredentials {
                 return Err(refused);
@@ -158,7 +160,7 @@ impl Accounts {
         code: &str,
         from: IpAddr,
     ) -> Result<(), Refused> {
-        let attempt = self.attempt(user.name.as_str(), from).await?;
+        let attempt = self.attempt(Tried::Code, user.name.as_str(), from).await?;
         match self.second_factor(user, Some(code)) {
             Err(Refused::WrongCredentials) => {
                 let failed = attempt.failed(Act::SignedIn, Some(&user.name), "WRONG_CODE");
@@ -175,11 +177,16 @@ impl Accounts {
         reason: &str,
         from: IpAddr,
     ) -> Result<(), Refused> {
+        let event = self.told_of_own(who, next, reason, from);
+        let change = who.user.changed_to(next);
+        Ok(self.inner.store.commit(vec![change], &[event]).await?)
+    }
+
+    fn told_of_own(&self, who: &Who, next: &User, reason: &str, from: IpAddr) -> AuditEvent {
         let actor = actor_of(&who.user.value, Some(&who.session.key));
         let mut event = self.event(Act::UserChanged, actor, Some(from));
         event.object.user = Some(next.name.as_str().to_owned());
         event.reason = Some(reason.to_owned());
-        let change = who.user.changed_to(next);
-        Ok(self.inner.store.commit(vec![change], &[event]).await?)
+        event
     }
 }

@@ -1,10 +1,13 @@
 //! Sessions: who one belongs to, its end, and taking away what is over.
 
-use super::{Accounts, Refused, actor_of, hash_of};
-use crate::limits::{ACCOUNTS_PAGE_COUNT, SESSION_USE_KEPT_EVERY_S};
+use super::{Accounts, HashCost, Refused, actor_of, hash_of};
+use crate::limits::{ACCOUNTS_PAGE_COUNT, SESSION_USE_KEPT_EVERY_S, SESSIONS_OF_USER_MAX};
 use pacs_core::account::session::SessionTimes;
-use pacs_core::audit::{Act, Actor};
-use pacs_store::registry::accounts::{AccountDocument, Emergency, Kept, Session, Throttled, User};
+use pacs_core::audit::{Act, Actor, AuditEvent};
+use pacs_store::records::Change;
+use pacs_store::registry::accounts::{
+    AccountDocument, Emergency, Kept, Session, SessionOf, Throttled, User,
+};
 use std::net::IpAddr;
 
 /// Bytes of the secret of a session, in digits.
@@ -108,7 +111,41 @@ impl Accounts {
         let mut event = self.event(Act::SignedOut, actor, from);
         event.object.user = Some(session.value.user.as_str().to_owned());
         event.reason = Some(reason.to_owned());
-        Ok(store.commit(vec![session.deleted()], &[event]).await?)
+        let mut changes = vec![session.deleted()];
+        let place = session.value.place(&session.key);
+        if let Some(place) = store.get::<SessionOf>(&place).await? {
+            changes.push(place.deleted());
+        }
+        Ok(store.commit(changes, &[event]).await?)
+    }
+
+    /// What ends so that `user` has a place for one more session: the oldest, where there are too
+    /// many.
+    pub(super) async fn make_place(
+        &self,
+        user: &User,
+        from: IpAddr,
+    ) -> Result<(Vec<Change>, Vec<AuditEvent>), Refused> {
+        let store = &self.inner.store;
+        let prefix = format!("{}~", user.name);
+        let places = store.list::<SessionOf>(&prefix, None, SESSIONS_OF_USER_MAX);
+        let places = places.await?;
+        let (mut changes, mut events) = (Vec::new(), Vec::new());
+        if let Some(oldest) = places.first()
+            && places.len() >= SESSIONS_OF_USER_MAX
+        {
+            changes.push(oldest.deleted());
+            let session = store.get::<Session>(&oldest.value.session).await?;
+            if let Some(session) = session {
+                changes.push(session.deleted());
+                let actor = actor_of(user, Some(&session.key));
+                let mut event = self.event(Act::SignedOut, actor, Some(from));
+                event.object.user = Some(user.name.as_str().to_owned());
+                event.reason = Some("TOO_MANY_SESSIONS".to_owned());
+                events.push(event);
+            }
+        }
+        Ok((changes, events))
     }
 
     /// Takes away sessions that are over and what is forgiven, and closes emergencies.
@@ -131,6 +168,25 @@ impl Accounts {
         for emergency in self.all::<Emergency>().await? {
             self.close_if_over(&emergency).await?;
         }
+        self.learn_costs().await
+    }
+
+    /// Takes note of what the passwords of all accounts cost.
+    async fn learn_costs(&self) -> Result<(), Refused> {
+        let mut costs = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let store = &self.inner.store;
+            let page = store.list::<User>("", after.as_deref(), ACCOUNTS_PAGE_COUNT);
+            let page = page.await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            costs.extend(page.iter().map(|user| HashCost {
+                memory_kib: user.value.password.memory_kib,
+                passes: user.value.password.passes,
+            }));
+        }
+        self.inner.hashing.learn(costs);
         Ok(())
     }
 

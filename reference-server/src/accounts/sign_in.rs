@@ -1,10 +1,11 @@
 //! Signing in: a name, a password, and a code where there is a second factor.
 
+use super::throttling::Tried;
 use super::{Accounts, Refused, actor_of, hash_of, hex};
 use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
-use pacs_core::audit::{Act, Actor, Outcome};
-use pacs_store::registry::accounts::{Kept, Session, User, put};
+use pacs_core::audit::{Act, Actor, AuditEvent, Outcome};
+use pacs_store::registry::accounts::{Kept, Session, SessionOf, User, put};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -56,19 +57,29 @@ impl Accounts {
         old: Option<&str>,
         from: IpAddr,
     ) -> Result<SignedIn, Refused> {
-        let attempt = self.attempt(&typed.user, from).await?;
+        let attempt = self.attempt(Tried::SignIn, &typed.user, from).await?;
         let name = UserName::parse(&typed.user).ok();
         let found = self.user(name.as_ref()).await?;
         let known = found.as_ref().map(|user| user.value.name.clone());
         let enabled = found.filter(|user| !user.value.is_disabled);
         let password = Password::typed(&typed.password).ok();
         let kept = enabled.as_ref().map(|user| &user.value.password);
-        let is_right = self.inner.hashing.is_right(password.as_ref(), kept).await?;
+        let hashing = &self.inner.hashing;
+        let is_right = hashing.is_right(password.as_ref(), kept, &typed.user);
+        let is_right = is_right.await?;
         let (Some(user), Some(password), true) = (enabled, password, is_right) else {
             let wrong = attempt.failed(Act::SignedIn, known.as_ref(), "WRONG_CREDENTIALS");
             return Err(wrong.await);
         };
         let mut next = user.value.clone();
+        // Whoever tries codes knows the password: that is counted apart.
+        let attempt = match typed.code {
+            Some(_) => {
+                self.attempt(Tried::Code, user.value.name.as_str(), from)
+                    .await?
+            }
+            None => attempt,
+        };
         match self.second_factor(&mut next, typed.code.as_deref()) {
             Ok(()) => {}
             Err(Refused::WrongCredentials) => {
@@ -128,6 +139,17 @@ impl Accounts {
         next: User,
         from: IpAddr,
     ) -> Result<SignedIn, Refused> {
+        self.begin_session_with(user, next, from, None).await
+    }
+
+    /// As [`Self::begin_session`], with what else is told of the change of `user`, all at once.
+    pub(super) async fn begin_session_with(
+        &self,
+        user: &Kept<User>,
+        next: User,
+        from: IpAddr,
+        told: Option<AuditEvent>,
+    ) -> Result<SignedIn, Refused> {
         let now = self.inner.world.now();
         let secret = hex(&self.inner.world.random::<32>()?);
         let key = hash_of(&secret);
@@ -139,11 +161,17 @@ impl Accounts {
         };
         let mut event = self.event(Act::SignedIn, actor_of(&next, Some(&key)), Some(from));
         event.object.user = Some(next.name.as_str().to_owned());
-        let mut changes = vec![put(&key, &session, None)];
+        let (mut changes, mut events) = self.make_place(&next, from).await?;
+        changes.push(put(&key, &session, None));
+        let place = SessionOf {
+            session: key.clone(),
+        };
+        changes.push(put(&session.place(&key), &place, None));
         if next != user.value {
             changes.push(user.changed_to(&next));
         }
-        self.inner.store.commit(changes, &[event]).await?;
+        events.extend(told.into_iter().chain([event]));
+        self.inner.store.commit(changes, &events).await?;
         Ok(SignedIn {
             secret,
             user: next,

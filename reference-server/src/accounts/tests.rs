@@ -1,5 +1,6 @@
 //! Accounts with a clock that the tests move.
 
+mod apart;
 mod emergency;
 
 use super::manage::{FirstUser, NewUser, parse_grant, shown};

@@ -39,10 +39,39 @@ impl UnderWay {
     }
 }
 
+/// What is tried. Each has counts of its own, so that whoever guesses at one keeps nobody from the
+/// others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// A code of a second factor, by whoever knows the password or is signed in.
+    Code,
+    /// The password once more, by whoever is signed in.
+    Proof,
+    /// The token for the first account.
+    SetUp,
+    /// A name and a password, by anybody.
+    SignIn,
+}
+
+impl Tried {
+    /// What it counts for: an account by the digest of its name, a network.
+    fn keys(self, name: &str, network: IpAddr) -> Vec<(String, ThrottleRules)> {
+        match self {
+            Self::Code => vec![(format!("code/{name}"), ThrottleRules::ACCOUNT)],
+            Self::Proof => vec![(format!("proof/{name}"), ThrottleRules::ACCOUNT)],
+            Self::SetUp => vec![(format!("set-up/{network}"), ThrottleRules::NETWORK)],
+            Self::SignIn => vec![
+                (format!("account/{name}"), ThrottleRules::ACCOUNT),
+                (format!("network/{network}"), ThrottleRules::NETWORK),
+            ],
+        }
+    }
+}
+
 /// Something that is tried: what it counts for, until it is dropped.
 pub(super) struct Attempt<'a> {
     accounts: &'a Accounts,
-    keys: [(String, ThrottleRules); 2],
+    keys: Vec<(String, ThrottleRules)>,
     from: IpAddr,
 }
 
@@ -56,18 +85,20 @@ impl Drop for Attempt<'_> {
 
 impl Accounts {
     /// Lets something be tried for the account `name`, as it was typed, from `from`.
-    pub(super) async fn attempt(&self, name: &str, from: IpAddr) -> Result<Attempt<'_>, Refused> {
+    pub(super) async fn attempt(
+        &self,
+        tried: Tried,
+        name: &str,
+        from: IpAddr,
+    ) -> Result<Attempt<'_>, Refused> {
         // What was typed may be a password in the wrong place, and of any length.
         let name = name.trim().to_lowercase();
         let name = blake3::hash(name.as_bytes()).to_hex();
-        let network = guessing::network(from);
-        let keys = [
-            (format!("account/{name}"), ThrottleRules::ACCOUNT),
-            (format!("network/{network}"), ThrottleRules::NETWORK),
-        ];
-        let under_way = keys
-            .each_ref()
-            .map(|(key, _)| self.inner.under_way.add(key));
+        let keys = tried.keys(&name, guessing::network(from));
+        let under_way: Vec<u32> = keys
+            .iter()
+            .map(|(key, _)| self.inner.under_way.add(key))
+            .collect();
         // From here on it is dropped, whatever happens.
         let attempt = Attempt {
             accounts: self,

@@ -3,6 +3,7 @@
 
 use super::guard::{Body, Signed};
 use super::page::List;
+use super::session::to_the_end;
 use super::{Api, Problem};
 use crate::accounts::emergency::{Shown, Wanted};
 use axum::Json;
@@ -73,10 +74,13 @@ pub(super) async fn open(
         explanation: body.explanation,
         proof: body.proof,
     };
-    let opened = api
-        .accounts
-        .open_in_emergency(&signed.who, &wanted, signed.from)
-        .await?;
+    let accounts = api.accounts.clone();
+    let opened = to_the_end(async move {
+        accounts
+            .open_in_emergency(&signed.who, &wanted, signed.from)
+            .await
+    })
+    .await?;
     Ok((StatusCode::CREATED, Json(opened.into())))
 }
 

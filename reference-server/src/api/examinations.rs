@@ -68,7 +68,7 @@ pub(super) struct Seeing {
     pub(super) agent: Agent,
     pools: Vec<String>,
     is_doctor: bool,
-    opened: Vec<BreakGlass>,
+    pub(super) opened: Vec<BreakGlass>,
 }
 
 impl Seeing {

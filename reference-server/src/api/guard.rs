@@ -79,31 +79,32 @@ pub(crate) fn is_of(authority: Option<&str>, headers: &HeaderMap) -> bool {
     own.is_some_and(|own| !own.is_empty() && authority_of(origin).eq_ignore_ascii_case(own))
 }
 
-/// Where a request comes from. A proxy of this machine says for whom it asks; the last one that it
-/// names is the one that it knows.
+/// Where a request comes from. Where a proxy is configured (`http.public_url`), one of this machine
+/// says for whom it asks; the last one that it names is the one that it knows. Any other program of
+/// this machine could say what it likes.
 pub(super) struct From(pub(super) IpAddr);
 
 impl FromRequestParts<Api> for From {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
-        address(parts).map(Self)
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        address(parts, api.public_authority.is_some()).map(Self)
     }
 }
 
-fn address(parts: &Parts) -> Result<IpAddr, Problem> {
-    Ok(told_address(parts).ok_or(Refused::Internal)?)
+fn address(parts: &Parts, has_proxy: bool) -> Result<IpAddr, Problem> {
+    Ok(told_address(parts, has_proxy).ok_or(Refused::Internal)?)
 }
 
 /// Where a request comes from, as [`From`] has it.
-pub(crate) fn told_address(parts: &Parts) -> Option<IpAddr> {
+pub(crate) fn told_address(parts: &Parts, has_proxy: bool) -> Option<IpAddr> {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer?.0.ip().to_canonical();
     let told = parts.headers.get_all("x-forwarded-for").iter().next_back();
     let told = told.and_then(|told| told.to_str().ok()?.rsplit(',').next());
     let told = told.and_then(|told| told.trim().parse::<IpAddr>().ok());
     Some(match told {
-        Some(told) if peer.is_loopback() => told.to_canonical(),
+        Some(told) if has_proxy && peer.is_loopback() => told.to_canonical(),
         _ => peer,
     })
 }
@@ -223,7 +224,7 @@ impl FromRequestParts<Api> for Beginning {
         if !is_safe && !shows_token(&parts.headers, &secret) {
             return Err(Problem::CrossSite);
         }
-        let from = address(parts)?;
+        let from = address(parts, api.public_authority.is_some())?;
         Ok(Self(Signed { who, secret, from }))
     }
 }
@@ -309,16 +310,18 @@ mod tests {
 
     #[test]
     fn who_asks_is_told_by_a_proxy_of_this_machine_alone() {
-        let asked = |peer: &str, told: &[(&'static str, &str)]| {
+        let by = |has_proxy: bool, peer: &str, told: &[(&'static str, &str)]| {
             let mut parts = Request::new(axum::body::Body::empty()).into_parts().0;
             parts.headers = headers(told);
             let peer: SocketAddr = peer.parse().unwrap();
             parts.extensions.insert(ConnectInfo(peer));
-            address(&parts).unwrap().to_string()
+            address(&parts, has_proxy).unwrap().to_string()
         };
+        let asked = |peer: &str, told: &[_]| by(true, peer, told);
         let told = [("x-forwarded-for", "203.0.113.9, 198.51.100.4")];
         assert_eq!(asked("127.0.0.1:9", &told), "198.51.100.4");
         assert_eq!(asked("192.0.2.1:9", &told), "192.0.2.1");
+        assert_eq!(by(false, "127.0.0.1:9", &told), "127.0.0.1", "no proxy");
         assert_eq!(asked("[::ffff:127.0.0.1]:9", &[]), "127.0.0.1");
         assert_eq!(
             asked("127.0.0.1:9", &[("x-forwarded-for", "x")]),

@@ -3,11 +3,12 @@
 use super::Problem;
 use super::problem::codes;
 use crate::access::SystemMay;
-use pacs_core::access::{Find, Maintain, permit};
+use pacs_core::access::{Find, Maintain, Policy, permit};
+use pacs_core::role::sight::Sight;
 use pacs_core::tag::{Tag, tags};
 use pacs_core::{Action, Attributes, Caller, Key, Level, Matching, Permit, Query, StudyUid, Vr};
 use pacs_store::Archive;
-use pacs_store::index::{Change, ChangeNumber, IndexError};
+use pacs_store::index::{Change, ChangeNumber, IndexError, Match, Page, PageOfMatches, Results};
 use serde::Serialize;
 
 /// The archive, asked for whoever was found to see what is asked for.
@@ -16,6 +17,20 @@ pub(super) struct Images {
     archive: Archive,
     find: Option<Permit<Find>>,
     maintain: Option<Permit<Maintain>>,
+}
+
+/// Lets be searched what somebody sees.
+#[derive(Debug)]
+struct Narrowed(Sight);
+
+impl Policy for Narrowed {
+    fn permits(&self, _: &Caller, action: Action) -> bool {
+        action == Action::Find
+    }
+
+    fn sight(&self, _: &Caller, _: Action) -> Sight {
+        self.0.clone()
+    }
 }
 
 /// A series that is in sight.
@@ -32,6 +47,9 @@ pub(super) struct Series {
 
 impl From<IndexError> for Problem {
     fn from(error: IndexError) -> Self {
+        if matches!(error, IndexError::NoMemory) {
+            return (&codes::BUSY).into();
+        }
         let error = crate::tool::failure::chain(&error);
         tracing::error!(error, "the archive could not be asked");
         (&codes::INTERNAL).into()
@@ -56,6 +74,25 @@ impl Images {
     fn maintain(&self) -> Result<&Permit<Maintain>, Problem> {
         let permit = self.maintain.as_ref();
         permit.ok_or_else(|| (&codes::INTERNAL).into())
+    }
+
+    /// What a query finds, for whoever may see it.
+    pub(super) async fn search(&self, query: &Query) -> Result<Results<Match>, Problem> {
+        Ok(self.archive.search(self.find()?, query).await?)
+    }
+
+    /// A part of what a query finds within `sight`; `None` where what the part begins behind is
+    /// not there any more.
+    pub(super) async fn search_page(
+        &self,
+        sight: &Sight,
+        query: &Query,
+        page: &Page,
+    ) -> Result<Option<PageOfMatches>, Problem> {
+        let policy = Narrowed(sight.clone());
+        let find = permit::<Find>(&policy, Caller::System { task: "api" });
+        let find = find.map_err(|_denied| &codes::INTERNAL)?;
+        Ok(self.archive.search_page(&find, query, page).await?)
     }
 
     /// How many instances of a study are in sight.

@@ -207,6 +207,7 @@ pub(super) fn all_codes() -> impl Iterator<Item = &'static Code> {
         super::examinations::ALL,
         super::patients::ALL,
         super::register::ALL,
+        super::studies::ALL,
         super::unmatched::ALL,
         super::users::ALL,
     ];

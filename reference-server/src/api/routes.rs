@@ -5,7 +5,7 @@
 
 use super::{
     Api, accounts, devices, examinations, openapi, organisations, patients, register, statistics,
-    trail, unmatched, users, worklist,
+    studies, trail, unmatched, users, worklist,
 };
 use axum::Router;
 use axum::routing::{MethodRouter, get};
@@ -21,6 +21,7 @@ pub(super) const FAMILIES: &[&Family] = &[
     &patients::FAMILY,
     &register::FAMILY,
     &statistics::FAMILY,
+    &studies::FAMILY,
     &trail::FAMILY,
     &unmatched::FAMILY,
     &users::FAMILY,

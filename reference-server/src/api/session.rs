@@ -13,6 +13,14 @@ use pacs_core::role::Grants;
 use pacs_store::registry::accounts::User;
 use serde::{Deserialize, Serialize};
 
+/// Does it to the end, also where whoever asked hangs up: what was wrong is counted all the same,
+/// and nothing is left in the middle.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    task: impl Future<Output = Result<T, Refused>> + Send + 'static,
+) -> Result<T, Refused> {
+    tokio::spawn(task).await.map_err(|_| Refused::Internal)?
+}
+
 /// What somebody types who signs in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,10 +85,9 @@ pub(super) async fn sign_in(
         code: typed.code,
     };
     let old = secret(&headers);
-    // Whoever hangs up is counted all the same.
     let accounts = api.accounts.clone();
     let task = async move { accounts.sign_in(&credentials, old.as_deref(), from).await };
-    let signed_in = tokio::spawn(task).await.map_err(|_| Refused::Internal)??;
+    let signed_in = to_the_end(task).await?;
     Ok(begun(&api, StatusCode::CREATED, &signed_in))
 }
 
@@ -104,10 +111,14 @@ pub(super) async fn change_password(
     Beginning(signed): Beginning,
     Body(body): Body<NewPassword>,
 ) -> Result<Response, Problem> {
-    let changed = api
-        .accounts
-        .change_password(&signed.who, &body.current, &body.new, signed.from)
-        .await?;
+    let accounts = api.accounts.clone();
+    let changed = to_the_end(async move {
+        let NewPassword { current, new } = body;
+        accounts
+            .change_password(&signed.who, &current, &new, signed.from)
+            .await
+    })
+    .await?;
     Ok(begun(&api, StatusCode::OK, &changed))
 }
 
@@ -128,14 +139,17 @@ pub(super) async fn offer_second_factor(
     signed: Signed,
     Body(body): Body<WithPassword>,
 ) -> Result<(StatusCode, Json<Offered>), Problem> {
-    let user = &signed.who.user.value.name;
-    let secret = api
-        .accounts
-        .offer_second_factor(&signed.who, &body.password, signed.from)
-        .await?;
+    let user = signed.who.user.value.name.clone();
+    let accounts = api.accounts.clone();
+    let secret = to_the_end(async move {
+        accounts
+            .offer_second_factor(&signed.who, &body.password, signed.from)
+            .await
+    })
+    .await?;
     let offered = Offered {
         secret: secret.base32(),
-        uri: secret.uri("PACS", user),
+        uri: secret.uri("PACS", &user),
     };
     Ok((StatusCode::CREATED, Json(offered)))
 }
@@ -151,10 +165,13 @@ pub(super) async fn confirm_second_factor(
     signed: Signed,
     Body(body): Body<WithCode>,
 ) -> Result<StatusCode, Problem> {
-    let confirmed = api
-        .accounts
-        .confirm_second_factor(&signed.who, &body.code, signed.from);
-    confirmed.await?;
+    let accounts = api.accounts.clone();
+    to_the_end(async move {
+        accounts
+            .confirm_second_factor(&signed.who, &body.code, signed.from)
+            .await
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -170,8 +187,13 @@ pub(super) async fn remove_second_factor(
     signed: Signed,
     Body(body): Body<WithBoth>,
 ) -> Result<StatusCode, Problem> {
-    api.accounts
-        .remove_second_factor(&signed.who, &body.password, &body.code, signed.from)
-        .await?;
+    let accounts = api.accounts.clone();
+    to_the_end(async move {
+        let WithBoth { password, code } = body;
+        accounts
+            .remove_second_factor(&signed.who, &password, &code, signed.from)
+            .await
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

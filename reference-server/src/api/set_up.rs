@@ -1,6 +1,7 @@
 //! `/set-up`: the first account, by the token that the server printed.
 
 use super::guard::{Body, From};
+use super::session::to_the_end;
 use super::{Api, Problem};
 use crate::accounts::manage::FirstUser;
 use axum::extract::State;
@@ -28,6 +29,7 @@ pub(super) async fn set_up(
         display_name: body.display_name,
         password: body.password,
     };
-    api.accounts.set_up(&first, from).await?;
+    let accounts = api.accounts.clone();
+    to_the_end(async move { accounts.set_up(&first, from).await }).await?;
     Ok(StatusCode::CREATED)
 }

@@ -15,20 +15,21 @@ use pacs_core::access::{Store, permit};
 use pacs_core::account::UserName;
 use pacs_core::audit::Actor;
 use pacs_core::encode::EncodeError;
-use pacs_core::examination::progress::{Completion, Rejection, ReportCheck};
+use pacs_core::examination::progress::{Completion, ReportCheck};
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::examination::{BodyPart, Event, Reason};
 use pacs_core::patient::PatientKey;
+use pacs_core::rejection::{Quality, Title};
 use pacs_core::role::sight::Sight;
 use pacs_core::role::{Agent, AgentKind, Grant, Grants, Reach, Role};
 use pacs_core::{
     Action as Asked, AeTitle, Caller, ExaminationId, OrganisationCode, Policy, SopClassUid,
     SopInstanceUid, StudyUid, TransferSyntaxUid,
 };
-use pacs_store::index::Target;
 use pacs_store::registry::examinations::{Action, BodyRegion, NewExamination, Order, Priority};
 use pacs_store::registry::patients::Alike;
 use pacs_store::registry::{Moment, Registry, RegistryError};
+use pacs_store::rejections::{Meant, Rejections, Wanted};
 use pacs_store::{Announced, Archive};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
@@ -289,7 +290,7 @@ impl Filling {
         for (id, code, phantom, stage, at, label) in made {
             self.advance(id, code, phantom, stage, at).await?;
             if stage == Stage::Rejected {
-                self.hide(&label.study).await?;
+                self.reject(&label.study, at).await?;
             }
         }
         Ok(())
@@ -454,15 +455,32 @@ impl Filling {
         Ok(())
     }
 
-    async fn hide(&self, study: &StudyUid) -> Result<(), FillError> {
-        let policy = SystemMay(&[Asked::Hide]);
-        let caller = Caller::System {
+    /// Takes the images of a study out of sight, as somebody does who made them.
+    async fn reject(&self, study: &StudyUid, at: Moment) -> Result<(), FillError> {
+        let what = "reason";
+        let policy = SystemMay(&[Asked::Find, Asked::Get, Asked::Hide]);
+        let caller = || Caller::System {
             task: "pacs-server --demo",
         };
-        let permit = permit(&policy, caller).map_err(archive)?;
-        let target = Target::Study(study.clone());
-        let hidden = self.archive.hide(&permit, target, "of no use").await;
-        hidden.map(drop).map_err(archive)
+        let permits = (
+            permit(&policy, caller()).map_err(archive)?,
+            permit(&policy, caller()).map_err(archive)?,
+            permit(&policy, caller()).map_err(archive)?,
+        );
+        let wanted = Wanted {
+            study: study.clone(),
+            meant: Meant::Study,
+            title: Title::Quality,
+            quality: Some(Quality::MotionBlur),
+            reason: Reason::parse("Снимок смазан").map_err(|_| FillError::Part { what })?,
+            note: None,
+            random: self.world.random::<8>()?,
+        };
+        let radiographer = agent("radiographer", Role::Radiographer);
+        let at = at.checked_add_signed(TimeDelta::minutes(7)).unwrap_or(at);
+        let rejections = Rejections::new(&self.archive, permits);
+        let rejected = rejections.reject(&radiographer, wanted, at.min(self.now));
+        rejected.await.map(drop).map_err(archive)
     }
 
     fn before(&self, hours: i64) -> Result<Moment, FillError> {
@@ -552,14 +570,8 @@ fn events(stage: Stage, images: u64) -> Result<Vec<(Who, Event)>, FillError> {
                 },
             ),
         ],
-        Stage::Rejected => vec![(
-            Who::Radiographer,
-            Event::Reject {
-                images_kept: 0,
-                rejection: Rejection::Quality,
-                reason: reason("Снимок смазан")?,
-            },
-        )],
+        // What is done to its images does the rest.
+        Stage::Rejected => Vec::new(),
         Stage::Received | Stage::UnderReview | Stage::Reported | Stage::Sent | Stage::Delivered => {
             let way = way.into_iter().filter(|(until, _, _)| *until <= stage);
             way.map(|(_, who, event)| (who, event)).collect()

@@ -10,7 +10,10 @@ use pacs_core::audit::{Act, StudyTouched};
 use pacs_core::coerce::Overlay;
 use pacs_core::limits::QueryLimits;
 use pacs_core::uid::StudyUid;
-use pacs_core::{AeTitle, Caller, Level, Query, QueryError, SopClassUid, TransferSyntaxUid};
+use pacs_core::{
+    AeTitle, Caller, Level, Permit, Query, QueryError, SopClassUid, SopInstanceUid,
+    TransferSyntaxUid,
+};
 use pacs_net::service::{
     ConversionError, DataSetSource, Destination, OutgoingInstance, Peer, RetrieveRequest,
     RetrieveScp, SourceError, SubOperations,
@@ -84,7 +87,7 @@ impl Services {
             .begin(&permit, (&*found, query.level), destination)
             .await?;
         Ok(Outgoing {
-            record,
+            record: Some(record),
             archive: self.archive.clone(),
             permit: Arc::new(permit),
             rest: found.into_iter(),
@@ -120,6 +123,34 @@ impl Services {
             is_part: level > Level::Study,
             given: Vec::new(),
         })
+    }
+
+    /// The instances of a study or a series, and how many of them are not among `answered`: for the
+    /// archive's own sending, which the registry records.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(crate) async fn outgoing_of(
+        &self,
+        permit: &Permit<Move>,
+        query: &Query,
+        answered: &BTreeSet<SopInstanceUid>,
+    ) -> Result<(Box<dyn SubOperations>, usize), IndexError> {
+        let found = self.archive.select(permit, query).await?;
+        let left = found.iter().map(|stored| &stored.instance.instance);
+        let left_count = left.filter(|uid| !answered.contains(*uid)).count();
+        let outgoing = Outgoing {
+            record: None,
+            archive: self.archive.clone(),
+            permit: Arc::new(permit.clone()),
+            rest: found.into_iter(),
+            conversions: self.conversions.clone(),
+            said: Arc::new(Said {
+                overlays: Arc::clone(&self.overlays),
+                last: Mutex::default(),
+            }),
+        };
+        Ok((Box::new(outgoing), left_count))
     }
 }
 
@@ -167,7 +198,8 @@ impl Said {
 
 /// The instances of one retrieval, read one after the other.
 struct Outgoing<P> {
-    record: Sending,
+    /// `None`: somebody else records it.
+    record: Option<Sending>,
     archive: Archive,
     permit: Arc<P>,
     rest: IntoResults<StoredInstance>,
@@ -202,7 +234,9 @@ impl<P: RetrievePermit + Send + 'static> SubOperations for Outgoing<P> {
 
     async fn next(&mut self) -> Option<OutgoingInstance> {
         let instance = self.rest.next()?;
-        count(&mut self.record.given, &instance, self.record.is_part);
+        if let Some(record) = &mut self.record {
+            count(&mut record.given, &instance, record.is_part);
+        }
         let (sop_class, sop_instance) = (&instance.instance.sop_class, &instance.instance.instance);
         let (sop_class, sop_instance) = (sop_class.clone(), sop_instance.clone());
         let transfer_syntax = instance.instance.transfer_syntax.clone();

@@ -78,6 +78,8 @@ fn refused(error: &DepositError, calling: &str) -> StoreStatus {
         DepositError::Busy | DepositError::Closed | DepositError::Full => {
             StoreStatus::OUT_OF_RESOURCES
         }
+        // The device shall not believe that anybody sees it; sending it again is of no use.
+        DepositError::Rejected => StoreStatus::NOT_AUTHORIZED,
         DepositError::TooLong { .. } => StoreStatus::OUT_OF_RESOURCES,
         DepositError::NotAnInstance(InstanceError::Missing { tag }) => {
             StoreStatus::CANNOT_UNDERSTAND.with_offending_elements(vec![*tag])

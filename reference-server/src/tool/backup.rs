@@ -123,6 +123,7 @@ async fn asked_point(data: &Path, document: impl Fn(Document)) -> Result<Committ
             | Reply::Imported(_)
             | Reply::Problem(_)
             | Reply::Progress { .. }
+            | Reply::Sending(_)
             | Reply::Verified { .. }) => return Err(unexpected(&other)),
         }
     }
@@ -409,7 +410,8 @@ pub(super) async fn verify_served(local: &Local, output: &Output) -> Result<(), 
             | Reply::Done
             | Reply::Failed { .. }
             | Reply::Imported(_)
-            | Reply::Point(_)) => {
+            | Reply::Point(_)
+            | Reply::Sending(_)) => {
                 return Err(unexpected(&other));
             }
         }

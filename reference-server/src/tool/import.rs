@@ -227,6 +227,7 @@ impl Shared {
     fn refused(&self, found: &Found, error: &DepositError) {
         let reason = match error {
             DepositError::NotAnInstance(_) => "not-an-instance",
+            DepositError::Rejected => "rejected",
             DepositError::TooLong { .. } => "too-long",
             DepositError::UidMismatch { .. } => "uid-mismatch",
             DepositError::Backend { .. }

@@ -68,6 +68,7 @@ fn directories(command: &Command) -> Vec<&Path> {
         )
         | Command::Verify(local) => vec![&local.data],
         Command::Restore { to, .. } => vec![to],
+        Command::Send(send) => vec![&send.local().data],
         Command::Ae(_)
         | Command::Commit(_)
         | Command::Completions { .. }

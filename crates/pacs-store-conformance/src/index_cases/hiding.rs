@@ -98,6 +98,35 @@ pub async fn hiding_within_a_study_leaves_the_same_uids_of_others(index: Arc<dyn
     assert_eq!(visible(&log).await, [2, 4, 6]);
 }
 
+/// Several at once are one record; those that are elsewhere, unknown or named twice move nothing.
+pub async fn hiding_several_instances_moves_those_of_the_study(index: Arc<dyn Index>) {
+    let log = filled(index).await;
+    let several = |study, instances| Target::InstancesIn {
+        study: study_uid(study),
+        instances,
+    };
+    let (first, second) = (instance_uid(1, 1, 1), instance_uid(1, 2, 1));
+    let foreign = instance_uid(2, 1, 1);
+    let unknown = instance_uid(9, 9, 9);
+    let named = vec![first.clone(), second, foreign, unknown, first];
+
+    assert_eq!(
+        log.add(vec![hide(several(1, named.clone()))]).await,
+        moved(2)
+    );
+    assert_eq!(
+        log.add(vec![hide(several(1, named.clone()))]).await,
+        moved(0)
+    );
+    assert_eq!(
+        log.add(vec![hide(several(7, named.clone()))]).await,
+        moved(0)
+    );
+    let kinds: Vec<ChangeKind> = log.changes().await.iter().map(|c| c.kind).collect();
+    assert_eq!(kinds[5..], [ChangeKind::Hidden; 2]);
+    assert_eq!(log.add(vec![restore(several(1, named))]).await, moved(2));
+}
+
 /// Each moved instance is a change; one that does not move is none.
 pub async fn hiding_what_is_hidden_or_unknown_moves_nothing(index: Arc<dyn Index>) {
     let log = filled(index).await;

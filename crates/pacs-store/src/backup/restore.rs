@@ -5,12 +5,12 @@
 
 use super::manifest::{Manifest, Part};
 use super::{
-    BACKUP_RECORDS_BYTES_MAX, BackupError, CopyProgress, Document, create, digest_of_part,
+    BACKUP_DOCUMENT_BYTES_MAX, BackupError, CopyProgress, Document, create, digest_of_part,
     each_chunk, failed, hex,
 };
 use crate::digest::Digester;
 use crate::directory::{DataDirectory, FORMAT, RESTORING};
-use crate::disk::{Disk, OpenHow};
+use crate::disk::{Disk, DiskFile, OpenHow};
 use crate::error::{OpenError, Place};
 use crate::index::Committed;
 use crate::pack::name::DIRECTORY;
@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 /// Name of the file that says so, until it is whole.
 const RESTORING_NEW: &str = "RESTORING.new";
+
+/// Bytes of the records that are read at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +80,22 @@ pub fn restore(
     let mut damaged = restoration.damaged;
     disk.sync_directory(DIRECTORY).map_err(&target_failed)?;
     let name = Manifest::records_name(manifest.sequence);
-    let documents = documents(backup, &name, &manifest.records);
-    if documents.is_none() {
-        damaged.push(name);
+    let records = backup.open(&name, OpenHow::Read).ok();
+    match records.filter(|file| are_whole(&**file, &manifest.records)) {
+        Some(file) => {
+            let mut documents = Documents::of(&*file, manifest.records.bytes);
+            RedbRecords::begin_with(&directory, documents.by_ref())?;
+            if documents.is_broken {
+                // It was whole a moment ago.
+                let failed = failed(Place::Backup, "read the records");
+                return Err(failed(io::ErrorKind::InvalidData.into()));
+            }
+        }
+        None => {
+            damaged.push(name);
+            RedbRecords::begin_with(&directory, std::iter::empty())?;
+        }
     }
-    RedbRecords::begin_with(&directory, documents.unwrap_or_default().into_iter())?;
     directory.end().map_err(&target_failed)?;
     disk.remove(RESTORING)
         .and_then(|()| disk.sync_directory(""))
@@ -186,22 +200,84 @@ impl<T: FnMut(CopyProgress)> Restoration<'_, T> {
     }
 }
 
-/// The documents of a backup; `None` where their file is not as it was copied.
-fn documents(backup: &dyn Disk, name: &str, part: &Part) -> Option<Vec<(String, Record)>> {
-    if part.bytes > BACKUP_RECORDS_BYTES_MAX {
-        return None;
+/// Whether the documents of a backup are as they were copied, and can be read, one by one.
+fn are_whole(file: &dyn DiskFile, part: &Part) -> bool {
+    let digest = digest_of_part(file, 0, part.bytes);
+    let is_same = matches!(digest, Ok(Some(digest)) if digest == part.blake3);
+    let mut documents = Documents::of(file, part.bytes);
+    is_same && {
+        documents.by_ref().for_each(drop);
+        !documents.is_broken
     }
-    let file = backup.open(name, OpenHow::Read).ok()?;
-    let text = file.read_vec(0, usize::try_from(part.bytes).ok()?).ok()?;
-    let mut hasher = Digester::new();
-    hasher.update(&text);
-    if hex(&hasher) != part.blake3 {
-        return None;
+}
+
+/// The documents of a backup, line by line: however many there are, one of them is in memory.
+struct Documents<'a> {
+    file: &'a dyn DiskFile,
+    at: u64,
+    end: u64,
+    /// What was read, and how much of it is behind.
+    buffer: Vec<u8>,
+    taken: usize,
+    /// Something could not be read, or is no document: it ends there.
+    is_broken: bool,
+}
+
+impl<'a> Documents<'a> {
+    const fn of(file: &'a dyn DiskFile, end: u64) -> Self {
+        Self {
+            file,
+            at: 0,
+            end,
+            buffer: Vec::new(),
+            taken: 0,
+            is_broken: false,
+        }
     }
-    let lines = std::str::from_utf8(&text).ok()?.lines();
-    let documents = lines.map(|line| {
-        let document: Document = serde_json::from_str(line).ok()?;
-        Some(document.into_record())
-    });
-    documents.collect()
+
+    /// The next line; `None` after the last.
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut searched = self.taken;
+        loop {
+            let rest = self.buffer.get(searched..).unwrap_or_default();
+            if let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
+                let end = searched.saturating_add(length);
+                let line = self.buffer.get(self.taken..end).unwrap_or_default();
+                let line = line.to_vec();
+                self.taken = end.saturating_add(1);
+                return Ok(Some(line));
+            }
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+            searched = self.buffer.len();
+            if searched > BACKUP_DOCUMENT_BYTES_MAX {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if self.at == self.end {
+                let last = std::mem::take(&mut self.buffer);
+                return Ok((!last.is_empty()).then_some(last));
+            }
+            let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+            let chunk = self.file.read_vec(self.at, left.min(READ_BYTES))?;
+            self.at = self.at.saturating_add(chunk.len() as u64);
+            self.buffer.extend_from_slice(&chunk);
+        }
+    }
+}
+
+impl Iterator for Documents<'_> {
+    type Item = (String, Record);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_broken {
+            return None;
+        }
+        let document = match self.line() {
+            Ok(None) => return None,
+            Ok(Some(line)) => serde_json::from_slice::<Document>(&line).ok(),
+            Err(_) => None,
+        };
+        self.is_broken = document.is_none();
+        document.map(Document::into_record)
+    }
 }

@@ -72,6 +72,9 @@ impl Version {
             } => {
                 instance.study == *study && instance.series == *series && instance.instance == *uid
             }
+            Target::InstancesIn { study, instances } => {
+                instance.study == *study && instances.contains(&instance.instance)
+            }
             Target::SeriesIn { study, series } => {
                 instance.study == *study && instance.series == *series
             }

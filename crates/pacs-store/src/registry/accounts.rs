@@ -45,6 +45,7 @@ macro_rules! kinds {
 kinds! {
     Emergency = "account-emergency";
     Session = "account-session";
+    SessionOf = "account-session-of-user";
     SetUp = "account-set-up";
     Throttled = "account-throttle";
     User = "account-user";
@@ -130,6 +131,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// Where it stands among the sessions of its user, oldest first; `key` is its key.
+    #[must_use]
+    pub fn place(&self, key: &str) -> String {
+        let unix_ms = self.began_at.timestamp_millis().max(0);
+        format!("{}~{unix_ms:020}~{key}", self.user.as_str())
+    }
+
     /// For the rules.
     #[must_use]
     pub const fn times(&self) -> SessionTimes {
@@ -138,6 +146,14 @@ impl Session {
             used_at: self.used_at,
         }
     }
+}
+
+/// A session of somebody. Its key is [`Session::place`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionOf {
+    /// The key of the session.
+    pub session: String,
 }
 
 /// How often an account or a network was wrong. The key says which, as a digest where it could be
@@ -235,14 +251,19 @@ pub struct AccountStore {
     trail: AuditTrail,
 }
 
-/// A document that becomes `value`, where it is at `expected`.
+/// A document that becomes `value`, where it is at `expected`. One that cannot be written makes a
+/// change that no backend makes.
 #[must_use]
 pub fn put<T: AccountDocument>(key: &str, value: &T, expected: Option<Revision>) -> Change {
     let document = Document {
         version: VERSION,
         document: value,
     };
-    Change::put(T::KIND, key, super::write(&document), expected)
+    match super::write(T::KIND, &document) {
+        Ok(value) => Change::put(T::KIND, key, value, expected),
+        // A key of nothing is refused, and everything with it.
+        Err(_) => Change::put(T::KIND, "", Vec::new(), expected),
+    }
 }
 
 impl<T: AccountDocument> Kept<T> {

@@ -176,7 +176,13 @@ impl AuditTrail {
                 None => self.read_head().await?,
             };
             let mut all = changes.clone();
-            let next = append(&mut all, head, events);
+            let next = match append(&mut all, head, events) {
+                Ok(next) => next,
+                Err(error) => {
+                    *known = Some(head);
+                    return Err(error.into());
+                }
+            };
             match self.records.apply(all).await {
                 Ok(mut revisions) => {
                     let revision = revisions.get(own_from).copied().or(head.revision);
@@ -332,37 +338,47 @@ fn pointer_key(patient: PatientKey, number: u64) -> String {
 }
 
 /// Adds to `changes` the new head, then the records of `events` and what points at them.
-fn append(changes: &mut Vec<Change>, head: Head, events: &[AuditEvent]) -> Head {
+fn append(
+    changes: &mut Vec<Change>,
+    head: Head,
+    events: &[AuditEvent],
+) -> Result<Head, DocumentError> {
     let mut next = head;
     let mut appended = Vec::new();
     for event in events {
         next.number = next.number.saturating_add(1);
-        let (value, digest) = write_record(next.number, next.digest, event);
+        let (value, digest) = write_record(next.number, next.digest, event)?;
         next.digest = digest;
         let number = next.number;
         appended.push(Change::put(RECORD, key_of(number), value, None));
-        let mut patients: Vec<PatientKey> = event.patients().collect();
-        patients.dedup();
-        for patient in patients {
-            let pointer = write(&Pointer {
+        // Each once, in whatever order an event names them.
+        let mut patients: Vec<String> = Vec::new();
+        for patient in event.patients() {
+            if patients.contains(&name_of(patient)) {
+                continue;
+            }
+            patients.push(name_of(patient));
+            let pointer = Pointer {
                 version: VERSION,
                 number,
-            });
+            };
+            let pointer = write(OF_PATIENT, &pointer)?;
             let key = pointer_key(patient, number);
             appended.push(Change::put(OF_PATIENT, key, pointer, None));
         }
     }
     if events.is_empty() {
-        return head;
+        return Ok(head);
     }
-    let document = write(&HeadDocument {
+    let document = HeadDocument {
         version: VERSION,
         number: next.number,
         digest: next.digest,
-    });
+    };
+    let document = write(HEAD, &document)?;
     changes.push(Change::put(HEAD, HEAD_KEY, document, head.revision));
     changes.extend(appended);
-    next
+    Ok(next)
 }
 
 #[cfg(test)]

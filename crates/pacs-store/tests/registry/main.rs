@@ -6,14 +6,17 @@
     reason = "what cannot be made fails the test"
 )]
 
+mod archived;
 mod corrections;
 mod devices;
+mod erasures;
 mod examinations;
 mod follower;
 mod matching;
 mod organisations;
 mod patients;
 mod progress;
+mod rejections;
 mod requests;
 mod rig;
 mod steps;

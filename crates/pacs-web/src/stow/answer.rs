@@ -58,6 +58,7 @@ impl Reason {
             DepositError::Backend { .. } => (0x0110, Blame::Instance),
             DepositError::Busy | DepositError::Closed | DepositError::Full => (0xA700, Blame::Busy),
             DepositError::NotAnInstance(_) => (0xC000, Blame::Instance),
+            DepositError::Rejected => (0x0124, Blame::Instance),
             DepositError::TooLong { .. } => (0xA700, Blame::TooLong),
             DepositError::UidMismatch { .. } => (0xA900, Blame::Instance),
         };

@@ -114,7 +114,12 @@ impl Portal {
         let rules = crate::register::RegisterRules::default();
         let world = World::real();
         let register = crate::register::Register::new(None, archive.registry(), rules, world);
-        let behind = (crate::api::Feed::new(&archive), Arc::clone(&desk), register);
+        let behind = crate::api::Behind {
+            feed: crate::api::Feed::new(&archive),
+            desk: Arc::clone(&desk),
+            register,
+            keeping: None,
+        };
         let routes = router(&archive, accounts.clone(), behind, None);
         let listener = TcpListener::bind((HERE, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -353,6 +353,16 @@ impl<'t> Group<'t> {
                     ranges.push((place.key(), place.key()));
                 }
             }
+            Target::InstancesIn { study, instances } => {
+                let study = self.known_study(study.as_str())?;
+                let named: BTreeSet<_> = instances.iter().collect();
+                for uid in named {
+                    let place = self.sop(uid.as_str().as_bytes())?;
+                    if let Some(place) = place.filter(|place| study == Some(place.study)) {
+                        ranges.push((place.key(), place.key()));
+                    }
+                }
+            }
             Target::SeriesIn { study, series } => {
                 if let Some((study, series)) = self.series_in(study, series)? {
                     ranges.push(range(study, series, series, 0, u64::MAX));

@@ -60,20 +60,21 @@ pub(super) fn write_record(
     number: u64,
     previous: StateDigest,
     event: &AuditEvent,
-) -> (Vec<u8>, StateDigest) {
-    let mut value = write(&Body {
+) -> Result<(Vec<u8>, StateDigest), DocumentError> {
+    let body = Body {
         version: VERSION,
         number,
         previous,
         event,
-    });
+    };
+    let mut value = write(RECORD, &body)?;
     // The brace at the end comes after the digest.
     value.pop();
     let digest = StateDigest(*blake3::hash(&value).as_bytes());
     value.extend_from_slice(BEFORE_DIGEST.as_bytes());
     value.extend_from_slice(digest.to_string().as_bytes());
     value.extend_from_slice(AFTER_DIGEST.as_bytes());
-    (value, digest)
+    Ok((value, digest))
 }
 
 /// Reads a record, and sees that it is whole: that its digest is its own, and its number that of

@@ -254,7 +254,7 @@ async fn harm(records: &Arc<dyn Records>, count: u32, harm: Harm) -> Vec<AuditPr
             let old = records.get(RECORD, &key(of)).await.unwrap().unwrap();
             let previous = read_record(&old).unwrap().previous;
             // Of the same patient, who is not to know.
-            let (forged, _) = write_record(of.into(), previous, &event(of + 3));
+            let (forged, _) = write_record(of.into(), previous, &event(of + 3)).unwrap();
             change(records, RECORD, &key(of), Some(forged)).await;
             let number = of.into();
             vec![if of == count {

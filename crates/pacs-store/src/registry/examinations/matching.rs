@@ -172,7 +172,7 @@ impl StudyMatch {
     }
 
     /// Where it waits for a person.
-    fn keys(&self) -> BTreeSet<(Kind, String)> {
+    pub(in super::super) fn keys(&self) -> BTreeSet<(Kind, String)> {
         let waits = !self.waits_for().is_empty();
         let at = newest_first(self.received_at);
         let (prefix, study) = (prefix_of(self.organisation), self.study.as_str());

@@ -1,0 +1,463 @@
+//! What was taken out of sight, by whom and why, and what was brought back.
+//!
+//! A rejection is two things: this document, and what the archive hides. The document comes first,
+//! with the audit record and what the examination becomes, in one batch; then the archive hides;
+//! then the document says so. What a crash leaves in between is found by
+//! [`Registry::open_rejections`] and finished. An act without its record does not happen.
+
+mod document;
+mod listing;
+mod notes;
+
+pub use document::{Part, Rejection, RejectionId, RejectionState, Turned};
+pub use listing::{RejectionPage, RejectionSearch};
+pub use notes::{NotePage, NoteState, ReceivedNote, StoredNote};
+
+use super::batch::Batch;
+use super::commit::agent_event;
+use super::document::Document;
+use super::erasures::ErasureState;
+use super::examinations::{Action, Examination, MatchState, StudyMatch};
+use super::{Moment, Refusal, Registry, RegistryError, Stored};
+use crate::limits::{
+    REGISTRY_ATTEMPTS_MAX, REJECTION_CHUNK_COUNT, REJECTION_INSTANCES_MAX, REJECTIONS_OF_STUDY_MAX,
+};
+use crate::records::{Kind, Revision};
+use document::{Chunk, keys_of};
+use pacs_core::audit::{Act, AuditEvent, StudyTouched};
+use pacs_core::examination::reconcile::QueueReason;
+use pacs_core::examination::{Event, Reason, TransitionError};
+use pacs_core::rejection::{Again, Quality, Title, may_reject, may_restore};
+use pacs_core::role::{Agent, Permission, Unlicensed};
+use pacs_core::uid::StudyUid;
+use pacs_core::{ExaminationId, OrganisationCode, Phi, SopInstanceUid};
+
+/// Rejections of a study: its UID, `/`, the ID.
+const OF_STUDY: Kind = Kind::new("rejection-of-study");
+/// Rejections that the archive has not been told of to the end.
+const OPEN: Kind = Kind::new("rejection-open");
+/// Rejections whose instances are not taken again.
+const REFUSING: Kind = Kind::new("rejection-refusing");
+
+/// What is to be rejected.
+#[derive(Debug, Clone)]
+pub struct NewRejection {
+    /// Of which study.
+    pub study: StudyUid,
+    /// Whose it is, where nobody has matched it yet.
+    pub organisation: Option<OrganisationCode>,
+    /// What of it was meant.
+    pub part: Part,
+    /// Those of its instances that are in sight and meant.
+    pub instances: Vec<SopInstanceUid>,
+    /// How many instances of the examination, in all its studies, stay in sight.
+    pub kept_count: u64,
+    /// Why.
+    pub title: Title,
+    /// What is wrong with them, where that is it.
+    pub quality: Option<Quality>,
+    /// Why, in words.
+    pub reason: Reason,
+    /// The note of a device that is followed.
+    pub note: Option<SopInstanceUid>,
+    /// Tells two of the same moment apart.
+    pub random: [u8; 8],
+}
+
+/// Whose a study is, as far as that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Belonging {
+    /// The organisation whose device sent it.
+    pub organisation: Option<OrganisationCode>,
+    /// Its examination, and the studies of that.
+    pub examination: Option<(ExaminationId, Vec<StudyUid>)>,
+}
+
+impl Registry {
+    /// Whose a study is: for the archive's own work.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn belonging(&self, study: &StudyUid) -> Result<Belonging, RegistryError> {
+        let Some(found) = self.find::<StudyMatch>(study.as_str()).await? else {
+            return Ok(Belonging::default());
+        };
+        let organisation = found.value.organisation;
+        let examination = match found.value.examination() {
+            None => None,
+            Some(id) => {
+                let examination = self.read::<Examination>(&id.to_string()).await?;
+                Some((id, examination.value.studies))
+            }
+        };
+        Ok(Belonging {
+            organisation,
+            examination,
+        })
+    }
+
+    /// What somebody has to look at of a study: for those who see it.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn flags_of_study(
+        &self,
+        study: &StudyUid,
+    ) -> Result<Vec<QueueReason>, RegistryError> {
+        let found = self.find::<StudyMatch>(study.as_str()).await?;
+        Ok(match found.map(|found| found.value.state) {
+            Some(MatchState::Bound { flags, .. }) => flags,
+            Some(MatchState::Queued { reason, .. }) => vec![reason],
+            Some(MatchState::Rejected) | None => Vec::new(),
+        })
+    }
+
+    /// Writes down that instances are rejected, with what the examination becomes; the archive has
+    /// to be told then, and [`Self::finish_rejection`].
+    ///
+    /// # Errors
+    /// [`RegistryError::Unlicensed`] for whoever may not; [`Refusal::Transition`] where a signed
+    /// report stands; [`Refusal::Unfit`] for none or too many instances; [`RegistryError`].
+    pub async fn order_rejection(
+        &self,
+        agent: &Agent,
+        new: &NewRejection,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RegistryError> {
+        if new.instances.is_empty() || new.instances.len() > REJECTION_INSTANCES_MAX {
+            return Err(Refusal::Unfit { what: "instances" }.into());
+        }
+        if new.quality.is_some() && new.title != Title::Quality {
+            return Err(Refusal::Unfit { what: "quality" }.into());
+        }
+        let _turn = self.turn().await;
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            match self.order_rejection_once(agent, new, at).await {
+                // The examination or the match of the study was changed in between.
+                Err(RegistryError::Changed) => {}
+                other => return other,
+            }
+        }
+        Err(RegistryError::Busy)
+    }
+
+    async fn order_rejection_once(
+        &self,
+        agent: &Agent,
+        new: &NewRejection,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RegistryError> {
+        let matched = self.find::<StudyMatch>(new.study.as_str()).await?;
+        let organisation = matched.as_ref().and_then(|found| found.value.organisation);
+        let organisation = organisation.or(new.organisation);
+        if !may_reject(agent, organisation, new.title) {
+            return Err(unlicensed(Permission::ImageReject));
+        }
+        if self.rejections_of_study(&new.study).await?.len() >= REJECTIONS_OF_STUDY_MAX {
+            return Err(Refusal::Exhausted { what: "rejections" }.into());
+        }
+        let id = RejectionId::new(at, new.random);
+        let examination = matched.as_ref().and_then(|found| found.value.examination());
+        let mut rejection = Rejection {
+            id: id.clone(),
+            study: new.study.clone(),
+            organisation,
+            examination,
+            patient: None,
+            part: new.part.clone(),
+            instances_count: new.instances.len() as u64,
+            title: new.title,
+            quality: new.quality,
+            reason: new.reason.clone(),
+            by: agent.name.clone(),
+            at,
+            note: new.note.clone(),
+            state: RejectionState::Ordered,
+        };
+        let mut batch = Batch::default();
+        let mut others = Batch::default();
+        if let Some(id) = examination {
+            let found = self.read::<Examination>(&id.to_string()).await?;
+            rejection.patient = Some(found.value.patient);
+            if new.kept_count == 0
+                && let Some(title) = new.title.of_progress()
+            {
+                let event = Event::Reject {
+                    images_kept: 0,
+                    rejection: title,
+                    reason: new.reason.clone(),
+                };
+                self.tell_examination(&mut others, agent, &found, &event, at)
+                    .await?;
+            }
+        }
+        batch.main(id.as_str(), &rejection, None)?;
+        for (number, instances) in new.instances.chunks(REJECTION_CHUNK_COUNT).enumerate() {
+            let chunk = Chunk {
+                instances: instances.to_vec(),
+            };
+            batch.put(&Chunk::key(&id, number), &chunk, None)?;
+        }
+        for (kind, key) in keys_of(&rejection) {
+            batch.point(kind, &key, id.as_str(), None);
+        }
+        batch.changes.extend(others.changes);
+        if let Some(matched) = matched.filter(|_| new.title == Title::WorklistEntry) {
+            self.put_in_question(&mut batch, &matched, at).await?;
+        }
+        let event = touched(Act::ImagesRejected, agent, &rejection, &new.instances, at);
+        let revisions = self.commit(batch, event).await?;
+        let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
+        Stored::of(rejection, revision)
+    }
+
+    /// Adds to `batch` what an examination becomes, where its rules know of it.
+    async fn tell_examination(
+        &self,
+        batch: &mut Batch,
+        agent: &Agent,
+        found: &Stored<Examination>,
+        event: &Event,
+        at: Moment,
+    ) -> Result<(), RegistryError> {
+        let action = Action {
+            event: event.clone(),
+            order: None,
+            expected: None,
+            // None of these events gives a new Study Instance UID.
+            random: [0; 16],
+        };
+        let told = self.add_step(batch, agent, found, (event, &action), at);
+        match told.await {
+            // It waits for images, or is over: the images go or come all the same.
+            Err(RegistryError::Refused(Refusal::Transition(TransitionError::Status {
+                ..
+            }))) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// A study whose images were made under another order is looked at by a person.
+    async fn put_in_question(
+        &self,
+        batch: &mut Batch,
+        matched: &Stored<StudyMatch>,
+        at: Moment,
+    ) -> Result<(), RegistryError> {
+        let mut after = matched.value.clone();
+        let MatchState::Bound { flags, .. } = &mut after.state else {
+            return Ok(());
+        };
+        if flags.contains(&QueueReason::Unbound) {
+            return Ok(());
+        }
+        flags.push(QueueReason::Unbound);
+        after.decided_at = at;
+        let study = after.study.as_str().to_owned();
+        batch.put(&study, &after, Some(matched.revision))?;
+        let had = matched.value.keys();
+        self.reindex(batch, &had, &after.keys(), &study).await
+    }
+
+    /// Writes down that a rejection is undone, with what the examination becomes; the archive has
+    /// to be told then, and [`Self::finish_rejection`].
+    ///
+    /// # Errors
+    /// [`RegistryError::Unlicensed`] for whoever may not; [`Refusal::TooLate`] where that was done;
+    /// [`RegistryError::Changed`] where it is not at `expected`; [`RegistryError`].
+    pub async fn order_restore(
+        &self,
+        agent: &Agent,
+        (id, expected): (&RejectionId, Option<Revision>),
+        reason: &Reason,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RegistryError> {
+        let _turn = self.turn().await;
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            let before = self.rejection(agent, id).await?;
+            if expected.is_some_and(|expected| expected != before.revision) {
+                return Err(RegistryError::Changed);
+            }
+            match self.restore_once(agent, &before, reason, at).await {
+                // The examination was changed in between.
+                Err(RegistryError::Changed) => {}
+                other => return other,
+            }
+        }
+        Err(RegistryError::Busy)
+    }
+
+    async fn restore_once(
+        &self,
+        agent: &Agent,
+        before: &Stored<Rejection>,
+        reason: &Reason,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RegistryError> {
+        let rejection = &before.value;
+        if !may_restore(agent, rejection.organisation) {
+            return Err(unlicensed(Permission::ImageRestore));
+        }
+        let is_standing = matches!(
+            rejection.state,
+            RejectionState::Ordered | RejectionState::Applied
+        );
+        let erasure = self.erasure_of_study(&rejection.study).await?;
+        let is_erased = erasure
+            .is_some_and(|erasure| matches!(erasure.value.state, ErasureState::Final { .. }));
+        if !is_standing || is_erased {
+            return Err(Refusal::TooLate.into());
+        }
+        let mut after = rejection.clone();
+        after.state = RejectionState::Restoring(Turned {
+            by: agent.name.clone(),
+            at,
+            reason: reason.clone(),
+        });
+        let mut batch = Batch::default();
+        batch.main(after.id.as_str(), &after, Some(before))?;
+        self.reindex(
+            &mut batch,
+            &keys_of(rejection),
+            &keys_of(&after),
+            after.id.as_str(),
+        )
+        .await?;
+        // Where its images have gone meanwhile: to the examination that the study is of now.
+        let matched = self.find::<StudyMatch>(rejection.study.as_str()).await?;
+        if let Some(id) = matched.and_then(|found| found.value.examination()) {
+            let found = self.read::<Examination>(&id.to_string()).await?;
+            let event = Event::Restore {
+                reason: reason.clone(),
+            };
+            let mut others = Batch::default();
+            self.tell_examination(&mut others, agent, &found, &event, at)
+                .await?;
+            batch.changes.extend(others.changes);
+        }
+        let instances = self.instances_of_rejection(&after.id).await?;
+        let event = touched(Act::ImagesRestored, agent, &after, &instances, at);
+        let revisions = self.commit(batch, event).await?;
+        let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
+        Stored::of(after, revision)
+    }
+
+    /// Writes down that the archive did what was ordered.
+    ///
+    /// # Errors
+    /// [`RegistryError::Changed`] where it was changed since; [`RegistryError`].
+    pub async fn finish_rejection(
+        &self,
+        before: &Stored<Rejection>,
+    ) -> Result<Stored<Rejection>, RegistryError> {
+        let mut after = before.value.clone();
+        after.state = match after.state {
+            RejectionState::Ordered => RejectionState::Applied,
+            RejectionState::Restoring(turned) => RejectionState::Restored(turned),
+            RejectionState::Applied | RejectionState::Restored(_) => return Ok(before.clone()),
+        };
+        let mut batch = Batch::default();
+        let id = after.id.as_str();
+        batch.main(id, &after, Some(before))?;
+        let (had, has) = (keys_of(&before.value), keys_of(&after));
+        self.reindex(&mut batch, &had, &has, id).await?;
+        // No event tells of it: that it was ordered was told.
+        let trail = self.audit_trail();
+        let revisions = trail.commit_all(batch.changes, &[]).await?;
+        let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
+        Stored::of(after, revision)
+    }
+
+    /// The instances of a rejection.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn instances_of_rejection(
+        &self,
+        id: &RejectionId,
+    ) -> Result<Vec<SopInstanceUid>, RegistryError> {
+        let prefix = format!("{id}/");
+        let count_max = REJECTION_INSTANCES_MAX.div_ceil(REJECTION_CHUNK_COUNT);
+        let chunks = self.list::<Chunk>(&prefix, None, count_max).await?;
+        let all = chunks.into_iter().flat_map(|chunk| chunk.value.instances);
+        Ok(all.collect())
+    }
+
+    /// Calls `each` with the instances that are not taken again: for the archive itself.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn each_refused(
+        &self,
+        mut each: impl FnMut(&[SopInstanceUid]),
+    ) -> Result<(), RegistryError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self
+                .records()
+                .list(REFUSING, "", after.as_deref(), REJECTIONS_OF_STUDY_MAX)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.key.clone());
+            for record in &page {
+                let id = RejectionId::parse(&record.key)?;
+                each(&self.instances_of_rejection(&id).await?);
+            }
+        }
+    }
+}
+
+impl Rejection {
+    /// Whether its instances are out of sight because of it.
+    #[must_use]
+    pub const fn is_standing(&self) -> bool {
+        matches!(
+            self.state,
+            RejectionState::Ordered | RejectionState::Applied
+        )
+    }
+
+    /// Whether its instances are not taken again.
+    #[must_use]
+    pub fn is_refusing(&self) -> bool {
+        self.is_standing() && self.title.again() == Again::Refuse
+    }
+}
+
+const fn unlicensed(permission: Permission) -> RegistryError {
+    RegistryError::Unlicensed(Unlicensed { permission })
+}
+
+/// The event of turning instances: which, where it was a part of the study.
+fn touched(
+    act: Act,
+    agent: &Agent,
+    rejection: &Rejection,
+    instances: &[SopInstanceUid],
+    at: Moment,
+) -> AuditEvent {
+    let mut event = agent_event(act, agent, rejection.organisation, at);
+    let is_part = rejection.part != Part::Study;
+    event.object.patient = rejection.patient.map(Phi::new);
+    event.object.examination = rejection.examination;
+    event.object.studies = vec![StudyTouched {
+        study: rejection.study.clone(),
+        sop_class: None,
+        instances_count: rejection.instances_count,
+        instances: if is_part {
+            instances.to_vec()
+        } else {
+            Vec::new()
+        },
+    }];
+    event.reason = Some(rejection.title.name().to_owned());
+    event
+}
+
+/// Documents of this family that are found by an ID.
+fn damaged<D: Document>() -> RegistryError {
+    RegistryError::Damaged { what: D::NAME }
+}

@@ -1,0 +1,525 @@
+//! Takes images out of sight for somebody who may, and brings them back.
+//!
+//! The registry is told first, with the audit record; then the archive, and then the registry that
+//! it was done. [`Rejections::finish`] does what a crash, or a full disk, left undone: it is called
+//! when the archive is opened and now and then. What several rejections hide comes back with the
+//! last of them.
+
+use crate::archive::Archive;
+use crate::error::HideError;
+use crate::index::{IndexError, StoredInstance, Target};
+use crate::limits::TURNED_AT_ONCE_MAX;
+use crate::records::Revision;
+use crate::registry::erasures::{Erasure, ErasureState, Ground};
+use crate::registry::rejections::{NewRejection, Part, Rejection, RejectionId, RejectionState};
+use crate::registry::{Moment, Registry, RegistryError, Stored};
+use chrono::NaiveDate;
+use pacs_core::access::{Find, Get, Hide};
+use pacs_core::examination::Reason;
+use pacs_core::query::Matching;
+use pacs_core::rejection::{Quality, Title, may_propose_erasing, may_see};
+use pacs_core::retention::StudyFacts;
+use pacs_core::role::Agent;
+use pacs_core::tag::{tags, vr_of};
+use pacs_core::uid::{SeriesUid, StudyUid};
+use pacs_core::{AeTitle, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Tag};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Why nothing was rejected or brought back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RejectError {
+    /// The index could not be asked.
+    #[error("images could not be looked up")]
+    Index(#[from] IndexError),
+    /// It is to be erased, and is in sight, and its term is not over.
+    #[error("the study is in sight, and its term is not over")]
+    InSight,
+    /// Nothing of it, or not all that is named, is in sight; or it is not for whoever asks.
+    #[error("there are no such images")]
+    NotFound,
+    /// The registry did not do it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// What of a study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// These instances.
+    Instances(Vec<SopInstanceUid>),
+    /// Those of these instances that are in sight.
+    InstancesInSight(Vec<SopInstanceUid>),
+    /// A series.
+    Series(SeriesUid),
+    /// All that is in sight.
+    Study,
+}
+
+/// Modalities and date of a study.
+type Facts = (Vec<String>, Option<NaiveDate>);
+
+/// What somebody wants to be rejected.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Of which study.
+    pub study: StudyUid,
+    /// What of it.
+    pub meant: Meant,
+    /// Why.
+    pub title: Title,
+    /// What is wrong with them, where that is it.
+    pub quality: Option<Quality>,
+    /// Why, in words.
+    pub reason: Reason,
+    /// The note of a device that is followed.
+    pub note: Option<SopInstanceUid>,
+    /// Tells two of the same moment apart.
+    pub random: [u8; 8],
+}
+
+/// Rejects and brings back. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Rejections {
+    archive: Archive,
+    registry: Registry,
+    hide: Permit<Hide>,
+    find: Permit<Find>,
+    get: Permit<Get>,
+    /// One at a time: which instances one of them brings back depends on the others.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Rejections {
+    /// Those of `archive`. There is to be one of them.
+    #[must_use]
+    pub fn new(
+        archive: &Archive,
+        (hide, find, get): (Permit<Hide>, Permit<Find>, Permit<Get>),
+    ) -> Self {
+        Self {
+            archive: archive.clone(),
+            registry: archive.registry(),
+            hide,
+            find,
+            get,
+            turn: Arc::default(),
+        }
+    }
+
+    /// The same, for one request that is done once: see [`Registry::once`].
+    #[must_use]
+    pub fn through(&self, registry: Registry) -> Self {
+        Self {
+            registry,
+            ..self.clone()
+        }
+    }
+
+    /// Takes images out of sight. Where the archive could not do it now, the rejection stands as
+    /// [`RejectionState::Ordered`], and [`Self::finish`] does it.
+    ///
+    /// # Errors
+    /// [`RejectError`]; nothing was done, but of [`RegistryError::Backend`] that is not known.
+    pub async fn reject(
+        &self,
+        agent: &Agent,
+        wanted: Wanted,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RejectError> {
+        let _turn = self.turn.lock().await;
+        self.reject_in_turn(agent, wanted, at).await
+    }
+
+    async fn reject_in_turn(
+        &self,
+        agent: &Agent,
+        wanted: Wanted,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RejectError> {
+        let visible = self.visible(&wanted.study).await?;
+        let mut belonging = self.registry.belonging(&wanted.study).await?;
+        if belonging.organisation.is_none() {
+            // It has just come: it is of whoever sent its first image.
+            belonging.organisation = self.sender_of(&visible).await?;
+        }
+        // Whoever judges no images there does not learn what is there.
+        if !may_see(agent, belonging.organisation, Title::Quality) {
+            return Err(RejectError::NotFound);
+        }
+        let (part, instances) = meant(wanted.meant, &visible)?;
+        let mut kept_count = (visible.len() as u64).saturating_sub(instances.len() as u64);
+        if let Some((_, studies)) = &belonging.examination {
+            for study in studies.iter().filter(|study| **study != wanted.study) {
+                kept_count = kept_count.saturating_add(self.count(study).await?);
+            }
+        }
+        let new = NewRejection {
+            study: wanted.study,
+            organisation: belonging.organisation,
+            part,
+            instances,
+            kept_count,
+            title: wanted.title,
+            quality: wanted.quality,
+            reason: wanted.reason,
+            note: wanted.note,
+            random: wanted.random,
+        };
+        let ordered = self.registry.order_rejection(agent, &new, at).await?;
+        Ok(self.applied(ordered).await)
+    }
+
+    /// Undoes a rejection: its instances are in sight again, but for those that another one hides.
+    ///
+    /// # Errors
+    /// As [`Self::reject`].
+    pub async fn restore(
+        &self,
+        agent: &Agent,
+        rejection: (&RejectionId, Option<Revision>),
+        reason: &Reason,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RejectError> {
+        let _turn = self.turn.lock().await;
+        let ordered = self.registry.order_restore(agent, rejection, reason, at);
+        let ordered = ordered.await?;
+        Ok(self.applied(ordered).await)
+    }
+
+    /// Proposes to erase a study: one that is out of sight, or whose term is over.
+    ///
+    /// # Errors
+    /// [`RejectError::NotFound`] for whoever may not; [`RejectError::InSight`]; [`RejectError`].
+    pub async fn propose_erasing(
+        &self,
+        agent: &Agent,
+        study: &StudyUid,
+        reason: &Reason,
+        random: [u8; 8],
+        at: Moment,
+    ) -> Result<Stored<Erasure>, RejectError> {
+        let _turn = self.turn.lock().await;
+        let organisation = self.registry.belonging(study).await?.organisation;
+        if !may_propose_erasing(agent, organisation) {
+            return Err(RejectError::NotFound);
+        }
+        let rejections = self.registry.rejections_of_study(study).await?;
+        let has_rejections = rejections.iter().any(|of| of.value.is_standing());
+        let facts = self.facts(study).await?;
+        let ground = match &facts {
+            None if has_rejections => Ground::Rejected,
+            None => return Err(RejectError::NotFound),
+            Some(facts) if self.is_term_over(organisation, facts, at).await? => Ground::TermOver,
+            Some(_) => return Err(RejectError::InSight),
+        };
+        let proposed = self
+            .registry
+            .propose_erasure(agent, (study, ground), reason, random, at);
+        Ok(proposed.await?)
+    }
+
+    /// Whether the term of a study is over, as the policy has it now.
+    async fn is_term_over(
+        &self,
+        organisation: Option<OrganisationCode>,
+        (modalities, study_date): &Facts,
+        at: Moment,
+    ) -> Result<bool, RejectError> {
+        let (policy, _) = self.registry.retention().await?;
+        let modalities: Vec<&str> = modalities.iter().map(String::as_str).collect();
+        let due_on = policy.due_on(&StudyFacts {
+            organisation,
+            modalities: &modalities,
+            study_date: *study_date,
+        });
+        Ok(due_on.is_some_and(|due_on| due_on <= at.date_naive()))
+    }
+
+    /// Makes erasures final whose time has come: what is in sight of them because its term is over
+    /// is taken out of sight first. How many that were.
+    ///
+    /// # Errors
+    /// The first [`RejectError`]; what failed is done another time, and all else was done.
+    pub async fn finish_erasures(&self, random: [u8; 8], at: Moment) -> Result<u64, RejectError> {
+        let system = Agent::system("erasing");
+        let (mut count, mut failure) = (0_u64, None);
+        for erasure in self.registry.open_erasures(&system).await? {
+            match self.finish_erasure(&system, &erasure, random, at).await {
+                Ok(true) => count = count.saturating_add(1),
+                Ok(false) => {}
+                Err(error) => {
+                    let study = &erasure.value.study;
+                    tracing::error!(%error, %study, "an erasure waits");
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        failure.map_or(Ok(count), Err)
+    }
+
+    /// Makes one final, where its time has come and nothing speaks against it.
+    async fn finish_erasure(
+        &self,
+        system: &Agent,
+        erasure: &Stored<Erasure>,
+        random: [u8; 8],
+        at: Moment,
+    ) -> Result<bool, RejectError> {
+        let of = &erasure.value;
+        if !matches!(&of.state, ErasureState::Agreed { not_before, .. } if at >= *not_before) {
+            return Ok(false);
+        }
+        // Nothing of it is brought back meanwhile.
+        let _turn = self.turn.lock().await;
+        let rejections = self.registry.rejections_of_study(&of.study).await?;
+        let is_coming_back = rejections
+            .iter()
+            .any(|one| matches!(one.value.state, RejectionState::Restoring(_)));
+        let facts = self.facts(&of.study).await?;
+        let is_waiting = match (&facts, of.ground) {
+            _ if is_coming_back => true,
+            (None, _) => false,
+            (Some(_), Ground::Rejected) => true,
+            // The policy may have become another one since it was agreed to.
+            (Some(facts), Ground::TermOver) => {
+                !self.is_term_over(of.organisation, facts, at).await?
+            }
+        };
+        if is_waiting {
+            tracing::warn!(study = %of.study, "what is to be erased is to be kept now: it waits");
+            return Ok(false);
+        }
+        if facts.is_some() {
+            let wanted = Wanted {
+                study: of.study.clone(),
+                meant: Meant::Study,
+                title: Title::RetentionExpired,
+                quality: None,
+                reason: of.reason.clone(),
+                note: None,
+                random,
+            };
+            self.reject_in_turn(system, wanted, at).await?;
+        }
+        self.registry.finish_erasure(erasure, at).await?;
+        tracing::warn!(study = %of.study, erasure = %of.id, "a study was erased for good");
+        Ok(true)
+    }
+
+    /// Modalities and date of a study that is in sight.
+    async fn facts(&self, study: &StudyUid) -> Result<Option<Facts>, RejectError> {
+        let query = Query::new(Level::Study)
+            .with(of_study(study))
+            .with(key(tags::MODALITIES_IN_STUDY, Matching::Universal))
+            .with(key(tags::STUDY_DATE, Matching::Universal));
+        let found = self.archive.search(&self.find, &query).await?;
+        Ok(found.into_iter().next().map(|found| {
+            let text = |tag| found.attributes.text(tag).unwrap_or_default().trim();
+            let modalities = text(tags::MODALITIES_IN_STUDY).split('\\');
+            let modalities = modalities.map(|modality| modality.trim().to_owned());
+            let date = NaiveDate::parse_from_str(text(tags::STUDY_DATE), "%Y%m%d");
+            (modalities.collect(), date.ok())
+        }))
+    }
+
+    /// Does what was ordered and not done; how much that was.
+    ///
+    /// # Errors
+    /// The first [`RejectError`]; what failed is done another time, and all else was done.
+    pub async fn finish(&self) -> Result<u64, RejectError> {
+        let _turn = self.turn.lock().await;
+        let (mut count, mut failure) = (0_u64, None);
+        for open in self.registry.open_rejections().await? {
+            match self.apply(&open).await {
+                Ok(_) => count = count.saturating_add(1),
+                Err(error) => {
+                    tracing::error!(%error, rejection = %open.value.id, "a rejection waits");
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        failure.map_or(Ok(count), Err)
+    }
+
+    /// Does what is ordered; what is left where that fails is done another time.
+    async fn applied(&self, ordered: Stored<Rejection>) -> Stored<Rejection> {
+        match self.apply(&ordered).await {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, rejection = %ordered.value.id, "a rejection waits");
+                ordered
+            }
+        }
+    }
+
+    async fn apply(&self, ordered: &Stored<Rejection>) -> Result<Stored<Rejection>, RejectError> {
+        let rejection = &ordered.value;
+        let instances = self.registry.instances_of_rejection(&rejection.id).await?;
+        match &rejection.state {
+            RejectionState::Ordered => {
+                if rejection.is_refusing() {
+                    self.archive.refuse(&self.hide, &instances, true);
+                }
+                let reason = format!("{} {}", rejection.title.name(), rejection.id);
+                for target in targets(&rejection.study, &instances) {
+                    let hidden = self.archive.hide(&self.hide, target, &reason);
+                    hidden.await.map_err(failed)?;
+                }
+            }
+            RejectionState::Restoring(_) => {
+                let (hidden, refused) = self.by_others(rejection).await?;
+                let free: Vec<_> = instances.into_iter().collect();
+                let taken_again: Vec<_> = free
+                    .iter()
+                    .filter(|uid| !refused.contains(*uid))
+                    .cloned()
+                    .collect();
+                self.archive.refuse(&self.hide, &taken_again, false);
+                let shown: Vec<_> = free
+                    .into_iter()
+                    .filter(|uid| !hidden.contains(uid))
+                    .collect();
+                for target in targets(&rejection.study, &shown) {
+                    let restored = self.archive.restore(&self.hide, target);
+                    restored.await.map_err(failed)?;
+                }
+            }
+            RejectionState::Applied | RejectionState::Restored(_) => {}
+        }
+        let done = self.registry.finish_rejection(ordered).await?;
+        tracing::info!(
+            rejection = %done.value.id,
+            study = %done.value.study,
+            instances = done.value.instances_count,
+            is_standing = done.value.is_standing(),
+            "images were turned"
+        );
+        Ok(done)
+    }
+
+    /// What other rejections of the study hide, and what of it is not taken again.
+    async fn by_others(
+        &self,
+        rejection: &Rejection,
+    ) -> Result<(BTreeSet<SopInstanceUid>, BTreeSet<SopInstanceUid>), RejectError> {
+        let (mut hidden, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        let all = self.registry.rejections_of_study(&rejection.study).await?;
+        for other in all.iter().map(|other| &other.value) {
+            if other.id == rejection.id || !other.is_standing() {
+                continue;
+            }
+            let instances = self.registry.instances_of_rejection(&other.id).await?;
+            if other.is_refusing() {
+                refused.extend(instances.iter().cloned());
+            }
+            hidden.extend(instances);
+        }
+        Ok((hidden, refused))
+    }
+
+    /// The organisation whose device sent the first of these.
+    async fn sender_of(
+        &self,
+        instances: &[StoredInstance],
+    ) -> Result<Option<OrganisationCode>, RejectError> {
+        let sender = instances.first().map(|first| &first.provenance.calling);
+        let Some(Ok(title)) = sender.map(|sender| AeTitle::parse(sender)) else {
+            return Ok(None);
+        };
+        Ok(self.registry.organisation_of_title(&title).await?)
+    }
+
+    /// The instances of a study that are in sight.
+    async fn visible(&self, study: &StudyUid) -> Result<Vec<StoredInstance>, RejectError> {
+        let query = Query::new(Level::Study).with(of_study(study));
+        let found = self.archive.select(&self.get, &query).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// How many instances of a study are in sight.
+    async fn count(&self, study: &StudyUid) -> Result<u64, RejectError> {
+        let wanted = tags::NUMBER_OF_STUDY_RELATED_INSTANCES;
+        let query = Query::new(Level::Study)
+            .with(of_study(study))
+            .with(key(wanted, Matching::Universal));
+        let found = self.archive.search(&self.find, &query).await?;
+        let counts = found.into_iter().map(|found| {
+            let count = found.attributes.text(wanted).unwrap_or_default();
+            count.trim().parse::<u64>().unwrap_or(0)
+        });
+        Ok(counts.sum())
+    }
+}
+
+fn key(tag: Tag, matching: Matching) -> Key {
+    Key {
+        tag,
+        vr: vr_of(tag),
+        matching,
+    }
+}
+
+fn of_study(study: &StudyUid) -> Key {
+    let uid = Matching::SingleValue(study.as_str().to_owned());
+    key(tags::STUDY_INSTANCE_UID, uid)
+}
+
+/// What of the instances in sight is meant.
+fn meant(
+    meant: Meant,
+    visible: &[StoredInstance],
+) -> Result<(Part, Vec<SopInstanceUid>), RejectError> {
+    let all = || visible.iter().map(|stored| &stored.instance);
+    let (part, instances): (Part, Vec<_>) = match meant {
+        Meant::Study => {
+            let instances = all().map(|instance| instance.instance.clone());
+            (Part::Study, instances.collect())
+        }
+        Meant::Series(series) => {
+            let of_series = all().filter(|instance| instance.series == series);
+            let instances = of_series.map(|instance| instance.instance.clone());
+            let instances = instances.collect();
+            (Part::Series(series), instances)
+        }
+        Meant::Instances(named) => {
+            let named: BTreeSet<_> = named.into_iter().collect();
+            let there: BTreeSet<_> = all().map(|instance| &instance.instance).collect();
+            if !named.iter().all(|uid| there.contains(uid)) {
+                return Err(RejectError::NotFound);
+            }
+            (Part::Instances, named.into_iter().collect())
+        }
+        Meant::InstancesInSight(named) => {
+            let named: BTreeSet<_> = named.into_iter().collect();
+            let instances = all().map(|instance| &instance.instance);
+            let instances = instances.filter(|uid| named.contains(*uid)).cloned();
+            (Part::Instances, instances.collect())
+        }
+    };
+    if instances.is_empty() {
+        return Err(RejectError::NotFound);
+    }
+    Ok((part, instances))
+}
+
+fn targets<'a>(
+    study: &'a StudyUid,
+    instances: &'a [SopInstanceUid],
+) -> impl Iterator<Item = Target> + 'a {
+    let chunks = instances.chunks(TURNED_AT_ONCE_MAX);
+    chunks.map(|instances| Target::InstancesIn {
+        study: study.clone(),
+        instances: instances.to_vec(),
+    })
+}
+
+/// The archive did not do what was written down; it will be asked again.
+fn failed(error: HideError) -> RejectError {
+    RejectError::Index(IndexError::Backend {
+        operation: "turn instances",
+        source: Box::new(error),
+    })
+}

@@ -1,0 +1,243 @@
+//! Erasing for good: what one proposes and another agrees to, final after a while.
+
+use crate::examinations::reason;
+use crate::rejections::{keeper, rejections, rig_with_images, study_of_images, visible, wanted};
+use crate::rig::{code, now};
+use chrono::TimeDelta;
+use pacs_core::audit::Act;
+use pacs_core::rejection::Title;
+use pacs_core::retention::{RetentionPolicy, RetentionRule};
+use pacs_core::role::{Agent, AgentKind, Grant, Grants, Reach, Role};
+use pacs_store::registry::erasures::{ErasureState, Ground};
+use pacs_store::registry::{Refusal, RegistryError};
+use pacs_store::rejections::{Meant, RejectError};
+
+fn ministry(name: &str) -> Agent {
+    let grant = Grant {
+        role: Role::MohAdmin,
+        reach: Reach::National,
+    };
+    Agent::new(AgentKind::User, name, Grants::single(grant))
+}
+
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is one story, told in order")]
+async fn what_is_rejected_is_erased_by_two_people_after_a_while_and_never_comes_back() {
+    let (rig, archive, _folder, _id) = rig_with_images().await;
+    let rejections = rejections(&archive);
+    let study = study_of_images();
+    let refused = rejections
+        .propose_erasing(&keeper(), &study, &reason(), [1; 8], now())
+        .await;
+    assert!(
+        matches!(refused, Err(RejectError::InSight)),
+        "it is kept for ever"
+    );
+    let rejected = rejections
+        .reject(&keeper(), wanted(Meant::Study, Title::Quality), now())
+        .await
+        .unwrap();
+
+    let refused = rejections
+        .propose_erasing(&ministry("m"), &study, &reason(), [1; 8], now())
+        .await;
+    assert!(
+        matches!(refused, Err(RejectError::NotFound)),
+        "who agrees proposes nothing"
+    );
+    let proposed = rejections
+        .propose_erasing(&keeper(), &study, &reason(), [1; 8], now())
+        .await
+        .unwrap();
+    assert_eq!(proposed.value.ground, Ground::Rejected);
+    let twice = rejections
+        .propose_erasing(&keeper(), &study, &reason(), [2; 8], now())
+        .await;
+    assert!(matches!(
+        twice,
+        Err(RejectError::Registry(RegistryError::Refused(
+            Refusal::Taken { .. }
+        )))
+    ));
+    let id = &proposed.value.id;
+    for nobody in [keeper(), ministry("keeper"), Agent::system("test")] {
+        let refused = rig
+            .registry
+            .agree_to_erasure(&nobody, (id, None), now())
+            .await;
+        assert!(
+            matches!(refused, Err(RegistryError::Unlicensed(_))),
+            "{nobody:?}"
+        );
+    }
+    let agreed = rig
+        .registry
+        .agree_to_erasure(&ministry("m"), (id, None), now())
+        .await
+        .unwrap();
+    let ErasureState::Agreed { not_before, .. } = agreed.value.state else {
+        panic!("{agreed:?}");
+    };
+    assert_eq!(not_before, now() + TimeDelta::days(30));
+
+    let early = not_before - TimeDelta::seconds(1);
+    assert_eq!(rejections.finish_erasures([3; 8], early).await.unwrap(), 0);
+    // As long as it is not final it can be brought back, and then waits.
+    let back = (&rejected.value.id, None);
+    rejections
+        .restore(&keeper(), back, &reason(), now())
+        .await
+        .unwrap();
+    assert_eq!(
+        rejections
+            .finish_erasures([3; 8], not_before)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(visible(&archive).await.1, "3");
+    let again = rejections
+        .reject(&keeper(), wanted(Meant::Study, Title::Quality), now())
+        .await
+        .unwrap();
+    // Somebody brings it back, and the archive has not been told yet.
+    let back = (&again.value.id, None);
+    let ordered = rig
+        .registry
+        .order_restore(&keeper(), back, &reason(), now())
+        .await;
+    ordered.unwrap();
+    let finished = rejections.finish_erasures([3; 8], not_before).await;
+    assert_eq!(finished.unwrap(), 0, "it is about to be in sight");
+    assert_eq!(rejections.finish().await.unwrap(), 1);
+    assert_eq!(visible(&archive).await.1, "3");
+    let again = rejections
+        .reject(&keeper(), wanted(Meant::Study, Title::Quality), now())
+        .await
+        .unwrap();
+    assert_eq!(
+        rejections
+            .finish_erasures([3; 8], not_before)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        rejections
+            .finish_erasures([3; 8], not_before)
+            .await
+            .unwrap(),
+        0
+    );
+    let refused = rejections
+        .restore(&keeper(), (&again.value.id, None), &reason(), not_before)
+        .await;
+    assert!(matches!(
+        refused,
+        Err(RejectError::Registry(RegistryError::Refused(
+            Refusal::TooLate
+        )))
+    ));
+    let tombstone = rig
+        .registry
+        .erasure_of_study(&study)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(matches!(tombstone.value.state, ErasureState::Final { .. }));
+    let given_up = rig
+        .registry
+        .give_up_erasure(&keeper(), (id, None), &reason(), not_before)
+        .await;
+    assert!(matches!(
+        given_up,
+        Err(RegistryError::Refused(Refusal::TooLate))
+    ));
+    let told = rig.registry.audit_trail().page(None, 9).await.unwrap();
+    assert!(
+        told.iter()
+            .any(|record| record.event.act == Act::StudyErased)
+    );
+}
+
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is one story, told in order")]
+async fn a_study_whose_term_is_over_goes_out_of_sight_with_its_erasure() {
+    let (rig, archive, _folder, _id) = rig_with_images().await;
+    let rejections = rejections(&archive);
+    let study = study_of_images();
+    let licence = ministry("m").national_licence().unwrap();
+    let policy = RetentionPolicy {
+        rules: vec![RetentionRule {
+            organisation: Some(code("006")),
+            modality: Some("CT".to_owned()),
+            keep_days: 10,
+        }],
+        waiting_days: 7,
+    };
+    let set = rig
+        .registry
+        .set_retention(&licence, &policy, None, now())
+        .await;
+    let revision = set.unwrap();
+    let stale = rig
+        .registry
+        .set_retention(&licence, &policy, None, now())
+        .await;
+    assert!(matches!(stale, Err(RegistryError::Changed)));
+    assert_eq!(
+        rig.registry.retention().await.unwrap(),
+        (policy.clone(), Some(revision))
+    );
+
+    let early = rejections
+        .propose_erasing(&keeper(), &study, &reason(), [1; 8], now())
+        .await;
+    assert!(early.is_err());
+    let later = now() + TimeDelta::days(10);
+    let proposed = rejections
+        .propose_erasing(&keeper(), &study, &reason(), [1; 8], later)
+        .await
+        .unwrap();
+    assert_eq!(proposed.value.ground, Ground::TermOver);
+    let id = &proposed.value.id;
+    let given_up = rig
+        .registry
+        .give_up_erasure(
+            &ministry("m"),
+            (id, Some(proposed.revision)),
+            &reason(),
+            later,
+        )
+        .await;
+    given_up.unwrap();
+    let proposed = rejections
+        .propose_erasing(&keeper(), &study, &reason(), [2; 8], later)
+        .await
+        .unwrap();
+    let id = &proposed.value.id;
+    rig.registry
+        .agree_to_erasure(&ministry("m"), (id, None), later)
+        .await
+        .unwrap();
+    assert_eq!(visible(&archive).await.1, "3", "nothing happens before");
+
+    let due = later + TimeDelta::days(7);
+    // What the ministry wants to keep meanwhile is kept.
+    let longer = RetentionPolicy::default();
+    let longer = rig
+        .registry
+        .set_retention(&licence, &longer, Some(revision), later);
+    let revision = longer.await.unwrap();
+    assert_eq!(rejections.finish_erasures([3; 8], due).await.unwrap(), 0);
+    assert_eq!(visible(&archive).await.1, "3");
+    let shorter = rig
+        .registry
+        .set_retention(&licence, &policy, Some(revision), later);
+    shorter.await.unwrap();
+    assert_eq!(rejections.finish_erasures([3; 8], due).await.unwrap(), 1);
+
+    assert_eq!(visible(&archive).await.1, "");
+    let of_study = rig.registry.rejections_of_study(&study).await.unwrap();
+    assert_eq!(of_study[0].value.title, Title::RetentionExpired);
+}

@@ -1,0 +1,225 @@
+//! The parts of a server, each from its settings.
+
+use super::StartError;
+use crate::access::{Access, MaintenanceOnly};
+use crate::accounts::Accounts;
+use crate::admission::Watcher;
+use crate::api;
+use crate::commitment::{ClientCommitments, Commitments, Parts};
+use crate::config::Config;
+use crate::http::Health;
+use crate::limits::{
+    CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
+};
+use crate::metrics::Metrics;
+use crate::recorder::Recorder;
+use crate::register::Register;
+use crate::rejecting::Keeping;
+use crate::scp::commitment::CommitmentService;
+use crate::scp::mpps::StepService;
+use crate::scp::worklist::WorklistService;
+use crate::scp::{ConversionCounters, Services};
+use crate::sending::Sendings;
+use crate::tls::Tls;
+use crate::upkeep::Upkeep;
+use pacs_core::Caller;
+use pacs_core::access::{Maintain, permit};
+use pacs_core::role::Unlicensed;
+use pacs_image::Decoders;
+use pacs_net::{Acceptor, NetLimits};
+use pacs_store::Archive;
+use pacs_store::egress::Overlays;
+use pacs_web::commitment::Commitment;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The policy. Before anybody can ask it has learnt whose devices there are.
+pub(super) async fn access(
+    config: &Config,
+    archive: &Archive,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Access>, StartError> {
+    let access = Access::new(config).counting(Arc::clone(metrics));
+    let learnt = access.directory().learn(&archive.registry()).await;
+    learnt.map_err(|error| StartError::Assembly(Box::new(error)))?;
+    Ok(Arc::new(access))
+}
+
+pub(super) async fn commitments(
+    config: &Config,
+    archive: &Archive,
+    access: &Arc<Access>,
+    tls: &Tls,
+    metrics: &Metrics,
+) -> Result<Commitments, StartError> {
+    let parts = Parts {
+        archive: archive.clone(),
+        access: Arc::clone(access),
+        our_title: config.ae_title.clone(),
+        connector: tls.dialler(),
+        counters: metrics.commitment().clone(),
+        bounds: CommitmentBounds::default(),
+    };
+    let opened = Commitments::open(parts).await;
+    opened.map_err(|source| StartError::Archive {
+        directory: config.data.display().to_string(),
+        source: source.into(),
+    })
+}
+
+pub(super) async fn for_clients(
+    config: &Config,
+    commitments: &Commitments,
+) -> Result<Arc<dyn Commitment>, StartError> {
+    let opened = ClientCommitments::open(commitments).await;
+    let opened = opened.map_err(|source| StartError::Archive {
+        directory: config.data.display().to_string(),
+        source: source.into(),
+    })?;
+    Ok(Arc::new(opened))
+}
+
+/// What serves with the archive.
+pub(super) type Tools<'a> = (
+    &'a Arc<Metrics>,
+    &'a Decoders,
+    (&'a Arc<dyn Overlays>, &'a Recorder),
+);
+
+pub(super) fn services(
+    config: &Config,
+    archive: &Archive,
+    access: &Arc<Access>,
+    (metrics, decoders, (overlays, recorder)): Tools<'_>,
+) -> Result<Services, StartError> {
+    let counters = ConversionCounters::new(metrics.registry());
+    let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
+    Ok(Services::new(
+        archive.clone(),
+        Arc::clone(access),
+        config.ae_title.clone(),
+        (counters, decoders.clone()),
+        (Arc::clone(overlays), recorder.clone()),
+    ))
+}
+
+pub(super) fn acceptor(
+    config: &Config,
+    services: Services,
+    access: &Arc<Access>,
+    commitments: &Commitments,
+    tls: &Tls,
+    metrics: &Arc<Metrics>,
+) -> Result<Acceptor, StartError> {
+    let services = Arc::new(services);
+    let (archive, registry) = (services.archive(), services.archive().registry());
+    let limits = NetLimits {
+        connections_max: connections_max()?,
+        drain_duration_max: DRAIN_MAX,
+        idle_duration_max: config.idle_duration_max,
+        ..config.association_limits.over(NetLimits::default())
+    };
+    Acceptor::builder(config.ae_title.clone())
+        .storage(Arc::clone(&services) as _)
+        .query(Arc::clone(&services) as _)
+        .retrieve(services)
+        .commitment(Arc::new(CommitmentService::new(
+            commitments.clone(),
+            Arc::clone(access),
+        )))
+        .procedure_steps(Arc::new(StepService::new(archive, Arc::clone(access))))
+        .worklist(Arc::new(WorklistService::new(registry, Arc::clone(access))))
+        .policy(Arc::clone(access) as _)
+        .observer(Arc::new(Watcher::new(Arc::clone(metrics))))
+        // The AE table looks at it, so that guesses at it are counted with all others.
+        .any_called_title(true)
+        .connector(tls.dialler())
+        .limits(limits)
+        .build()
+        .map_err(|error| StartError::Assembly(Box::new(error)))
+}
+
+/// How many DICOM connections there are descriptors for, once this process may have as many as the
+/// system lets it: each connection takes one, and a C-MOVE takes two.
+fn connections_max() -> Result<usize, StartError> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where the system refuses, what there is has to do.
+    setrlimit(Resource::Nofile, limit).ok();
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let connections = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    if connections < CONNECTIONS_MIN {
+        return Err(StartError::Descriptors { descriptors });
+    }
+    Ok(connections.min(CONNECTIONS_MAX))
+}
+
+/// What takes images out of sight, and sends them.
+pub(super) async fn keeping(
+    config: &Config,
+    archive: &Archive,
+    services: &Services,
+    (access, tls): (&Arc<Access>, &Tls),
+) -> Result<Keeping, StartError> {
+    let assembly = |error| StartError::Assembly(Box::new(error));
+    let sendings = Sendings::of(config, services, access, tls.dialler()).map_err(assembly)?;
+    let opened = Keeping::open(archive, sendings, access.directory()).await;
+    opened.map_err(assembly)
+}
+
+/// The routes of DICOMweb and of the portal, and what the portal follows.
+pub(super) fn with_portal(
+    web: axum::Router,
+    archive: &Archive,
+    (accounts, register, keeping): (&Accounts, &Register, &Keeping),
+    config: &Config,
+) -> Result<(axum::Router, api::Feed), StartError> {
+    let desk = crate::matcher::matcher(archive).map_err(StartError::Assembly)?;
+    let feed = api::Feed::new(archive);
+    let public_url = config.web.public_url.as_deref();
+    let behind = api::Behind {
+        feed: feed.clone(),
+        desk: Arc::new(desk),
+        register: register.clone(),
+        keeping: Some(keeping.clone()),
+    };
+    let portal = api::router(archive, accounts.clone(), behind, public_url);
+    Ok((web.merge(portal), feed))
+}
+
+/// What is shown of its health, before it serves.
+pub(super) fn health(
+    config: &Config,
+    commitments: &Commitments,
+    metrics: Arc<Metrics>,
+    upkeep: Upkeep,
+) -> Arc<Health> {
+    Arc::new(Health {
+        ready: AtomicBool::new(false),
+        insecure_dicom: config.is_insecure(),
+        insecure_http: config.is_http_insecure(),
+        metrics_off_loopback: config.metrics_off_loopback,
+        commitments: commitments.clone(),
+        metrics,
+        upkeep: Arc::new(upkeep),
+    })
+}
+
+pub(super) async fn upkeep(archive: &Archive, metrics: &Metrics) -> Result<Upkeep, StartError> {
+    let assembly = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Assembly(error);
+    let permit = permit::<Maintain>(&MaintenanceOnly, Caller::System { task: "start" });
+    let permit = permit.map_err(|error| assembly(error.into()))?;
+    let backup = archive.last_backup(&permit).await;
+    let backup = backup.map_err(|error| assembly(error.into()))?;
+    Upkeep::new(metrics.registry(), backup).map_err(|error| assembly(error.into()))
+}
+
+pub(super) fn assembly_io(error: std::io::Error) -> StartError {
+    StartError::Assembly(Box::new(error))
+}
+
+pub(super) fn assembly_unlicensed(error: Unlicensed) -> StartError {
+    StartError::Assembly(Box::new(error))
+}

@@ -1,0 +1,86 @@
+//! What the server tells of itself: in the audit trail, and in the log.
+
+use super::StartError;
+use crate::accounts::Accounts;
+use crate::clock::World;
+use crate::config::Config;
+use crate::limits::TOLD_AGAIN_EVERY;
+use crate::place;
+use pacs_core::audit::{Act, Actor, AuditEvent};
+use pacs_store::Archive;
+use pacs_store::records::RecordsError;
+use pacs_store::registry::audit::AuditError;
+
+/// What the start leaves to be said.
+#[derive(Debug, Default)]
+pub(super) struct AtStart {
+    /// The token for the first account, where there is none.
+    pub(super) set_up_token: Option<String>,
+    /// That the server started, where that could not be told yet.
+    pub(super) untold: Option<AuditEvent>,
+}
+
+/// The accounts, and what the start leaves to be said. That the server started is told first, or
+/// where it could not be, later: a disk that is full must not keep images from who needs them. A
+/// trail that is damaged ends the start.
+pub(super) async fn accounts(
+    config: &Config,
+    archive: &Archive,
+) -> Result<(Accounts, AtStart), StartError> {
+    let trail = archive.registry().audit_trail();
+    let broken = |error| StartError::Trail(Box::new(error));
+    let accounts = Accounts::new(trail, config.accounts, World::real()).map_err(broken)?;
+    let started = event_of(Act::ApplicationStarted);
+    let untold = match tell(&accounts, &started).await {
+        Ok(()) => None,
+        Err(AuditError::Busy | AuditError::Records(RecordsError::Backend { .. })) => Some(started),
+        Err(error) => return Err(StartError::Trail(Box::new(error))),
+    };
+    let set_up_token = match accounts.set_up_token().await {
+        Ok(token) => token,
+        Err(error) if untold.is_some() => {
+            tracing::error!(%error, "no token for the first account could be made in this run");
+            None
+        }
+        Err(error) => return Err(StartError::Trail(Box::new(error))),
+    };
+    let at_start = AtStart {
+        set_up_token,
+        untold,
+    };
+    Ok((accounts, at_start))
+}
+
+/// What the server itself does, for the audit trail.
+pub(super) fn event_of(act: Act) -> AuditEvent {
+    AuditEvent::new(act, place::now(), Actor::system("pacs-server"))
+}
+
+pub(super) async fn tell(accounts: &Accounts, event: &AuditEvent) -> Result<(), AuditError> {
+    let committed = accounts.trail().commit(Vec::new(), event).await;
+    committed.map(drop).inspect_err(|error| {
+        tracing::error!(%error, act = ?event.act, "the audit trail could not be written");
+    })
+}
+
+/// Tells it as soon as it can be told, with the time at which it happened.
+pub(super) async fn tell_later(accounts: Accounts, event: AuditEvent) {
+    loop {
+        tokio::time::sleep(TOLD_AGAIN_EVERY).await;
+        if tell(&accounts, &event).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// The log says where the last run did not end well.
+pub(super) fn tell_of_the_last_run(archive: &Archive) {
+    let opened = archive.opened();
+    if opened.replayed_count > 0 || opened.damaged_count > 0 {
+        tracing::warn!(
+            replayed = opened.replayed_count,
+            damaged = opened.damaged_count,
+            "the last run did not end cleanly; the index was brought up to the log"
+        );
+    }
+}
