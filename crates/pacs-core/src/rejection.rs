@@ -2,7 +2,7 @@
 //! again: the titles of rejection notes (IHE RAD TF-2 IOCM; PS3.16 CID 7010 and 7011).
 //!
 //! What is rejected is hidden and kept. No device rejects anything: what its notes say is a
-//! proposal ([`note`]).
+//! proposal ([`RejectionNote`]).
 
 mod note;
 
