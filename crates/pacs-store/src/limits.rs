@@ -243,6 +243,12 @@ pub const WITNESSES_MAX: usize = 32;
 /// Named instances that are looked for one by one where they are not in sight.
 pub const MISSING_LOOKED_FOR_MAX: usize = 1_000;
 
+/// Studies that could not be judged, and are tried again in one go.
+pub const UNJUDGED_PAGE_COUNT: usize = 100;
+
+/// Versions of one instance among which the one that is served is looked for: there are hardly two.
+pub const VERSIONS_LOOKED_AT_MAX: usize = 64;
+
 /// Bytes of the head of an instance that the matcher reads.
 pub const MATCHER_HEAD_BYTES_MAX: u64 = 1 << 20;
 

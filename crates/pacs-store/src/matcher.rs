@@ -12,14 +12,15 @@ mod desk;
 mod heads;
 mod judging;
 mod progress;
+mod retrying;
 
 pub use desk::{Compared, SeenSeries, SeenStudy};
 pub use progress::Progressed;
 
 use crate::archive::{Archive, Cursor};
 use crate::error::ReadError;
-use crate::index::{Change, ChangeKind, ChangeNumber, IndexError};
-use crate::limits::MatcherLimits;
+use crate::index::{Change, ChangeKind, ChangeNumber, IndexError, StoredInstance};
+use crate::limits::{MatcherLimits, VERSIONS_LOOKED_AT_MAX};
 use crate::records::RecordsError;
 use crate::registry::{Moment, Registry, RegistryError, Stirred};
 use chrono::{DateTime, FixedOffset};
@@ -29,7 +30,7 @@ use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{OrganisationCode, Permit, SopInstanceUid};
 use progress::Watched;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -100,6 +101,8 @@ struct News {
     /// The first and the last of each series before all others.
     instances: Vec<SopInstanceUid>,
     has_other_version: bool,
+    /// Versions of instances that are served as of another study: all that there is of this one.
+    versions: Vec<StoredInstance>,
 }
 
 impl Matcher {
@@ -254,8 +257,11 @@ impl Matcher {
             changes_count: changes.len(),
             ..Judged::default()
         };
-        for (study, news) in by_study(changes) {
-            let Some(found) = self.judge_anew(&study, &news).await? else {
+        let versions = versions(&changes);
+        let mut studies = by_study(changes);
+        self.trace(versions, &mut studies).await?;
+        for (study, news) in studies {
+            let Some(found) = self.judge_or_keep(&study, &news).await? else {
                 continue;
             };
             if found.value.examination().is_some() {
@@ -290,16 +296,47 @@ impl Matcher {
         }
         // What is open at an organisation is read once for all that wait there.
         *self.open.lock().await = Some(BTreeMap::new());
-        let mut judged = Ok(None);
+        let mut judged = self.retry().await;
         for study in &waiting {
-            judged = self.judge_anew(study, &News::default()).await;
             if judged.is_err() {
                 break;
             }
+            let again = self.judge_or_keep(study, &News::default()).await;
+            judged = again.map(|_| ());
         }
         *self.open.lock().await = None;
         judged?;
         Ok(u64::try_from(waiting.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Notes of instances of which another version came in which study the one is that is served:
+    /// a device may have sent what it corrected under another Study Instance UID.
+    async fn trace(
+        &self,
+        conflicts: BTreeSet<(StudyUid, SopInstanceUid)>,
+        studies: &mut BTreeMap<StudyUid, News>,
+    ) -> Result<(), MatcherError> {
+        for (study, instance) in conflicts {
+            let index = &self.archive.shared.index;
+            let found = match index.versions(&instance, VERSIONS_LOOKED_AT_MAX).await {
+                Ok(found) => found.stored,
+                Err(IndexError::TooMany { limit_count }) => {
+                    tracing::warn!(%study, limit_count, "an instance has too many versions");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let Some(served) = found.first().map(|served| served.instance.study.clone()) else {
+                continue;
+            };
+            if served != study {
+                let of_it = found.into_iter().filter(|one| one.instance.study == study);
+                let news = studies.entry(study.clone()).or_default();
+                news.versions.extend(of_it);
+                studies.entry(served).or_default().has_other_version = true;
+            }
+        }
+        Ok(())
     }
 
     /// The studies that wait at an organisation and are not old.
@@ -353,6 +390,15 @@ fn tell(judged: &Judged) {
             "studies were matched"
         );
     }
+}
+
+/// The instances of which another version came, with the studies of those versions.
+fn versions(changes: &[Change]) -> BTreeSet<(StudyUid, SopInstanceUid)> {
+    let conflicts = changes.iter();
+    let conflicts = conflicts.filter(|change| change.kind == ChangeKind::Conflicted);
+    conflicts
+        .map(|change| (change.study.clone(), change.instance.clone()))
+        .collect()
 }
 
 fn by_study(changes: Vec<Change>) -> BTreeMap<StudyUid, News> {

@@ -68,15 +68,14 @@ impl Candidate {
     }
 }
 
-/// An examination that a study is bound to, and what the first of its images said.
+/// An examination that a study is bound to, and what is known to belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
-    /// The examination.
-    pub examination: ExaminationId,
-    /// The organisation that performs it.
-    pub organisation: OrganisationCode,
-    /// The header by which it was bound.
-    pub first: StudyHeader,
+    /// Its order.
+    pub order: Candidate,
+    /// The header by which the study was bound, and those that whoever bound it saw: what is said
+    /// in them nobody has to look at again.
+    pub seen: Vec<StudyHeader>,
 }
 
 /// How images came here.
@@ -116,6 +115,8 @@ pub struct Received<'a> {
     pub has_other_version: bool,
     /// Devices of several organisations sent its instances, or one that nobody knows.
     pub has_other_senders: bool,
+    /// There are more different headers than are looked at.
+    pub has_more_headers: bool,
 }
 
 /// What organisations may decide about matching.

@@ -27,6 +27,8 @@ pub(super) struct Seen {
     /// The first instance in sight, and when it came.
     pub(super) first: Option<(SopInstanceUid, u64)>,
     pub(super) witnesses: Vec<Witness>,
+    /// There were more different headers than are remembered.
+    pub(super) has_more: bool,
     /// Each once, the first one first.
     pub(super) senders: Vec<String>,
     /// Whose they are, each once; `None`: nobody knows.
@@ -67,6 +69,13 @@ impl Matcher {
                 *newest = at.max(*newest);
             }
         }
+        if seen.first.is_none() && known.is_none() {
+            for version in &news.versions {
+                let mut version = version.clone();
+                version.instance = self.head(&version).await?;
+                self.note(&mut seen, &version).await?;
+            }
+        }
         if seen.first.is_none() && known.is_some() {
             // All that was remembered of it is out of sight.
             for instance in self.outer(study).await? {
@@ -85,8 +94,13 @@ impl Matcher {
             seen.is_import = provenance.address.is_none();
         }
         let header = StudyHeader::of(instance, owner);
-        let is_known = |witness: &Witness| witness.header == header;
-        if seen.witnesses.len() < WITNESSES_MAX && !seen.witnesses.iter().any(is_known) {
+        let is_known = |witness: &Witness| witness.header.says_the_same(&header);
+        if seen.witnesses.iter().any(is_known) {
+            return Ok(());
+        }
+        if seen.witnesses.len() >= WITNESSES_MAX {
+            seen.has_more = true;
+        } else {
             seen.witnesses.push(Witness {
                 instance: instance.instance.clone(),
                 series: instance.series.clone(),

@@ -64,13 +64,13 @@ impl Matcher {
                 .iter()
                 .map(|one| one.instance.clone())
                 .collect(),
+            has_more_headers: seen.has_more,
+            has_other_version: news.has_other_version,
             senders: seen.senders.clone(),
             news: seen.news.clone(),
             judged,
         };
-        let found = self
-            .verdict_of(&received, &seen, known.as_ref(), news.has_other_version)
-            .await?;
+        let found = self.verdict_of(&received, &seen, known.as_ref()).await?;
         let at = self.now();
         let stored = self
             .registry
@@ -127,7 +127,6 @@ impl Matcher {
         study: &ReceivedStudy,
         seen: &Seen,
         known: Option<&StudyMatch>,
-        has_other_version: bool,
     ) -> Result<Verdict, MatcherError> {
         let Some(organisation) = study.organisation else {
             let reason = if study.is_import {
@@ -142,15 +141,13 @@ impl Matcher {
             });
         };
         let headers = headers(seen, known);
-        let binding = known.and_then(|known| {
-            Some(Binding {
-                examination: known.examination()?,
-                organisation: known.organisation?,
-                first: headers.first()?.clone(),
-            })
-        });
+        let binding = match known.and_then(StudyMatch::examination) {
+            Some(id) => Some(self.binding(id, seen, (known, &headers)).await?),
+            None => None,
+        };
         let received_at = study.received_at.naive_local();
-        let is_settled = known.is_some_and(|known| known.state == MatchState::Rejected);
+        let is_rejected = known.is_some_and(|known| known.state == MatchState::Rejected);
+        let is_settled = is_rejected && !study.has_new_header(known);
         let not_of = self.not_of(organisation, study, known).await?;
         let origin = if study.is_import {
             Origin::Import(organisation)
@@ -163,8 +160,9 @@ impl Matcher {
             received_at,
             binding: binding.as_ref(),
             not_of: &not_of,
-            has_other_version,
+            has_other_version: study.has_other_version,
             has_other_senders: seen.owners.len() > 1 && !was_seen(known, seen),
+            has_more_headers: seen.has_more,
         };
         if binding.is_some() || is_settled {
             return Ok(verdict(&received, &[], self.policy));
@@ -186,6 +184,28 @@ impl Matcher {
             .candidates_among(&headers, &open, received_at)
             .await?;
         Ok(verdict(&received, &all, self.policy))
+    }
+
+    /// What a study is bound to, and what of it is known to belong there.
+    async fn binding(
+        &self,
+        id: ExaminationId,
+        seen: &Seen,
+        (known, headers): (Option<&StudyMatch>, &[StudyHeader]),
+    ) -> Result<Binding, MatcherError> {
+        let examination = self.registry.examination_of_id(id).await?;
+        let order = self.registry.candidate(&examination.value).await?;
+        let person = known.filter(|known| is_by_person(known));
+        let rest = seen.witnesses.iter().filter(|one| !is_split(one, known));
+        let by_person = rest.filter(|witness| {
+            person.is_some_and(|known| known.witnesses.contains(&witness.instance))
+        });
+        let first = headers.first().into_iter();
+        let seen = first.chain(by_person.map(|witness| &witness.header));
+        Ok(Binding {
+            order,
+            seen: seen.cloned().collect(),
+        })
     }
 
     /// The open orders of an organisation, read once where much is judged at once.
@@ -231,13 +251,7 @@ impl Matcher {
 /// The headers that are judged: not those of series that a person split off, and of a study that a
 /// person bound none that the person had seen, but the first.
 fn headers(seen: &Seen, known: Option<&StudyMatch>) -> Vec<StudyHeader> {
-    let is_split = |witness: &&Witness| {
-        known.is_some_and(|known| {
-            let mut parts = known.parts.iter();
-            parts.any(|part| part.series.contains(&witness.series))
-        })
-    };
-    let rest = seen.witnesses.iter().filter(|one| !is_split(one));
+    let rest = seen.witnesses.iter().filter(|one| !is_split(one, known));
     let judged = rest.enumerate().filter(|(at, witness)| {
         let is_seen =
             |known: &StudyMatch| is_by_person(known) && known.witnesses.contains(&witness.instance);
@@ -250,6 +264,14 @@ fn headers(seen: &Seen, known: Option<&StudyMatch>) -> Vec<StudyHeader> {
         return first.map(|one| one.header.clone()).into_iter().collect();
     }
     headers
+}
+
+/// Whether a person said that a header is of another examination than the rest of its study.
+fn is_split(witness: &Witness, known: Option<&StudyMatch>) -> bool {
+    known.is_some_and(|known| {
+        let mut parts = known.parts.iter();
+        parts.any(|part| part.series.contains(&witness.series))
+    })
 }
 
 /// Whether a person bound the study, who saw all of its senders.

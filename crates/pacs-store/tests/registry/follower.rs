@@ -111,12 +111,17 @@ impl Centre {
     }
 
     pub(crate) async fn send(&self, sent: Sent<'_>) {
+        let uid = instance_of(sent.study, sent.series, sent.number);
+        self.send_as(sent, &uid).await;
+    }
+
+    /// Sends an instance with this UID.
+    pub(crate) async fn send_as(&self, sent: Sent<'_>, uid: &str) {
         let (study, series) = (sent.study, sent.series);
-        let uid = instance_of(study, series, sent.number);
         let mut data_set = Vec::new();
         for (group, element_number, vr, value) in [
             (0x0008, 0x0016, b"UI", CT),
-            (0x0008, 0x0018, b"UI", &uid),
+            (0x0008, 0x0018, b"UI", uid),
             (0x0008, 0x0020, b"DA", "20261126"),
             (0x0008, 0x0030, b"TM", "121500"),
             (0x0008, 0x0050, b"SH", sent.accession),
@@ -130,7 +135,7 @@ impl Centre {
         }
         let announced = Announced {
             sop_class: SopClassUid::parse(CT).unwrap(),
-            sop_instance: SopInstanceUid::parse(&uid).unwrap(),
+            sop_instance: SopInstanceUid::parse(uid).unwrap(),
             transfer_syntax: TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap(),
         };
         let provenance = Provenance {

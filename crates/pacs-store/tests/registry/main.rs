@@ -13,6 +13,7 @@ mod erasures;
 mod examinations;
 mod follower;
 mod matching;
+mod mistaken;
 mod organisations;
 mod patients;
 mod progress;

@@ -110,6 +110,7 @@ pub(crate) async fn judge(
         not_of: &not_of,
         has_other_version: false,
         has_other_senders: false,
+        has_more_headers: false,
     };
     let verdict = verdict(&received, &candidates, MatchingPolicy::default());
     let series = SeriesUid::parse(&format!("{}.1", uid.as_str())).unwrap();
@@ -121,6 +122,8 @@ pub(crate) async fn judge(
         received_at,
         first_instance: SopInstanceUid::parse("1.2.3.1.1").unwrap(),
         witnesses: Vec::new(),
+        has_more_headers: false,
+        has_other_version: false,
         senders: vec!["NATHOS_CT1".to_owned()],
         news: news.into_iter().collect(),
         judged,

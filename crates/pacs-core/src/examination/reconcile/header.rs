@@ -123,6 +123,18 @@ impl StudyHeader {
         }
     }
 
+    /// Whether it says what `other` says, but for the time of day, which some devices set for each
+    /// image.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let day = |header: &Self| header.made_at.map(|made_at| made_at.date());
+        let at = |header: &Self| Self {
+            made_at: None,
+            ..header.clone()
+        };
+        day(self) == day(other) && at(self) == at(other)
+    }
+
     /// Every examination ID in it, the one in its right place first: whoever matches looks these
     /// up.
     pub fn ids(&self) -> impl Iterator<Item = ExaminationId> + '_ {

@@ -64,6 +64,13 @@ pub(super) fn differs(a: &Person, b: &Person) -> bool {
         || (has_names && !is_name_alike(a, b))
 }
 
+/// Whether two headers name one patient: nothing in them differs, and a number or the name is the
+/// same.
+pub(super) fn agrees(a: &Person, b: &Person) -> bool {
+    let of_identifiers = Evidence::of(a.identifiers.first(), b.identifiers.first());
+    !differs(a, b) && (of_identifiers == Evidence::Agrees || is_name_alike(a, b))
+}
+
 /// Whether a word of one family name sounds like a word of the other's.
 fn family(a: &Person, b: &Person) -> Evidence {
     let words = |person: &Person| -> Vec<String> {

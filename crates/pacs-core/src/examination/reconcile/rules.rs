@@ -1,6 +1,6 @@
 //! The rules, M0 to M6.
 
-use super::likeness::{contradicts, differs, has_words, is_name_alike, is_unknown};
+use super::likeness::{agrees, contradicts, differs, has_words, is_name_alike, is_unknown};
 use super::{
     Binding, Candidate, HeaderField, Kind, MatchingPolicy, Origin, QueueReason, Received, Rule,
     StudyHeader, Suggestion, Verdict,
@@ -59,13 +59,7 @@ pub fn verdict(
         };
         return queued(QueueReason::OtherOrg, named);
     }
-    // Any two: the first may be one that says nothing of its patient.
-    let is_mixed = received.headers.iter().enumerate().any(|(at, one)| {
-        let rest = received.headers.iter().skip(at.saturating_add(1));
-        rest.into_iter()
-            .any(|other| differs(&one.person, &other.person))
-    });
-    if is_mixed {
+    if differ(received.headers.iter()) || received.has_more_headers {
         return queued(QueueReason::MixedPatient, vec![]);
     }
     match named(received, candidates) {
@@ -95,20 +89,15 @@ pub fn verdict(
 
 /// M0: images follow their study, unless another organisation uses its UID.
 fn bound(received: &Received<'_>, binding: &Binding) -> Verdict {
-    if binding.organisation != received.origin.organisation() {
+    let order = &binding.order;
+    if order.organisation != received.origin.organisation() {
         return Verdict::Queued {
             reason: QueueReason::OtherOrg,
             suggestions: vec![],
         };
     }
-    let first = &binding.first;
     let mut flags = Vec::new();
-    let is_other = |header: &StudyHeader| {
-        let is_known = |id| id == binding.examination || first.ids().any(|known| known == id);
-        let names_another = header.ids().any(|id| !is_known(id));
-        names_another || differs(&header.person, &first.person)
-    };
-    if received.headers.iter().any(is_other) {
+    if is_mixed(received.headers, binding) || received.has_more_headers {
         flags.push(QueueReason::MixedPatient);
     }
     if received.has_other_version {
@@ -118,10 +107,46 @@ fn bound(received: &Received<'_>, binding: &Binding) -> Verdict {
         flags.push(QueueReason::OtherOrg);
     }
     Verdict::Bound {
-        examination: binding.examination,
+        examination: order.examination,
         rule: Rule::StudyBound,
         flags,
     }
+}
+
+/// Whether a header of a bound study names another examination, or another patient than the order,
+/// the header by which it was bound, or any other: the one by which it was bound may say nothing of
+/// its patient.
+fn is_mixed(headers: &[StudyHeader], binding: &Binding) -> bool {
+    let order = &binding.order;
+    let first = binding.seen.first();
+    let is_known = |id| {
+        let mut seen = binding.seen.iter().flat_map(StudyHeader::ids);
+        id == order.examination || seen.any(|known| known == id)
+    };
+    let is_seen = |header: &StudyHeader| {
+        let mut seen = binding.seen.iter().map(|seen| &seen.person);
+        seen.any(|seen| *seen == header.person || agrees(seen, &header.person))
+    };
+    let new = headers.iter().filter(|header| !is_seen(header));
+    let is_other = |header: &&StudyHeader| {
+        let is_id = has_id_in_patient_id(header, std::slice::from_ref(order));
+        first.is_some_and(|first| differs(&header.person, &first.person))
+            || contradicts(&header.person, &order.person, is_id)
+    };
+    headers
+        .iter()
+        .any(|header| header.ids().any(|id| !is_known(id)))
+        || new.clone().any(|header| is_other(&header))
+        || differ(new)
+}
+
+/// Whether any two of these headers differ in who the patient is: the first may be one that says
+/// nothing of its patient.
+fn differ<'a>(headers: impl Iterator<Item = &'a StudyHeader> + Clone) -> bool {
+    headers.clone().enumerate().any(|(at, one)| {
+        let mut rest = headers.clone().skip(at.saturating_add(1));
+        rest.any(|other| differs(&one.person, &other.person))
+    })
 }
 
 /// What speaks against a header being of an order that it names, or that a person binds it to: the
@@ -258,7 +283,12 @@ fn named<'a>(received: &Received<'_>, candidates: &'a [Candidate]) -> Named<'a> 
             let named = is_suggested.then_some((candidate.examination, rule));
             Named::Refused(reason, named.into_iter().collect())
         }
-        ([(candidate, rule)], _) => Named::One(candidate, *rule),
+        ([(candidate, rule)], _) => {
+            match says_otherwise(received, candidates, (candidate, *rule)) {
+                Some(reason) => Named::Refused(reason, vec![(candidate.examination, *rule)]),
+                None => Named::One(candidate, *rule),
+            }
+        }
         ([_, _, ..], _) => {
             let all = fitting
                 .iter()
@@ -275,6 +305,34 @@ fn named<'a>(received: &Received<'_>, candidates: &'a [Candidate]) -> Named<'a> 
             Some(Err(ExaminationIdError::Format)) | None => Named::Nothing,
         },
     }
+}
+
+/// Why an ID in a wrong field is not believed: in the right one stands another. What was left in
+/// a field from the patient before is still there when the ID of the next is mistyped.
+fn says_otherwise(
+    received: &Received<'_>,
+    candidates: &[Candidate],
+    (candidate, rule): (&Candidate, Rule),
+) -> Option<QueueReason> {
+    if !matches!(rule, Rule::IdInWrongField(_)) {
+        return None;
+    }
+    let mut typed = received
+        .headers
+        .iter()
+        .filter_map(|header| header.accession);
+    typed.find_map(|typed| match typed {
+        Ok(id) if id == candidate.examination => None,
+        // An order of this organisation would have been held against the study itself.
+        Ok(id) => Some(match candidates.iter().find(|one| one.examination == id) {
+            Some(_) => QueueReason::OtherOrg,
+            None => QueueReason::IdNotFound,
+        }),
+        Err(ExaminationIdError::CheckDigit | ExaminationIdError::NeverGiven) => {
+            Some(QueueReason::BadCheckDigit)
+        }
+        Err(ExaminationIdError::Format) => None,
+    })
 }
 
 /// The IDs in a header, each with the rule by which it would bind.

@@ -49,6 +49,7 @@ fn received(headers: &[StudyHeader]) -> Received<'_> {
         not_of: &[],
         has_other_version: false,
         has_other_senders: false,
+        has_more_headers: false,
     }
 }
 

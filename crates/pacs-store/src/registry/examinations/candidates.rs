@@ -20,7 +20,8 @@ const WINDOW: TimeDelta = TimeDelta::hours(72);
 impl Registry {
     /// Orders that a study with these headers could be of: those it names by an ID, of any
     /// organisation; the one whose planned UID it has; the open ones of patients whose identifier
-    /// it has; and the open ones of `organisation` that are near in time.
+    /// it has; and the open ones of `organisation` that are near in time. What cannot be read is
+    /// told of and left out.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -46,23 +47,21 @@ impl Registry {
         let mut found: BTreeMap<ExaminationId, Stored<Examination>> = BTreeMap::new();
         for header in headers {
             for id in header.ids().take(CANDIDATES_MAX) {
-                match self.examination_at(id).await {
-                    Ok(examination) => {
-                        found.insert(id, examination);
-                    }
-                    Err(RegistryError::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
+                if let Some(examination) = if_readable(self.examination_at(id).await)? {
+                    found.insert(id, examination);
                 }
             }
-            if let Some(examination) = self.planned(&header.study).await? {
+            if let Some(examination) = if_readable(self.planned(&header.study).await)?.flatten() {
                 found.insert(examination.value.id, examination);
             }
             for identifier in header.person.identifiers.iter().take(CANDIDATES_MAX) {
-                if let Some(patient) = self.owner(identifier).await? {
-                    for examination in self.examinations_of(&patient.value).await? {
-                        if is_open(&examination.value) {
-                            found.insert(examination.value.id, examination);
-                        }
+                let Some(patient) = if_readable(self.owner(identifier).await)?.flatten() else {
+                    continue;
+                };
+                let theirs = if_readable(self.examinations_of(&patient.value).await)?;
+                for examination in theirs.unwrap_or_default() {
+                    if is_open(&examination.value) {
+                        found.insert(examination.value.id, examination);
                     }
                 }
             }
@@ -76,7 +75,7 @@ impl Registry {
             }
         }
         for examination in found.into_values() {
-            candidates.push(self.candidate(&examination.value).await?);
+            candidates.extend(if_readable(self.candidate(&examination.value).await)?);
         }
         Ok(candidates)
     }
@@ -104,7 +103,7 @@ impl Registry {
                     examination.created_at.naive_local(),
                 ];
                 if near.is_none_or(|near| times.iter().any(|time| is_near(*time, near))) {
-                    found.push(self.candidate(&examination).await?);
+                    found.extend(if_readable(self.candidate(&examination).await)?);
                 }
             }
         }
@@ -126,6 +125,20 @@ impl Registry {
             ordered_at: examination.created_at.naive_local(),
             scheduled_at: examination.order.scheduled_at,
         })
+    }
+}
+
+/// What is there and can be read: one order that cannot be keeps no study from being judged by the
+/// others.
+fn if_readable<T>(read: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(RegistryError::NotFound { .. }) => Ok(None),
+        Err(error @ RegistryError::Damaged { .. }) => {
+            tracing::error!(%error, "an order that images could be of cannot be read");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -5,6 +5,7 @@ mod corrections;
 mod kept;
 mod making;
 mod state;
+mod unjudged;
 mod verdicts;
 
 pub(in super::super) use allocation::{By, Moving};
@@ -100,6 +101,9 @@ pub struct StudyMatch {
     /// Who sent it: AE titles, and names of clients and tasks; the first one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub senders: Vec<String>,
+    /// The archive keeps another version of one of its instances.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_other_version: bool,
     /// What was decided.
     pub state: MatchState,
     /// Series that were decided otherwise; no series is in two of them.

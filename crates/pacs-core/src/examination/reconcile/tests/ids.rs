@@ -174,6 +174,28 @@ fn two_orders_that_are_named_are_a_question() {
 }
 
 #[test]
+fn an_id_in_a_wrong_field_does_not_overrule_what_was_typed_in_the_right_one() {
+    let mut elsewhere = other();
+    elsewhere.organisation = organisation("007");
+    let suggested = vec![(ID.to_owned(), Rule::IdInWrongField(HeaderField::StudyId))];
+    for (typed, candidates, reason) in [
+        ("250060004328", vec![order(ID)], QueueReason::BadCheckDigit),
+        (OTHER_ID, vec![order(ID)], QueueReason::IdNotFound),
+        (OTHER_ID, vec![order(ID), elsewhere], QueueReason::OtherOrg),
+    ] {
+        // In Study ID stands what the patient before had.
+        let left = header(&[(tags::ACCESSION_NUMBER, typed), (tags::STUDY_ID, ID)]);
+        let found = queued(judge(&left, &candidates));
+        assert_eq!(found, (reason, suggested.clone()), "{typed}");
+    }
+    for other in ["", "A-17"] {
+        let header = header(&[(tags::ACCESSION_NUMBER, other), (tags::STUDY_ID, ID)]);
+        let rule = Rule::IdInWrongField(HeaderField::StudyId);
+        assert_eq!(judge(&header, &[order(ID)]), bound(rule), "{other}");
+    }
+}
+
+#[test]
 fn a_number_that_is_older_than_its_order_is_not_its_id() {
     let mut late = order(ID);
     late.ordered_at = "2025-03-11T10:15:01".parse().unwrap();

@@ -170,14 +170,14 @@ fn a_name_that_sounds_alike_is_never_more_than_a_suggestion() {
 
 #[test]
 fn images_follow_the_study_they_belong_to() {
+    let first = header(&[
+        (tags::ACCESSION_NUMBER, ID),
+        (tags::PATIENT_ID, "P0000005724"),
+        (tags::PATIENT_NAME, "Ivanov Azamat"),
+    ]);
     let binding = Binding {
-        examination: id(ID),
-        organisation: organisation("006"),
-        first: header(&[
-            (tags::ACCESSION_NUMBER, ID),
-            (tags::PATIENT_ID, "P0000005724"),
-            (tags::PATIENT_NAME, "Ivanov Azamat"),
-        ]),
+        order: order(ID),
+        seen: vec![first],
     };
     let follow = |texts: &[(Tag, &str)], origin, has_other_version| {
         let headers = [header(texts)];
@@ -218,6 +218,88 @@ fn images_follow_the_study_they_belong_to() {
     let elsewhere = Origin::Device(organisation("007"));
     let verdict_of = queued(follow(&[], elsewhere, false));
     assert_eq!(verdict_of, (QueueReason::OtherOrg, vec![]));
+}
+
+#[test]
+fn behind_a_first_image_that_names_nobody_another_patient_is_seen() {
+    let silent = header(&[(tags::ACCESSION_NUMBER, ID)]);
+    let binding = Binding {
+        order: order(ID),
+        seen: vec![silent.clone()],
+    };
+    let follow = |texts: &[&[(Tag, &str)]], binding: &Binding| {
+        let mut headers = vec![silent.clone()];
+        headers.extend(texts.iter().map(|texts| header(texts)));
+        let received = Received {
+            binding: Some(binding),
+            ..received(&headers)
+        };
+        verdict(&received, &[], MatchingPolicy::default())
+    };
+    let (clear, mixed) = (
+        flagged(Rule::StudyBound, &[]),
+        flagged(Rule::StudyBound, &[QueueReason::MixedPatient]),
+    );
+    for right in [
+        &[][..],
+        &[(tags::PATIENT_NAME, "Jeenbekov^Uson")],
+        &[
+            (tags::PATIENT_ID, ID),
+            (tags::PATIENT_BIRTH_DATE, "19900101"),
+        ],
+    ] {
+        assert_eq!(follow(&[right], &binding), clear, "{right:?}");
+    }
+    for another in [
+        &[(tags::PATIENT_ID, "P0000000013")][..],
+        &[(tags::PATIENT_NAME, "Ivanova^Anna")],
+        &[(tags::PATIENT_BIRTH_DATE, "19810203")],
+    ] {
+        assert_eq!(follow(&[another], &binding), mixed, "{another:?}");
+    }
+    // Neither speaks against the order, and they are not of one person.
+    let man: &[_] = &[(tags::PATIENT_SEX, "M")];
+    let woman: &[_] = &[(tags::PATIENT_SEX, "F")];
+    assert_eq!(follow(&[man], &binding), clear);
+    assert_eq!(follow(&[man, woman], &binding), mixed);
+    // What a person saw is seen, and somebody else again is not.
+    let seen = Binding {
+        seen: vec![
+            silent.clone(),
+            header(&[
+                (tags::PATIENT_NAME, "Ivanova^Anna"),
+                (tags::PATIENT_BIRTH_DATE, "19810203"),
+            ]),
+        ],
+        ..binding
+    };
+    let anna: &[_] = &[(tags::PATIENT_NAME, "Anna^Ivanova")];
+    let other: &[_] = &[(tags::PATIENT_NAME, "Petrova^Anna")];
+    assert_eq!(follow(&[anna], &seen), clear);
+    assert_eq!(follow(&[anna, other], &seen), mixed);
+}
+
+#[test]
+fn more_headers_than_are_looked_at_are_for_a_person() {
+    let headers = [header(&[(tags::ACCESSION_NUMBER, ID)])];
+    let binding = Binding {
+        order: order(ID),
+        seen: headers.to_vec(),
+    };
+    let mut many = Received {
+        has_more_headers: true,
+        ..received(&headers)
+    };
+    let policy = MatchingPolicy::default();
+    let reason = reason_of(verdict(&many, &[order(ID)], policy));
+    assert_eq!(reason, QueueReason::MixedPatient);
+    many.binding = Some(&binding);
+    let mixed = flagged(Rule::StudyBound, &[QueueReason::MixedPatient]);
+    assert_eq!(verdict(&many, &[], policy), mixed);
+    // The time of day alone makes no header another one.
+    let at = |day, time| header(&[(tags::STUDY_DATE, day), (tags::STUDY_TIME, time)]);
+    assert!(at("20250310", "101500").says_the_same(&at("20250310", "101501")));
+    assert!(!at("20250310", "101500").says_the_same(&at("20250311", "101500")));
 }
 
 #[test]
@@ -301,9 +383,8 @@ fn a_study_that_several_organisations_send_is_bound_by_nobody_and_flagged_where_
     let named = vec![(ID.to_owned(), Rule::AccessionNumber)];
     assert_eq!(queued(found), (QueueReason::OtherOrg, named));
     let binding = Binding {
-        examination: id(ID),
-        organisation: organisation("006"),
-        first: headers[0].clone(),
+        order: order(ID),
+        seen: headers.to_vec(),
     };
     let several = Received {
         binding: Some(&binding),

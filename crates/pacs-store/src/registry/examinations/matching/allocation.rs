@@ -3,7 +3,7 @@
 use super::super::super::batch::Batch;
 use super::super::super::{Moment, Refusal, Registry, RegistryError, Stored};
 use super::super::actions::{Happening, as_system, happen};
-use super::super::{Examination, ExaminationEvent, Random};
+use super::super::{Examination, ExaminationEvent, Random, study_of};
 use super::{KeptImages, StudyMatch};
 use crate::limits::EXAMINATION_STUDIES_MAX;
 use pacs_core::ExaminationId;
@@ -67,13 +67,20 @@ impl Registry {
             if moves.gets {
                 events.push(Event::ImagesArrive);
             }
-            if cancelled == Some(id) && images_left == 0 {
+            // A study of which all is hidden is still of it, and may be restored.
+            if cancelled == Some(id) && studies.is_empty() {
                 events.push(Event::Cancel {
                     images: 0,
                     reason: moving.reason.clone(),
                 });
             }
-            self.add_events(batch, &moving.by, (&before, studies), &events)
+            let mut after = before.value.clone();
+            after.studies = studies;
+            if cancelled == Some(id) {
+                // The images' own UID brings them to it no more.
+                after.planned_study = study_of(moving.by.random)?;
+            }
+            self.add_changed(batch, &moving.by, (&before, after), &events)
                 .await?;
         }
         Ok(())
@@ -89,6 +96,16 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let mut after = before.value.clone();
         after.studies = studies;
+        self.add_changed(batch, by, (before, after), events).await
+    }
+
+    async fn add_changed(
+        &self,
+        batch: &mut Batch,
+        by: &By<'_>,
+        (before, mut after): (&Stored<Examination>, Examination),
+        events: &[Event],
+    ) -> Result<(), RegistryError> {
         let system = as_system(by.agent);
         let mut rows: Vec<ExaminationEvent> = Vec::new();
         for event in events {

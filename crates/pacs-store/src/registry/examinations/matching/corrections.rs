@@ -10,7 +10,7 @@ use super::super::super::document::Document;
 use super::super::super::{Moment, Refusal, Registry, RegistryError, Stored};
 use super::super::{BETWEEN, Examination, Random, newest_first};
 use super::allocation::{By, Moving};
-use super::state::has_flags;
+use super::state::{has_flags, with_news};
 use super::{KeptImages, MatchState, StudyMatch, StudyPart, covers, touched};
 use crate::limits::{CORRECTIONS_LISTED_MAX, STUDIES_CORRECTED_MAX};
 use crate::records::{Kind, Revision};
@@ -99,6 +99,27 @@ pub struct Correction {
 impl Document for Correction {
     const KIND: Kind = Kind::new("correction");
     const NAME: &'static str = "correction";
+}
+
+impl Correction {
+    /// The examination that was made by it.
+    fn made(&self) -> Option<ExaminationId> {
+        let is_made = self.kind == CorrectionKind::Create;
+        self.examination.filter(|_| is_made)
+    }
+}
+
+/// What somebody has to look at since a study was as it `was`, whatever it was put right to.
+fn news_since(was: &StudyMatch, now: &StudyMatch) -> Vec<QueueReason> {
+    let version = QueueReason::DuplicateUidDifferentContent;
+    let has_version = now.has_other_version && !was.has_other_version;
+    let mut news: Vec<QueueReason> = has_version.then_some(version).into_iter().collect();
+    if let MatchState::Bound { flags, .. } = &now.state {
+        let old = was.waits_for();
+        let is_new = |flag: &&QueueReason| !old.contains(flag) && **flag != version;
+        news.extend(flags.iter().filter(is_new));
+    }
+    news
 }
 
 /// A correction on its way.
@@ -325,6 +346,13 @@ impl Registry {
             let mut after = was.clone();
             after.witnesses.clone_from(&now.value.witnesses);
             after.senders.clone_from(&now.value.senders);
+            after.has_other_version = now.value.has_other_version;
+            after.state = with_news(after.state, &news_since(was, &now.value));
+            if let Some(made) = correction.value.made()
+                && !after.not_of.contains(&made)
+            {
+                after.not_of.push(made);
+            }
             turned.push((now, after));
         }
         turned.sort_by_key(|(now, _)| now.value.study != *study);
@@ -336,8 +364,7 @@ impl Registry {
             at: how.at,
         });
         batch.put(&key, &undone, Some(correction.revision))?;
-        let is_made = undone.kind == CorrectionKind::Create;
-        let cancelled = undone.examination.filter(|_| is_made);
+        let cancelled = undone.made();
         self.turn_over(how, batch, turned, (undone.examination, None, cancelled))
             .await
     }

@@ -3,6 +3,9 @@
 use super::{MatchState, Suggested};
 use pacs_core::examination::reconcile::{QueueReason, Suggestion, Verdict};
 
+/// How likely an examination is that a rule would bind to.
+const SCORE_NAMED: u8 = 95;
+
 /// Whether there is something in question that a person has not seen.
 pub(super) const fn has_flags(state: &MatchState) -> bool {
     matches!(state, MatchState::Bound { flags, .. } if !flags.is_empty())
@@ -18,15 +21,34 @@ const fn is_in_question(reason: QueueReason) -> bool {
     )
 }
 
-/// What a verdict makes of the state before; `None`: of nothing.
-pub(super) fn state_of(verdict: &Verdict, before: Option<&MatchState>) -> MatchState {
+/// What a verdict makes of the state before; `None`: of nothing. `has_new_header`: something came
+/// that says what nothing before it said.
+pub(super) fn state_of(
+    verdict: &Verdict,
+    before: Option<&MatchState>,
+    has_new_header: bool,
+) -> MatchState {
     let queued = |reason, suggestions: &[Suggestion]| MatchState::Queued {
         reason,
         suggestions: suggestions.iter().map(suggested).collect(),
     };
     match (verdict, before) {
-        // What a person said stays.
-        (_, Some(MatchState::Rejected)) => MatchState::Rejected,
+        // What a person said stays, of what they saw.
+        (_, Some(MatchState::Rejected)) if !has_new_header => MatchState::Rejected,
+        // Whatever it names, a part of it is of no examination: a person says which.
+        (
+            Verdict::Bound {
+                examination, rule, ..
+            },
+            Some(MatchState::Rejected),
+        ) => MatchState::Queued {
+            reason: QueueReason::MixedPatient,
+            suggestions: vec![Suggested {
+                examination: *examination,
+                rule: *rule,
+                score: SCORE_NAMED,
+            }],
+        },
         // What is in question stays so, whatever comes after it: a person decides.
         (Verdict::Bound { .. }, Some(before @ MatchState::Queued { reason, .. }))
             if is_in_question(*reason) =>
@@ -87,6 +109,31 @@ fn bound(
         examination,
         rule: why,
         flags: all,
+    }
+}
+
+/// A study that somebody has to look at for these, too.
+pub(super) fn with_news(state: MatchState, news: &[QueueReason]) -> MatchState {
+    let in_question = news.iter().find(|reason| is_in_question(**reason));
+    match (state, in_question) {
+        (state @ MatchState::Bound { .. }, _) => news
+            .iter()
+            .fold(state, |state, flag| with_flag(state, *flag)),
+        (
+            MatchState::Queued {
+                reason,
+                suggestions,
+            },
+            Some(news),
+        ) if !is_in_question(reason) => MatchState::Queued {
+            reason: *news,
+            suggestions,
+        },
+        (MatchState::Rejected, Some(news)) => MatchState::Queued {
+            reason: *news,
+            suggestions: Vec::new(),
+        },
+        (state, _) => state,
     }
 }
 

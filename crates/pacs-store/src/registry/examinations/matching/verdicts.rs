@@ -30,12 +30,27 @@ pub struct ReceivedStudy {
     pub first_instance: SopInstanceUid,
     /// Instances whose headers differ from the first one's and from each other.
     pub witnesses: Vec<SopInstanceUid>,
+    /// There were more of these than are remembered.
+    pub has_more_headers: bool,
+    /// Another version of one of its instances came.
+    pub has_other_version: bool,
     /// Who sent it, the first one first.
     pub senders: Vec<String>,
     /// Series of which instances came since it was judged last, and when the last of each came.
     pub news: BTreeMap<SeriesUid, Moment>,
     /// The state of what was decided of it before, by which it was judged; `None`: of nothing.
     pub judged: Option<Revision>,
+}
+
+impl ReceivedStudy {
+    /// Whether something came that says what nothing before it said.
+    pub(crate) fn has_new_header(&self, was: Option<&StudyMatch>) -> bool {
+        let is_new = |was: &StudyMatch| {
+            let mut witnesses = self.witnesses.iter();
+            witnesses.any(|witness| !was.witnesses.contains(witness))
+        };
+        self.has_more_headers || was.is_some_and(is_new)
+    }
 }
 
 impl Registry {
@@ -234,7 +249,8 @@ fn judged(
     verdict: &Verdict,
     at: Moment,
 ) -> StudyMatch {
-    let state = state_of(verdict, was.map(|was| &was.state));
+    let has_new_header = received.has_new_header(was);
+    let state = state_of(verdict, was.map(|was| &was.state), has_new_header);
     let mut after = match was {
         Some(was) => was.clone(),
         None => first_match(received, state.clone(), at),
@@ -242,6 +258,7 @@ fn judged(
     after.state = state;
     after.witnesses.clone_from(&received.witnesses);
     after.senders.clone_from(&received.senders);
+    after.has_other_version |= received.has_other_version;
     if !was.is_some_and(StudyMatch::is_settled) {
         after.organisation = received.organisation;
     }
@@ -257,6 +274,7 @@ fn first_match(received: &ReceivedStudy, state: MatchState, at: Moment) -> Study
         first_instance: received.first_instance.clone(),
         witnesses: Vec::new(),
         senders: Vec::new(),
+        has_other_version: false,
         state,
         parts: Vec::new(),
         not_of: Vec::new(),
