@@ -230,25 +230,33 @@ const fn is_of_devices(record: &AuditRecord) -> bool {
 }
 
 fn note_of(known: &KnownStudy) -> StudyNote {
-    let is_sure = !known.is_in_question();
+    let parts = known.parts.iter().map(|part| &part.bound);
+    let all: Vec<&BoundStudy> = known.bound.iter().chain(parts).collect();
+    let is_restricted = all.iter().any(|bound| bound.examination.is_restricted);
     // What is restricted stays so, whatever is in question.
-    let bound = known.bound.as_ref();
-    let is_restricted =
-        |bound: &BoundStudy| known.has_restricted_part || bound.examination.is_restricted;
-    let bound = bound.filter(|bound| is_sure || is_restricted(bound));
-    let examined = bound.map(|bound| Examined {
-        is_restricted: is_restricted(bound),
+    let is_sure = !known.is_in_question() || is_restricted;
+    let mut all = all.into_iter().filter(|_| is_sure).map(|bound| Examined {
+        is_restricted,
         ..examined(bound)
     });
+    let examined = all.next();
     // Of nobody's device, and of no examination: it is as if it had just come.
     let performing = examined.as_ref().map(|examined| examined.performing);
     let organisation = known.study.organisation.or(performing);
     let facts = organisation.map(|organisation| StudyFacts {
         organisation,
         examined,
+        others: all.collect(),
     });
+    // A row of a study says one patient.
+    let patients = |bound: &BoundStudy| bound.patient.key;
+    let of_rest = known.bound.as_ref().map(patients);
+    let mut others = known.parts.iter();
+    let is_of_one = others.all(|part| Some(patients(&part.bound)) == of_rest);
     let correction = match overlay_of(known) {
-        Ok(overlay) => overlay.map(|overlay| overlay.correction(|tag| level_of(tag).is_some())),
+        Ok(overlay) => overlay
+            .filter(|_| is_of_one)
+            .map(|overlay| overlay.correction(|tag| level_of(tag).is_some())),
         Err(error) => {
             tracing::error!(%error, study = %known.study.study, "a study cannot be corrected");
             None

@@ -13,7 +13,7 @@ use pacs_core::coerce::{
 use pacs_core::patient::Identifier;
 use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
 use pacs_core::uid::StudyUid;
-use pacs_store::egress::{Overlays, OverlaysError};
+use pacs_store::egress::{Overlays, OverlaysError, StudyOverlays};
 use pacs_store::registry::Registry;
 use pacs_store::registry::examinations::{BoundStudy, KnownStudy, StudyMatch};
 use pacs_store::registry::patients;
@@ -44,24 +44,38 @@ impl RegistryOverlays {
 
 #[async_trait]
 impl Overlays for RegistryOverlays {
-    async fn overlay(&self, study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+    async fn overlays(&self, study: &StudyUid) -> Result<StudyOverlays, OverlaysError> {
         let known = self.registry.known_study(&self.licence, study).await;
         let known = known.map_err(|error| OverlaysError(Box::new(error)))?;
-        let overlay = known.as_ref().map(overlay_of).transpose();
-        let overlay = overlay.map_err(|error| OverlaysError(Box::new(error)))?;
-        Ok(overlay.flatten().map(Arc::new))
+        let Some(known) = known else {
+            return Ok(StudyOverlays::default());
+        };
+        let said = |known: &KnownStudy| -> Result<StudyOverlays, OverlayError> {
+            let rest = overlay_of(known)?.map(Arc::new);
+            let mut all = StudyOverlays::of_all(rest);
+            for part in &known.parts {
+                let overlay = Arc::new(overlay(&known.study, &part.bound)?);
+                all = all.but(part.series.iter().cloned(), Some(&overlay));
+            }
+            Ok(all)
+        };
+        said(&known).map_err(|error| OverlaysError(Box::new(error)))
     }
 }
 
-/// What the data sets of a study are to say; `None`: what they say.
+/// What the data sets of a study are to say, but those of series that were split off; `None`: what
+/// they say.
 ///
 /// # Errors
 /// [`OverlayError`] where the registry has a text that a data set cannot hold.
 pub fn overlay_of(known: &KnownStudy) -> Result<Option<Overlay>, OverlayError> {
-    let Some(bound) = known.bound.as_ref().filter(|_| !known.is_in_question()) else {
-        return Ok(None);
-    };
-    let overlay = Overlay::new(change(&known.study, bound)?)
+    let bound = known.bound.as_ref().filter(|_| !known.is_in_question());
+    bound.map(|bound| overlay(&known.study, bound)).transpose()
+}
+
+/// What those of an examination say.
+fn overlay(study: &StudyMatch, bound: &BoundStudy) -> Result<Overlay, OverlayError> {
+    let overlay = Overlay::new(change(study, bound)?)
         .with_patient(&demographics(&bound.patient)?)?
         .with_order(&order(bound)?)?;
     let mut overlay = match cut(&bound.performing.dicom_institution_name) {
@@ -75,7 +89,7 @@ pub fn overlay_of(known: &KnownStudy) -> Result<Option<Overlay>, OverlayError> {
     if let Some(cm) = order.size_cm {
         overlay = overlay.or_size_mm(u32::from(cm).saturating_mul(10));
     }
-    Ok(Some(overlay))
+    Ok(overlay)
 }
 
 fn change(study: &StudyMatch, bound: &BoundStudy) -> Result<Change, OverlayError> {
@@ -94,12 +108,28 @@ fn demographics(patient: &patients::Patient) -> Result<Demographics, OverlayErro
     let who = &patient.particulars;
     Ok(Demographics {
         name: name(&who.name)?,
-        latin_name: Some(name(&who.latin_name())?),
+        latin_name: latin_name(who.latin_name()),
         key: patient.key,
         identifiers: who.pin.iter().cloned().map(Identifier::Pin).collect(),
         birth_date: who.birth_date.map(Phi::new),
         sex: who.sex.map(Phi::new),
     })
+}
+
+/// As much of the name in Latin letters as a data set holds: transliterated it is longer than it
+/// was typed.
+fn latin_name(mut latin: patients::PersonName) -> Option<PersonName> {
+    if let Ok(whole) = name(&latin) {
+        return Some(whole);
+    }
+    let initial: String = latin.patronymic.chars().take(1).collect();
+    for patronymic in [initial, String::new()] {
+        latin.patronymic = patronymic;
+        if let Ok(shorter) = name(&latin) {
+            return Some(shorter);
+        }
+    }
+    None
 }
 
 fn name(name: &patients::PersonName) -> Result<PersonName, OverlayError> {

@@ -57,6 +57,7 @@ pub fn facts(serial: u32, performing: &str, treating: Option<&str>) -> StudyFact
     let until = DateTime::from_timestamp(4_000_000_000, 0).unwrap();
     StudyFacts {
         organisation: organisation(performing),
+        others: Vec::new(),
         examined: Some(Examined {
             patient: patient(serial),
             performing: organisation(performing),

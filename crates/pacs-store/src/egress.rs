@@ -12,20 +12,79 @@ use bytes::Bytes;
 use pacs_core::coerce::{Coercer, Overlay};
 use pacs_core::convert::ConvertError;
 use pacs_core::tag::keyword_of;
-use pacs_core::uid::StudyUid;
+use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{Key, Matching, Phi, Query};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Says what the data sets of studies are to say on their way out.
 #[async_trait]
 pub trait Overlays: std::fmt::Debug + Send + Sync + 'static {
-    /// Of `study`, as it is known now; `None`: whatever stands there.
+    /// Of `study`, as it is known now.
     ///
     /// # Errors
     /// [`OverlaysError`]: nothing of the study is to be given then, for it may say who somebody
     /// else is.
-    async fn overlay(&self, study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError>;
+    async fn overlays(&self, study: &StudyUid) -> Result<StudyOverlays, OverlaysError>;
+}
+
+/// What the data sets of a study are to say: series that are of another examination than the rest
+/// say something else.
+#[derive(Debug, Clone, Default)]
+pub struct StudyOverlays {
+    rest: Option<Arc<Overlay>>,
+    of_series: BTreeMap<SeriesUid, Option<Arc<Overlay>>>,
+}
+
+impl StudyOverlays {
+    /// All of them say this; `None`: whatever stands there.
+    #[must_use]
+    pub const fn of_all(overlay: Option<Arc<Overlay>>) -> Self {
+        Self {
+            rest: overlay,
+            of_series: BTreeMap::new(),
+        }
+    }
+
+    /// The same, but for these series.
+    #[must_use]
+    pub fn but(
+        mut self,
+        series: impl IntoIterator<Item = SeriesUid>,
+        overlay: Option<&Arc<Overlay>>,
+    ) -> Self {
+        let parts = series.into_iter().map(|one| (one, overlay.cloned()));
+        self.of_series.extend(parts);
+        self
+    }
+
+    /// What a series is to say; `None`: whatever stands there.
+    #[must_use]
+    pub fn of(&self, series: &SeriesUid) -> Option<&Arc<Overlay>> {
+        let part = self.of_series.get(series).map(Option::as_ref);
+        part.unwrap_or(self.rest.as_ref())
+    }
+
+    /// Bytes by which it is told from all others, to make a digest of: they hold patient data.
+    /// Empty where everything is given as it came.
+    #[must_use]
+    pub fn identity(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut put = |series: &str, overlay: Option<&Arc<Overlay>>| {
+            let identity = overlay.map(|overlay| overlay.identity());
+            for part in [series.as_bytes(), &identity.unwrap_or_default()] {
+                out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                out.extend_from_slice(part);
+            }
+        };
+        if self.rest.is_some() {
+            put("", self.rest.as_ref());
+        }
+        for (series, overlay) in &self.of_series {
+            put(series.as_str(), overlay.as_ref());
+        }
+        out
+    }
 }
 
 /// It is not known what data sets are to say.
@@ -59,8 +118,8 @@ pub struct NoOverlays;
 
 #[async_trait]
 impl Overlays for NoOverlays {
-    async fn overlay(&self, _study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError> {
-        Ok(None)
+    async fn overlays(&self, _study: &StudyUid) -> Result<StudyOverlays, OverlaysError> {
+        Ok(StudyOverlays::default())
     }
 }
 

@@ -139,7 +139,7 @@ impl Content {
         inflated_bytes_max: u64,
     ) -> Result<Self, WalkError> {
         let content = Self::open_within(web, permit, stored, inflated_bytes_max)?;
-        let Some(overlay) = web.overlay() else {
+        let Some(overlay) = web.overlay(&stored.instance.series) else {
             return Ok(content);
         };
         let (syntax, kept_bytes) = match content.kept_head_bytes(stored) {

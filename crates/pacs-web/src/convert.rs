@@ -147,7 +147,7 @@ impl Way {
             let what = (stored.clone(), permit.clone(), to.clone());
             return Ok(Self::Encoded(Box::new(what), reader));
         }
-        let overlay = web.overlay().cloned();
+        let overlay = web.overlay(&stored.instance.series).cloned();
         if overlay.is_none() && from == to {
             return Ok(Self::AsStored(reader.into()));
         }

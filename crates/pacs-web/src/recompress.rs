@@ -147,7 +147,7 @@ fn work(
     };
     let (encoder, decoder) = (Box::new(encoder), decoders.decoder(from));
     let bytes = stored.location.length_bytes;
-    let Some(overlay) = web.overlay().cloned() else {
+    let Some(overlay) = web.overlay(&stored.instance.series).cloned() else {
         let limits = ScanLimits::default();
         let converter = Converter::encoding(from, decoder, encoder, lengths, &limits)?;
         return Ok(Box::new(converter.with_length(bytes)));

@@ -17,10 +17,10 @@ use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use pacs_core::coerce::Overlay;
-use pacs_core::uid::StudyUid;
+use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{Caller, Policy};
 use pacs_image::Decoders;
-use pacs_store::egress::Overlays;
+use pacs_store::egress::{Overlays, StudyOverlays};
 use pacs_store::{Archive, Digest, Digester};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,7 +76,7 @@ pub struct Web {
 /// What data sets are to say, and a digest of that.
 #[derive(Debug, Clone)]
 struct Said {
-    overlay: Arc<Overlay>,
+    overlays: StudyOverlays,
     digest: Digest,
 }
 
@@ -125,18 +125,19 @@ impl Web {
 
     /// The same, for a request for something of `study`.
     pub(crate) async fn saying(&self, study: &StudyUid) -> Result<Self, Failure> {
-        let overlay = self.inner.options.overlays.overlay(study).await;
-        let overlay = overlay.map_err(|error| {
+        let overlays = self.inner.options.overlays.overlays(study).await;
+        let overlays = overlays.map_err(|error| {
             tracing::error!(%error, cause = ?error.0, "nothing of a study can be given");
             Failure::Unavailable {
                 detail: "what is known of the study cannot be read now",
             }
         })?;
-        let said = overlay.map(|overlay| {
+        let identity = overlays.identity();
+        let said = (!identity.is_empty()).then(|| {
             let mut digester = Digester::new();
-            digester.update(&overlay.identity());
+            digester.update(&identity);
             let digest = digester.finish();
-            Said { overlay, digest }
+            Said { overlays, digest }
         });
         Ok(Self {
             inner: Arc::clone(&self.inner),
@@ -144,9 +145,9 @@ impl Web {
         })
     }
 
-    /// What data sets of the study that is asked for are to say.
-    pub(crate) fn overlay(&self) -> Option<&Arc<Overlay>> {
-        self.said.as_ref().map(|said| &said.overlay)
+    /// What the data sets of a series of the study that is asked for are to say.
+    pub(crate) fn overlay(&self, series: &SeriesUid) -> Option<&Arc<Overlay>> {
+        self.said.as_ref()?.overlays.of(series)
     }
 
     /// What tells that from anything else: for tags and keys of what is made of data sets. Empty

@@ -11,7 +11,7 @@ use pacs_core::coerce::Overlay;
 use pacs_core::limits::QueryLimits;
 use pacs_core::uid::StudyUid;
 use pacs_core::{
-    AeTitle, Caller, Level, Permit, Query, QueryError, SopClassUid, SopInstanceUid,
+    AeTitle, Caller, Instance, Level, Permit, Query, QueryError, SopClassUid, SopInstanceUid,
     TransferSyntaxUid,
 };
 use pacs_net::service::{
@@ -19,7 +19,7 @@ use pacs_net::service::{
     RetrieveScp, SourceError, SubOperations,
 };
 use pacs_net::status::RetrieveStatus;
-use pacs_store::egress::{Overlays, OverlaysError};
+use pacs_store::egress::{Overlays, OverlaysError, StudyOverlays};
 use pacs_store::index::{IndexError, IntoResults, StoredInstance};
 use pacs_store::{Archive, DataSetReader, RetrievePermit};
 use std::collections::BTreeSet;
@@ -179,19 +179,21 @@ impl Drop for Sending {
 /// What the studies of one retrieval are to say, asked once for each.
 struct Said {
     overlays: Arc<dyn Overlays>,
-    last: Mutex<Option<(StudyUid, Option<Arc<Overlay>>)>>,
+    last: Mutex<Option<(StudyUid, StudyOverlays)>>,
 }
 
 impl Said {
-    async fn of(&self, study: &StudyUid) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+    async fn of(&self, instance: &Instance) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+        let (study, series) = (&instance.study, &instance.series);
         let mut last = self.last.lock().await;
-        if let Some((of, overlay)) = &*last
+        if let Some((of, overlays)) = &*last
             && of == study
         {
-            return Ok(overlay.clone());
+            return Ok(overlays.of(series).cloned());
         }
-        let overlay = self.overlays.overlay(study).await?;
-        *last = Some((study.clone(), overlay.clone()));
+        let overlays = self.overlays.overlays(study).await?;
+        let overlay = overlays.of(series).cloned();
+        *last = Some((study.clone(), overlays));
         Ok(overlay)
     }
 }
@@ -292,7 +294,7 @@ impl<P: RetrievePermit + Send> Stored for Archived<P> {
     }
 
     async fn overlay(&self) -> Result<Option<Arc<Overlay>>, OverlaysError> {
-        self.said.of(&self.instance.instance.study).await
+        self.said.of(&self.instance.instance).await
     }
 }
 

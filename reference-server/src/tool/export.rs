@@ -119,8 +119,9 @@ async fn from_archive(
     };
     let mut refused_count = 0;
     for instance in &instances {
-        let overlay = overlays.overlay(&instance.instance.study).await;
-        let overlay = overlay.map_err(|error| Failure::archive(&error))?;
+        let said = overlays.overlays(&instance.instance.study).await;
+        let said = said.map_err(|error| Failure::archive(&error))?;
+        let overlay = said.of(&instance.instance.series).cloned();
         let reader = archive.read(&permit, instance);
         let copied = match outgoing(reader, instance, overlay).await {
             Ok(outgoing) => copy(outgoing, instance, medium, output).await,

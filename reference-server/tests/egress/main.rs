@@ -13,4 +13,5 @@ mod foreign;
 mod people;
 mod policy;
 mod site;
+mod split;
 mod trail;

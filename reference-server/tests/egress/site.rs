@@ -124,12 +124,17 @@ async fn fill(registry: &Registry) {
 
 impl Sent<'_> {
     pub(crate) fn uid(&self) -> String {
-        format!("{}.1.{}", self.study, self.number)
+        format!("{}.{}", self.series(), self.number)
+    }
+
+    /// From number 100 on they are of a second one.
+    pub(crate) fn series(&self) -> String {
+        format!("{}.{}", self.study, 1 + self.number / 100)
     }
 
     pub(crate) fn data_set(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let (uid, series) = (self.uid(), format!("{}.1", self.study));
+        let (uid, series) = (self.uid(), self.series());
         let number = self.number.to_string();
         // «Голова», in ISO 8859-5.
         let described = b"\xb3\xde\xdb\xde\xd2\xd0";

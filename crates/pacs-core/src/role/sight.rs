@@ -51,6 +51,8 @@ pub struct StudyFacts {
     pub organisation: OrganisationCode,
     /// The examination that it is of; `None` where nobody knows, or a person has to look.
     pub examined: Option<Examined>,
+    /// Further examinations that series of it are of, where a person split it.
+    pub others: Vec<Examined>,
 }
 
 /// What decides who sees an examination: [`ExaminationFacts`], to be kept.
@@ -163,14 +165,19 @@ impl Onlooker {
                 return organisation.is_some_and(|of| self.sees_work_of(of));
             }
         };
-        match &facts.examined {
-            None => self.sees_work_of(facts.organisation),
-            Some(examined) if self.duties == Duties::Rejecting => {
-                let is_kept = examined.is_restricted && !self.may_see_restricted;
-                !is_kept && self.sees_work_of(examined.performing)
-            }
-            Some(examined) => self.sees_examined(examined),
+        let Some(examined) = &facts.examined else {
+            return self.sees_work_of(facts.organisation);
+        };
+        let mut all = std::iter::once(examined).chain(&facts.others);
+        if self.duties == Duties::Rejecting {
+            let is_kept = |one: &Examined| one.is_restricted && !self.may_see_restricted;
+            return all.all(|one| !is_kept(one) && self.sees_work_of(one.performing));
         }
+        // A study is seen as a whole: by whoever may see something of each patient in it.
+        all.clone().all(|one| {
+            let mut theirs = all.clone().filter(|other| other.patient == one.patient);
+            theirs.any(|other| self.sees_examined(other))
+        })
     }
 
     /// Whether they see all that `organisation` makes.
@@ -216,5 +223,63 @@ impl Onlooker {
             is_restricted: examined.is_restricted,
         };
         can_see(&viewer, &facts, self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patient::PatientNumber;
+
+    fn code(text: &str) -> OrganisationCode {
+        OrganisationCode::parse(text).unwrap()
+    }
+
+    /// An examination of 006 that 001 ordered, by somebody.
+    fn of(serial: u32, requester: &str) -> Examined {
+        Examined {
+            patient: PatientKey::Known(PatientNumber::from_serial(serial).unwrap()),
+            performing: code("006"),
+            ordering: code("001"),
+            requester: requester.to_owned(),
+            is_delivered: false,
+            assigned_to: None,
+            pool: None,
+            is_restricted: false,
+            treated_until: Vec::new(),
+        }
+    }
+
+    fn sees(user: &str, examined: Examined, others: Vec<Examined>) -> bool {
+        let grant = Grant {
+            role: Role::Referrer,
+            reach: Reach::Organisation(code("001")),
+        };
+        let at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let onlooker = Onlooker {
+            user: user.to_owned(),
+            grants: Grants::single(grant),
+            ..Onlooker::machine(None, Arc::default(), at)
+        };
+        onlooker.sees(Studied::Known(&StudyFacts {
+            organisation: code("006"),
+            examined: Some(examined),
+            others,
+        }))
+    }
+
+    #[test]
+    fn a_study_that_was_split_is_seen_by_whoever_may_see_something_of_each_patient_in_it() {
+        assert!(sees("a", of(1, "a"), vec![]));
+        assert!(!sees("b", of(1, "a"), vec![]));
+        // Two examinations of one patient.
+        for user in ["a", "b"] {
+            assert!(sees(user, of(1, "a"), vec![of(1, "b")]), "{user}");
+            assert!(sees(user, of(1, "b"), vec![of(1, "a")]), "{user}");
+        }
+        assert!(!sees("c", of(1, "a"), vec![of(1, "b")]));
+        // Of two.
+        assert!(!sees("a", of(1, "a"), vec![of(2, "b")]));
+        assert!(sees("a", of(1, "a"), vec![of(2, "a")]));
     }
 }

@@ -19,7 +19,7 @@ pub use actions::{Acted, Action};
 pub use counting::{ExaminationCount, Period};
 pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Priority};
 pub use filtering::{Listed, Order as ListOrder, StatusCount};
-pub use known::{BoundStudy, KnownStudy};
+pub use known::{BoundStudy, KnownPart, KnownStudy};
 pub use listing::{ExaminationPage, Reader, Scheduled, ScheduledPage, Scope};
 pub(super) use matching::{By, Moving};
 pub use matching::{

@@ -8,8 +8,9 @@ use super::{Examination, MatchState, StudyMatch};
 use crate::registry::organisations::Organisation;
 use chrono::{DateTime, Utc};
 use pacs_core::role::{Licence, duty::Reconcile};
-use pacs_core::uid::StudyUid;
+use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode};
+use std::collections::BTreeSet;
 
 /// All that is known of a study.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +19,17 @@ pub struct KnownStudy {
     pub study: StudyMatch,
     /// The examination that it is of, where that is known.
     pub bound: Option<BoundStudy>,
-    /// A part of it is of another examination, which only those may see who are named for it.
-    pub has_restricted_part: bool,
+    /// Series that a person said are of other examinations.
+    pub parts: Vec<KnownPart>,
+}
+
+/// Series of a study that are of another examination than the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownPart {
+    /// Which.
+    pub series: BTreeSet<SeriesUid>,
+    /// That examination.
+    pub bound: BoundStudy,
 }
 
 /// The examination of a study.
@@ -38,11 +48,12 @@ pub struct BoundStudy {
 }
 
 impl KnownStudy {
-    /// Whether not all of it is surely of one examination: a person has to look, or has split it.
+    /// Whether it is not sure of which examination it is, but for series that a person split off: a
+    /// person has to look.
     #[must_use]
-    pub fn is_in_question(&self) -> bool {
+    pub const fn is_in_question(&self) -> bool {
         match &self.study.state {
-            MatchState::Bound { flags, .. } => !(flags.is_empty() && self.study.parts.is_empty()),
+            MatchState::Bound { flags, .. } => !flags.is_empty(),
             MatchState::Queued { .. } | MatchState::Rejected => true,
         }
     }
@@ -65,10 +76,12 @@ impl Registry {
         if let Some(organisation) = study.organisation {
             licence.check(organisation)?;
         }
-        let mut has_restricted_part = false;
+        let mut parts = Vec::with_capacity(study.parts.len());
         for part in &study.parts {
-            let examination = self.examination_at(part.examination).await?;
-            has_restricted_part |= examination.value.is_restricted;
+            parts.push(KnownPart {
+                series: part.series.clone(),
+                bound: self.bound_study(part.examination).await?,
+            });
         }
         let bound = match study.examination() {
             Some(id) => Some(self.bound_study(id).await?),
@@ -77,7 +90,7 @@ impl Registry {
         Ok(Some(KnownStudy {
             study,
             bound,
-            has_restricted_part,
+            parts,
         }))
     }
 

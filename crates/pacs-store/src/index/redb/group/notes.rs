@@ -173,11 +173,19 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
     })
 }
 
-/// Reads what was noted.
-pub(in crate::index::redb) fn decode<'a, T: serde::Deserialize<'a>>(
-    row: &'a [u8],
+/// Reads what was noted. What was noted before studies had further examinations ends before their
+/// count, which is the last of it.
+pub(in crate::index::redb) fn decode<T: serde::de::DeserializeOwned>(
+    row: &[u8],
 ) -> Result<T, IndexError> {
-    postcard::from_bytes(row).map_err(|_| IndexError::Damaged {
+    let read = postcard::from_bytes(row).or_else(|error| {
+        if error == postcard::Error::DeserializeUnexpectedEnd {
+            postcard::from_bytes(&[row, &[0][..]].concat())
+        } else {
+            Err(error)
+        }
+    });
+    read.map_err(|_| IndexError::Damaged {
         what: "note of a study",
     })
 }
