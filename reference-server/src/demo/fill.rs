@@ -434,6 +434,10 @@ impl Filling {
         let mut at = at;
         for (who, event) in events(stage, images)? {
             at = at.checked_add_signed(TimeDelta::minutes(7)).unwrap_or(at);
+            if matches!((stage, &event), (Stage::UnderReview, Event::Claim { .. })) {
+                // Who has it in work took it just now: an hour later it would be free again.
+                at = self.now;
+            }
             let agent = match who {
                 Who::Device => Agent::device(&device_of(phantom)?, code),
                 Who::Operator => agent("operator", Role::Operator),

@@ -6,15 +6,17 @@
 
 use super::heads::of_study;
 use super::{CURSOR, Matcher, MatcherError};
-use crate::limits::{IMAGES_NOTED_EVERY_SECONDS, MISSING_LOOKED_FOR_MAX};
+use crate::digest::Digester;
+use crate::index::IndexError;
+use crate::limits::{IMAGES_NOTED_EVERY_SECONDS, MISSING_LOOKED_FOR_MAX, VERSIONS_LOOKED_AT_MAX};
 use crate::records::Revision;
 use crate::registry::examinations::{Action, Examination, StudyMatch};
 use crate::registry::steps::PerformedStep;
 use crate::registry::{Moment, RegistryError, Stored};
 use chrono::TimeDelta;
-use pacs_core::examination::Event;
-use pacs_core::examination::progress::Completion;
+use pacs_core::examination::progress::{Completion, ReportFate};
 use pacs_core::examination::reconcile::Kind;
+use pacs_core::examination::{Event, Reason};
 use pacs_core::mpps::StepState;
 use pacs_core::role::Agent;
 use pacs_core::tag::tags;
@@ -24,6 +26,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How often it is looked which orders expire: they wait thirty days.
 const EXPIRY_EVERY: TimeDelta = TimeDelta::hours(1);
+
+/// How often it is looked who has had an examination in work for long.
+const LOCKS_EVERY: TimeDelta = TimeDelta::minutes(5);
+
+/// Whoever took an examination, and with it nothing happens for so long, has it no longer.
+const LOCK_MINUTES: i64 = 60;
+
+/// Why an examination waits again that a device began.
+const NO_IMAGE: &str = "the device began, and no image came";
 
 /// Days after which an order without images expires.
 const EXPIRY_DAYS: i64 = 30;
@@ -37,6 +48,10 @@ pub struct Progressed {
     pub incomplete_count: u64,
     /// No image came for thirty days.
     pub expired_count: u64,
+    /// A device began, and sent nothing: they wait for their images again.
+    pub forgotten_count: u64,
+    /// Whoever had them in work did nothing for an hour.
+    pub released_count: u64,
 }
 
 /// What was seen of examinations in progress, so that nothing is counted twice for nothing.
@@ -44,6 +59,7 @@ pub struct Progressed {
 pub(super) struct Watched {
     looked: BTreeMap<ExaminationId, Looked>,
     expiry_at: Option<Moment>,
+    locks_at: Option<Moment>,
 }
 
 /// What the count of missing images rests on, and the count.
@@ -80,26 +96,30 @@ impl Matcher {
                 };
                 looked.extend(now.map(|now| (id, now)));
                 let Some(event) = event else { continue };
-                let is_complete = matches!(event, Event::Complete { .. });
+                let count = progressed.count_of(&event);
                 if self.happens(&found, event, at).await? {
-                    let count = if is_complete {
-                        &mut progressed.complete_count
-                    } else {
-                        &mut progressed.incomplete_count
-                    };
                     *count = count.saturating_add(1);
                 }
             }
         }
         watched.looked = looked;
-        if watched
-            .expiry_at
-            .is_none_or(|last| at.signed_duration_since(last) >= EXPIRY_EVERY)
-        {
+        let is_due = |last: Option<Moment>, every| {
+            last.is_none_or(|last| at.signed_duration_since(last) >= every)
+        };
+        if is_due(watched.locks_at, LOCKS_EVERY) {
+            for code in &codes {
+                let released_count = self.release(*code, at).await?;
+                let so_far = progressed.released_count;
+                progressed.released_count = so_far.saturating_add(released_count);
+            }
+            watched.locks_at = Some(at);
+        }
+        if is_due(watched.expiry_at, EXPIRY_EVERY) {
             for code in codes {
                 let expired_count = self.expire(code, at).await?;
                 progressed.expired_count = progressed.expired_count.saturating_add(expired_count);
             }
+            self.retry().await?;
             watched.expiry_at = Some(at);
         }
         Ok(progressed)
@@ -144,6 +164,12 @@ impl Matcher {
                 (is_late && !examination.progress.is_incomplete()).then_some(Event::MissImages)
             };
             return Ok((event, Some(now)));
+        }
+        if last_image_at.is_none() && examination.studies.is_empty() {
+            let began = examination.began_at.unwrap_or(examination.changed_at);
+            let is_forgotten = seconds_since(began) >= times.abandoned_seconds;
+            let event = is_forgotten.then(no_image).transpose()?;
+            return Ok((event, None));
         }
         let quiet_seconds = match examination.order.kind {
             Kind::XRay => times.quiet_xray_seconds,
@@ -250,7 +276,12 @@ impl Matcher {
         }
         // What was rejected came all the same.
         for instance in missing.clone().iter().take(MISSING_LOOKED_FOR_MAX) {
-            let versions = self.archive.shared.index.versions(instance, 1).await?;
+            let index = &self.archive.shared.index;
+            let versions = match index.versions(instance, VERSIONS_LOOKED_AT_MAX).await {
+                // Nobody knows which of so many the device means.
+                Err(IndexError::TooMany { .. }) => continue,
+                other => other?,
+            };
             let of_it = versions.stored.first().is_some_and(|stored| {
                 versions.is_hidden && found.value.studies.contains(&stored.instance.study)
             });
@@ -300,7 +331,7 @@ impl Matcher {
             event,
             order: None,
             expected: Some(found.revision),
-            random: [0; 16],
+            random: planned_anew(found),
         };
         let agent = Agent::system(CURSOR);
         let id = found.value.id;
@@ -313,6 +344,21 @@ impl Matcher {
                 Ok(false)
             }
         }
+    }
+
+    /// Takes the examinations of an organisation from those who have done nothing with them.
+    async fn release(&self, code: OrganisationCode, at: Moment) -> Result<u64, MatcherError> {
+        let mut released_count = 0_u64;
+        for found in self.registry.under_review(code).await? {
+            let lock = found.value.lock.as_ref();
+            let last = lock.map_or(found.value.changed_at, |lock| lock.at);
+            let last = last.max(found.value.changed_at);
+            let is_idle = at.signed_duration_since(last).num_minutes() >= LOCK_MINUTES;
+            if is_idle && self.happens(&found, Event::LockExpires, at).await? {
+                released_count = released_count.saturating_add(1);
+            }
+        }
+        Ok(released_count)
     }
 
     /// Hides orders without images from worklists thirty days after the later of being ordered and
@@ -340,6 +386,43 @@ impl Matcher {
         }
         Ok(expired_count)
     }
+}
+
+impl Progressed {
+    /// Where it is counted that an event happened.
+    const fn count_of(&mut self, event: &Event) -> &mut u64 {
+        if matches!(event, Event::Complete { .. }) {
+            &mut self.complete_count
+        } else if matches!(event, Event::MoveImagesAway { .. }) {
+            &mut self.forgotten_count
+        } else {
+            &mut self.incomplete_count
+        }
+    }
+}
+
+/// Random enough for a new planned Study Instance UID: made of the one before, which was.
+fn planned_anew(found: &Stored<Examination>) -> [u8; 16] {
+    let mut digester = Digester::new();
+    digester.update(found.value.planned_study.as_str().as_bytes());
+    digester.update(found.value.step().to_string().as_bytes());
+    let digest = digester.finish().0;
+    let mut random = [0; 16];
+    for (to, from) in random.iter_mut().zip(digest) {
+        *to = from;
+    }
+    random
+}
+
+/// An examination waits for its images again.
+fn no_image() -> Result<Event, MatcherError> {
+    let reason = Reason::parse(NO_IMAGE);
+    let reason = reason.map_err(|_| RegistryError::Damaged { what: "reason" })?;
+    Ok(Event::MoveImagesAway {
+        images_left: 0,
+        report: ReportFate::Nothing,
+        reason,
+    })
 }
 
 /// Tells that something of an examination cannot be read; anything else is the caller's to tell.

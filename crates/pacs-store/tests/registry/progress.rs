@@ -2,15 +2,15 @@
 
 use crate::follower::{Centre, Sent, instance_of, matcher, sent};
 use crate::matching::{kept, matcher as reconciles};
-use crate::rig::{Rig, now};
+use crate::rig::{Rig, now, user};
 use crate::steps::{begun_as, device, ended_with, step_of};
-use pacs_core::examination::Status;
 use pacs_core::examination::reconcile::{Kind, QueueReason};
+use pacs_core::examination::{Event, Status};
 use pacs_core::mpps::ProcedureStep;
-use pacs_core::role::Agent;
+use pacs_core::role::{Agent, Role};
 use pacs_core::{ExaminationId, SopInstanceUid};
 use pacs_store::matcher::Progressed;
-use pacs_store::registry::examinations::{Examination, MatchState, Reader};
+use pacs_store::registry::examinations::{Action, Examination, MatchState, Reader};
 use pacs_store::registry::steps::PerformedStep;
 
 const NAME: &str = "Жээнбеков^Үсөн";
@@ -69,6 +69,8 @@ const COMPLETE: Progressed = Progressed {
     complete_count: 1,
     incomplete_count: 0,
     expired_count: 0,
+    forgotten_count: 0,
+    released_count: 0,
 };
 
 #[tokio::test]
@@ -319,4 +321,85 @@ async fn a_wrong_entry_that_is_told_before_the_images_come_lets_none_in() {
         events,
         ["save", "start", "move images away", "receive images"]
     );
+}
+
+#[tokio::test]
+async fn an_examination_that_a_device_began_and_sent_nothing_of_waits_again() {
+    let centre = Centre::new().await;
+    let order = centre.order().await;
+    centre.begin_step("2.25.1", &order, "1.2.3").await;
+    centre.pass(11 * 3_600);
+    assert_eq!(centre.progress().await, Progressed::default());
+    centre.pass(2 * 3_600);
+    let forgotten = Progressed {
+        forgotten_count: 1,
+        ..Progressed::default()
+    };
+    assert_eq!(centre.progress().await, forgotten);
+    let again = centre.read(order.id).await;
+    assert_eq!(again.status(), Status::Scheduled);
+    assert_ne!(again.planned_study, order.planned_study);
+    // Worklists show it as if it were ordered now.
+    assert_eq!(again.began_at, None);
+    assert_eq!(again.order.scheduled_at, centre.now().naive_local());
+    assert_eq!(centre.progress().await, Progressed::default());
+}
+
+#[tokio::test]
+async fn whoever_took_an_examination_and_left_holds_it_for_an_hour() {
+    let centre = Centre::new().await;
+    let order = centre.order().await;
+    centre.send(sent("1.2.3", 1, &order.id.to_string())).await;
+    centre.step().await;
+    centre.pass(3_600);
+    assert_eq!(centre.progress().await, COMPLETE);
+    let radiologist = user("r", Role::Radiologist, "006");
+    let claim = Event::Claim {
+        is_locked: false,
+        may_read: true,
+        images_online: 1,
+    };
+    let action = Action {
+        event: claim,
+        order: None,
+        expected: None,
+        random: [1; 16],
+    };
+    let registry = &centre.rig.registry;
+    let taken = registry.act_on_examination(&radiologist, order.id, &action, centre.now());
+    taken.await.unwrap();
+    centre.pass(59 * 60);
+    assert_eq!(centre.progress().await, Progressed::default());
+    centre.pass(5 * 60);
+    let released = Progressed {
+        released_count: 1,
+        ..Progressed::default()
+    };
+    assert_eq!(centre.progress().await, released);
+    let free = centre.read(order.id).await;
+    assert_eq!((free.status(), free.lock), (Status::ImagesReceived, None));
+}
+
+#[tokio::test]
+async fn an_order_whose_images_were_anothers_is_listed_again() {
+    let centre = Centre::new().await;
+    let order = centre.order().await;
+    centre.send(sent("1.2.3", 1, &order.id.to_string())).await;
+    centre.step().await;
+    centre.pass(3 * 24 * 3_600);
+    assert_eq!(centre.progress().await, COMPLETE);
+    let (licence, reason) = (reconciles(), crate::examinations::reason());
+    let kept = kept(&[("1.2.3", 1)]);
+    let how = pacs_store::registry::examinations::Correcting {
+        at: centre.now(),
+        ..crate::matching::correcting(&licence, &kept, &reason, 3)
+    };
+    let study = crate::matching::study("1.2.3");
+    let registry = &centre.rig.registry;
+    registry.unbind_study(&how, &study).await.unwrap();
+    let again = centre.read(order.id).await;
+    assert_eq!(again.status(), Status::Scheduled);
+    assert_eq!(again.order.scheduled_at, centre.now().naive_local());
+    let times = [again.began_at, again.first_image_at, again.last_image_at];
+    assert_eq!((times, again.received_at), ([None; 3], None));
 }

@@ -9,7 +9,7 @@ use crate::limits::{EXAMINATION_EVENTS_MAX, REGISTRY_ATTEMPTS_MAX};
 use crate::records::Revision;
 use pacs_core::audit::Act;
 use pacs_core::examination::progress::{Completion, Duplicate, Form};
-use pacs_core::examination::{Actor, Effect, Event, Progress, Reason, TransitionError};
+use pacs_core::examination::{Actor, Effect, Event, Progress, Reason, Status, TransitionError};
 use pacs_core::role::{Agent, AgentKind};
 use pacs_core::{ExaminationId, Phi};
 
@@ -234,6 +234,10 @@ pub(super) fn happen(
         examination.order = order.clone();
     }
     note_times(examination, event, before, at);
+    let was_waiting = before.status() == Status::Scheduled && *event != Event::Reopen;
+    if progress.status() == Status::Scheduled && !was_waiting {
+        wait_anew(examination, at);
+    }
     for effect in effects {
         settle(examination, *effect, agent, happening.random, at)?;
     }
@@ -340,12 +344,24 @@ fn note_times(examination: &mut Examination, event: &Event, before: Progress, at
                 examination.received_at = Some(at);
             }
         }
-        Event::Reschedule => {
-            examination.began_at = None;
-            examination.received_at = None;
+        // What was rejected is there again, and its clocks go on from now.
+        Event::Restore { .. } => {
+            examination.first_image_at.get_or_insert(at);
+            examination.last_image_at = Some(at);
         }
         _ => {}
     }
+}
+
+/// An examination waits for its images as if it were ordered now: what there was of it is of it no
+/// longer, and devices are told of it again.
+fn wait_anew(examination: &mut Examination, at: Moment) {
+    examination.began_at = None;
+    examination.first_image_at = None;
+    examination.last_image_at = None;
+    examination.received_at = None;
+    let planned = examination.order.scheduled_at;
+    examination.order.scheduled_at = planned.max(at.naive_local());
 }
 
 /// Does what an effect asks of the examination itself.

@@ -29,6 +29,15 @@ impl Registry {
         self.all_of(LIST, &prefix, None).await
     }
 
+    /// The examinations of an organisation that somebody has in work, as [`Self::in_progress`].
+    pub(crate) async fn under_review(
+        &self,
+        organisation: OrganisationCode,
+    ) -> Result<Vec<Stored<Examination>>, RegistryError> {
+        let prefix = format!("performing/{organisation}{BETWEEN}under_review{BETWEEN}");
+        self.all_of(LIST, &prefix, None).await
+    }
+
     /// The examinations of an organisation that wait for images, were planned before `before`, and
     /// stand in the worklist.
     pub(crate) async fn overdue(

@@ -2,13 +2,13 @@
 
 use super::super::batch::Batch;
 use super::super::examinations::{
-    Action, By, Examination, KeptImages, Moving, Random, StudyMatch, as_system,
+    Action, By, Examination, KeptImages, MatchState, Moving, Random, StudyMatch, as_system,
 };
 use super::super::{Refusal, Registry, RegistryError, Stored};
 use super::PerformedStep;
 use crate::limits::STEP_EXAMINATIONS_MAX;
 use pacs_core::examination::progress::ReportFate;
-use pacs_core::examination::reconcile::{StudyHeader, objection};
+use pacs_core::examination::reconcile::{QueueReason, StudyHeader, objection};
 use pacs_core::examination::{Event, Reason, Status, TransitionError};
 use pacs_core::mpps::{Discontinuation, StepState};
 use pacs_core::patient::PatientKey;
@@ -120,14 +120,21 @@ impl Registry {
             let study = study.filter(|study| study.value.examination() == Some(id));
             bound.extend(study.filter(|study| taken.insert(study.value.study.clone())));
         }
-        let (mut studies, mut images_left) = (Vec::new(), 0_u64);
-        for study in &found.value.studies {
-            if bound.iter().all(|taken| taken.value.study != *study) {
-                let count = kept.count_of(study).ok_or(RegistryError::Changed)?;
-                images_left = images_left.saturating_add(count);
-                studies.push(study.clone());
-            }
-        }
+        // Without them: of what is left, series may be of other examinations.
+        let taken_away = bound.iter().map(|study| StudyMatch {
+            state: MatchState::Queued {
+                reason: QueueReason::Unbound,
+                suggestions: Vec::new(),
+            },
+            ..study.value.clone()
+        });
+        let after: Vec<StudyMatch> = taken_away.collect();
+        let turns: Vec<_> = bound
+            .iter()
+            .zip(&after)
+            .map(|(before, after)| (Some(&before.value), after))
+            .collect();
+        let (studies, images_left) = self.left(&found.value, &turns, kept).await?;
         let is_idle =
             found.value.status() != Status::InProgress || !self.is_all_broken_off(id, step).await?;
         if bound.is_empty() && is_idle {
