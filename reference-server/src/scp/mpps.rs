@@ -273,8 +273,14 @@ fn random() -> Result<[u8; 16], Failure> {
     Ok(random)
 }
 
-/// A UID made from a random number (PS3.5 B.2).
+/// A UID made of a random UUID (PS3.5 B.2).
 fn new_uid() -> Result<SopInstanceUid, Failure> {
-    let number = u128::from_be_bytes(random()?);
+    uid_of(random()?)
+}
+
+fn uid_of(random: [u8; 16]) -> Result<SopInstanceUid, Failure> {
+    // Version 4, variant 1 (RFC 9562).
+    let number = u128::from_be_bytes(random) & !(0xf << 76) | 0x4 << 76;
+    let number = number & !(0x3 << 62) | 0x2 << 62;
     SopInstanceUid::parse(&format!("2.25.{number}")).map_err(|_| Failure::Random)
 }

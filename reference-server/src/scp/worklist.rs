@@ -12,12 +12,12 @@ use crate::access::Access;
 use crate::limits::{WORKLIST_PAGE_COUNT, WORKLIST_STEPS_MAX};
 use crate::place;
 use async_trait::async_trait;
-use pacs_core::QueryError;
 use pacs_core::access::{Worklist, permit};
-use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent};
+use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent, masked};
 use pacs_core::limits::QueryLimits;
 use pacs_core::role::{Licence, duty};
 use pacs_core::worklist::WorklistQuery;
+use pacs_core::{Phi, QueryError};
 use pacs_net::service::{Matches, Peer, WorklistRequest, WorklistScp};
 use pacs_net::status::FindStatus;
 use pacs_store::registry::audit::AuditError;
@@ -70,7 +70,7 @@ impl WorklistService {
         actor.organisation = Some(device.organisation());
         let mut event = AuditEvent::new(Act::Queried, now, actor);
         event.from = Some(peer.address.ip());
-        event.object.query = Some(query.describe());
+        event.object.query = Some(Phi::new(masked(query.describe().reveal())));
         let trail = self.registry.audit_trail();
         trail.commit(Vec::new(), &event).await.map(drop)
     }
