@@ -1,4 +1,8 @@
-//! Audit messages, read by an independent reader against the schema of PS3.15 A.5.1.
+//! Audit messages, read by an independent reader against the schema of PS3.15 A.5.1, and sent to a
+//! repository elsewhere.
+
+#[path = "audit/forwarding.rs"]
+mod forwarding;
 
 use pacs_tests::{peers, workspace};
 use serde_json::Value;

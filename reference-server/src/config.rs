@@ -5,6 +5,7 @@
 
 pub mod accounts;
 mod associations;
+pub mod audit;
 pub mod derived;
 pub mod network;
 pub mod register;
@@ -16,6 +17,7 @@ pub use associations::AssociationLimits;
 use crate::accounts::AccountRules;
 use accounts::AccountsSection;
 use associations::LimitsSection;
+use audit::{AuditSection, SyslogConfig};
 use clap::Parser;
 use derived::{DerivedConfig, DerivedSection};
 use network::Network;
@@ -90,6 +92,8 @@ struct File {
     accounts: AccountsSection,
     #[serde(default)]
     register: RegisterSection,
+    #[serde(default)]
+    audit: AuditSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -239,6 +243,8 @@ pub struct Config {
     pub accounts: AccountRules,
     /// Which citizen register is asked, and how.
     pub register: RegisterConfig,
+    /// Where the messages of the audit trail go besides, if they do.
+    pub syslog: Option<SyslogConfig>,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -259,33 +265,12 @@ impl Config {
     pub fn load(options: &Options) -> Result<Self, ConfigError> {
         let file = read_file(options)?;
         let mut faults = Vec::new();
-        let dicom = address(
-            "dicom.address",
-            options
-                .dicom
-                .as_deref()
-                .or(file.dicom.address.as_deref())
-                .unwrap_or("127.0.0.1:11112"),
-            &mut faults,
-        );
-        let http = address(
-            "http.address",
-            options
-                .http
-                .as_deref()
-                .or(file.http.address.as_deref())
-                .unwrap_or("127.0.0.1:8080"),
-            &mut faults,
-        );
-        let ae_title = title(
-            "dicom.ae_title",
-            options
-                .ae_title
-                .as_deref()
-                .or(file.dicom.ae_title.as_deref())
-                .unwrap_or("PACS"),
-            &mut faults,
-        );
+        let dicom = first(&options.dicom, &file.dicom.address, "127.0.0.1:11112");
+        let dicom = address("dicom.address", dicom, &mut faults);
+        let http = first(&options.http, &file.http.address, "127.0.0.1:8080");
+        let http = address("http.address", http, &mut faults);
+        let ae_title = first(&options.ae_title, &file.dicom.ae_title, "PACS");
+        let ae_title = title("dicom.ae_title", ae_title, &mut faults);
         let insecure_dicom = options
             .insecure_dicom
             .or(file.dicom.insecure)
@@ -301,6 +286,8 @@ impl Config {
         let derived = derived::settings(file.derived, &mut faults);
         let accounts = accounts::settings(file.accounts, &mut faults);
         let register = register::settings(file.register, &mut faults);
+        let title = ae_title.as_ref().map_or("PACS", AeTitle::as_str);
+        let syslog = audit::settings(file.audit, title, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
         let listeners = [dicom, http, tls.address].into_iter().flatten();
@@ -325,6 +312,7 @@ impl Config {
             derived,
             accounts,
             register,
+            syslog,
             remote_aes,
         })
     }
@@ -374,10 +362,16 @@ impl Config {
             ("derived", self.derived != new.derived),
             ("accounts", self.accounts != new.accounts),
             ("register", self.register != new.register),
+            ("audit.syslog", self.syslog != new.syslog),
         ];
         let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
         changed.map(|(key, _)| key).collect()
     }
+}
+
+/// What the command line says, or the file, or else nobody.
+fn first<'a>(option: &'a Option<String>, of_file: &'a Option<String>, default: &'a str) -> &'a str {
+    option.as_deref().or(of_file.as_deref()).unwrap_or(default)
 }
 
 fn data_directory(options: &Options, of_file: Option<PathBuf>) -> PathBuf {

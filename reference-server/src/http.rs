@@ -7,6 +7,7 @@ mod paced;
 
 use crate::commitment::Commitments;
 use crate::direct::is_direct;
+use crate::forwarder::Forwarder;
 use crate::limits::{
     HTTP_BUFFER_BYTES_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_OF_NETWORK_MAX,
     HTTP_FIELDS_BYTES_MAX, HTTP_HEAD_DURATION_MAX, HTTP_TARGET_BYTES_MAX, HTTP_WRITE_WAIT_MAX,
@@ -55,6 +56,8 @@ pub struct Health {
     pub metrics: Arc<Metrics>,
     /// What is known of the content.
     pub upkeep: Arc<Upkeep>,
+    /// What sends the audit trail elsewhere, if it is sent.
+    pub forwarder: Option<Forwarder>,
 }
 
 /// The routes.
@@ -165,6 +168,7 @@ async fn healthz(State(health): State<Arc<Health>>) -> Json<serde_json::Value> {
         "insecure_http": health.insecure_http,
         "commitments_open": open,
         "commitment_reports_given_up": given_up,
+        "audit_forwarding": health.forwarder.as_ref().map(Forwarder::shown),
     });
     if let (Some(shown), serde_json::Value::Object(more)) =
         (shown.as_object_mut(), health.upkeep.shown())
@@ -206,6 +210,9 @@ async fn metrics(
         return StatusCode::FORBIDDEN.into_response();
     }
     health.upkeep.measure();
+    if let Some(forwarder) = &health.forwarder {
+        forwarder.measure();
+    }
     let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (format, health.metrics.render()).into_response()
 }

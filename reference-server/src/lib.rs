@@ -16,6 +16,7 @@ pub mod demo;
 pub mod derived;
 pub mod direct;
 pub mod directory;
+pub mod forwarder;
 pub mod guessing;
 pub mod http;
 pub mod limits;

@@ -118,6 +118,42 @@ pub const NOTES_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long is waited where notes could not be taken.
 pub const NOTES_RETRY_DURATION: Duration = Duration::from_secs(5);
 
+/// Records of the audit trail that are read at once for a repository elsewhere.
+pub const FORWARDED_PAGE_COUNT: usize = 32;
+
+/// Records that a repository elsewhere is sent over one connection: only when that ends is it known
+/// that they were taken.
+pub const FORWARDED_AT_ONCE_MAX: u64 = 1_000;
+
+/// After how long a connection to a repository is ended in order, so that it is known what was
+/// taken.
+pub const FORWARDED_CONFIRMED_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a connection to a repository may take to come about.
+pub const FORWARD_CONNECT_DURATION_MAX: Duration = Duration::from_secs(10);
+
+/// How long a repository may take nothing of what it is sent.
+pub const FORWARD_WRITE_DURATION_MAX: Duration = Duration::from_secs(30);
+
+/// How long a repository may take to end a connection once it is told that nothing more comes; it
+/// has to read what it was sent before.
+pub const FORWARD_END_DURATION_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes that a repository may say: syslog has no answers.
+pub const FORWARD_SAID_BYTES_MAX: usize = 4 << 10;
+
+/// Pause after a repository could not be reached; each further one is twice as long.
+pub const FORWARD_RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// Longest pause before a repository is tried again.
+pub const FORWARD_RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// How often the log says again that a repository cannot be reached, for the same reason.
+pub const FORWARD_TOLD_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How long a stop waits until a repository has what the trail says last.
+pub const FORWARD_LAST_DURATION_MAX: Duration = Duration::from_secs(5);
+
 /// Connections that the HTTP side has open at once; more wait in the listener's queue.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 

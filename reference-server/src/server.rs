@@ -13,6 +13,7 @@ use crate::config::{Config, Options};
 use crate::decoding::decoders;
 use crate::derived::{self, DerivedMetrics};
 use crate::directory::Directory;
+use crate::forwarder::{Forwarder, ForwarderError};
 use crate::http::{self, Health};
 use crate::limits::DRAIN_MAX;
 use crate::matcher::Follower;
@@ -25,7 +26,6 @@ use crate::room::Room;
 use crate::tls::{Tls, TlsFileError};
 use crate::web;
 use listening::{listen, listen_secured};
-use pacs_core::audit::Act;
 use pacs_net::Acceptor;
 use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tasks::{Background, door};
-use telling::{accounts, event_of, tell, tell_of_the_last_run};
+use telling::{accounts, tell_of_the_end, tell_of_the_last_run};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -59,6 +59,9 @@ pub enum StartError {
         /// How many.
         descriptors: usize,
     },
+    /// The audit trail cannot be forwarded as the settings say.
+    #[error("audit.syslog")]
+    Forwarder(#[from] ForwarderError),
     /// A listener could not be opened.
     #[error("{protocol} cannot listen on {address}")]
     Listen {
@@ -122,6 +125,13 @@ pub struct Addresses {
     pub dicom_tls: Option<SocketAddr>,
 }
 
+impl Addresses {
+    fn all(self) -> Vec<SocketAddr> {
+        let all = [Some(self.dicom), Some(self.http), self.dicom_tls];
+        all.into_iter().flatten().collect()
+    }
+}
+
 impl Server {
     /// Opens archive and listeners. Nothing is served before [`Server::run`].
     ///
@@ -148,8 +158,8 @@ impl Server {
         DerivedMetrics::register(metrics.registry(), &derived).map_err(assembly)?;
         let overlays = RegistryOverlays::new(archive.registry());
         let overlays: Arc<dyn Overlays> = Arc::new(overlays.map_err(assembly_unlicensed)?);
-        let recorder = Recorder::start(&archive.registry(), access.directory());
-        let recorder = recorder.map_err(assembly_unlicensed)?;
+        let recorder = Recorder::start(&archive.registry(), access.directory())
+            .map_err(assembly_unlicensed)?;
         let tools = (&metrics, &decoders, (&overlays, &recorder));
         let services = services(config, &archive, &access, tools)?;
         let keeping = keeping(config, &archive, &services, (&access, &tls)).await?;
@@ -162,6 +172,8 @@ impl Server {
         let (accounts, at_start) = accounts(config, &archive).await?;
         let doors = (&access, &overlays, &accounts, &recorder);
         let (web, dicomweb) = web::routes(&archive, config, doors, makers, at_http, metrics.web());
+        let forwarder = Forwarder::open(config.syslog.as_ref(), &accounts, &metrics)?;
+        let upkeep = (upkeep, forwarder);
         let health = health(config, &commitments, metrics, upkeep);
         let register = register::open(&config.register, archive.registry(), World::real())?;
         let (web, feed) = with_portal(web, &archive, (&accounts, &register, &keeping), config)?;
@@ -191,10 +203,8 @@ impl Server {
             health,
             commitments,
         };
-        let addresses = server.addresses().map_err(assembly_io)?;
-        let mut listeners = vec![addresses.dicom, addresses.http];
-        listeners.extend(addresses.dicom_tls);
-        server.tls.dialler().listens_at(listeners);
+        let own = server.addresses().map_err(assembly_io)?;
+        server.tls.dialler().listens_at(own.all());
         Ok(server)
     }
 
@@ -266,7 +276,7 @@ impl Server {
         });
         let pages = http::router(Arc::clone(&self.health)).merge(self.web);
         let mut http = tokio::spawn(http::serve(self.http, pages));
-        let parts = (&self.accounts, &*self.access, &self.health.upkeep);
+        let parts = (&self.accounts, &*self.access, &*self.health);
         let mut tasks = self.background.begin(&self.archive, parts, follower);
         let outcome = tokio::select! {
             () = stop => Outcome::Stopped,
@@ -290,8 +300,7 @@ impl Server {
         }
         tasks.shutdown().await;
         self.commitments.stop().await;
-        let stopped = event_of(Act::ApplicationStopped);
-        tell(&self.accounts, &stopped).await.ok();
+        tell_of_the_end(&self.accounts, self.health.forwarder.as_ref()).await;
         self.archive.close().await;
         http.abort();
         outcome

@@ -4,6 +4,7 @@
 //! All files are read before anything is replaced: where one is of no use, everything stays as it
 //! was. Associations that stand are not touched.
 
+use crate::config::register::EndpointTls;
 use crate::config::{Config, RemoteAe, is_own};
 use crate::limits::PEM_BYTES_MAX;
 use crate::metrics::Metrics;
@@ -12,8 +13,8 @@ use pacs_core::AeTitle;
 use pacs_net::ByteStream;
 use pacs_net::security::Fingerprint;
 use pacs_net::tls::{
-    Authorities, ClientSettings, Credentials, PemError, ServerSettings, SettingsError, TlsClient,
-    TlsServer, Trust,
+    Authorities, ClientSettings, Credentials, MinimumVersion, PemError, ServerSettings,
+    SettingsError, TlsClient, TlsServer, Trust,
 };
 use pacs_net::transport::{Connector, TcpConnector};
 use std::collections::{BTreeMap, BTreeSet};
@@ -302,6 +303,34 @@ fn client(
     };
     TlsClient::new(&settings).map_err(|source| TlsFileError::Settings {
         of: format!("dicom.ae {}", ae.title),
+        source,
+    })
+}
+
+/// What connects to a server of the settings that is no AE; `of` says in errors which.
+///
+/// # Errors
+/// [`TlsFileError`] where its certificates are of no use.
+pub(crate) fn outgoing(of: &str, config: &EndpointTls) -> Result<TlsClient, TlsFileError> {
+    let trust = match &config.ca {
+        // A fingerprint says more than an authority does.
+        _ if !config.certificate_sha256.is_empty() => {
+            Trust::Pinned(config.certificate_sha256.clone())
+        }
+        Some(ca) => Trust::Authorities(authorities(ca)?),
+        // The settings do not pass without either.
+        None => Trust::Pinned(BTreeSet::new()),
+    };
+    let own = config.own.as_ref();
+    let own = own.map(|(certificate, key)| credentials(certificate, key));
+    let settings = ClientSettings {
+        trust,
+        credentials: own.transpose()?,
+        name: config.name.clone(),
+        minimum: MinimumVersion::Tls12,
+    };
+    TlsClient::new(&settings).map_err(|source| TlsFileError::Settings {
+        of: of.to_owned(),
         source,
     })
 }

@@ -210,6 +210,28 @@ pub fn orthanc() -> Option<PathBuf> {
     found
 }
 
+/// The rsyslog daemon, where its driver for TLS is there too, or `None` (said loudly).
+#[must_use]
+pub fn rsyslogd() -> Option<PathBuf> {
+    let found = on_path("rsyslogd")
+        .or_else(|| Some(PathBuf::from("/usr/sbin/rsyslogd")).filter(|path| path.is_file()))
+        .filter(|_| has_rsyslog_tls());
+    if found.is_none() {
+        workspace::skip("rsyslog with its GnuTLS driver");
+    }
+    found
+}
+
+/// Debian has libraries in a folder for each architecture.
+fn has_rsyslog_tls() -> bool {
+    let folders = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut folders = folders.map(|folder| folder.path().join("rsyslog/lmnsd_gtls.so"));
+    folders.any(|driver| driver.is_file())
+}
+
 fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(name))

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: installs what the tests need, only what is missing, and says what it does.
 //!
-//! DCMTK, Orthanc, Chromium, Python and Node.js come from Debian; pydicom, pynetdicom,
+//! DCMTK, Orthanc, Chromium, Python, Node.js and rsyslog come from Debian; pydicom, pynetdicom,
 //! dicomweb-client, dcmjs-dimse and OHIF go below the target folder. Nothing is installed outside
 //! the system's packages and that folder.
 
@@ -148,6 +148,10 @@ fn missing_packages() -> Vec<&'static str> {
     if on_path("faketime").is_none() {
         missing.push("faketime");
     }
+    if !has_rsyslog() {
+        missing.push("rsyslog");
+        missing.push("rsyslog-gnutls");
+    }
     // Power cuts need a file system of their own, bad lines a network: only root can make them.
     if is_root() {
         if on_path("nft").is_none() {
@@ -166,6 +170,18 @@ fn missing_packages() -> Vec<&'static str> {
     missing
 }
 
+/// Whether rsyslog is there, with its driver for TLS. Its daemon is not on everybody's path, and
+/// Debian has libraries in a folder for each architecture.
+fn has_rsyslog() -> bool {
+    let folders = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut folders = folders.map(|folder| folder.path().join("rsyslog/lmnsd_gtls.so"));
+    let has_daemon = on_path("rsyslogd").is_some() || Path::new("/usr/sbin/rsyslogd").is_file();
+    has_daemon && folders.any(|driver| driver.is_file())
+}
+
 fn is_root() -> bool {
     ask(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
 }
@@ -174,7 +190,8 @@ fn debian_packages() -> anyhow::Result<()> {
     let packages = missing_packages();
     if packages.is_empty() {
         println!(
-            "setup: DCMTK, Orthanc, Chromium, Python, Node.js and tools of file systems are there"
+            "setup: DCMTK, Orthanc, Chromium, Python, Node.js, rsyslog and tools of file systems \
+             are there"
         );
         return Ok(());
     }

@@ -9,6 +9,7 @@ mod act;
 mod document;
 mod mask;
 mod message;
+pub mod syslog;
 #[cfg(test)]
 mod tests;
 

@@ -340,15 +340,7 @@ fn endpoint(section: &RegisterSection, faults: &mut Vec<String>) -> Option<Endpo
         ));
         return None;
     };
-    let mut certificate_sha256 = BTreeSet::new();
-    for text in &section.certificate_sha256 {
-        match text.parse() {
-            Ok(of) => drop(certificate_sha256.insert(of)),
-            Err(_) => faults.push(format!(
-                "register.certificate_sha256: {text:?} is not 64 hexadecimal digits"
-            )),
-        }
-    }
+    let certificate_sha256 = fingerprints("register", &section.certificate_sha256, faults);
     let own = section.certificate.clone().zip(section.key.clone());
     if section.certificate.is_some() != section.key.is_some() {
         faults.push("register: certificate and key go together".to_owned());
@@ -373,6 +365,24 @@ fn endpoint(section: &RegisterSection, faults: &mut Vec<String>) -> Option<Endpo
             own,
         }),
     })
+}
+
+/// Reads the fingerprints of certificates; `section` is where they stand.
+pub(super) fn fingerprints(
+    section: &str,
+    texts: &[String],
+    faults: &mut Vec<String>,
+) -> BTreeSet<Fingerprint> {
+    let mut read = BTreeSet::new();
+    for text in texts {
+        match text.parse() {
+            Ok(of) => drop(read.insert(of)),
+            Err(_) => faults.push(format!(
+                "{section}.certificate_sha256: {text:?} is not 64 hexadecimal digits"
+            )),
+        }
+    }
+    read
 }
 
 /// Whether it is by TLS, `host:port`, and the path.

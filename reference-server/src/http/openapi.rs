@@ -80,7 +80,7 @@ fn schemas() -> Value {
             "type": "object",
             "required": [
                 "status", "version", "insecure_dicom", "insecure_http", "commitments_open",
-                "commitment_reports_given_up",
+                "commitment_reports_given_up", "audit_forwarding",
             ],
             "properties": {
                 "status": {
@@ -92,6 +92,17 @@ fn schemas() -> Value {
                 "insecure_http": {"type": "boolean"},
                 "commitments_open": {"type": "integer", "minimum": 0},
                 "commitment_reports_given_up": {"type": "integer", "minimum": 0},
+                "audit_forwarding": {
+                    "type": ["object", "null"],
+                    "description": "null: the audit trail is sent nowhere else",
+                    "required": ["waiting", "oldest_seconds", "alarm", "trouble"],
+                    "properties": {
+                        "waiting": {"type": "integer", "minimum": 0},
+                        "oldest_seconds": {"type": "integer", "minimum": 0},
+                        "alarm": {"type": "boolean"},
+                        "trouble": {"type": ["string", "null"]},
+                    },
+                },
             },
         },
         "Readiness": {

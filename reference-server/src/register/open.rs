@@ -2,11 +2,9 @@
 
 use super::{CitizenRegister, Endpoint, FileRegister, Register, TundukRest, TundukSoap};
 use crate::clock::World;
-use crate::config::register::{EndpointConfig, EndpointTls, RegisterConfig, RegisterKind};
-use crate::tls::{TlsFileError, authorities, credentials};
-use pacs_net::tls::{ClientSettings, MinimumVersion, TlsClient, Trust};
+use crate::config::register::{EndpointConfig, RegisterConfig, RegisterKind};
+use crate::tls::{TlsFileError, outgoing};
 use pacs_store::registry::Registry;
-use std::collections::BTreeSet;
 
 /// The desk before the register that `config` names.
 ///
@@ -37,33 +35,10 @@ pub fn open(
 }
 
 fn endpoint(config: &EndpointConfig) -> Result<Endpoint, TlsFileError> {
+    let tls = config.tls.as_ref().map(|tls| outgoing("register", tls));
     Ok(Endpoint {
         address: config.address.clone(),
         path: config.path.clone(),
-        tls: config.tls.as_ref().map(client).transpose()?,
-    })
-}
-
-fn client(config: &EndpointTls) -> Result<TlsClient, TlsFileError> {
-    let trust = match &config.ca {
-        // A fingerprint says more than an authority does.
-        _ if !config.certificate_sha256.is_empty() => {
-            Trust::Pinned(config.certificate_sha256.clone())
-        }
-        Some(ca) => Trust::Authorities(authorities(ca)?),
-        // The settings do not pass without either.
-        None => Trust::Pinned(BTreeSet::new()),
-    };
-    let own = config.own.as_ref();
-    let own = own.map(|(certificate, key)| credentials(certificate, key));
-    let settings = ClientSettings {
-        trust,
-        credentials: own.transpose()?,
-        name: config.name.clone(),
-        minimum: MinimumVersion::Tls12,
-    };
-    TlsClient::new(&settings).map_err(|source| TlsFileError::Settings {
-        of: "register".to_owned(),
-        source,
+        tls: tls.transpose()?,
     })
 }

@@ -7,6 +7,7 @@ use crate::admission::Watcher;
 use crate::api;
 use crate::commitment::{ClientCommitments, Commitments, Parts};
 use crate::config::Config;
+use crate::forwarder::Forwarder;
 use crate::http::Health;
 use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
@@ -194,7 +195,7 @@ pub(super) fn health(
     config: &Config,
     commitments: &Commitments,
     metrics: Arc<Metrics>,
-    upkeep: Upkeep,
+    (upkeep, forwarder): (Upkeep, Option<Forwarder>),
 ) -> Arc<Health> {
     Arc::new(Health {
         ready: AtomicBool::new(false),
@@ -204,6 +205,7 @@ pub(super) fn health(
         commitments: commitments.clone(),
         metrics,
         upkeep: Arc::new(upkeep),
+        forwarder,
     })
 }
 

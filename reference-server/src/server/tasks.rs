@@ -7,13 +7,14 @@ use crate::api;
 use crate::config::Config;
 use crate::control::Door;
 use crate::derived;
+use crate::forwarder::Forwarder;
+use crate::http::Health;
 use crate::matcher::Follower;
 use crate::notes::NoteTaker;
 use crate::recorder::arrivals::Arrivals;
 use crate::register::{self, Register};
 use crate::rejecting::Keeping;
 use crate::room::Room;
-use crate::upkeep::Upkeep;
 use pacs_core::audit::AuditEvent;
 use pacs_store::Archive;
 use pacs_store::scrub::ScrubPlan;
@@ -44,10 +45,11 @@ impl Background {
     pub(super) fn begin(
         self,
         archive: &Archive,
-        (accounts, access, upkeep): (&Accounts, &Access, &Arc<Upkeep>),
+        (accounts, access, health): (&Accounts, &Access, &Health),
         follower: Option<Follower>,
     ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
+        let upkeep = &health.upkeep;
         if let Some(door) = self.door {
             let people = (accounts.clone(), self.keeping.sendings.clone());
             tasks.spawn(door.serve(archive.clone(), Arc::clone(upkeep), people));
@@ -59,7 +61,8 @@ impl Background {
             let (archive, upkeep) = (archive.clone(), Arc::clone(upkeep));
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });
         }
-        take_notes(&mut tasks, archive, access, follower);
+        let followers = (follower, health.forwarder.clone());
+        take_notes(&mut tasks, archive, access, followers);
         self.keeping.begin(&mut tasks);
         tasks.spawn(self.room.watch(archive.clone()));
         tasks.spawn(accounts.clone().keep_clean());
@@ -73,13 +76,16 @@ impl Background {
 }
 
 /// Has what comes in matched, the index say of studies what the registry knows, and the trail tell
-/// of what comes in.
+/// of what comes in, here and where it goes besides.
 fn take_notes(
     tasks: &mut JoinSet<()>,
     archive: &Archive,
     access: &Access,
-    follower: Option<Follower>,
+    (follower, forwarder): (Option<Follower>, Option<Forwarder>),
 ) {
+    if let Some(forwarder) = forwarder {
+        tasks.spawn(forwarder.follow());
+    }
     if let Some(follower) = follower {
         tasks.spawn(follower.follow());
     }

@@ -4,6 +4,7 @@ use super::StartError;
 use crate::accounts::Accounts;
 use crate::clock::World;
 use crate::config::Config;
+use crate::forwarder::Forwarder;
 use crate::limits::TOLD_AGAIN_EVERY;
 use crate::place;
 use pacs_core::audit::{Act, Actor, AuditEvent};
@@ -61,6 +62,16 @@ pub(super) async fn tell(accounts: &Accounts, event: &AuditEvent) -> Result<(), 
     committed.map(drop).inspect_err(|error| {
         tracing::error!(%error, act = ?event.act, "the audit trail could not be written");
     })
+}
+
+/// Tells that the server stopped, here and where the trail goes besides.
+pub(super) async fn tell_of_the_end(accounts: &Accounts, forwarder: Option<&Forwarder>) {
+    tell(accounts, &event_of(Act::ApplicationStopped))
+        .await
+        .ok();
+    if let Some(forwarder) = forwarder {
+        forwarder.finish().await;
+    }
 }
 
 /// Tells it as soon as it can be told, with the time at which it happened.

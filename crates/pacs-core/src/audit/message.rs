@@ -112,6 +112,11 @@ fn base64(bytes: &[u8]) -> String {
 /// enterprise.
 #[must_use]
 pub fn message(event: &AuditEvent, source: &str) -> String {
+    message_of(event, source, None)
+}
+
+/// The same, where the source also says of which enterprise, or part of one, it is.
+pub(super) fn message_of(event: &AuditEvent, source: &str, site: Option<&str>) -> String {
     // What is beyond the bounds is left out of both forms alike.
     let event = AuditEvent::try_from(super::document::Document::from(event.clone()));
     let Ok(event) = event else {
@@ -122,7 +127,10 @@ pub fn message(event: &AuditEvent, source: &str) -> String {
     xml.element("AuditMessage", &[], |xml| {
         identification(xml, &event);
         participants(xml, &event, source);
-        xml.empty("AuditSourceIdentification", &[("AuditSourceID", source)]);
+        let mut of = Vec::new();
+        of.extend(site.map(|site| ("AuditEnterpriseSiteID", site)));
+        of.push(("AuditSourceID", source));
+        xml.empty("AuditSourceIdentification", &of);
         objects(xml, &event);
     });
     xml.0

@@ -54,6 +54,7 @@ pub struct TlsClient {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
     handshake_duration_max: Duration,
+    needs_close_notify: bool,
 }
 
 impl TlsClient {
@@ -90,6 +91,7 @@ impl TlsClient {
             config: Arc::new(config),
             name,
             handshake_duration_max: NetLimits::default().handshake_duration_max,
+            needs_close_notify: false,
         })
     }
 
@@ -97,6 +99,14 @@ impl TlsClient {
     #[must_use]
     pub const fn handshake_duration_max(mut self, duration: Duration) -> Self {
         self.handshake_duration_max = duration;
+        self
+    }
+
+    /// Whether a peer that leaves without a `close_notify`, so that nobody knows whether it was cut
+    /// (RFC 8446 6.1), is an error to whoever reads. Default: it is the end.
+    #[must_use]
+    pub const fn needing_close_notify(mut self, needs_close_notify: bool) -> Self {
+        self.needs_close_notify = needs_close_notify;
         self
     }
 
@@ -127,7 +137,8 @@ impl TlsClient {
         match timeout(self.handshake_duration_max, shaking).await {
             Err(_elapsed) => Err(TlsError::TimedOut),
             Ok(Err(error)) => Err(failure::of_stream(&error)),
-            Ok(Ok(stream)) => Ok(SecureStream(TlsStream::Client(stream))),
+            Ok(Ok(stream)) => Ok(SecureStream::new(TlsStream::Client(stream))
+                .needing_close_notify(self.needs_close_notify)),
         }
     }
 }

@@ -183,7 +183,7 @@ impl Security for TlsServer {
             .and_then(<[_]>::first)
             .map(certificate::peer)
             .transpose()?;
-        let stream = SecureStream(TlsStream::Server(stream));
+        let stream = SecureStream::new(TlsStream::Server(stream));
         Ok((Box::new(stream), Channel::Tls { certificate }))
     }
 }

@@ -10,7 +10,27 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-pub(super) struct SecureStream(pub(super) TlsStream<ReadAhead<TcpStream>>);
+pub(super) struct SecureStream {
+    stream: TlsStream<ReadAhead<TcpStream>>,
+    /// An end without `close_notify` is an error.
+    needs_close_notify: bool,
+}
+
+impl SecureStream {
+    pub(super) fn new(stream: TlsStream<ReadAhead<TcpStream>>) -> Self {
+        Self {
+            stream,
+            needs_close_notify: false,
+        }
+    }
+
+    pub(super) fn needing_close_notify(self, needs_close_notify: bool) -> Self {
+        Self {
+            needs_close_notify,
+            ..self
+        }
+    }
+}
 
 fn named<T>(result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| {
@@ -31,11 +51,15 @@ impl AsyncRead for SecureStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = ready!(Pin::new(&mut self.0).poll_read(cx, buffer));
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         Poll::Ready(match named(read) {
             // Many peers leave without a close_notify. That an association was cut short shows in
             // its own messages, which end with A-RELEASE.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error)
+                if error.kind() == io::ErrorKind::UnexpectedEof && !self.needs_close_notify =>
+            {
+                Ok(())
+            }
             read => read,
         })
     }
@@ -47,7 +71,7 @@ impl AsyncWrite for SecureStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes).map(named)
+        Pin::new(&mut self.stream).poll_write(cx, bytes).map(named)
     }
 
     fn poll_write_vectored(
@@ -55,21 +79,21 @@ impl AsyncWrite for SecureStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0)
+        Pin::new(&mut self.stream)
             .poll_write_vectored(cx, slices)
             .map(named)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx).map(named)
+        Pin::new(&mut self.stream).poll_flush(cx).map(named)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx).map(named)
+        Pin::new(&mut self.stream).poll_shutdown(cx).map(named)
     }
 }
 

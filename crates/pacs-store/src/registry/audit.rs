@@ -9,9 +9,11 @@
 //! [`AuditTrail::commit`] is the only way to append. It makes the changes that a record tells of in
 //! the same transaction: an act whose record cannot be written does not happen.
 
+mod forwarded;
 mod record;
 mod verify;
 
+pub use forwarded::Forwarded;
 pub use record::AuditRecord;
 pub use verify::{AuditProblem, Verified};
 

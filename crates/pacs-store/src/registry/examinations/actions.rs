@@ -308,7 +308,7 @@ pub(super) fn add_event(
 ) -> ExaminationEvent {
     ExaminationEvent {
         from: None,
-        to: pacs_core::examination::Status::Registered,
+        to: Status::Registered,
         event: event.to_owned(),
         by: agent.name.clone(),
         role: if let Actor::User(role) = actor {
