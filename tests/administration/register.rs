@@ -2,8 +2,11 @@
 //! every way in which such servers do.
 
 use super::{post, read, start};
-use pacs_tests::server::Server;
+use pacs_tests::edges::until;
+use pacs_tests::samples::Slice;
+use pacs_tests::server::{PATIENCE, Server};
 use pacs_tests::signed_in::{Browser, code};
+use pacs_tests::wire::{Context, uid};
 use pacs_tests::xroad::{Behaviour, KNOWN_PIN, SecurityServer};
 use serde_json::{Value, json};
 
@@ -159,6 +162,43 @@ fn a_register_that_is_down_is_left_in_peace_while_images_arrive() {
     assert_eq!(behind.requests().len(), asked);
     server.wait_for_log("it is left in peace");
     assert_eq!(server.echo().expect("an answer"), 0);
+}
+
+/// The register hangs for as long as the images come: nothing but its answer ends the question.
+#[test]
+fn a_register_that_hangs_keeps_no_image_of_the_patient_waiting() {
+    let behind = SecurityServer::start();
+    let settings = behind.soap_settings();
+    let server = start(&settings.replace("answer_seconds = 1", "answer_seconds = 60"));
+    let browser = operator(&server, "operator");
+    behind.behave(Behaviour::Silent);
+
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask(&browser, &server, KNOWN_PIN));
+        let is_asked = || (!behind.requests().is_empty()).then_some(());
+        until(PATIENCE, "the question", is_asked);
+        let mut association = server.associate(contexts()).expect("an association");
+        for number in 1..=20 {
+            let slice = Slice {
+                patient_id: KNOWN_PIN.to_owned(),
+                ..Slice::new(1, number)
+            };
+            let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
+            let data_set = slice.data_set();
+            let stored = association.store(class, &slice.instance, syntax, &data_set);
+            assert_eq!(stored.expect("an answer"), 0, "C-STORE {number}");
+        }
+        association.release().expect("a release in order");
+        assert!(!asking.is_finished(), "the register hangs");
+        behind.hang_up();
+        let answer = asking.join().expect("an answer");
+        assert_eq!(answer["outcome"], "unavailable", "{answer}");
+    });
+}
+
+fn contexts() -> Vec<Context> {
+    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
+    vec![Context::new(uid::CT_IMAGE_STORAGE, syntax)]
 }
 
 #[test]

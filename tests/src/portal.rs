@@ -1,7 +1,7 @@
 //! The portal as a browser uses it: a server with organisations, devices and users, and people who
 //! are signed in.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::peers::run;
 use crate::samples::{self, Slice};
 use crate::server::{Options, PATIENCE, Server};
-use crate::stow::{Answer, ask};
+use crate::stow::{Answer, ask, try_ask};
 use crate::wire::{Association, Context, Proposal, uid};
 use crate::workspace;
 
@@ -52,6 +52,18 @@ impl Portal {
     /// When it does not start or take the lists.
     #[must_use]
     pub fn start() -> Self {
+        let devices = [(CT_OF_006, "006"), (CT_OF_001, "001")].map(
+            |(title, code)| json!({"ae_title": title, "organisation": code, "modality": "CT"}),
+        );
+        Self::with_devices(&devices)
+    }
+
+    /// The same with other devices.
+    ///
+    /// # Panics
+    /// When it does not start or take the lists.
+    #[must_use]
+    pub fn with_devices(devices: &[Value]) -> Self {
         let mut server = Server::start(Options {
             config: "[accounts]\npassword_memory_mib = 19\npassword_passes = 2\n".to_owned(),
             ..Options::default()
@@ -62,9 +74,6 @@ impl Portal {
         let organisations = workspace::root().join("reference-server/organisations.json");
         let organisations = organisations.to_str().expect("UTF-8");
         portal.pacs(&["organisations", "import", organisations]);
-        let devices = [(CT_OF_006, "006"), (CT_OF_001, "001")].map(
-            |(title, code)| json!({"ae_title": title, "organisation": code, "modality": "CT"}),
-        );
         let folder = workspace::temporary_folder();
         let file = folder.path().join("devices.json");
         let text = json!({ "devices": devices }).to_string();
@@ -103,22 +112,29 @@ impl Portal {
         }
         let first = self.pacs(&words);
         let first = first.lines().last().expect("a password").to_owned();
-        let http = self.server.http();
-        let typed = json!({"user": name, "password": first});
-        let json_kind = [("Content-Type", "application/json")];
-        let path = format!("{API}/session");
-        let answer = ask(
-            http,
-            "POST",
-            &path,
-            &json_kind,
-            typed.to_string().as_bytes(),
-        );
-        let browser = Browser::of(http, &answer);
+        let browser = self.sign_in(name, &first);
         let body = json!({"current": first, "new": PASSWORD});
         let changed = browser.send("PUT", "/session/password", &[], &body);
         assert_eq!(changed.status, 200, "{:?}", changed.json());
-        Browser::of(http, &changed)
+        Browser::of(self.server.http(), &changed)
+    }
+
+    /// Signs somebody in again whom [`Portal::user`] made.
+    ///
+    /// # Panics
+    /// When that is refused.
+    #[must_use]
+    pub fn again(&self, name: &str) -> Browser {
+        self.sign_in(name, PASSWORD)
+    }
+
+    fn sign_in(&self, name: &str, password: &str) -> Browser {
+        let typed = json!({"user": name, "password": password}).to_string();
+        let json_kind = [("Content-Type", "application/json")];
+        let path = format!("{API}/session");
+        let http = self.server.http();
+        let answer = ask(http, "POST", &path, &json_kind, typed.as_bytes());
+        Browser::of(http, &answer)
     }
 
     /// Stores a slice as the device of this title.
@@ -177,12 +193,36 @@ impl Browser {
         }
     }
 
+    /// The same at the server that is at another address now.
+    #[must_use]
+    pub fn at(&self, http: SocketAddr) -> Self {
+        Self {
+            http,
+            ..self.clone()
+        }
+    }
+
     /// Sends a request to a path of the API; `null` is no body.
     ///
     /// # Panics
     /// When there is no answer.
     #[must_use]
     pub fn send(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &Value) -> Answer {
+        let answer = self.try_send(method, path, fields, body);
+        answer.unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// The same, to a server that may be gone.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &Value,
+    ) -> io::Result<Answer> {
         let mut all = vec![("Cookie", &*self.cookie), ("X-CSRF-Token", &*self.token)];
         all.extend_from_slice(fields);
         let mut text = String::new();
@@ -190,13 +230,8 @@ impl Browser {
             all.push(("Content-Type", "application/json"));
             text = body.to_string();
         }
-        ask(
-            self.http,
-            method,
-            &format!("{API}{path}"),
-            &all,
-            text.as_bytes(),
-        )
+        let path = format!("{API}{path}");
+        try_ask(self.http, method, &path, &all, text.as_bytes())
     }
 
     /// Reads.

@@ -212,14 +212,29 @@ pub fn ask(
     fields: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
+    let answer = try_ask(server, method, path, fields, body);
+    answer.unwrap_or_else(|error| panic!("no answer: {error}"))
+}
+
+/// Sends a whole request to a server that may be gone.
+///
+/// # Errors
+/// When there is no answer.
+pub fn try_ask(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
     let length = body.len().to_string();
     let mut all = vec![("Content-Length", length.as_str())];
     all.extend_from_slice(fields);
-    let mut request = Request::begin(server, method, path, &all).expect("a connection");
+    let mut request = Request::begin(server, method, path, &all)?;
     // Who is refused at once need not have read the body.
     let sent = request.send(body);
     let answer = request.answer();
-    answer.unwrap_or_else(|error| panic!("no answer: {error}; sent: {sent:?}"))
+    answer.map_err(|error| sent.err().unwrap_or(error))
 }
 
 /// Stores `files` in one request.

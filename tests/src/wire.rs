@@ -9,6 +9,8 @@ pub mod commitment;
 pub mod identifier;
 pub mod pdu;
 pub mod sink;
+pub mod steps;
+pub mod tree;
 pub mod uid;
 
 use std::fmt;
@@ -17,6 +19,7 @@ pub use association::{Association, Context, Proposal, Received, SubOperations};
 pub use command::Command;
 pub use identifier::{Answer, Keys};
 pub use sink::Sink;
+pub use tree::Tree;
 
 /// Why an exchange ended early, by the layer that ended it.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! it answers over SOAP and REST, right or in each way in which such servers fail.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// How it answers.
@@ -45,6 +45,7 @@ pub struct SecurityServer {
     address: SocketAddr,
     behaviour: Arc<Mutex<Behaviour>>,
     requests: Arc<Mutex<Vec<String>>>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl SecurityServer {
@@ -59,12 +60,21 @@ impl SecurityServer {
             address: listener.local_addr().expect("a bound listener"),
             behaviour: Arc::new(Mutex::new(Behaviour::Right)),
             requests: Arc::default(),
+            streams: Arc::default(),
         };
         let (behaviour, requests) = (Arc::clone(&server.behaviour), Arc::clone(&server.requests));
+        let streams = Arc::clone(&server.streams);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (behaviour, requests) = (Arc::clone(&behaviour), Arc::clone(&requests));
-                std::thread::spawn(move || serve(stream, &behaviour, &requests));
+                let handle = stream.try_clone().expect("a handle");
+                streams.lock().expect("no panic").push(handle);
+                std::thread::spawn(move || {
+                    let ending = stream.try_clone().expect("a handle");
+                    serve(stream, &behaviour, &requests);
+                    // Another handle is kept: without this the connection would stay open.
+                    ending.shutdown(Shutdown::Both).ok();
+                });
             }
         });
         server
@@ -82,6 +92,17 @@ impl SecurityServer {
     /// Where a thread of it panicked.
     pub fn behave(&self, behaviour: Behaviour) {
         *self.behaviour.lock().expect("no panic") = behaviour;
+    }
+
+    /// Ends every connection, also those on which it says nothing.
+    ///
+    /// # Panics
+    /// Where a thread of it panicked.
+    pub fn hang_up(&self) {
+        for stream in self.streams.lock().expect("no panic").drain(..) {
+            // It may have ended already.
+            stream.shutdown(Shutdown::Both).ok();
+        }
     }
 
     /// The requests that came, whole.

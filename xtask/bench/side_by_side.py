@@ -7,10 +7,10 @@ medians of the undisturbed repetitions. The kit (PACS_BENCH) gives the load gene
 import argparse, json, os, platform, re, statistics, subprocess, sys, time
 
 sys.path.insert(0, os.environ["PACS_BENCH"])
-import alone, bench, peers, upkeep, web
+import alone, bench, peers, upkeep, web, worklist
 from gen import EXPLE, ROOT, el, rec, tiny_attrs
 
-ALL = ["ingest", "find", "get", "web", "start", "tls", "upkeep"]
+ALL = ["ingest", "find", "get", "web", "start", "tls", "upkeep", "worklist", "matching"]
 INGEST = {"ct-c1": ("ct", 1, 1000, 526_000), "ct-c8": ("ct", 8, 1000, 526_000),
           "small-c1": ("small", 1, 5000, 9_100), "small-c8": ("small", 8, 5000, 9_100)}
 GET, MOVE = b"1.2.840.10008.5.1.4.1.2.2.3", b"1.2.840.10008.5.1.4.1.2.2.2"
@@ -240,6 +240,7 @@ def report(path):
     out += web.table(rows, median, ratio, number)
     out += alone.tables(rows, median, ratio, number)
     out += upkeep.table(rows, median, ratio, number)
+    out += worklist.tables(rows, median, ratio, number)
     return "\n\n".join(out) + "\n"
 
 
@@ -259,6 +260,7 @@ def main():
     arguments.add_argument("--repetitions", type=int, default=3), arguments.add_argument("--seconds", type=float, default=3)
     arguments.add_argument("--peers", default="orthanc"), arguments.add_argument("--report", action="store_true")
     arguments.add_argument("--studies", default="1000,100000"), arguments.add_argument("--peer-studies", default="1000,10000")
+    arguments.add_argument("--open", type=int, default=10_000)
     arguments.add_argument("--growth", default="100000,250000,500000,1000000")
     a = arguments.parse_args()
     if not a.report:
@@ -286,6 +288,10 @@ def main():
                 alone.tls(a.server, a.repetitions)
             elif what == "upkeep":
                 upkeep.upkeep(a.server, a.repetitions)
+            elif what == "worklist":
+                worklist.worklist(a.server, only, a.open, a.seconds, a.repetitions)
+            elif what == "matching":
+                worklist.matching(a.server, only, a.repetitions)
             elif what == "growth":
                 alone.growth(a.server, numbers(a.growth), only, a.repetitions)
             else:

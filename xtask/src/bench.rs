@@ -15,10 +15,10 @@ use crate::run::{Workspace, must};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// What to measure: ingest, find, get and web, each optionally with a pattern for its cases,
-    /// such as ingest:small or web:retrieve/frame (a part and a pattern), start, tls and upkeep;
-    /// all of them when absent. Only when named: growth, which fills an archive with a million
-    /// instances (growth:fill does only that) and needs 12 GB
+    /// What to measure: ingest, find, get, web, worklist and matching, each optionally with a
+    /// pattern for its cases, such as ingest:small or web:retrieve/frame (a part and a pattern),
+    /// start, tls and upkeep; all of them when absent. Only when named: growth, which fills an
+    /// archive with a million instances (growth:fill does only that) and needs 12 GB
     cases: Vec<String>,
     /// How often each case is repeated; the median is shown
     #[arg(long, default_value_t = 3)]
@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Sizes of the archive for growth, in instances, ascending
     #[arg(long, default_value = "100000,250000,500000,1000000")]
     growth: String,
+    /// Examinations that are open while worklists are asked for
+    #[arg(long, default_value_t = 10_000)]
+    open: u32,
     /// Seconds of each find case
     #[arg(long, default_value_t = 3)]
     seconds: u32,
@@ -63,6 +66,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
         .args(["--studies", &options.studies])
         .args(["--peer-studies", &options.peer_studies])
         .args(["--growth", &options.growth])
+        .args(["--open", &options.open.to_string()])
         .args(["--seconds", &options.seconds.to_string()])
         .arg("--output")
         .arg(&output)

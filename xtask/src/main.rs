@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod crash;
+mod day;
 mod edges;
 mod fuzz;
 mod package;
@@ -49,6 +50,9 @@ enum Chore {
     Crash(crash::Options),
     /// Tries the limits at the edges: huge objects, crowds, a full or failing disk, a bad network
     Edges(edges::Options),
+    /// Has a day in eleven hospitals: mistyped IDs, wrong patients, broken lines, restarts; an
+    /// oracle asks for everything at the end
+    SimulateDay(day::Options),
     /// Makes the Debian package; with --try, has an administrator's day with it on bare machines
     Package(package::Options),
 }
@@ -65,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Flip(options) => upkeep::flip(&workspace, &options),
         Chore::Crash(options) => crash::run(&workspace, &options),
         Chore::Edges(options) => edges::run(&workspace, &options),
+        Chore::SimulateDay(options) => day::run(&workspace, &options),
         Chore::Package(options) => package::run(&workspace, &options),
     }
 }

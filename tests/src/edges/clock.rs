@@ -11,7 +11,8 @@ use crate::server::{Options, Server};
 use crate::wire::{Association, WireError};
 use crate::{crash, workspace};
 
-const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+/// The library that moves the clock of a process.
+pub(crate) const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
 /// Offsets in the notation of libfaketime; 2038 is near the end of 32 bit seconds, 2107 behind
 /// that of the unsigned ones.

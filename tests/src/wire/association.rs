@@ -250,12 +250,12 @@ impl Association {
         &mut self.stream
     }
 
-    fn context_or_error(&self, class: &str, syntax: &str) -> Result<u8, WireError> {
+    pub(super) fn context_or_error(&self, class: &str, syntax: &str) -> Result<u8, WireError> {
         self.context(class, syntax)
             .ok_or_else(|| WireError::NoContext(format!("{class} in {syntax}")))
     }
 
-    fn next_message(&mut self) -> u16 {
+    pub(super) fn next_message(&mut self) -> u16 {
         self.message = self.message.wrapping_add(1);
         self.message
     }

@@ -22,8 +22,12 @@ pub mod field {
     pub const ECHO: u16 = 0x0030;
     /// N-EVENT-REPORT-RQ.
     pub const EVENT_REPORT: u16 = 0x0100;
+    /// N-SET-RQ.
+    pub const SET: u16 = 0x0120;
     /// N-ACTION-RQ.
     pub const ACTION: u16 = 0x0130;
+    /// N-CREATE-RQ.
+    pub const CREATE: u16 = 0x0140;
     /// C-CANCEL-RQ.
     pub const CANCEL: u16 = 0x0FFF;
 }

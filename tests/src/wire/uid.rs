@@ -24,6 +24,14 @@ pub const STORAGE_COMMITMENT: &str = "1.2.840.10008.1.20.1";
 pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
 /// CT Image Storage.
 pub const CT_IMAGE_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
+/// MR Image Storage.
+pub const MR_IMAGE_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.4";
+/// Digital X-Ray Image Storage - For Presentation.
+pub const DX_IMAGE_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.1.1";
+/// Modality Performed Procedure Step.
+pub const PROCEDURE_STEP: &str = "1.2.840.10008.3.1.2.3.3";
+/// Modality Worklist Information Model - FIND.
+pub const WORKLIST_FIND: &str = "1.2.840.10008.5.1.4.31";
 /// Secondary Capture Image Storage.
 pub const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
 /// Patient Root Query/Retrieve Information Model - FIND.

@@ -28,14 +28,37 @@ impl Evidence {
     }
 }
 
+/// How much speaks against two descriptions being of one person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contradiction {
+    /// Not enough.
+    None,
+    /// Enough to ask, and something speaks for it as well.
+    Partly,
+    /// Enough, and nothing speaks for it.
+    Wholly,
+}
+
 /// Whether `named`, from a header, is somebody else than `person`. `without_identifiers`: Patient
 /// ID held the examination ID.
 ///
 /// An identifier that is valid in the whole country decides. Another one that the person does not
 /// have asks for family name and date of birth to agree. Without one, or with a number of the same
-/// hospital, which devices also make up, nothing may speak against the person alone: one of two can
-/// be mistyped.
-pub(super) fn contradicts(named: &Person, person: &Person, without_identifiers: bool) -> bool {
+/// hospital, which devices also make up, no more may speak against the person than for them: one of
+/// several can be mistyped. Another given name without the same date of birth is somebody else of
+/// the family.
+pub(super) fn contradiction(
+    named: &Person,
+    person: &Person,
+    without_identifiers: bool,
+) -> Contradiction {
+    let wholly = |is_so| {
+        if is_so {
+            Contradiction::Wholly
+        } else {
+            Contradiction::None
+        }
+    };
     let identifiers: &[Identifier] = if without_identifiers {
         &[]
     } else {
@@ -43,15 +66,30 @@ pub(super) fn contradicts(named: &Person, person: &Person, without_identifiers: 
     };
     let is_theirs = |identifier: &&Identifier| person.identifiers.contains(identifier);
     if let Some(national) = identifiers.iter().find(|i| i.is_national()) {
-        return !is_theirs(&national);
+        return wholly(!is_theirs(&national));
     }
     let family = family(named, person);
     let birth_date = Evidence::of(named.birth_date, person.birth_date);
-    if identifiers.iter().any(|i| !is_theirs(&i)) {
-        return family != Evidence::Agrees || birth_date != Evidence::Agrees;
-    }
     let both = [family, birth_date];
-    both.contains(&Evidence::Differs) && !both.contains(&Evidence::Agrees)
+    if identifiers.iter().any(|i| !is_theirs(&i)) {
+        return wholly(both.contains(&Evidence::Differs) || both.contains(&Evidence::Nothing));
+    }
+    if both.contains(&Evidence::Differs) && !both.contains(&Evidence::Agrees) {
+        return Contradiction::Wholly;
+    }
+    let given = given(named, person);
+    let is_relative = given == Evidence::Differs && birth_date != Evidence::Agrees;
+    let is_outweighed = given == Evidence::Differs && both.contains(&Evidence::Differs);
+    if is_relative || is_outweighed {
+        Contradiction::Partly
+    } else {
+        Contradiction::None
+    }
+}
+
+/// Whether enough speaks against it.
+pub(super) fn contradicts(named: &Person, person: &Person, without_identifiers: bool) -> bool {
+    contradiction(named, person, without_identifiers) != Contradiction::None
 }
 
 /// Whether two headers of one study differ in anything that says who the patient is.
@@ -82,6 +120,31 @@ fn family(a: &Person, b: &Person) -> Evidence {
     if of_a.is_empty() || of_b.is_empty() {
         Evidence::Nothing
     } else if of_a.iter().any(|word| of_b.contains(word)) {
+        Evidence::Agrees
+    } else {
+        Evidence::Differs
+    }
+}
+
+/// Whether a word of the header, or an initial, sounds like the given name of the person. Names
+/// that are all family name say nothing.
+fn given(named: &Person, person: &Person) -> Evidence {
+    let of = |person: &Person, component: usize| -> Vec<String> {
+        let groups = person.names.iter().flat_map(|name| name.split('='));
+        let found = groups.filter_map(|group| group.split('^').nth(component));
+        found.flat_map(words).collect()
+    };
+    let (family, given) = (of(person, 0), of(person, 1));
+    let mut typed: Vec<String> = words_of(named).into_iter().flatten().collect();
+    typed.retain(|word| !family.contains(word));
+    if typed.is_empty() || given.is_empty() {
+        return Evidence::Nothing;
+    }
+    let is_it = |word: &String| {
+        let mut given = given.iter();
+        given.any(|name| name == word || (word.chars().count() == 1 && name.starts_with(word)))
+    };
+    if typed.iter().any(is_it) {
         Evidence::Agrees
     } else {
         Evidence::Differs

@@ -1,6 +1,9 @@
 //! The rules, M0 to M6.
 
-use super::likeness::{agrees, contradicts, differs, has_words, is_name_alike, is_unknown};
+use super::likeness::{
+    Contradiction, agrees, contradiction, contradicts, differs, has_words, is_name_alike,
+    is_unknown,
+};
 use super::{
     Binding, Candidate, HeaderField, Kind, MatchingPolicy, Origin, QueueReason, Received, Rule,
     StudyHeader, Suggestion, Verdict,
@@ -255,6 +258,8 @@ fn named<'a>(received: &Received<'_>, candidates: &'a [Candidate]) -> Named<'a> 
         }
     }
     let mut fitting = Vec::new();
+    // Something speaks for them as well: they are a question where another one fits.
+    let mut rivals = Vec::new();
     let mut refused = None;
     for (candidate, rule, header) in namings {
         let is_id = has_id_in_patient_id(header, candidates);
@@ -269,11 +274,14 @@ fn named<'a>(received: &Received<'_>, candidates: &'a [Candidate]) -> Named<'a> 
         match against(received, header, is_id, candidate, rule).or_else(of_another) {
             None => fitting.push((candidate, rule)),
             Some(reason) => {
+                let partly = contradiction(&header.person, &candidate.person, is_id);
+                if reason == QueueReason::Conflict && partly == Contradiction::Partly {
+                    rivals.push((candidate, rule));
+                }
                 refused.get_or_insert((reason, candidate, rule));
             }
         }
     }
-    let accession = received.headers.first().and_then(|header| header.accession);
     match (fitting.as_slice(), refused) {
         // What stands in its right place and does not fit is a question, whatever else does.
         (_, Some((reason, candidate, rule)))
@@ -283,27 +291,33 @@ fn named<'a>(received: &Received<'_>, candidates: &'a [Candidate]) -> Named<'a> 
             let named = is_suggested.then_some((candidate.examination, rule));
             Named::Refused(reason, named.into_iter().collect())
         }
-        ([(candidate, rule)], _) => {
+        ([(candidate, rule)], _) if rivals.is_empty() => {
             match says_otherwise(received, candidates, (candidate, *rule)) {
                 Some(reason) => Named::Refused(reason, vec![(candidate.examination, *rule)]),
                 None => Named::One(candidate, *rule),
             }
         }
-        ([_, _, ..], _) => {
+        ([_, ..], _) => {
             let all = fitting
                 .iter()
+                .chain(&rivals)
                 .map(|(candidate, rule)| (candidate.examination, *rule));
             Named::Refused(QueueReason::Ambiguous, all.collect())
         }
         ([], _) if is_of_other_organisation => Named::Refused(QueueReason::OtherOrg, vec![]),
-        ([], _) => match accession {
-            Some(Ok(_)) => Named::Refused(QueueReason::IdNotFound, vec![]),
-            Some(Err(ExaminationIdError::CheckDigit | ExaminationIdError::NeverGiven)) => {
-                Named::Refused(QueueReason::BadCheckDigit, vec![])
-            }
-            // An ID in a wrong field that no order has may be any number.
-            Some(Err(ExaminationIdError::Format)) | None => Named::Nothing,
-        },
+        ([], _) => nobodys(received),
+    }
+}
+
+/// What an ID says that no order has.
+fn nobodys<'a>(received: &Received<'_>) -> Named<'a> {
+    match received.headers.first().and_then(|header| header.accession) {
+        Some(Ok(_)) => Named::Refused(QueueReason::IdNotFound, vec![]),
+        Some(Err(ExaminationIdError::CheckDigit | ExaminationIdError::NeverGiven)) => {
+            Named::Refused(QueueReason::BadCheckDigit, vec![])
+        }
+        // An ID in a wrong field that no order has may be any number.
+        Some(Err(ExaminationIdError::Format)) | None => Named::Nothing,
     }
 }
 
