@@ -39,8 +39,39 @@ pub enum Caller {
     },
 }
 
+/// Whose share of something scarce it is, so that nobody takes what is there for all: everything
+/// that one client asks for at once counts together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// Whoever comes from an address and shows no name that can be believed.
+    Address(IpAddr),
+    /// The client of these credentials.
+    Client(String),
+    /// The system itself.
+    System,
+    /// Somebody who is signed in, in all of their sessions.
+    User(String),
+}
+
+impl Caller {
+    /// Whose share is taken by what they ask for.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        match self {
+            Self::Client {
+                name: Some(name), ..
+            } => Holder::Client(name.clone()),
+            Self::Client { address, .. } | Self::Device { address, .. } => {
+                Holder::Address(address.to_canonical())
+            }
+            Self::System { .. } => Holder::System,
+            Self::User(user) => Holder::User(user.name.clone()),
+        }
+    }
+}
+
 /// Somebody who is signed in, as of one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SignedIn {
     /// How they sign in.
     pub name: String,
@@ -54,6 +85,17 @@ pub struct SignedIn {
     pub session: Option<String>,
     /// Where the request comes from.
     pub address: IpAddr,
+}
+
+/// Who it is and in which session, for logs: neither what they may nor whom they opened in an
+/// emergency.
+impl std::fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedIn")
+            .field("name", &self.name)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A user whom a device names (PS3.7 D.3.3.7): claimed, and verified by nobody. What proves the
@@ -229,6 +271,27 @@ mod tests {
         fn sight(&self, _caller: &Caller, _action: Action) -> Sight {
             Sight::Everything
         }
+    }
+
+    #[test]
+    fn a_log_tells_who_is_signed_in_and_neither_what_they_may_nor_whom_they_opened() {
+        let opened = crate::patient::PatientNumber::from_serial(1234).unwrap();
+        let opened = crate::patient::PatientKey::Known(opened);
+        let user = SignedIn {
+            name: "asanov".to_owned(),
+            grants: Grants::default(),
+            is_doctor: true,
+            break_glass: vec![BreakGlass::open(opened, chrono::DateTime::UNIX_EPOCH)],
+            session: Some("0a1b2c3d".to_owned()),
+            address: IpAddr::from([192, 0, 2, 1]),
+        };
+
+        let told = format!("{:?}", Caller::User(Box::new(user)));
+
+        assert_eq!(
+            told,
+            "User(SignedIn { name: \"asanov\", session: Some(\"0a1b2c3d\"), .. })"
+        );
     }
 
     #[test]

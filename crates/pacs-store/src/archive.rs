@@ -385,7 +385,7 @@ impl Archive {
         permit: &Permit<Find>,
         query: &Query,
     ) -> Result<Results<Match>, IndexError> {
-        let quota = self.shared.quota.clone().seen_by(permit.sight());
+        let quota = self.shared.quota_of(permit.caller(), permit.sight());
         let answer = self.shared.index.search(query, &quota).await;
         self.shared.noted(answer)
     }
@@ -399,7 +399,7 @@ impl Archive {
         permit: &impl RetrievePermit,
         query: &Query,
     ) -> Result<Results<StoredInstance>, IndexError> {
-        let quota = self.shared.quota.clone().seen_by(permit.seen());
+        let quota = self.shared.quota_of(permit.asked_by(), permit.seen());
         let answer = self.shared.index.select(query, &quota).await;
         self.shared.noted(answer)
     }
@@ -568,6 +568,11 @@ impl Shared {
     /// Whether [`Archive::close`] was called.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Acquire)
+    }
+
+    /// What one search of `caller`, who sees `sight`, may give.
+    fn quota_of(&self, caller: &Caller, sight: &Sight) -> Quota {
+        self.quota.clone().seen_by(sight).asked_by(caller)
     }
 
     /// An index that could not read its file once answers nothing any more: it has to be opened

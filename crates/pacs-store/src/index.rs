@@ -329,6 +329,9 @@ pub enum IndexError {
         /// Why it could not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Searches that go on for long, of this caller or of all, take all turns.
+    #[error("too many long searches at the moment")]
+    Busy,
     /// What the index holds cannot be read: it is damaged or of another version.
     #[error("index entry cannot be read: {what}")]
     Damaged {
@@ -341,6 +344,12 @@ pub enum IndexError {
     /// A commit of records whose content is not proved durable: a fault of the caller.
     #[error("records may not be visible before their content is durable")]
     Premature,
+    /// The search would have to look at more than it may: no index knows what it asks for.
+    #[error("the search would look at more than {rows_max} rows")]
+    TooLong {
+        /// How many it may look at.
+        rows_max: u64,
+    },
     /// More results than the caller's limit allows.
     #[error("query has more than {limit_count} results")]
     TooMany {

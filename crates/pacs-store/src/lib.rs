@@ -26,6 +26,7 @@ pub mod rejections;
 pub mod repair;
 mod retrieve;
 pub mod scrub;
+pub mod shares;
 mod verify;
 
 pub use archive::{

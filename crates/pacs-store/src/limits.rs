@@ -252,6 +252,20 @@ pub const VERSIONS_LOOKED_AT_MAX: usize = 64;
 /// Bytes of the head of an instance that the matcher reads.
 pub const MATCHER_HEAD_BYTES_MAX: u64 = 1 << 20;
 
+/// Searches at once that no index answers quickly; more wait. Each may hold a list of its
+/// candidates: some 24 bytes for each instance of the archive at most.
+pub const LONG_SEARCHES_MAX: u32 = 8;
+
+/// Of these, searches of one caller.
+pub const LONG_SEARCHES_OF_CALLER_MAX: u32 = 2;
+
+/// How long such a search waits for its turn, before it is refused.
+pub const LONG_SEARCH_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Rows that one search looks at: some twenty seconds. An archive of some five million studies is
+/// gone through with that.
+pub const SEARCH_ROWS_MAX: u64 = 20_000_000;
+
 /// Seconds in which further images of an examination that is in progress make no row of their own.
 pub const IMAGES_NOTED_EVERY_SECONDS: i64 = 30;
 

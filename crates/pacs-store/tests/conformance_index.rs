@@ -39,6 +39,7 @@ fn the_embedded_index_agrees_with_the_model() {
             let options = RedbOptions {
                 cache_bytes: 1 << 20,
                 gathered_max,
+                ..RedbOptions::default()
             };
             let index = RedbIndex::open(&directory, &options).unwrap();
             (Arc::new(index) as Arc<dyn Index>, ())

@@ -4,15 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be made fails the test")]
 
 use pacs_core::Level;
+use pacs_core::tag::tags;
 use pacs_store::DataDirectory;
 use pacs_store::disk::{Disk, OpenHow, OsDisk};
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::index::{ChangeNumber, Index, IndexError, LogPosition, Quota, Target};
+use pacs_store::index::{ChangeNumber, Index, IndexError, LogPosition, Page, Quota, Target};
 use pacs_store::records::redb::RedbRecords;
 use pacs_store::records::{Change, Kind, Records, RecordsError};
 use pacs_store_conformance::crash_disk::CrashDisk;
 use pacs_store_conformance::log::{Log, apply, position};
-use pacs_store_conformance::samples::{Sample, hide, query, study_uid};
+use pacs_store_conformance::samples::{Sample, hide, query, single, study_uid};
+use pacs_store_conformance::tenants::sight;
 use std::sync::Arc;
 
 const INDEX: &str = "index.redb";
@@ -185,6 +187,53 @@ fn open_on(disk: Arc<dyn Disk>) -> Result<Arc<dyn Index>, IndexError> {
     };
     let index = RedbIndex::open(&DataDirectory::open(disk).unwrap(), &options)?;
     Ok(Arc::new(index))
+}
+
+#[tokio::test]
+async fn a_search_that_would_look_at_too_much_is_refused_and_what_is_named_is_found() {
+    let directory = DataDirectory::open(Arc::new(CrashDisk::new(0))).unwrap();
+    let options = RedbOptions {
+        rows_max: 20,
+        ..RedbOptions::default()
+    };
+    let index = RedbIndex::open(&directory, &options).unwrap();
+    let log = Log::new(Arc::new(index));
+    let records = (1..=40).map(|n| Sample::new(n % 20 + 1, 1, n).record());
+    log.add(records.collect()).await;
+    let number = query(Level::Instance, [(tags::INSTANCE_NUMBER, single("999"))]);
+    let quota = Quota::of(1_000);
+    let is_told = |error| matches!(error, Err(IndexError::TooLong { rows_max: 20 }));
+
+    let found = log.index.search(&number, &quota).await;
+    assert!(is_told(found.map(drop)));
+    let page = Page {
+        count_max: 1,
+        ..Page::default()
+    };
+    let found = log.index.search_page(&number, &page, &quota).await;
+    assert!(is_told(found.map(drop)));
+    let selected = log.index.select(&number, &quota).await;
+    assert!(is_told(selected.map(drop)));
+
+    // Behind a study that whoever asks does not see they look for nothing, as behind none.
+    let all = query(Level::Study, []);
+    for after in [study_uid(15), study_uid(99)] {
+        let page = Page {
+            after: Some(vec![after.as_str().to_owned()]),
+            count_max: 1,
+            ..Page::default()
+        };
+        let nothing = quota.clone().seen_by(&sight(None));
+        let found = log.index.search_page(&all, &page, &nothing).await;
+        assert!(found.unwrap().is_none());
+    }
+
+    let uid = study_uid(3);
+    let named = query(
+        Level::Instance,
+        [(tags::STUDY_INSTANCE_UID, single(uid.as_str()))],
+    );
+    assert_eq!(log.index.search(&named, &quota).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

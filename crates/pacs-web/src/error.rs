@@ -121,6 +121,15 @@ impl From<IndexError> for Failure {
             IndexError::TooMany { .. } => Self::TooLarge {
                 detail: "too many results: narrow the query, or ask for less at once".to_owned(),
             },
+            IndexError::TooLong { .. } => Self::TooLarge {
+                detail:
+                    "the search would look at too much: narrow it by a name, an ID, a date or a \
+                         UID"
+                    .to_owned(),
+            },
+            IndexError::Busy => Self::Unavailable {
+                detail: "too many long searches now: narrow the query, or wait",
+            },
             IndexError::NoMemory => Self::Unavailable {
                 detail: "no memory for the results now: narrow the query, or wait",
             },

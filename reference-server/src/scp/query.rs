@@ -134,6 +134,11 @@ fn failed(error: &IndexError) -> FindStatus {
         IndexError::TooMany { .. } => {
             FindStatus::OUT_OF_RESOURCES.with_comment("too many results, narrow the query")
         }
+        IndexError::TooLong { .. } => FindStatus::OUT_OF_RESOURCES
+            .with_comment("the search would look at too much, narrow the query"),
+        IndexError::Busy => {
+            FindStatus::OUT_OF_RESOURCES.with_comment("too many long searches now, wait")
+        }
         IndexError::NoMemory => {
             tracing::warn!("a search was refused: no memory for its results");
             FindStatus::OUT_OF_RESOURCES.with_comment("no memory now, narrow the query or wait")

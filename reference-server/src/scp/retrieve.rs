@@ -339,6 +339,10 @@ fn failed(error: &IndexError) -> RetrieveStatus {
     match error {
         IndexError::TooMany { .. } => RetrieveStatus::OUT_OF_RESOURCES_MATCHES
             .with_comment("too many instances, retrieve less at once"),
+        IndexError::TooLong { .. } => RetrieveStatus::OUT_OF_RESOURCES_MATCHES
+            .with_comment("the selection would look at too much, name a study"),
+        IndexError::Busy => RetrieveStatus::OUT_OF_RESOURCES_MATCHES
+            .with_comment("too many long searches now, wait"),
         IndexError::NoMemory => {
             tracing::warn!("a retrieval was refused: no memory for the list of its instances");
             RetrieveStatus::OUT_OF_RESOURCES_MATCHES

@@ -20,7 +20,7 @@ impl Archive {
         query: &Query,
         page: &Page,
     ) -> Result<Option<PageOfMatches>, IndexError> {
-        let quota = self.shared.quota.clone().seen_by(permit.sight());
+        let quota = self.shared.quota_of(permit.caller(), permit.sight());
         let answer = self.shared.index.search_page(query, page, &quota);
         self.shared.noted(answer.await)
     }

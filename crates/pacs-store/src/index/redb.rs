@@ -10,6 +10,7 @@
 //! find is matched by [`pacs_core::matching`], which alone decides. Format:
 //! `docs/on-disk-format.md`.
 
+mod budget;
 mod codec;
 mod fault;
 mod group;
@@ -25,19 +26,23 @@ use super::{
     StoredInstance, Versions, page,
 };
 use crate::directory::DataDirectory;
+use crate::limits::{
+    LONG_SEARCH_WAIT_MAX, LONG_SEARCHES_MAX, LONG_SEARCHES_OF_CALLER_MAX, SEARCH_ROWS_MAX,
+};
 use crate::redb_file::{self, Held, Space, begin_durable};
+use crate::shares::Shares;
 use async_trait::async_trait;
+use budget::Budget;
 use fault::{Fault, attempt};
 use group::Group;
 use group::notes::NOTED;
 use pacs_core::{Level, Matching, Query, SopInstanceUid};
 use plan::Plan;
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
-use search::Budget;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tables::Counters;
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use view::View;
 
 /// How a [`RedbIndex`] works.
@@ -49,6 +54,8 @@ pub struct RedbOptions {
     /// Candidates that are gathered by a key for a page of a search. Where every key has more, so
     /// much is to be found that the page is likely full after a look at the newest studies.
     pub gathered_max: usize,
+    /// Rows that one search may look at: what would need more is refused.
+    pub rows_max: u64,
 }
 
 impl Default for RedbOptions {
@@ -56,6 +63,7 @@ impl Default for RedbOptions {
         Self {
             cache_bytes: 64 << 20,
             gathered_max: 4_096,
+            rows_max: SEARCH_ROWS_MAX,
         }
     }
 }
@@ -66,10 +74,6 @@ const FILE: &str = "index.redb";
 /// Rows that are read without leaving the thread: some two milliseconds. What needs more goes to a
 /// thread that may wait.
 const ROWS_INLINE: u64 = 2_000;
-
-/// Searches on such threads at once; more wait. Each may hold a list of its candidates: some 24
-/// bytes for each instance of the archive at most.
-const LONG_SEARCHES_MAX: usize = 8;
 
 /// Records that are staged without leaving the thread.
 const RECORDS_INLINE: usize = 64;
@@ -82,8 +86,9 @@ pub struct RedbIndex {
     /// Whose turn it is to write.
     turn: Arc<Turn<()>>,
     /// Searches that go on for long take turns.
-    long_searches: Arc<Semaphore>,
+    long_searches: Shares,
     gathered_max: usize,
+    rows_max: u64,
 }
 
 #[derive(Debug)]
@@ -132,8 +137,13 @@ impl RedbIndex {
                 inner: Arc::new(inner),
                 directory: directory.clone(),
                 turn: Arc::default(),
-                long_searches: Arc::new(Semaphore::new(LONG_SEARCHES_MAX)),
+                long_searches: Shares::new(
+                    LONG_SEARCHES_MAX,
+                    LONG_SEARCHES_OF_CALLER_MAX,
+                    LONG_SEARCH_WAIT_MAX,
+                ),
                 gathered_max: options.gathered_max,
+                rows_max: options.rows_max,
             })
         })
     }
@@ -161,7 +171,7 @@ impl RedbIndex {
         let plan = Plan::new(query);
         let is_long = plan.is_scan() && self.inner.progress().committed.study > ROWS_INLINE;
         if !is_long || ends_early {
-            let budget = Budget::new(ROWS_INLINE);
+            let budget = Budget::at_once(ROWS_INLINE.min(self.rows_max));
             let mut is_enough = true;
             let answered = attempt(operation, || {
                 let view = View::new(self.inner.database.get()?)?;
@@ -178,14 +188,18 @@ impl RedbIndex {
             }
         }
         let (inner, quota) = (Arc::clone(&self.inner), quota.clone());
-        let turn = Arc::clone(&self.long_searches).acquire_owned().await;
-        blocking(operation, move || {
-            // Until the work is done, whether or not anybody still waits for it.
+        let turn = self.long_searches.take(quota.holder(), 1).await;
+        let turn = turn.map_err(|_busy| IndexError::Busy)?;
+        let (waiting, budget) = Budget::while_waited_for(self.rows_max);
+        let answered = blocking(operation, move || {
+            // Until the thread is done with it: it soon is where nobody waits any more.
             let _turn = turn;
             let view = View::new(inner.database.get()?)?;
-            answer(&view, &plan, &quota, &Budget::new(u64::MAX))
+            answer(&view, &plan, &quota, &budget)
         })
-        .await
+        .await;
+        drop(waiting);
+        answered
     }
 
     /// Compares the checksums of the file as it is now.

@@ -5,9 +5,10 @@
 //! what it took when it goes, and with each result that is taken out of it.
 
 use super::{IndexError, Match, StoredInstance};
-use pacs_core::Attributes;
+use pacs_core::access::Holder;
 use pacs_core::attributes::Value;
 use pacs_core::role::sight::Sight;
+use pacs_core::{Attributes, Caller};
 use std::fmt;
 use std::mem::size_of;
 use std::ops::Deref;
@@ -48,6 +49,7 @@ pub struct Quota {
     count_max: usize,
     memory: Option<ResultMemory>,
     sight: Sight,
+    holder: Option<Holder>,
 }
 
 impl Quota {
@@ -58,6 +60,7 @@ impl Quota {
             count_max,
             memory: None,
             sight: Sight::Everything,
+            holder: None,
         }
     }
 
@@ -78,6 +81,21 @@ impl Quota {
             sight: sight.clone(),
             ..self
         }
+    }
+
+    /// And in turns with what else `caller` searches for at the moment.
+    #[must_use]
+    pub fn asked_by(self, caller: &Caller) -> Self {
+        Self {
+            holder: Some(caller.holder()),
+            ..self
+        }
+    }
+
+    /// Whose searches it is one of, where that is somebody with a share.
+    #[must_use]
+    pub const fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
     }
 
     /// What whoever asks sees.

@@ -14,6 +14,8 @@ pub(super) enum Fault {
     Enough,
     /// More work than a thread that must not wait may do.
     OutOfBudget,
+    /// Nobody waits for it any more: told to nobody.
+    Unwanted,
 }
 
 impl Fault {
@@ -21,6 +23,7 @@ impl Fault {
     pub(super) fn during(self, operation: &'static str) -> IndexError {
         match self {
             Self::Index(error) => error,
+            Self::Unwanted => IndexError::Busy,
             Self::Enough | Self::OutOfBudget => IndexError::Backend {
                 operation,
                 source: "work is not bounded".into(),

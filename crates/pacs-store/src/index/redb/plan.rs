@@ -3,10 +3,10 @@
 //!
 //! Everything here may give too much and never too little; what it gives is still to be matched.
 
+use super::budget::Budget;
 use super::codec::{Reader, Stored};
 use super::fault::Fault;
 use super::rows::{Place, StudyRow};
-use super::search::Budget;
 use super::tables::{BY_ATTRIBUTE, Kind, NAMES_PER_ROW, each_key, ranges, series_of, study_of};
 use super::view::View;
 use crate::index::answer;

@@ -1,5 +1,6 @@
 //! Walks the candidates of a query down the levels, and gives what matches.
 
+use super::budget::Budget;
 use super::fault::Fault;
 use super::group::missing;
 use super::group::notes::decode;
@@ -15,28 +16,11 @@ use pacs_core::role::sight::{Sight, StudyFacts};
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Tag};
 use redb::ReadableTable;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 mod back;
 
 pub(super) use back::page;
-
-/// How many rows may still be read.
-#[derive(Debug)]
-pub(super) struct Budget(Cell<u64>);
-
-impl Budget {
-    pub(super) const fn new(rows: u64) -> Self {
-        Self(Cell::new(rows))
-    }
-
-    pub(super) fn spend(&self, rows: u64) -> Result<(), Fault> {
-        let left = self.0.get().checked_sub(rows).ok_or(Fault::OutOfBudget)?;
-        self.0.set(left);
-        Ok(())
-    }
-}
 
 /// What matched: its attributes as far as they were wanted, and where its instances are.
 struct Found<'a> {
@@ -294,6 +278,7 @@ impl<'a> Search<'a> {
             .keys
             .range::<&[u8]>(range.start.as_slice()..range.end.as_slice())?;
         for entry in keys {
+            self.budget.spend(1)?;
             let study = study_of(entry?.0.value())?;
             if self.sees(study)? {
                 return Ok(Some(study));

@@ -1,7 +1,8 @@
 //! Pages of a search: from the newest study back, and no further than the page is full.
 
-use super::{Budget, Search, Sink};
+use super::{Search, Sink};
 use crate::index::page::Turning;
+use crate::index::redb::budget::Budget;
 use crate::index::redb::fault::Fault;
 use crate::index::redb::plan::{Candidates, Plan};
 use crate::index::redb::rows::{StudyRow, entity_key, from_entity_key};
@@ -61,6 +62,7 @@ const ROWS_PASSED: usize = 8;
 
 impl Search<'_> {
     /// The study of the result after which `page` begins: those behind it need not be looked at.
+    /// One that whoever asks does not see is not there.
     fn page_begins(&self, page: &Page) -> Result<u64, Fault> {
         let Some(study) = page.after.as_ref().and_then(|uids| uids.first()) else {
             return Ok(u64::MAX);
@@ -76,6 +78,9 @@ impl Search<'_> {
                 Ok(())
             },
         )?;
+        if last != 0 && !self.sees(last)? {
+            last = 0;
+        }
         Ok(last)
     }
 
