@@ -45,6 +45,8 @@ mod service;
 mod single;
 mod stow;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod turned;
 pub mod walk;
 pub mod xml;

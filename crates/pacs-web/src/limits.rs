@@ -23,6 +23,10 @@ pub struct WebLimits {
     pub arriving_bytes_per_second_min: u64,
     /// How long a body may take whatever its length, and how long it may fall silent.
     pub arriving_grace: Duration,
+    /// Searches for names that are alike, at once; each looks at much (503).
+    pub alike_max: usize,
+    /// Of these, searches of one client.
+    pub alike_of_client_max: usize,
     /// Bytes of bulk data of one request that come beside metadata (413).
     pub bulk_bytes_max: u64,
     /// Bytes of a `Content-Location` that names bulk data.
@@ -87,6 +91,9 @@ pub struct WebLimits {
     pub frames_max: usize,
     /// Bytes (OB, OW, UN and the like) that stand in metadata themselves.
     pub inline_bytes_max: u64,
+    /// Studies, and results in studies that are alike, that a search for names that are alike looks
+    /// at for one page: one to two seconds. Beyond them the page ends, and the next one goes on.
+    pub looked_at_max: usize,
     /// Bytes of a table of frame offsets.
     pub offset_table_bytes_max: u64,
     /// Parameters of a query.
@@ -123,6 +130,8 @@ impl Default for WebLimits {
             commitment_bytes_max: 8 << 20,
             commitment_references_max: 10_000,
             commitment_wait_max: Duration::from_secs(5),
+            alike_max: 16,
+            alike_of_client_max: 4,
             file_meta_bytes_max: 1 << 20,
             file_start_bytes: 4 << 10,
             head_held_bytes_max: 256 << 10,
@@ -151,6 +160,7 @@ impl Default for WebLimits {
             piece_bytes: 64 << 10,
             piece_wait_max: Duration::from_secs(60),
             pieces_waiting_max: 2,
+            looked_at_max: 200_000,
             query_bytes_max: 64 << 10,
             rendering: RenderingLimits::default(),
             results_max: 10_000,
@@ -218,6 +228,12 @@ pub struct RenderingLimits {
     /// How long an animation may take to be made (413).
     pub animation_duration_max: Duration,
     /// Bytes of a structured report that is shown as text.
+    /// Animations that are made at once, beside them.
+    pub animations_max: usize,
+    /// Animations that are made or waited for (503).
+    pub animations_wanted_max: usize,
+    /// Of these, those of one client.
+    pub animations_of_client_max: usize,
     pub report_source_bytes_max: u64,
     /// Bytes of that text.
     pub report_bytes_max: usize,
@@ -236,5 +252,8 @@ impl Default for RenderingLimits {
             report_bytes_max: 32 << 20,
             render: RenderLimits::default(),
         }
+            animations_max: 1,
+            animations_wanted_max: 16,
+            animations_of_client_max: 4,
     }
 }

@@ -1,35 +1,10 @@
-//! Places among those who store at once: for all together, and for each client no more than its
-//! share, so that one cannot keep the others out.
+//! Places among those who do something at once: for all together, and for each client no more than
+//! its share, so that one cannot keep the others out.
 
 use pacs_core::Caller;
+use pacs_core::access::Holder;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Whose a place is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Holder {
-    /// By the address alone: it shows no name.
-    Address(IpAddr),
-    Name(String),
-    System,
-}
-
-impl Holder {
-    fn of(caller: &Caller) -> Self {
-        match caller {
-            Caller::Client {
-                name: Some(name), ..
-            } => Self::Name(name.clone()),
-            Caller::Client { address, .. } | Caller::Device { address, .. } => {
-                Self::Address(address.to_canonical())
-            }
-            Caller::System { .. } => Self::System,
-            Caller::User(user) => Self::Name(user.name.clone()),
-            _ => Self::Name(String::new()),
-        }
-    }
-}
 
 /// All places.
 #[derive(Debug, Clone)]
@@ -67,7 +42,7 @@ impl Places {
 
     /// A place for `caller`.
     pub(crate) fn take(&self, caller: &Caller) -> Result<Place, NoPlace> {
-        let holder = Holder::of(caller);
+        let holder = caller.holder();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.values().sum::<usize>() >= self.all_max {
             return Err(NoPlace::All);
@@ -100,6 +75,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn client(name: &str) -> Caller {
         Caller::Client {

@@ -5,6 +5,7 @@
 //! `Link`, by a cursor: what arrives meanwhile neither shifts nor repeats anything there, as it
 //! may with `offset`.
 
+mod alike;
 mod answer;
 mod fuzzy;
 mod page;
@@ -90,12 +91,12 @@ async fn search(
         request.require(*tag, uid);
     }
     record::searched(&web, &permit, &request.query).await?;
-    let page = page::page(&web, &permit, &request).await?;
+    let found = page::page(&web, &permit, &request).await?;
     let asked = Asked {
         request: &request,
         parents,
         parameters: &parameters,
     };
     let base = web.base_url_by(headers);
-    Ok(answer(&web, &asked, page, listing, base))
+    Ok(answer(&web, &asked, found, listing, base))
 }

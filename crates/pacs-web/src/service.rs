@@ -87,6 +87,10 @@ struct Inner {
     /// For requests that store.
     stores: Places,
     /// Memory for data sets that are inflated, in units of [`UNIT_BYTES`].
+    /// For searches for names that are alike.
+    alike: Places,
+    /// For those who want animations.
+    animations: Places,
     inflating: Arc<Semaphore>,
     /// For metadata that clients send.
     descriptions: Arc<Semaphore>,
@@ -109,6 +113,11 @@ impl Web {
                     options.limits.stores_of_client_max,
                 ),
                 inflating: Arc::new(Semaphore::new(
+                alike: Places::new(options.limits.alike_max, options.limits.alike_of_client_max),
+                animations: Places::new(
+                    options.limits.rendering.animations_wanted_max,
+                    options.limits.rendering.animations_of_client_max,
+                ),
                     options.limits.inflated_memory_bytes_max / UNIT_BYTES,
                 )),
                 descriptions: Share::budget(options.limits.metadata_memory_bytes_max),
@@ -230,6 +239,28 @@ impl Web {
     }
 
     /// Who answers for safekeeping.
+    /// A place among those who look for names that are alike.
+    pub(crate) fn place_to_look(&self, caller: &Caller) -> Result<Place, Failure> {
+        self.inner.alike.take(caller).map_err(|none| {
+            let detail = match none {
+                NoPlace::All => "too many search for names that are alike at the moment",
+                NoPlace::Share => "too many such searches of this client at the moment",
+            };
+            Failure::Unavailable { detail }
+        })
+    }
+
+    /// A place among those who want animations.
+    pub(crate) fn place_to_animate(&self, caller: &Caller) -> Result<Place, Failure> {
+        self.inner.animations.take(caller).map_err(|none| {
+            let detail = match none {
+                NoPlace::All => "too many animations are wanted at the moment",
+                NoPlace::Share => "too many animations of this client are wanted at the moment",
+            };
+            Failure::Unavailable { detail }
+        })
+    }
+
     pub(crate) fn commitment(&self) -> Result<&dyn Commitment, Failure> {
         let commitment = self.inner.options.commitment.as_deref();
         commitment.ok_or(Failure::Unavailable {

@@ -1,6 +1,6 @@
 //! The answer to a search: its results, warnings, the way to the next page.
 
-use super::page::Cursor;
+use super::page::{Cursor, Found};
 use super::request::SearchRequest;
 use crate::listing::Listing;
 use crate::resource::Parents;
@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Value, Vr};
-use pacs_store::index::{IntoResults, Match, PageOfMatches};
+use pacs_store::index::{IntoResults, Match};
 
 /// What a client asked for.
 pub(super) struct Asked<'a> {
@@ -22,19 +22,18 @@ pub(super) struct Asked<'a> {
     pub(super) parameters: &'a [(String, String)],
 }
 
-/// Answers `asked` with `page`, in the form of `listing`.
+/// Answers `asked` with what was found, in the form of `listing`.
 pub(super) fn answer(
     web: &Web,
     asked: &Asked<'_>,
-    page: PageOfMatches,
+    found: Found,
     listing: Listing,
     base: String,
 ) -> Response {
+    let Found { page, next, .. } = found;
     let request = asked.request;
     let level = request.query.level;
-    let next = page.matches.last().filter(|_| page.has_more);
-    let next = next.and_then(|last| Cursor::after(&last.attributes, level));
-    let link = next.map(|cursor| search_path(&base, asked, &cursor));
+    let link = next.map(|cursor| search_path(&base, asked, &cursor, found.offset));
     let is_empty = page.matches.is_empty();
     let kind = [(header::CONTENT_TYPE, listing.content_type())];
     let mut response = if is_empty {
@@ -50,7 +49,12 @@ pub(super) fn answer(
         };
         (kind, writing.body(web)).into_response()
     };
-    if page.has_more {
+    if found.is_cut {
+        warn(
+            &mut response,
+            "The search ended before it had looked at everything: the next page goes on",
+        );
+    } else if page.has_more {
         // 8.3.4.4 would have their number, for which the whole archive would have to be searched.
         let told = "There are additional results that can be requested";
         warn(&mut response, told);
@@ -166,9 +170,10 @@ fn retrieve_url(base: &str, result: &Attributes, level: Level) -> String {
     url
 }
 
-/// The URL of the next page: the same search, after `cursor`. The parents of the path stay in it
-/// whatever the query says, so that no page holds more than the first could.
-fn search_path(base: &str, asked: &Asked<'_>, cursor: &Cursor) -> String {
+/// The URL of the next page: the same search, after `cursor` and what `offset` leaves out. The
+/// parents of the path stay in it whatever the query says, so that no page holds more than the
+/// first could.
+fn search_path(base: &str, asked: &Asked<'_>, cursor: &Cursor, offset: usize) -> String {
     let mut url = base.to_owned();
     url.push_str(&asked.parents.path());
     url.push_str(match asked.request.query.level {
@@ -183,6 +188,9 @@ fn search_path(base: &str, asked: &Asked<'_>, cursor: &Cursor) -> String {
             encode(&mut url, value);
             url.push('&');
         }
+    }
+    if offset > 0 {
+        url.push_str(&format!("offset={offset}&"));
     }
     url.push_str("cursor=");
     url.push_str(&cursor.to_text());

@@ -31,6 +31,11 @@ impl FuzzyName {
         }
     }
 
+    /// The attribute it is looked for in.
+    pub(crate) const fn tag(&self) -> Tag {
+        self.tag
+    }
+
     /// Whether each word begins a word of the name, in any order; a name in several scripts matches
     /// by any of them.
     pub(crate) fn matches(&self, attributes: &Attributes) -> bool {

@@ -1,17 +1,16 @@
 //! Pages of results, and the cursors that lead from one to the next.
 
+use super::alike;
 use super::request::SearchRequest;
 use crate::error::Failure;
 use crate::service::Web;
 use pacs_core::access::Find;
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Permit, Tag, Uid};
-use pacs_store::index::{Match, Page, PageOfMatches};
+use pacs_store::index::{Page, PageOfMatches};
 
-/// Results that are looked at together, where they are chosen here and not by the index.
-const LOOKED_AT: usize = 1_000;
-
-/// The UIDs of the result after which a page begins.
+/// The UIDs of the result after which a page begins: its own, and those above it; the study alone
+/// where the page begins behind all that is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor(Vec<String>);
 
@@ -36,9 +35,14 @@ impl Cursor {
             Some(uid.as_str().to_owned())
         });
         let uids: Option<Vec<String>> = uids.collect();
-        uids.filter(|uids| uids.len() == names(level).len())
+        uids.filter(|uids| uids.len() == 1 || uids.len() == names(level).len())
             .map(Self)
-            .ok_or_else(|| Failure::bad_request("cursor is none of this search"))
+            .ok_or_else(Self::foreign)
+    }
+
+    /// The answer to one of another search.
+    pub(super) fn foreign() -> Failure {
+        Failure::bad_request("cursor is none of this search")
     }
 
     /// The cursor that goes on after `result`.
@@ -48,10 +52,46 @@ impl Cursor {
         uids.collect::<Option<Vec<String>>>().map(Self)
     }
 
+    /// The cursor that goes on behind this study.
+    pub(super) fn of_study(study: &str) -> Self {
+        Self(vec![study.to_owned()])
+    }
+
+    /// The study of the result.
+    pub(super) fn study(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// Whether it goes on behind a study.
+    pub(super) const fn is_study(&self) -> bool {
+        self.0.len() == 1
+    }
+
+    /// Whether it names a result of `level`.
+    pub(super) fn is_whole(&self, level: Level) -> bool {
+        self.0.len() == names(level).len()
+    }
+
+    /// The UIDs.
+    pub(super) fn into_uids(self) -> Vec<String> {
+        self.0
+    }
+
     /// In a form for URLs.
     pub(super) fn to_text(&self) -> String {
         self.0.join("/")
     }
+}
+
+/// A page, and what is known of the next one.
+pub(super) struct Found {
+    pub(super) page: PageOfMatches,
+    /// Where the next page begins, where there may be one.
+    pub(super) next: Option<Cursor>,
+    /// Results that the next page leaves out before it begins.
+    pub(super) offset: usize,
+    /// Whether the search ended before the page was full: not all was looked at.
+    pub(super) is_cut: bool,
 }
 
 /// The page that `request` asks for: the index looks no further than its end.
@@ -59,60 +99,29 @@ pub(super) async fn page(
     web: &Web,
     permit: &Permit<Find>,
     request: &SearchRequest,
-) -> Result<PageOfMatches, Failure> {
-    let after = request.after.as_ref().map(|cursor| cursor.0.clone());
+) -> Result<Found, Failure> {
+    if !request.fuzzy.is_empty() {
+        return alike::page(web, permit, request).await;
+    }
+    let level = request.query.level;
+    let after = request.after.clone();
     let page = Page {
-        after,
+        after: after.map(Cursor::into_uids),
         offset: request.offset,
         count_max: request.limit,
     };
-    if !request.fuzzy.is_empty() {
-        return chosen(web, permit, request, page).await;
-    }
     let found = web.archive().search_page(permit, &request.query, &page);
-    found.await?.ok_or_else(gone)
-}
-
-fn gone() -> Failure {
-    Failure::bad_request("the result that cursor names is there no more: begin again")
-}
-
-/// The page of those results whose names are like the ones that are looked for.
-async fn chosen(
-    web: &Web,
-    permit: &Permit<Find>,
-    request: &SearchRequest,
-    page: Page,
-) -> Result<PageOfMatches, Failure> {
-    let is_asked_for = |result: &Match| {
-        let mut names = request.fuzzy.iter();
-        names.all(|name| name.matches(&result.attributes))
-    };
-    let mut looking = Page {
-        after: page.after.clone(),
+    let page = found.await?.ok_or_else(gone)?;
+    let last = page.matches.last().filter(|_| page.has_more);
+    let next = last.and_then(|last| Cursor::after(&last.attributes, level));
+    Ok(Found {
+        page,
+        next,
         offset: 0,
-        count_max: LOOKED_AT,
-    };
-    let mut left_out: usize = 0;
-    let mut chosen = web.archive().page_of_none();
-    loop {
-        let found = web.archive().search_page(permit, &request.query, &looking);
-        let found = found.await?.ok_or_else(gone)?;
-        let last = found.matches.last().map(|last| &last.attributes);
-        let next = last.and_then(|last| Cursor::after(last, request.query.level));
-        for result in found.matches.into_iter().filter(is_asked_for) {
-            if left_out < page.offset {
-                left_out = left_out.saturating_add(1);
-            } else if chosen.matches.len() < page.count_max {
-                chosen.matches.push(result)?;
-            } else {
-                chosen.has_more = true;
-                return Ok(chosen);
-            }
-        }
-        match next {
-            Some(cursor) if found.has_more => looking.after = Some(cursor.0),
-            _ => return Ok(chosen),
-        }
-    }
+        is_cut: false,
+    })
+}
+
+pub(super) fn gone() -> Failure {
+    Failure::bad_request("the result that cursor names is there no more: begin again")
 }

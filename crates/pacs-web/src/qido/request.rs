@@ -65,6 +65,11 @@ pub fn read_search(
     if is_fuzzy {
         request.take_fuzzy();
     }
+    // Searches for names alone go on behind a study of which nothing was a result.
+    let is_whole = |cursor: &Cursor| cursor.is_whole(level);
+    if request.fuzzy.is_empty() && !request.after.as_ref().is_none_or(is_whole) {
+        return Err(Cursor::foreign());
+    }
     request.return_attributes(wants_all);
     if request.limit > limits.results_max {
         request.limit = limits.results_max;
@@ -161,6 +166,28 @@ impl SearchRequest {
         self.query = std::mem::replace(&mut self.query, Query::new(Level::Study)).with(key);
     }
 
+    /// The same search among studies, of which only what names are compared with is returned: by
+    /// all that studies and their patients have.
+    pub(super) fn of_studies(&self) -> Query {
+        let mut query = Query::new(Level::Study);
+        for key in &self.query.keys {
+            let is_of_studies = level_of_key(key.tag).is_some_and(|of| of <= Level::Study);
+            if is_of_studies && (key.matching != Matching::Universal || key.vr == Vr::PN) {
+                query = query.with(key.clone());
+            }
+        }
+        query
+    }
+
+    /// Whether it names a series or an instance.
+    pub(super) fn names_below_study(&self) -> bool {
+        let mut keys = self.query.keys.iter();
+        keys.any(|key| {
+            let is_uid = [tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID].contains(&key.tag);
+            is_uid && key.matching != Matching::Universal
+        })
+    }
+
     /// A parameter that is none of those with names of their own: an attribute to match.
     fn attribute(&mut self, name: &str, value: &str) -> Result<(), Failure> {
         let Some(path) = path_of(name)? else {
@@ -255,9 +282,13 @@ impl SearchRequest {
 
 /// Whether entities of `level` have the attribute.
 fn is_supported(tag: Tag, level: Level) -> bool {
+    level_of_key(tag).is_some_and(|of| of <= level) || tag == tags::INSTANCE_AVAILABILITY
+}
+
+/// The level whose entities have the attribute of a key.
+pub(super) fn level_of_key(tag: Tag) -> Option<Level> {
     let computed = COMPUTED.iter().find(|entry| entry.0 == tag);
-    let of = level_of(tag).or(computed.map(|entry| entry.1));
-    of.is_some_and(|of| of <= level) || tag == tags::INSTANCE_AVAILABILITY
+    level_of(tag).or(computed.map(|entry| entry.1))
 }
 
 /// The tags of an attribute: `GGGGEEEE` or a keyword, and within sequences a path of these with
