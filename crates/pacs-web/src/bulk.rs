@@ -5,7 +5,6 @@ use crate::access::Allowed;
 use crate::content::{self, Content};
 use crate::error::Failure;
 use crate::frames::{Sending, media_type_of, tables};
-use crate::metadata::has_already;
 use crate::model::word_bytes;
 use crate::pixels::{self, Found, FrameTable};
 use crate::range;
@@ -14,8 +13,9 @@ use crate::retrieve::{accept, guarded, part_writer, send};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
 use crate::turned::{self, Turn};
+use crate::validator::{has_already, not_modified, tagged};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::access::Get;
 use pacs_core::scan::is_pixel_data;
@@ -157,13 +157,6 @@ fn entity_tag(stored: &StoredInstance, path: &str, said: &[u8]) -> String {
     format!("\"{}\"", digest.get(..32).unwrap_or(&digest))
 }
 
-fn not_modified(tag: &str) -> Result<Response, Failure> {
-    let mut response = guarded(StatusCode::NOT_MODIFIED.into_response());
-    let tag = HeaderValue::from_str(tag).map_err(|_| Failure::Internal)?;
-    response.headers_mut().insert(header::ETAG, tag);
-    Ok(response)
-}
-
 /// A value that is sent.
 struct Value {
     /// What it is known by.
@@ -192,7 +185,7 @@ impl Value {
             });
             return Ok(guarded((kind, body).into_response()));
         }
-        let tag = HeaderValue::from_str(&self.tag).map_err(|_| Failure::Internal)?;
+        let tag = self.tag.clone();
         let asked = range::asked(headers, length, &self.tag)?.filter(|_| self.word == 1);
         let mut part = self;
         if let Some(asked) = &asked {
@@ -205,17 +198,8 @@ impl Value {
         });
         let kind = [(header::CONTENT_TYPE, BYTES)];
         let mut response = guarded((kind, body).into_response());
-        let headers = response.headers_mut();
-        headers.insert(header::ETAG, tag);
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if let Some(asked) = asked {
-            let last = asked.end.saturating_sub(1);
-            let text = format!("bytes {}-{last}/{length}", asked.start);
-            let text = HeaderValue::from_str(&text).map_err(|_| Failure::Internal)?;
-            headers.insert(header::CONTENT_RANGE, text);
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
-        Ok(response)
+        range::tell(&mut response, asked.as_ref(), length)?;
+        tagged(response, &tag)
     }
 
     async fn send(self, pieces: &Pieces) -> Result<(), Gone> {

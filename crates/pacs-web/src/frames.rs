@@ -2,7 +2,7 @@
 
 mod transcode;
 
-use crate::accept::{Offer, describe};
+use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
 use crate::content::{self, Content};
 use crate::error::Failure;
@@ -14,6 +14,7 @@ use crate::retrieve::{accept, guarded, part_writer, send};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
 use crate::turned::{self, Turn};
+use crate::validator;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -44,6 +45,36 @@ pub(crate) async fn frames(
     let numbers = read_list(&list, web.limits())?;
     let (web, mut found) = resource.instances(&web, &permit).await?;
     let stored = found.pop().ok_or(Failure::NotFound { what: "instance" })?;
+    let tag = entity_tag(&stored, &list, &headers, query.as_deref());
+    // Whoever knows it was given these frames before.
+    if validator::knows(&headers, &tag) {
+        return validator::not_modified(&tag);
+    }
+    let given = give((web, permit), stored, numbers, &accept).await?;
+    validator::tagged(given, &tag)
+}
+
+/// What frames of an instance are known by: nothing changes them, so that it is enough to know how
+/// they were asked for. A weak tag: in parts they have another boundary each time.
+fn entity_tag(
+    stored: &StoredInstance,
+    list: &str,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> String {
+    let lines = headers.get_all(header::ACCEPT).iter();
+    let mut parts: Vec<&[u8]> = vec![&stored.digest.0, list.as_bytes()];
+    parts.push(query.unwrap_or_default().as_bytes());
+    parts.extend(lines.map(|line| line.as_bytes()));
+    validator::weak("frames 1", &parts)
+}
+
+async fn give(
+    (web, permit): (Web, Permit<Get>),
+    stored: StoredInstance,
+    numbers: Vec<u64>,
+    accept: &Accept,
+) -> Result<Response, Failure> {
     let located = locate(&web, &permit, &stored, numbers.clone()).await?;
     let offers = offers(&located, &stored, numbers.len() == 1);
     let chosen = accept.choose(&offers).ok_or_else(|| {

@@ -48,6 +48,7 @@ mod stream;
 #[cfg(test)]
 mod testing;
 mod turned;
+mod validator;
 pub mod walk;
 pub mod xml;
 

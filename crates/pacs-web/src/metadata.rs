@@ -20,6 +20,7 @@ use crate::listing::Listing;
 use crate::resource::Resource;
 use crate::retrieve::accept;
 use crate::service::Web;
+use crate::validator::has_already;
 use answer::Answer;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -105,17 +106,6 @@ fn entity_tag(web: &Web, found: &[StoredInstance], base: &str, is_xml: bool) -> 
     }
     let digest = format!("{:?}", digester.finish());
     format!("W/\"{}\"", digest.get(..32).unwrap_or(&digest))
-}
-
-/// Whether If-None-Match names the tag (RFC 9110 13.1.2).
-pub(crate) fn has_already(headers: &HeaderMap, tag: &str) -> bool {
-    let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let own = weak(tag);
-    let mut lines = headers.get_all(header::IF_NONE_MATCH).iter();
-    lines.any(|line| {
-        let mut tags = line.to_str().unwrap_or_default().split(',');
-        tags.any(|theirs| theirs.trim() == "*" || weak(theirs) == own)
-    })
 }
 
 /// Whether Accept-Encoding takes gzip (RFC 9110 12.5.3).

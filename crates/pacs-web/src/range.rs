@@ -2,7 +2,8 @@
 //! standard permits. `If-Range` (13.1.5): of what has changed all is given.
 
 use crate::error::Failure;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
 use std::ops::Range;
 
 /// The range of `length_bytes` that a request asks for; `None`: all. `tag` is what they are
@@ -56,10 +57,30 @@ pub(crate) fn asked(
     Ok(Some(range))
 }
 
+/// Says in the head of `response` that ranges are given, and which one of `length_bytes` this is.
+///
+/// # Errors
+/// [`Failure::Internal`]: no range of ours is none.
+pub(crate) fn tell(
+    response: &mut Response,
+    range: Option<&Range<u64>>,
+    length_bytes: u64,
+) -> Result<(), Failure> {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(range) = range {
+        let last = range.end.saturating_sub(1);
+        let text = format!("bytes {}-{last}/{length_bytes}", range.start);
+        let text = HeaderValue::from_str(&text).map_err(|_| Failure::Internal)?;
+        headers.insert(header::CONTENT_RANGE, text);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn of(text: &'static str) -> Result<Option<Range<u64>>, Failure> {
         let mut headers = HeaderMap::new();

@@ -24,15 +24,15 @@ use crate::access::Allowed;
 use crate::derived::{Key, Kind as Thing};
 use crate::error::Failure;
 use crate::frames::read_list;
-use crate::metadata::has_already;
 use crate::query_string;
 use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer};
 use crate::service::Web;
 use crate::stream;
+use crate::validator::{self, has_already, not_modified, tagged};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use document::Document;
@@ -247,6 +247,13 @@ impl<'r> Request<'r> {
             available: "application/dicom".to_owned(),
         };
         let (web, permit, headers) = (self.web, self.permit, self.headers);
+        if matches!(kind, Kind::Pdf | Kind::Video) {
+            let tag = Document::tag(shown);
+            // Whoever knows it was given it before.
+            if validator::knows(headers, &tag) && self.accept.choose(&offers).is_some() {
+                return not_modified(&tag);
+            }
+        }
         let document = match kind {
             Kind::Image | Kind::Presentation | Kind::Other => return Err(as_stored),
             Kind::Pdf => Some(Document::pdf(web, permit, shown).await?),
@@ -256,9 +263,28 @@ impl<'r> Request<'r> {
         let chosen = choose(&self.accept, &offers)?;
         match document {
             Some(document) => document.answer(web, permit, shown, headers),
-            None if self.is_head => Ok(self.head_of(chosen.media_type)),
-            None => report::answer(web, permit, shown, chosen.media_type == "text/html").await,
+            None => self.report(shown, chosen.media_type).await,
         }
+    }
+
+    /// A report as text of this media type, or nothing where the client has it already.
+    async fn report(
+        &self,
+        shown: &StoredInstance,
+        media_type: &'static str,
+    ) -> Result<Response, Failure> {
+        let (web, permit) = (self.web, self.permit);
+        let parts = [&shown.digest.0[..], web.said(), media_type.as_bytes()];
+        let tag = validator::strong("report 1", &parts);
+        if validator::knows(self.headers, &tag) {
+            return not_modified(&tag);
+        }
+        let response = if self.is_head {
+            self.head_of(media_type)
+        } else {
+            report::answer(web, permit, shown, media_type == "text/html").await?
+        };
+        tagged(response, &tag)
     }
 
     /// What can be had of images; a thumbnail is one picture.
@@ -334,8 +360,8 @@ impl<'r> Request<'r> {
     /// One picture, or none where the client has it already.
     async fn single(&self, subject: Subject, format: PictureFormat) -> Result<Response, Failure> {
         let tag = entity_tag(self.web, &subject, &self.wanted, format);
-        let mut response = if has_already(self.headers, &tag) {
-            guarded(StatusCode::NOT_MODIFIED.into_response())
+        let response = if has_already(self.headers, &tag) {
+            return not_modified(&tag);
         } else if self.is_head {
             self.head_of(format.media_type())
         } else {
@@ -343,9 +369,7 @@ impl<'r> Request<'r> {
             let kind = [(header::CONTENT_TYPE, format.media_type())];
             guarded((kind, bytes).into_response())
         };
-        let tag = HeaderValue::from_str(&tag).map_err(|_| Failure::Internal)?;
-        response.headers_mut().insert(header::ETAG, tag);
-        Ok(response)
+        tagged(response, &tag)
     }
 
     /// The head of an answer of this media type.

@@ -197,6 +197,22 @@ impl Resource {
         self.instances_for(web, permit, Use::Look).await
     }
 
+    /// Its instances, for whoever does not give anything of them and records what is done.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] where there is none.
+    pub(crate) async fn select(
+        &self,
+        web: &Web,
+        permit: &Permit<Get>,
+    ) -> Result<Results<StoredInstance>, Failure> {
+        let found = web.archive().select(permit, &self.query()).await?;
+        if found.is_empty() {
+            return Err(Failure::NotFound { what: self.what() });
+        }
+        Ok(found)
+    }
+
     /// The same, for `what` they are wanted, which is recorded first.
     ///
     /// # Errors
@@ -208,30 +224,12 @@ impl Resource {
         permit: &Permit<Get>,
         what: Use,
     ) -> Result<(Web, Results<StoredInstance>), Failure> {
-        let found = self.found(web, permit).await?;
-        let Some(first) = found.first() else {
-            return Err(Failure::NotFound { what: self.what() });
-        };
+        let found = self.select(web, permit).await?;
+        let first = found.first().ok_or(Failure::Internal)?;
         // Of one study, whatever the resource is.
         let saying = web.saying(&first.instance.study).await?;
         record::used(web, permit, what, (&*found, self.level > Level::Study)).await?;
         Ok((saying, found))
-    }
-
-    /// Its instances, of which nothing is given to anybody.
-    ///
-    /// # Errors
-    /// [`Failure::NotFound`] where there is none.
-    pub(crate) async fn found(
-        &self,
-        web: &Web,
-        permit: &Permit<Get>,
-    ) -> Result<Results<StoredInstance>, Failure> {
-        let found = web.archive().select(permit, &self.query()).await?;
-        if found.is_empty() {
-            return Err(Failure::NotFound { what: self.what() });
-        }
-        Ok(found)
     }
 }
 

@@ -15,7 +15,8 @@ use crate::rendered::Rendering;
 use crate::stow::described::Share;
 use axum::Router;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
 use pacs_core::coerce::Overlay;
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{Caller, Policy};
@@ -350,5 +351,15 @@ pub fn router(archive: Archive, options: Options) -> Router {
 
 /// As [`router`], over what is put together already.
 pub fn routes(web: Web) -> Router {
-    crate::routes::router().with_state(web)
+    let routes = crate::routes::router().with_state(web);
+    routes.layer(axum::middleware::map_response(of_this_origin))
+}
+
+/// Pages of other origins, even of the same site, embed nothing of what is given (Fetch standard
+/// 3.7): those that may read it by CORS still fetch it.
+async fn of_this_origin(mut response: Response) -> Response {
+    let name = HeaderName::from_static("cross-origin-resource-policy");
+    let policy = HeaderValue::from_static("same-origin");
+    response.headers_mut().insert(name, policy);
+    response
 }

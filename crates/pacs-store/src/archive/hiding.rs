@@ -24,15 +24,22 @@ impl Archive {
         if reason.chars().count() > limit_chars {
             return Err(HideError::ReasonTooLong { limit_chars });
         }
-        if !self.reaches(permit, &target).await? {
+        if !self.may_hide(permit, &target).await? {
             return Ok(0);
         }
         let reason = reason.to_owned();
         self.turn(permit, LogRecord::Hide { target, reason }).await
     }
 
-    /// Whether `permit` is for all of `target`, which is to be hidden.
-    async fn reaches(&self, permit: &Permit<Hide>, target: &Target) -> Result<bool, HideError> {
+    /// Whether `permit` is for all of `target`: [`Archive::hide`] does nothing otherwise.
+    ///
+    /// # Errors
+    /// [`HideError::Backend`].
+    pub async fn may_hide(
+        &self,
+        permit: &Permit<Hide>,
+        target: &Target,
+    ) -> Result<bool, HideError> {
         if !permit.sight().is_narrowed() {
             return Ok(true);
         }

@@ -9,8 +9,10 @@ use crate::range;
 use crate::retrieve::{guarded, send};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
+use crate::turned::{self, Turn};
+use crate::validator::tagged;
 use crate::walk::DataSet as _;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::Permit;
 use pacs_core::access::Get;
@@ -131,9 +133,7 @@ impl Document {
         let length = self.ranges.iter().fold(0_u64, |sum, range| {
             sum.saturating_add(range.end.saturating_sub(range.start))
         });
-        // Stored instances never change.
-        let tag = format!("{:?}", stored.digest);
-        let tag = format!("\"{}\"", tag.get(..32).unwrap_or(&tag));
+        let tag = Self::tag(stored);
         let asked = range::asked(headers, length, &tag)?;
         let part = asked.clone().unwrap_or(0..length);
         let sent = part.end.saturating_sub(part.start);
@@ -153,18 +153,14 @@ impl Document {
             let saved = HeaderValue::from_static("attachment; filename=\"document.pdf\"");
             headers.insert(header::CONTENT_DISPOSITION, saved);
         }
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
-            headers.insert(header::ETAG, tag);
-        }
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if let Some(asked) = asked {
-            let last = asked.end.saturating_sub(1);
-            let text = format!("bytes {}-{last}/{length}", asked.start);
-            let text = HeaderValue::from_str(&text).map_err(|_| Failure::Internal)?;
-            headers.insert(header::CONTENT_RANGE, text);
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
-        Ok(response)
+        range::tell(&mut response, asked.as_ref(), length)?;
+        tagged(response, &tag)
+    }
+
+    /// What the file of `stored` is known by: nothing changes it.
+    pub(super) fn tag(stored: &StoredInstance) -> String {
+        let tag = format!("{:?}", stored.digest);
+        format!("\"{}\"", tag.get(..32).unwrap_or(&tag))
     }
 }
 
@@ -189,7 +185,7 @@ async fn send_all(
     web: &Web,
     permit: &Permit<Get>,
     stored: &StoredInstance,
-    content: Content,
+    mut content: Content,
     ranges: Vec<Range<u64>>,
     pieces: &Pieces,
 ) -> Result<(), Gone> {
@@ -198,12 +194,11 @@ async fn send_all(
             let reader = web.archive().read_range(permit, stored, &range);
             send(pieces, reader).await?;
         } else {
-            // Inflated already: this does not block.
-            let bytes = content.read(&range).map_err(|error| {
-                tracing::error!(%error, "a stored document cannot be given back");
-                Gone
-            })?;
-            pieces.put(bytes.into()).await?;
+            let as_it_is = Turn {
+                word: 1,
+                bits: None,
+            };
+            content = turned::send(pieces, content, &range, as_it_is).await?;
         }
     }
     Ok(())
