@@ -227,6 +227,58 @@ fn frames_and_bulk_data_are_the_pixels_also_in_part() {
 }
 
 #[test]
+fn who_has_instances_and_frames_already_is_told_so() {
+    let server = filled(2);
+    let slice = Slice::new(1, 1);
+    let series = format!("/dicomweb/studies/{}/series/{}", slice.study, slice.series);
+    let instance = format!("{series}/instances/{}", slice.instance);
+    let (one, parts) = (
+        "application/dicom",
+        "multipart/related; type=\"application/dicom\"",
+    );
+    let native = "multipart/related; type=\"application/octet-stream\"";
+    let mut tags = Vec::new();
+    for (path, accept) in [
+        (instance.clone(), one),
+        (instance.clone(), parts),
+        (series.clone(), parts),
+        (format!("{instance}/frames/1"), "application/octet-stream"),
+        (format!("{instance}/frames/1"), native),
+        (format!("{instance}/frames/1,1"), native),
+    ] {
+        let given = get(server.http(), &path, &[("Accept", accept)]);
+        assert!(given.status == 200 && given.is_whole && !given.body.is_empty());
+        let tag = given.header("etag").expect("a tag").to_owned();
+        let knowing = |tag: &str| {
+            let headers = [("Accept", accept), ("If-None-Match", tag)];
+            let reply = get(server.http(), &path, &headers);
+            assert_eq!(
+                reply.header("cross-origin-resource-policy"),
+                Some("same-origin")
+            );
+            (reply.status, reply.body.is_empty())
+        };
+        assert_eq!(knowing(&tag), (304, true), "{path} {accept}");
+        assert_eq!(knowing("\"other\""), (200, false), "{path} {accept}");
+        tags.push(tag);
+    }
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags.len(), 6);
+    // What is not there is not there for anybody.
+    let any = [("Accept", native), ("If-None-Match", "*")];
+    let frame = get(server.http(), &format!("{instance}/frames/2"), &any);
+    assert_eq!(frame.status, 404);
+
+    // Of a series that has changed all is given.
+    let known = get(server.http(), &series, &[("Accept", parts)]);
+    let tag = known.header("etag").expect("a tag").to_owned();
+    store_slice(&server, &Slice::new(1, 3));
+    let headers = [("Accept", parts), ("If-None-Match", &tag)];
+    assert_eq!(get(server.http(), &series, &headers).parts().len(), 3);
+}
+
+#[test]
 fn what_is_deleted_is_hidden_and_nothing_else() {
     let server = filled(2);
     let path = format!("/dicomweb/studies/{}", study(1));

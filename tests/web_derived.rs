@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use flate2::Compression;
 use pacs_tests::corpus::{self, Expected, Sample};
 use pacs_tests::peers::files_below;
-use pacs_tests::samples::Slice;
+use pacs_tests::samples::{Slice, long, number as sample, text};
 use pacs_tests::server::{Options, Server};
 use pacs_tests::web::{Reply, get, request};
 use pacs_tests::web_server::{ask, store, store_slice, values};
@@ -401,4 +401,65 @@ fn what_cannot_be_encoded_without_loss_is_refused_with_what_there_is() {
     assert_eq!(given(&dose, RLE).status, 200);
     // Nor has anybody made an encoder for this one.
     assert_eq!(given(&dose, "1.2.840.10008.1.2.4.90").status, 406);
+}
+
+/// An image of 4 by 2 samples of 32 bits of floating point (PS3.3 C.7.6.24).
+fn float_image(instance: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    text(&mut out, 0x0008_0016, "UI", PARAMETRIC_MAP);
+    text(&mut out, 0x0008_0018, "UI", instance);
+    text(&mut out, 0x0010_0020, "LO", "FLOAT1");
+    text(&mut out, 0x0020_000D, "UI", "1.2.826.0.1.98.1");
+    text(&mut out, 0x0020_000E, "UI", "1.2.826.0.1.98.1.1");
+    sample(&mut out, 0x0028_0002, 1);
+    text(&mut out, 0x0028_0004, "CS", "MONOCHROME2");
+    text(&mut out, 0x0028_0008, "IS", "1");
+    sample(&mut out, 0x0028_0010, 2);
+    sample(&mut out, 0x0028_0011, 4);
+    sample(&mut out, 0x0028_0100, 32);
+    let samples = (0..8_u16).flat_map(|at| (f32::from(at) / 4.0).to_le_bytes());
+    long(&mut out, 0x7FE0_0008, "OF", &samples.collect::<Vec<u8>>());
+    out
+}
+
+const PARAMETRIC_MAP: &str = "1.2.840.10008.5.1.4.1.1.30";
+
+#[test]
+fn samples_of_floating_point_are_given_as_they_are_and_never_encoded() {
+    let server = server("");
+    let instance = "1.2.826.0.1.98.1.1.1";
+    let data_set = float_image(instance);
+    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
+    assert_eq!(
+        store(&server, PARAMETRIC_MAP, instance, syntax, &data_set),
+        0
+    );
+    let series = "/dicomweb/studies/1.2.826.0.1.98.1/series/1.2.826.0.1.98.1.1";
+    let path = format!("{series}/instances/{instance}");
+    let accepting = |path: &str, accept: &str| get(server.http(), path, &[("Accept", accept)]);
+
+    for encoded in ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", HTJ2K] {
+        let accept = format!("application/dicom; transfer-syntax={encoded}");
+        let refused = accepting(&path, &accept);
+        assert_eq!(refused.status, 406, "{encoded}");
+        let told = refused.json()["detail"].to_string();
+        assert!(told.contains("floating point"), "{told}");
+        let accept = format!("multipart/related; type=\"{accept}\"");
+        assert_eq!(accepting(series, &accept).status, 406, "{encoded}");
+    }
+    let frame = format!("{path}/frames/1");
+    for accept in ["image/dicom-rle", "image/jls", "image/jphc"] {
+        let refused = accepting(&frame, accept);
+        assert_eq!(refused.status, 406, "{accept}");
+        let told = refused.json()["detail"].to_string();
+        assert!(
+            !told.contains("rle") && told.contains("octet-stream"),
+            "{told}"
+        );
+    }
+    let given = accepting(&frame, "application/octet-stream");
+    assert_eq!((given.status, given.body.len()), (200, 32));
+    assert!(data_set.ends_with(&given.body));
+    let file = accepting(&path, "application/dicom");
+    assert!(file.is_whole && file.body.ends_with(&data_set));
 }

@@ -2,7 +2,10 @@
 //! independent decoders in `interop_rendered.rs`.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use pacs_tests::corpus::{self, Expected};
 use pacs_tests::samples::{Slice, long, number, text};
 use pacs_tests::server::{Options, Server};
@@ -438,6 +441,25 @@ fn an_encapsulated_pdf_is_given_as_it_is_with_ranges() {
     let path = format!("/dicomweb{path}/rendered");
     let part = get(server.http(), &path, &[("Range", "bytes=1-3")]);
     assert_eq!((part.status, &*part.body), (206, &b"PDF"[..]));
+    let tag = whole.header("etag").expect("a tag");
+    let known = get(server.http(), &path, &[("If-None-Match", tag)]);
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    // The same out of a data set that has to be inflated, and longer than a piece.
+    let pdf = [&pdf[..], &vec![b'%'; 600_000]].concat();
+    let instance = format!("{OTHER}.9");
+    let mut document = identity(class, &instance, "Test^Document");
+    long(&mut document, 0x0042_0011, "OB", &pdf);
+    text(&mut document, 0x0042_0012, "LO", "application/pdf");
+    let mut deflated = DeflateEncoder::new(Vec::new(), Compression::fast());
+    deflated.write_all(&document).expect("memory");
+    let deflated = deflated.finish().expect("memory");
+    let syntax = "1.2.840.10008.1.2.1.99";
+    assert_eq!(store(&server, class, &instance, syntax, &deflated), 0);
+    let path = path.replace(OTHER, &instance);
+    let whole = get(server.http(), &path, &[]);
+    assert!(whole.is_whole && whole.body == pdf);
+    let part = get(server.http(), &path, &[("Range", "bytes=500000-500009")]);
+    assert_eq!((part.status, &*part.body), (206, &pdf[500_000..500_010]));
 }
 
 #[test]

@@ -2,8 +2,12 @@
 //! uncompressed ones, of whatever can be decoded; for others see [`crate::recompress`]. And those
 //! that have to say who their patient is or what they were ordered for. Nothing is stored anew.
 //!
-//! What is converted is sent at once. Where the middle of an instance cannot be converted the
-//! answer is cut, so that no client takes it for whole.
+//! What is converted is sent at once. There is memory for it before anything is answered; where the
+//! middle of an instance cannot be converted the answer is cut, so that no client takes it for
+//! whole.
+//!
+//! **Invariant:** who holds memory for a conversion waits for no turn to make derived data, since
+//! those who have such turns wait for memory.
 
 use crate::error::Failure;
 use crate::limits::WebLimits;
@@ -14,43 +18,45 @@ use pacs_core::access::Get;
 use pacs_core::coerce::Coercer;
 use pacs_core::convert::{Converter, Progress, Rewrite, is_native, targets};
 use pacs_core::limits::{CoerceLimits, ScanLimits};
-use pacs_core::{Permit, TransferSyntaxUid};
+use pacs_core::tag::tags;
+use pacs_core::{Caller, Permit, TransferSyntaxUid};
 use pacs_image::Decoders;
 use pacs_store::DataSetReader;
 use pacs_store::egress::{AsStored, Begun, EgressError, begin};
 use pacs_store::index::StoredInstance;
+use pacs_store::shares::{Share, Shares};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
 /// Bytes of one permit of the budget.
 const UNIT_BYTES: u64 = 1 << 20;
 
-/// Units that a conversion takes from its beginning: what was read, and what comes out.
-const UNITS_MIN: u32 = 2;
+/// Bytes that a conversion takes beside its frame: what was read, and what comes out.
+const BYTES_MIN: u64 = 2 << 20;
+
+/// Times a native frame is in memory while it is decoded, and encoded it is smaller.
+const FRAMES_DECODED: u64 = 2;
+
+/// The same, where it is encoded again.
+const FRAMES_ENCODED: u64 = 4;
 
 /// What all conversions share: turns to work, memory and decoders.
 #[derive(Debug)]
 pub(crate) struct Conversions {
     turns: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
-    units_max: u64,
-    queue_duration_max: Duration,
+    memory: Shares,
     decoders: Option<Decoders>,
 }
 
 impl Conversions {
     pub(crate) fn new(limits: &WebLimits, decoders: Option<Decoders>) -> Self {
-        let units = limits.conversion_memory_bytes_max / UNIT_BYTES;
-        let units_max = units.max(1);
-        let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
-        let units = units.min(Semaphore::MAX_PERMITS);
         Self {
             turns: Arc::new(Semaphore::new(limits.conversions_max)),
-            memory: Arc::new(Semaphore::new(units)),
-            units_max,
-            queue_duration_max: limits.conversion_queue_duration_max,
+            memory: Shares::new(
+                units(limits.conversion_memory_bytes_max).max(1),
+                units(limits.conversion_memory_of_client_bytes_max).max(1),
+                limits.conversion_queue_duration_max,
+            ),
             decoders,
         }
     }
@@ -76,45 +82,23 @@ impl Conversions {
         self.decoders.as_ref()
     }
 
-    /// A share of the memory for conversions, once there is so much; all where more is wanted.
+    /// A share of the memory for conversions for `caller`, once there is so much; all where more is
+    /// wanted.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] after a while.
-    pub(crate) async fn share(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Failure> {
-        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.units_max);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let share = Arc::clone(&self.memory).acquire_many_owned(units);
-        let share = timeout(self.queue_duration_max, share).await;
-        let detail = "no memory for a conversion at the moment";
-        let share = share.map_err(|_elapsed| Failure::Unavailable { detail })?;
-        share.map_err(|_closed| Failure::Internal)
-    }
-
-    async fn memory(&self) -> Result<OwnedSemaphorePermit, NoMemory> {
-        let share = Arc::clone(&self.memory).acquire_many_owned(UNITS_MIN);
-        let share = timeout(self.queue_duration_max, share).await;
-        share
-            .map_err(|_elapsed| NoMemory)?
-            .map_err(|_closed| NoMemory)
-    }
-
-    /// Sees to it that `share` has room for what a converter holds.
-    fn grow(&self, share: &mut OwnedSemaphorePermit, bytes_held: u64) -> Result<(), NoMemory> {
-        let needed = u32::try_from(bytes_held.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        let here = u32::try_from(share.num_permits()).unwrap_or(u32::MAX);
-        let missing = needed.saturating_sub(here);
-        if missing > 0 {
-            let more = Arc::clone(&self.memory).try_acquire_many_owned(missing);
-            share.merge(more.map_err(|_none| NoMemory)?);
-        }
-        Ok(())
+    pub(crate) async fn share(&self, caller: &Caller, bytes: u64) -> Result<Share, Failure> {
+        let units = units(bytes).max(1);
+        let share = self.memory.take(Some(&caller.holder()), units).await;
+        share.map_err(|_none| Failure::Unavailable {
+            detail: "no memory for a conversion at the moment",
+        })
     }
 }
 
-/// Other conversions take all memory there is for them.
-#[derive(Debug, thiserror::Error)]
-#[error("no memory for a conversion at the moment")]
-struct NoMemory;
+fn units(bytes: u64) -> u32 {
+    bytes.div_ceil(UNIT_BYTES).try_into().unwrap_or(u32::MAX)
+}
 
 /// A data set on its way to a client.
 pub(crate) enum Way {
@@ -125,8 +109,13 @@ pub(crate) enum Way {
         Box<(StoredInstance, Permit<Get>, TransferSyntaxUid)>,
         DataSetReader,
     ),
-    /// It goes through this, to which what is left is pushed.
-    Through(Box<dyn Rewrite>, DataSetReader),
+    /// It goes through `work`, to which what is left is pushed.
+    Through {
+        work: Box<dyn Rewrite>,
+        reader: DataSetReader,
+        /// Whether frames are decoded on the way.
+        decodes: bool,
+    },
 }
 
 impl Way {
@@ -154,22 +143,49 @@ impl Way {
         let decoders = web.conversions().decoders.as_ref();
         let decoder = decoders.filter(|_| from != to);
         let decoder = decoder.and_then(|decoders| decoders.decoder(from));
+        let decodes = decoder.is_some();
         let Some(overlay) = overlay else {
             let converter = Converter::new(from, to, decoder, &ScanLimits::default())?;
             let converter = converter.with_length(reader.length_bytes());
-            return Ok(Self::Through(Box::new(converter), reader));
+            return Ok(Self::Through {
+                work: Box::new(converter),
+                reader,
+                decodes,
+            });
         };
         let coercer = Coercer::new(from, to, decoder, overlay, &CoerceLimits::default())?;
         Ok(match begin(reader, coercer).await? {
             Begun::AsStored(bytes) => Self::AsStored(bytes),
-            Begun::Rewritten(coercer, reader) => Self::Through(coercer, reader),
+            Begun::Rewritten(work, reader) => Self::Through {
+                work,
+                reader,
+                decodes,
+            },
         })
     }
 
-    /// Sends it; after [`Gone`] nothing more is to be sent.
-    pub(crate) async fn send(self, web: &Web, pieces: &Pieces) -> Result<(), Gone> {
-        match self {
-            Self::AsStored(mut bytes) => loop {
+    /// The memory that it takes to be sent, as far as the index tells; `None`: none of that for
+    /// conversions.
+    pub(crate) fn bytes_needed(&self, stored: &StoredInstance) -> Option<u64> {
+        let frame = native_frame_bytes(stored);
+        let frames = match self {
+            Self::AsStored(_) => return None,
+            Self::Encoded(..) => frame.saturating_mul(FRAMES_ENCODED),
+            Self::Through { decodes: true, .. } => frame.saturating_mul(FRAMES_DECODED),
+            Self::Through { decodes: false, .. } => 0,
+        };
+        Some(frames.saturating_add(BYTES_MIN))
+    }
+
+    /// Sends it with `memory`; after [`Gone`] nothing more is to be sent.
+    pub(crate) async fn send(
+        self,
+        web: &Web,
+        pieces: &Pieces,
+        memory: &mut Option<Share>,
+    ) -> Result<(), Gone> {
+        match (self, memory) {
+            (Self::AsStored(mut bytes), _) => loop {
                 match bytes.next().await {
                     Ok(Some(piece)) => pieces.put(piece).await?,
                     Ok(None) => return Ok(()),
@@ -179,32 +195,55 @@ impl Way {
                     }
                 }
             },
-            Self::Encoded(what, reader) => {
+            (Self::Encoded(what, reader), Some(memory)) => {
                 let (stored, permit, to) = &*what;
                 // It is long, and rarely wanted.
-                let sent = recompress::send(pieces, reader, web, (permit, stored), to);
+                let sent = recompress::send(pieces, reader, web, (permit, stored), (to, memory));
                 Box::pin(sent).await
             }
-            Self::Through(work, reader) => rewrite(pieces, reader, work, web).await,
+            (Self::Through { work, reader, .. }, Some(memory)) => {
+                // Held to the end: a frame is in memory while a client takes its time.
+                run(Sink::Client(pieces), reader, work, web, memory).await?;
+                Ok(())
+            }
+            (_, None) => Err(Gone),
         }
     }
 }
 
-/// Sends what `reader` gives as `work` gives it again.
-async fn rewrite(
-    pieces: &Pieces,
-    reader: DataSetReader,
-    work: Box<dyn Rewrite>,
+/// Memory of so many bytes to send an instance, which is waited for, since nothing is held
+/// meanwhile: of what is `held` from the instance before, if that is enough.
+///
+/// # Errors
+/// [`Failure::Unavailable`].
+pub(crate) async fn memory(
     web: &Web,
-) -> Result<(), Gone> {
-    let conversions = web.conversions();
-    // Given back at the end: a frame is held while a client takes its time.
-    let mut memory = match conversions.memory().await {
-        Ok(memory) => memory,
-        Err(error) => return cut(&error),
+    caller: &Caller,
+    bytes: Option<u64>,
+    held: Option<Share>,
+) -> Result<Option<Share>, Failure> {
+    let Some(bytes) = bytes else {
+        return Ok(held);
     };
-    run(Sink::Client(pieces), reader, work, web, &mut memory).await?;
-    Ok(())
+    if let Some(mut held) = held
+        && held.need(units(bytes)).is_ok()
+    {
+        return Ok(Some(held));
+    }
+    web.conversions().share(caller, bytes).await.map(Some)
+}
+
+/// Bytes of a frame when it is decoded, as far as the index tells.
+fn native_frame_bytes(stored: &StoredInstance) -> u64 {
+    let number = |tag, default| {
+        let text = stored.instance.attributes.text(tag);
+        let number = text.and_then(|text| text.trim().parse::<u16>().ok());
+        u64::from(number.unwrap_or(default))
+    };
+    let pixels = number(tags::ROWS, 0).saturating_mul(number(tags::COLUMNS, 0));
+    let samples = number(tags::SAMPLES_PER_PIXEL, 1);
+    let bits = number(tags::BITS_ALLOCATED, 16).saturating_mul(samples);
+    pixels.saturating_mul(bits).div_ceil(8)
 }
 
 /// Where what is rewritten goes.
@@ -223,7 +262,7 @@ pub(crate) async fn run(
     mut reader: DataSetReader,
     mut work: Box<dyn Rewrite>,
     web: &Web,
-    memory: &mut OwnedSemaphorePermit,
+    memory: &mut Share,
 ) -> Result<Box<dyn Rewrite>, Gone> {
     let (conversions, piece_bytes) = (web.conversions(), web.limits().piece_bytes);
     loop {
@@ -243,7 +282,7 @@ pub(crate) async fn run(
             Err(error) => return cut(&error),
         };
         work = back;
-        if let Err(error) = conversions.grow(memory, work.bytes_held()) {
+        if let Err(error) = memory.need(units(work.bytes_held())) {
             return cut(&error);
         }
         if matches!(progress, Ok(Progress::Done)) {

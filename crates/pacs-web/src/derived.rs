@@ -26,7 +26,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 /// Bounds of derived data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,11 @@ pub struct DerivedLimits {
     pub flights_max: usize,
     /// Things of each kind that are made at once.
     pub makers_max: usize,
+    /// Animations that are made at once: each takes long.
+    pub animations_max: usize,
+    /// How long who wants something waits for the turn to make it (503): longer than it takes to
+    /// make the longest animation.
+    pub turn_wait_max: Duration,
 }
 
 impl Default for DerivedLimits {
@@ -54,6 +61,8 @@ impl Default for DerivedLimits {
             free_bytes_min: 1 << 30,
             flights_max: 1_024,
             makers_max: 4,
+            animations_max: 1,
+            turn_wait_max: Duration::from_secs(150),
         }
     }
 }
@@ -90,6 +99,8 @@ struct Counters {
 /// ones of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// Pictures one after the other.
+    Animation,
     /// A frame in another transfer syntax.
     Frame,
     /// The metadata of a series.
@@ -103,6 +114,7 @@ impl Kind {
     /// an older version wrote is given.
     pub(crate) const fn form(self) -> &'static str {
         match self {
+            Self::Animation => "animation 1",
             Self::Frame => "frame 1",
             Self::Metadata => "metadata 2",
             Self::Picture => "picture 2",
@@ -138,23 +150,26 @@ impl Key {
 /// Turns to make things, for each kind.
 #[derive(Debug)]
 struct Makers {
+    animations: Arc<Semaphore>,
     frames: Arc<Semaphore>,
     metadata: Arc<Semaphore>,
     pictures: Arc<Semaphore>,
 }
 
 impl Makers {
-    fn new(makers_max: usize) -> Self {
-        let turns = || Arc::new(Semaphore::new(makers_max.max(1)));
+    fn new(limits: &DerivedLimits) -> Self {
+        let turns = |count: usize| Arc::new(Semaphore::new(count.max(1)));
         Self {
-            frames: turns(),
-            metadata: turns(),
-            pictures: turns(),
+            animations: turns(limits.animations_max),
+            frames: turns(limits.makers_max),
+            metadata: turns(limits.makers_max),
+            pictures: turns(limits.makers_max),
         }
     }
 
     fn of(&self, kind: Kind) -> Arc<Semaphore> {
         Arc::clone(match kind {
+            Kind::Animation => &self.animations,
             Kind::Frame => &self.frames,
             Kind::Metadata => &self.metadata,
             Kind::Picture => &self.pictures,
@@ -175,6 +190,7 @@ struct Inner {
     flights: Mutex<BTreeMap<Key, Arc<Outcome>>>,
     flights_max: usize,
     makers: Makers,
+    turn_wait_max: Duration,
     counters: Counters,
 }
 
@@ -182,6 +198,15 @@ struct Inner {
 type Outcome = watch::Sender<Option<Result<Bytes, Failure>>>;
 
 type Making = Pin<Box<dyn Future<Output = Result<Bytes, Failure>> + Send>>;
+
+type Make = Box<dyn FnOnce(Turn) -> Making + Send>;
+
+/// The turn to make something. A thread that cannot be stopped has it until its work is done,
+/// whether or not anybody still waits for that.
+#[derive(Debug, Clone)]
+pub(crate) struct Turn {
+    _held: Arc<OwnedSemaphorePermit>,
+}
 
 impl Derived {
     /// Keeps things in `directory`, which is made if it is not there, and in which nothing else
@@ -209,7 +234,8 @@ impl Derived {
             folder,
             flights: Mutex::default(),
             flights_max: limits.flights_max,
-            makers: Makers::new(limits.makers_max),
+            makers: Makers::new(limits),
+            turn_wait_max: limits.turn_wait_max,
             counters: Counters::default(),
         };
         Self {
@@ -242,6 +268,30 @@ impl Derived {
         }
     }
 
+    /// The thing of this key, where it is kept; blocks. For work that holds what others wait for,
+    /// and so waits for no turn itself.
+    pub(crate) fn kept_now(&self, _permit: &Permit<Get>, key: &Key) -> Option<Bytes> {
+        let kept = self.inner.folder.as_ref()?.read(key)?;
+        self.inner.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Some(kept)
+    }
+
+    /// Keeps the thing of this key, which such work has made; blocks.
+    pub(crate) fn keep_now(&self, key: &Key, body: &Bytes) {
+        self.inner.counters.misses.fetch_add(1, Ordering::Relaxed);
+        if let Some(folder) = &self.inner.folder {
+            folder.keep(key, body);
+        }
+    }
+
+    /// Takes all turns to make frames.
+    #[cfg(test)]
+    pub(crate) async fn all_turns_to_make_frames(&self) -> OwnedSemaphorePermit {
+        let turns = self.inner.makers.of(Kind::Frame);
+        let count = u32::try_from(turns.available_permits()).unwrap();
+        turns.acquire_many_owned(count).await.unwrap()
+    }
+
     /// Whether nothing is kept.
     pub(crate) fn keeps_nothing(&self) -> bool {
         self.inner.folder.is_none()
@@ -250,19 +300,21 @@ impl Derived {
     /// The thing of this key: as it is kept, or as `make` makes it.
     ///
     /// Of all who want it at the same time one has it made. Who goes away does not end that for the
-    /// others; if nobody is left before it has begun, it does not begin.
+    /// others; if nobody is left, it is not begun, or ends.
     ///
     /// # Errors
     /// Those of `make`, for all who wait; [`Failure::Unavailable`] where too much is under way.
-    pub(crate) async fn get_or_make<F>(
+    pub(crate) async fn get_or_make<M, F>(
         &self,
         _permit: &Permit<Get>,
         key: Key,
-        make: F,
+        make: M,
     ) -> Result<Bytes, Failure>
     where
+        M: FnOnce(Turn) -> F + Send + 'static,
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
+        let make: Make = Box::new(|turn| Box::pin(make(turn)));
         let mut outcome = self.board(key, make)?;
         // An outcome that never comes is that of a task that panicked.
         let outcome = outcome.wait_for(Option::is_some).await;
@@ -271,14 +323,11 @@ impl Derived {
     }
 
     /// Joins the flight of `key`, or begins it.
-    fn board<F>(
+    fn board(
         &self,
         key: Key,
-        make: F,
-    ) -> Result<watch::Receiver<Option<Result<Bytes, Failure>>>, Failure>
-    where
-        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
-    {
+        make: Make,
+    ) -> Result<watch::Receiver<Option<Result<Bytes, Failure>>>, Failure> {
         let mut flights = self.inner.flights();
         if let Some(outcome) = flights.get(&key) {
             self.inner.counters.shared.fetch_add(1, Ordering::Relaxed);
@@ -297,7 +346,7 @@ impl Derived {
             key,
             outcome,
         };
-        tokio::spawn(flight.run(Box::pin(make)));
+        tokio::spawn(flight.run(make));
         Ok(waiting)
     }
 }
@@ -326,18 +375,29 @@ impl Drop for Flight {
 }
 
 impl Flight {
-    async fn run(self, make: Making) {
+    async fn run(self, make: Make) {
         let counters = &self.inner.counters;
         if let Some(kept) = self.kept().await {
             counters.hits.fetch_add(1, Ordering::Relaxed);
             self.outcome.send_replace(Some(Ok(kept)));
             return;
         }
-        let Some(_turn) = self.turn().await else {
-            return;
+        let turn = match timeout(self.inner.turn_wait_max, self.turn()).await {
+            Ok(Some(turn)) => turn,
+            Ok(None) => return,
+            Err(_elapsed) => {
+                let detail = "too much is being made at the moment";
+                let busy = Failure::Unavailable { detail };
+                self.outcome.send_replace(Some(Err(busy)));
+                return;
+            }
         };
         counters.misses.fetch_add(1, Ordering::Relaxed);
-        let made = make.await;
+        let made = tokio::select! {
+            biased;
+            made = make(turn.clone()) => made,
+            () = self.unwanted() => return,
+        };
         // Before it is kept: nobody has to wait for the disk.
         self.outcome.send_replace(Some(made.clone()));
         if let (Ok(body), Some(folder)) = (made, self.inner.folder.clone()) {
@@ -355,21 +415,27 @@ impl Flight {
     }
 
     /// A turn to make it; `None` where nobody waits for it any more.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let mut turn = std::pin::pin!(self.inner.makers.of(self.key.kind).acquire_owned());
+    async fn turn(&self) -> Option<Turn> {
+        let turn = self.inner.makers.of(self.key.kind).acquire_owned();
+        let turn = tokio::select! {
+            biased;
+            turn = turn => turn,
+            () = self.unwanted() => return None,
+        };
+        // It is never closed.
+        let held = Arc::new(turn.ok()?);
+        Some(Turn { _held: held })
+    }
+
+    /// Waits until nobody waits for it any more; nobody joins it then.
+    async fn unwanted(&self) {
         loop {
-            tokio::select! {
-                biased;
-                // It is never closed.
-                turn = &mut turn => return turn.ok(),
-                () = self.outcome.closed() => {
-                    let mut flights = self.inner.flights();
-                    // Somebody may have joined since; under the lock nobody can.
-                    if self.outcome.receiver_count() == 0 {
-                        flights.remove(&self.key);
-                        return None;
-                    }
-                }
+            self.outcome.closed().await;
+            let mut flights = self.inner.flights();
+            // Somebody may have joined since; under the lock nobody can.
+            if self.outcome.receiver_count() == 0 {
+                flights.remove(&self.key);
+                return;
             }
         }
     }

@@ -25,7 +25,7 @@ use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_store::index::StoredInstance;
 use std::collections::VecDeque;
 use transcode::Source;
-pub(crate) use transcode::{form_of, frame_key};
+pub(crate) use transcode::{form_of, frame_key, has_float_pixels};
 
 const BYTES: &str = "application/octet-stream";
 

@@ -70,6 +70,8 @@ pub struct WebLimits {
     /// Memory that all conversions to another transfer syntax take together, in whole MiB. Without
     /// it a conversion waits to begin, and one that needs more in the middle is cut.
     pub conversion_memory_bytes_max: u64,
+    /// Of this, the memory that conversions for one client take.
+    pub conversion_memory_of_client_bytes_max: u64,
     /// How long a conversion waits for memory to begin.
     pub conversion_queue_duration_max: Duration,
     /// Conversions to another transfer syntax that work at once; the others wait their turn.
@@ -89,11 +91,11 @@ pub struct WebLimits {
     pub fragments_max: usize,
     /// Frames that a request names.
     pub frames_max: usize,
-    /// Bytes (OB, OW, UN and the like) that stand in metadata themselves.
-    pub inline_bytes_max: u64,
     /// Studies, and results in studies that are alike, that a search for names that are alike looks
     /// at for one page: one to two seconds. Beyond them the page ends, and the next one goes on.
     pub looked_at_max: usize,
+    /// Bytes (OB, OW, UN and the like) that stand in metadata themselves.
+    pub inline_bytes_max: u64,
     /// Bytes of a table of frame offsets.
     pub offset_table_bytes_max: u64,
     /// Parameters of a query.
@@ -103,6 +105,9 @@ pub struct WebLimits {
     /// How long a client may take nothing of its answer: after that it is cut, and what it would
     /// have got is let go.
     pub piece_wait_max: Duration,
+    /// Bytes a second in which a client has to take an answer on the whole, beyond
+    /// [`Self::piece_wait_max`]: who is slower holds memory and what is open, and is cut.
+    pub leaving_bytes_per_second_min: u64,
     /// Pieces of an answer that wait for a slow client.
     pub pieces_waiting_max: usize,
     /// Bytes of the query of a URL.
@@ -125,13 +130,13 @@ impl Default for WebLimits {
         Self {
             arriving_bytes_per_second_min: 1 << 10,
             arriving_grace: Duration::from_secs(30),
+            alike_max: 16,
+            alike_of_client_max: 4,
             bulk_bytes_max: 16 << 30,
             bulk_name_bytes_max: 2 << 10,
             commitment_bytes_max: 8 << 20,
             commitment_references_max: 10_000,
             commitment_wait_max: Duration::from_secs(5),
-            alike_max: 16,
-            alike_of_client_max: 4,
             file_meta_bytes_max: 1 << 20,
             file_start_bytes: 4 << 10,
             head_held_bytes_max: 256 << 10,
@@ -146,6 +151,7 @@ impl Default for WebLimits {
             stores_max: 64,
             stores_of_client_max: 32,
             conversion_memory_bytes_max: 256 << 20,
+            conversion_memory_of_client_bytes_max: 128 << 20,
             conversion_queue_duration_max: Duration::from_secs(30),
             conversions_max: 4,
             inflated_bytes_max: 256 << 20,
@@ -154,13 +160,14 @@ impl Default for WebLimits {
             documents_memory_bytes_max: 256 << 20,
             fragments_max: 1_000_000,
             frames_max: 1_000,
+            looked_at_max: 200_000,
             inline_bytes_max: 4 << 10,
             offset_table_bytes_max: 16 << 20,
             parameters_max: 256,
             piece_bytes: 64 << 10,
             piece_wait_max: Duration::from_secs(60),
+            leaving_bytes_per_second_min: 1 << 10,
             pieces_waiting_max: 2,
-            looked_at_max: 200_000,
             query_bytes_max: 64 << 10,
             rendering: RenderingLimits::default(),
             results_max: 10_000,
@@ -221,6 +228,12 @@ impl Default for MultipartLimits {
 pub struct RenderingLimits {
     /// Pictures that are made at once; the others wait their turn.
     pub pictures_max: usize,
+    /// Animations that are made at once, beside them.
+    pub animations_max: usize,
+    /// Animations that are made or waited for (503).
+    pub animations_wanted_max: usize,
+    /// Of these, those of one client.
+    pub animations_of_client_max: usize,
     /// Memory that they take together, in whole MiB.
     pub memory_bytes_max: u64,
     /// How long a picture waits for its turn and for memory (503).
@@ -228,12 +241,6 @@ pub struct RenderingLimits {
     /// How long an animation may take to be made (413).
     pub animation_duration_max: Duration,
     /// Bytes of a structured report that is shown as text.
-    /// Animations that are made at once, beside them.
-    pub animations_max: usize,
-    /// Animations that are made or waited for (503).
-    pub animations_wanted_max: usize,
-    /// Of these, those of one client.
-    pub animations_of_client_max: usize,
     pub report_source_bytes_max: u64,
     /// Bytes of that text.
     pub report_bytes_max: usize,
@@ -245,6 +252,9 @@ impl Default for RenderingLimits {
     fn default() -> Self {
         Self {
             pictures_max: std::thread::available_parallelism().map_or(2, |n| n.get().min(16)),
+            animations_max: 1,
+            animations_wanted_max: 16,
+            animations_of_client_max: 4,
             memory_bytes_max: 512 << 20,
             queue_duration_max: Duration::from_secs(30),
             animation_duration_max: Duration::from_secs(120),
@@ -252,8 +262,5 @@ impl Default for RenderingLimits {
             report_bytes_max: 32 << 20,
             render: RenderLimits::default(),
         }
-            animations_max: 1,
-            animations_wanted_max: 16,
-            animations_of_client_max: 4,
     }
 }

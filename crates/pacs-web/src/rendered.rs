@@ -440,13 +440,21 @@ async fn picture(
 ) -> Result<Bytes, Failure> {
     let tag = entity_tag(web, &subject, wanted, format);
     let syntax = &subject.stored.instance.transfer_syntax;
-    let key = Key::of(
-        Thing::Picture,
-        &[tag.as_bytes(), syntax.as_str().as_bytes()],
-    );
+    let is_animation = subject.frames.len() > 1;
+    let kind = if is_animation {
+        Thing::Animation
+    } else {
+        Thing::Picture
+    };
+    let key = Key::of(kind, &[tag.as_bytes(), syntax.as_str().as_bytes()]);
     let (own, may, wanted) = (web.clone(), permit.clone(), wanted.clone());
-    let make = async move {
-        let made = picture::render(&own, &may, subject, &wanted, format).await;
+    let _place = if is_animation {
+        Some(web.place_to_animate(permit.caller())?)
+    } else {
+        None
+    };
+    let make = move |turn| async move {
+        let made = picture::render(&own, (&may, turn), subject, &wanted, format).await;
         made.map(Bytes::from)
     };
     web.derived().get_or_make(permit, key, make).await

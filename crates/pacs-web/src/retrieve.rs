@@ -13,6 +13,7 @@ use crate::record::Use;
 use crate::resource::{Resource, path_of};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
+use crate::validator::{self, has_already, not_modified, tagged};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -21,8 +22,9 @@ use pacs_core::access::Get;
 use pacs_core::convert::is_native;
 use pacs_core::scan::file::file_meta;
 use pacs_core::{Level, Permit, TransferSyntaxUid};
-use pacs_store::DataSetReader;
 use pacs_store::index::{Results, StoredInstance};
+use pacs_store::shares::Share;
+use pacs_store::{DataSetReader, Digester};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::iter::once;
@@ -79,18 +81,54 @@ pub(crate) async fn retrieve(
         let is_encoded = to != stored.instance.transfer_syntax && !is_native(&to);
         is_encoded.then(|| (stored.clone(), to))
     });
-    recompress::check(&web, &permit, anew.collect()).await?;
+    let anew = anew.collect();
     let is_multipart = chosen.values().all(|chosen| chosen.is_multipart);
     let base = web.base_url_by(headers);
+    let tag = entity_tag(&web, &found, &chosen, is_multipart.then_some(&base));
+    if has_already(headers, &tag) {
+        return not_modified(&tag);
+    }
+    recompress::check(&web, &permit, anew).await?;
     if is_multipart {
-        return Ok(multipart(web, permit, found, chosen, base));
+        return tagged(multipart(web, permit, found, chosen, base).await?, &tag);
     }
     let mut found = found.into_iter();
     let Some(stored) = found.next() else {
         return Err(Failure::NotFound { what: "instance" });
     };
     let to = wanted(&chosen, &stored);
-    single(&web, &permit, stored, to).await
+    tagged(single(&web, &permit, stored, to).await?, &tag)
+}
+
+/// What is known of instances in what the client gets them in, and of what they are to say: a weak
+/// tag where they are in parts, below `base`, whose boundary is another one each time.
+fn entity_tag(
+    web: &Web,
+    found: &[StoredInstance],
+    choice: &Choice,
+    base: Option<&String>,
+) -> String {
+    let mut digester = Digester::new();
+    for stored in found {
+        let head = &stored.instance;
+        for text in [
+            head.study.as_str(),
+            head.series.as_str(),
+            head.instance.as_str(),
+        ] {
+            digester.update(text.as_bytes());
+            digester.update(b"\n");
+        }
+        digester.update(wanted(choice, stored).as_str().as_bytes());
+        digester.update(b"\n");
+        digester.update(&stored.digest.0);
+    }
+    let base_bytes = base.map_or(&[][..], |base| base.as_bytes());
+    let parts = [&digester.finish().0[..], web.said(), base_bytes];
+    match base {
+        Some(_) => validator::weak("instances 1", &parts),
+        None => validator::strong("instance 1", &parts),
+    }
 }
 
 /// What the client gets of the instances in one transfer syntax.
@@ -174,20 +212,22 @@ async fn single(
     let meta = meta_of(&stored, &to);
     let reader = web.archive().read(permit, &stored);
     let way = Way::of(web, permit, reader, &stored, &to).await?;
+    let needed = way.bytes_needed(&stored);
+    let mut memory = convert::memory(web, permit.caller(), needed, None).await?;
     // What is rewritten has another length, which nobody knows.
     let length = match &way {
         Way::AsStored(bytes) => {
             let meta = u64::try_from(meta.len()).unwrap_or(u64::MAX);
             Some(bytes.length_bytes().saturating_add(meta))
         }
-        Way::Encoded(..) | Way::Through(..) => None,
+        Way::Encoded(..) | Way::Through { .. } => None,
     };
     let kind = type_in(&to);
     let name = stored.instance.instance.as_str().to_owned();
     let sending = web.clone();
     let body = stream::body(web.limits(), length, |pieces| async move {
         pieces.put(meta).await?;
-        way.send(&sending, &pieces).await
+        way.send(&sending, &pieces, &mut memory).await
     });
     let headers = [
         (header::CONTENT_TYPE, kind),
@@ -199,22 +239,29 @@ async fn single(
     Ok(guarded((headers, body).into_response()))
 }
 
-/// All instances, each in a part, one after the other; the next is read while one is sent.
-fn multipart(
+/// All instances, each in a part, one after the other; the next is read while one is sent. What is
+/// wrong with the first one still has a status of its own.
+async fn multipart(
     web: Web,
     permit: Permit<Get>,
     found: Results<StoredInstance>,
     choice: Choice,
     base: String,
-) -> Response {
+) -> Result<Response, Failure> {
     let mut writer = part_writer();
     let kind = [(header::CONTENT_TYPE, writer.content_type(DICOM))];
     let limits = *web.limits();
+    let mut found = found.into_iter();
+    let first = found.next().ok_or(Failure::NotFound { what: "instance" })?;
+    let (stored, reader) = open(&web, &permit, first);
+    let to = wanted(&choice, &stored);
+    let way = Way::of(&web, &permit, reader, &stored, &to).await?;
+    let needed = way.bytes_needed(&stored);
+    let mut memory = convert::memory(&web, permit.caller(), needed, None).await?;
+    let mut now = Some((stored, way));
     let body = stream::body(&limits, None, |pieces| async move {
-        let mut found = found.into_iter();
-        let mut next = found.next().map(|stored| open(&web, &permit, stored));
-        while let Some((stored, reader)) = next.take() {
-            next = found.next().map(|stored| open(&web, &permit, stored));
+        while let Some((stored, way)) = now.take() {
+            let next = found.next().map(|stored| open(&web, &permit, stored));
             let location = format!("{base}{}", path_of(&stored));
             let to = wanted(&choice, &stored);
             let kind = type_in(&to);
@@ -222,12 +269,17 @@ fn multipart(
             // In one piece: each is a task woken and a packet sent.
             let begun = [part, meta_of(&stored, &to)].concat();
             pieces.put(begun.into()).await?;
-            let sent = send_in(&web, &pieces, reader, (&permit, &stored), &to);
-            Box::pin(sent).await?;
+            way.send(&web, &pieces, &mut memory).await?;
+            if let Some((stored, reader)) = next {
+                let to = wanted(&choice, &stored);
+                let opened = way_of(&web, &permit, reader, (&stored, &to), memory.take());
+                let (way, held) = Box::pin(opened).await?;
+                (now, memory) = (Some((stored, way)), held);
+            }
         }
         pieces.put(writer.end()).await
     });
-    guarded((kind, body).into_response())
+    Ok(guarded((kind, body).into_response()))
 }
 
 fn open(
@@ -254,16 +306,21 @@ pub(crate) async fn send(pieces: &Pieces, mut reader: DataSetReader) -> Result<(
     }
 }
 
-/// As [`send`], in the transfer syntax `to` and as it is to be said.
-async fn send_in(
+/// The way of a later instance and the memory for it, of what is `held` from the one before.
+async fn way_of(
     web: &Web,
-    pieces: &Pieces,
+    permit: &Permit<Get>,
     reader: DataSetReader,
-    (permit, stored): (&Permit<Get>, &StoredInstance),
-    to: &TransferSyntaxUid,
-) -> Result<(), Gone> {
-    match Way::of(web, permit, reader, stored, to).await {
-        Ok(way) => way.send(web, pieces).await,
+    (stored, to): (&StoredInstance, &TransferSyntaxUid),
+    held: Option<Share>,
+) -> Result<(Way, Option<Share>), Gone> {
+    let way = match Way::of(web, permit, reader, stored, to).await {
+        Ok(way) => way,
+        Err(error) => return convert::cut(&error),
+    };
+    let needed = way.bytes_needed(stored);
+    match convert::memory(web, permit.caller(), needed, held).await {
+        Ok(memory) => Ok((way, memory)),
         Err(error) => convert::cut(&error),
     }
 }
@@ -287,4 +344,60 @@ pub(crate) fn guarded(mut response: Response) -> Response {
     headers.insert(header::CACHE_CONTROL, private);
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::WebLimits;
+    use crate::testing::{Service, may};
+    use axum::body::to_bytes;
+    use pacs_core::Caller;
+    use pacs_image::{Decoders, ImageLimits};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn where_there_is_no_memory_nothing_is_begun_and_it_is_told() {
+        let limits = WebLimits {
+            conversion_queue_duration_max: Duration::ZERO,
+            ..WebLimits::default()
+        };
+        let decoders = Decoders::in_process(ImageLimits::default());
+        let service = Service::with(|options| {
+            options.limits = limits;
+            options.decoders = Some(decoders);
+        });
+        let service = service.await;
+        service.store(1, 1, "Asanov^Bakyt").await;
+        service.store(1, 2, "Asanov^Bakyt").await;
+        let web = service.web.clone();
+        let given = async |series: Option<&str>, instance: Option<&str>, kind: &str| {
+            let resource = Resource::new("2.25.1", series, instance).unwrap();
+            let accept = Accept::parse([kind], []).unwrap();
+            retrieve(web.clone(), may(), &resource, &HeaderMap::new(), &accept).await
+        };
+        let one = "application/dicom; transfer-syntax=1.2.840.10008.1.2.5";
+        let all = format!(
+            "multipart/related; type=\"application/dicom\"; {}",
+            &one[19..]
+        );
+        let (series, instance) = (Some("2.25.1.1"), Some("2.25.1.1.2"));
+        let everybody = Caller::System { task: "others" };
+        let memory = web.conversions().share(&everybody, u64::MAX).await.unwrap();
+
+        for refused in [
+            given(series, instance, one).await,
+            given(None, None, &all).await,
+        ] {
+            assert!(matches!(refused, Err(Failure::Unavailable { .. })));
+        }
+        drop(memory);
+        for given in [
+            given(series, instance, one).await,
+            given(None, None, &all).await,
+        ] {
+            let body = given.unwrap().into_body();
+            assert!(!to_bytes(body, usize::MAX).await.unwrap().is_empty());
+        }
+    }
 }

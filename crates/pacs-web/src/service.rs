@@ -87,11 +87,11 @@ struct Inner {
     options: Options,
     /// For requests that store.
     stores: Places,
-    /// Memory for data sets that are inflated, in units of [`UNIT_BYTES`].
     /// For searches for names that are alike.
     alike: Places,
     /// For those who want animations.
     animations: Places,
+    /// Memory for data sets that are inflated, in units of [`UNIT_BYTES`].
     inflating: Arc<Semaphore>,
     /// For metadata that clients send.
     descriptions: Arc<Semaphore>,
@@ -113,12 +113,12 @@ impl Web {
                     options.limits.stores_max,
                     options.limits.stores_of_client_max,
                 ),
-                inflating: Arc::new(Semaphore::new(
                 alike: Places::new(options.limits.alike_max, options.limits.alike_of_client_max),
                 animations: Places::new(
                     options.limits.rendering.animations_wanted_max,
                     options.limits.rendering.animations_of_client_max,
                 ),
+                inflating: Arc::new(Semaphore::new(
                     options.limits.inflated_memory_bytes_max / UNIT_BYTES,
                 )),
                 descriptions: Share::budget(options.limits.metadata_memory_bytes_max),
@@ -239,7 +239,6 @@ impl Web {
         self.inner.options.deletion.as_deref()
     }
 
-    /// Who answers for safekeeping.
     /// A place among those who look for names that are alike.
     pub(crate) fn place_to_look(&self, caller: &Caller) -> Result<Place, Failure> {
         self.inner.alike.take(caller).map_err(|none| {
@@ -262,6 +261,7 @@ impl Web {
         })
     }
 
+    /// Who answers for safekeeping.
     pub(crate) fn commitment(&self) -> Result<&dyn Commitment, Failure> {
         let commitment = self.inner.options.commitment.as_deref();
         commitment.ok_or(Failure::Unavailable {

@@ -6,10 +6,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The body cannot be given to its end: the connection is cut, so that the client does not take
 /// what it has for the whole.
@@ -30,6 +33,15 @@ enum Message {
 pub(crate) struct Pieces {
     sender: Sender<Message>,
     wait_max: Duration,
+    bytes_per_second_min: u64,
+    pace: Arc<Pace>,
+}
+
+/// How fast the client is.
+#[derive(Debug, Default)]
+struct Pace {
+    waited_ms: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// Nothing more is to be sent: nobody takes the body any more, or it cannot be made.
@@ -38,12 +50,34 @@ pub(crate) struct Gone;
 
 impl Pieces {
     /// Gives the next piece, once there is room. A client that takes nothing for
-    /// [`WebLimits::piece_wait_max`] counts as gone: what was to be sent is given back then.
+    /// [`WebLimits::piece_wait_max`], or less than
+    /// [`WebLimits::leaving_bytes_per_second_min`] on the whole, counts as gone: what was to be
+    /// sent is given back then.
     pub(crate) async fn put(&self, piece: Bytes) -> Result<(), Gone> {
-        let sent = timeout(self.wait_max, self.sender.send(Message::Piece(piece))).await;
+        let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        let before = self.pace.bytes.fetch_add(length, Ordering::Relaxed);
+        match self.sender.try_send(Message::Piece(piece)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(Gone),
+            Err(TrySendError::Full(message)) => self.wait(message, before).await,
+        }
+    }
+
+    /// Gives it when there is room, behind so many bytes.
+    async fn wait(&self, message: Message, before: u64) -> Result<(), Gone> {
+        let begun = Instant::now();
+        let sent = timeout(self.wait_max, self.sender.send(message)).await;
+        let waited_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        // Only what the client is waited for: what it waits for is not its fault.
+        let here_ms = waited_ms(begun.elapsed());
+        let waited = self.pace.waited_ms.fetch_add(here_ms, Ordering::Relaxed);
+        let slow_ms = waited
+            .saturating_add(here_ms)
+            .saturating_sub(waited_ms(self.wait_max));
+        let due = slow_ms.saturating_mul(self.bytes_per_second_min) / 1_000;
         match sent {
-            Ok(sent) => sent.map_err(|_closed| Gone),
-            Err(_elapsed) => {
+            Ok(sent) if due <= before => sent.map_err(|_closed| Gone),
+            _ => {
                 tracing::info!("a client takes its answer too slowly: it is cut");
                 Err(Gone)
             }
@@ -73,6 +107,8 @@ where
     let pieces = Pieces {
         sender,
         wait_max: limits.piece_wait_max,
+        bytes_per_second_min: limits.leaving_bytes_per_second_min,
+        pace: Arc::default(),
     };
     let produced = produce(pieces.clone());
     tokio::spawn(async move {
@@ -175,12 +211,36 @@ mod tests {
                 pieces.put(Bytes::from_static(b"a")).await?;
             }
         });
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
 
         // Its other end goes when the making is given up.
         assert!((&mut is_held).await.is_err());
 
         assert!(begun.elapsed() >= limits.piece_wait_max);
         assert!(read(body).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_little_now_and_then_is_given_up_and_one_that_hurries_is_not() {
+        let limits = WebLimits::default();
+        for (bytes, seconds, is_slow) in [(100, 30, true), (60_000, 50, false)] {
+            let body = body(&limits, None, |pieces| async move {
+                for _ in 0..100 {
+                    pieces.put(vec![0; bytes].into()).await?;
+                }
+                Ok(())
+            });
+            let mut body = std::pin::pin!(body);
+            let mut taken = 0;
+            let ended = loop {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                match std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+                    Some(Ok(frame)) => taken += frame.into_data().map_or(0, |data| data.len()),
+                    ended => break ended,
+                }
+            };
+            assert_eq!(ended.is_some(), is_slow, "{bytes}");
+            assert_eq!(taken < 100 * bytes, is_slow, "{bytes}");
+        }
     }
 }

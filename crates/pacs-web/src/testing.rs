@@ -49,6 +49,7 @@ impl Service {
             local_port: None,
             decoders: None,
             commitment: None,
+            deletion: None,
             derived: Derived::not_kept(&DerivedLimits::default()),
             spool_directory: None,
             record: None,

@@ -37,15 +37,13 @@ fn key(name: &str) -> Key {
 }
 
 /// What gives `body` and counts that it did.
-fn maker(
-    body: &str,
-    made: &Arc<AtomicUsize>,
-) -> impl Future<Output = Result<Bytes, Failure>> + Send + use<> {
+fn maker(body: &str, made: &Arc<AtomicUsize>) -> Make {
     let (body, made) = (Bytes::from(body.to_owned()), Arc::clone(made));
-    async move {
+    let making = async move {
         made.fetch_add(1, Ordering::Relaxed);
         Ok(body)
-    }
+    };
+    Box::new(|_turn| Box::pin(making))
 }
 
 /// Asks, and waits until nothing is on its way any more: what was made is kept then.
@@ -107,7 +105,7 @@ async fn many_who_ask_at_once_have_it_made_once_and_who_goes_away_ends_nothing()
                 go_on.notified().await;
                 Ok(Bytes::from_static(b"body"))
             };
-            derived.get_or_make(&may(), key("a"), make).await
+            derived.get_or_make(&may(), key("a"), |_turn| make).await
         }
     });
     begun.notified().await;
@@ -116,7 +114,7 @@ async fn many_who_ask_at_once_have_it_made_once_and_who_goes_away_ends_nothing()
             let derived = derived.clone();
             tokio::spawn(async move {
                 let never = async { panic!("made a second time") };
-                derived.get_or_make(&may(), key("a"), never).await
+                derived.get_or_make(&may(), key("a"), |_turn| never).await
             })
         })
         .collect();
@@ -147,7 +145,7 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
                 go_on.notified().await;
                 Ok(Bytes::new())
             };
-            derived.get_or_make(&may(), key("busy"), make).await
+            derived.get_or_make(&may(), key("busy"), |_turn| make).await
         }
     });
     while derived.counts().misses < 1 {
@@ -171,14 +169,71 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_any_more_ends_and_its_thread_keeps_its_turn() {
+    let limits = DerivedLimits {
+        makers_max: 1,
+        ..limits()
+    };
+    let derived = Derived::not_kept(&limits);
+    let (begun, mut has_begun) = tokio::sync::mpsc::channel::<Turn>(1);
+    let (held, is_held) = tokio::sync::oneshot::channel::<()>();
+    let waiting = tokio::spawn({
+        let derived = derived.clone();
+        let make = move |turn| async move {
+            // As a thread that cannot be stopped has it.
+            begun.send(turn).await.ok();
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(Bytes::new())
+        };
+        async move { derived.get_or_make(&may(), key("a"), make).await }
+    });
+    let turn_of_thread = has_begun.recv().await.unwrap();
+    waiting.abort();
+    // Its other end goes when the making is given up.
+    assert!(is_held.await.is_err());
+    while !derived.inner.flights().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let turns = derived.inner.makers.of(Kind::Frame);
+    assert_eq!(turns.available_permits(), 0);
+    drop(turn_of_thread);
+    assert_eq!(turns.available_permits(), 1);
+    assert_eq!(ask(&derived, "a", "body", &Arc::default()).await, "body");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_animation_keeps_no_picture_waiting_and_the_next_one_not_for_ever() {
+    let derived = Derived::not_kept(&limits());
+    let of = |kind, name: &str| Key::of(kind, &[name.as_bytes()]);
+    let (first, second) = (of(Kind::Animation, "a"), of(Kind::Animation, "b"));
+    let endless = |_turn| std::future::pending();
+    let (others, permit) = (derived.clone(), may());
+    let first = tokio::spawn(async move { others.get_or_make(&permit, first, endless).await });
+    while derived.counts().misses < 1 {
+        tokio::task::yield_now().await;
+    }
+    let picture = maker("picture", &Arc::default());
+    let permit = may();
+    let picture = derived.get_or_make(&permit, of(Kind::Picture, "a"), picture);
+    assert_eq!(picture.await.unwrap(), "picture");
+    let never = maker("never", &Arc::default());
+    let second = derived.get_or_make(&may(), second, never).await;
+    assert!(matches!(second, Err(Failure::Unavailable { .. })));
+    first.abort();
+}
+
+#[tokio::test]
 async fn a_failure_and_a_panic_reach_all_who_wait_and_are_not_kept() {
     let folder = tempfile::tempdir().unwrap();
     let derived = Derived::in_folder(folder.path().to_owned(), &limits()).unwrap();
     let failing = async { Err(Failure::NotFound { what: "frame" }) };
-    let failed = derived.get_or_make(&may(), key("a"), failing).await;
+    let failed = derived.get_or_make(&may(), key("a"), |_turn| failing).await;
     assert!(matches!(failed, Err(Failure::NotFound { .. })));
     let panicking = async { panic!("a fault") };
-    let failed = derived.get_or_make(&may(), key("b"), panicking).await;
+    let failed = derived
+        .get_or_make(&may(), key("b"), |_turn| panicking)
+        .await;
     assert!(matches!(failed, Err(Failure::Internal)));
     let made = Arc::default();
     assert_eq!(ask(&derived, "a", "body", &made).await, "body");

@@ -2,15 +2,17 @@
 //! loss. What was encoded is derived data: a viewer that shows a study again has it from the disk.
 
 use crate::content::{self, Content};
-use crate::derived::{Key, Kind};
+use crate::derived::{Key, Kind, Turn};
 use crate::error::Failure;
 use crate::pixels::{Frame, shifted};
 use crate::service::Web;
 use bytes::Bytes;
 use pacs_core::access::Get;
 use pacs_core::convert::{PixelForm, is_native, pixel_form};
-use pacs_core::{Permit, TransferSyntaxUid};
-use pacs_image::{ENCODED, is_decoded, is_encoded, native_form};
+use pacs_core::scan::Encoding;
+use pacs_core::tag::tags;
+use pacs_core::{Permit, Tag, TransferSyntaxUid};
+use pacs_image::{ENCODED, PixelDataPlace, is_decoded, is_encoded, native_form};
 use pacs_store::index::StoredInstance;
 use std::sync::Arc;
 
@@ -30,7 +32,8 @@ pub(super) struct Source {
     pub(super) form: PixelForm,
 }
 
-/// The form of the pixel data of `stored`, where frames of it can be made anew.
+/// The form of the pixel data of `stored`, where frames of it can be made anew: not where its
+/// samples are of floating point (PS3.5 8.2: these are never encapsulated).
 pub(crate) fn form_of(web: &Web, content: &Content, stored: &StoredInstance) -> Option<PixelForm> {
     let syntax = &stored.instance.transfer_syntax;
     web.conversions().decoders()?;
@@ -41,7 +44,14 @@ pub(crate) fn form_of(web: &Web, content: &Content, stored: &StoredInstance) -> 
     if head_bytes > web.limits().offset_table_bytes_max {
         return None;
     }
-    let head = content.read(&(0..head_bytes)).ok()?;
+    let head = content
+        .read(&(0..head_bytes.saturating_add(TAG_BYTES)))
+        .ok()?;
+    let head_length = usize::try_from(head_bytes).ok()?;
+    let (head, element) = head.split_at_checked(head_length)?;
+    if tag_of(element, syntax) != Some(tags::PIXEL_DATA) {
+        return None;
+    }
     let limits = content::scan_limits(web.limits());
     // What was inflated is explicit VR little endian.
     let inflated = TransferSyntaxUid::parse(EXPLICIT_LITTLE_ENDIAN).ok()?;
@@ -50,8 +60,46 @@ pub(crate) fn form_of(web: &Web, content: &Content, stored: &StoredInstance) -> 
     } else {
         &inflated
     };
-    let form = pixel_form(&head, syntax, &limits).ok().flatten()?;
+    let form = pixel_form(head, syntax, &limits).ok().flatten()?;
     (form.frame_bits() > 0).then_some(form)
+}
+
+/// Bytes of a tag.
+const TAG_BYTES: u64 = 4;
+
+/// The tag of the element that `bytes` begin with.
+fn tag_of(bytes: &[u8], syntax: &TransferSyntaxUid) -> Option<Tag> {
+    let [a, b, c, d] = *bytes.first_chunk()?;
+    Some(if Encoding::of(syntax) == Encoding::ExplicitBigEndian {
+        Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+    } else {
+        Tag(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
+    })
+}
+
+/// Whether the samples of `stored` are of floating point.
+pub(crate) fn has_float_pixels(web: &Web, content: &Content, stored: &StoredInstance) -> bool {
+    let tag = if let Some(head_bytes) = content.head_bytes(stored) {
+        let element = content.read(&(head_bytes..head_bytes.saturating_add(TAG_BYTES)));
+        element
+            .ok()
+            .and_then(|element| tag_of(&element, &stored.instance.transfer_syntax))
+    } else {
+        place_inflated(web, content)
+    };
+    [tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA]
+        .map(Some)
+        .contains(&tag)
+}
+
+/// The tag of the pixel data of what was inflated, where it comes early enough.
+fn place_inflated(web: &Web, content: &Content) -> Option<Tag> {
+    let most = web.limits().offset_table_bytes_max;
+    let head = content.read(&(0..content.length_bytes().min(most))).ok()?;
+    let syntax = TransferSyntaxUid::parse(EXPLICIT_LITTLE_ENDIAN).ok()?;
+    let limits = content::scan_limits(web.limits());
+    let place = PixelDataPlace::of_head(&head, &syntax, &limits).ok()??;
+    Some(place.tag)
 }
 
 /// What frames that are stored in `stored` with `form` can be encoded for, the best first.
@@ -78,21 +126,26 @@ impl Source {
     ) -> Result<Bytes, Failure> {
         let source = self.clone();
         let to = target.clone();
-        let make = async move {
+        let make = move |turn: Option<Turn>| async move {
             let conversions = source.web.clone();
             let conversions = conversions.conversions();
             // Read, decoded, encoded, and compared with what that decodes to.
             let bytes = native_bytes(&source.form).saturating_mul(4);
-            let _share = conversions.share(bytes).await?;
-            let making = tokio::task::spawn_blocking(move || source.make(&frame, &to));
+            let share = conversions.share(source.permit.caller(), bytes).await?;
+            let making = tokio::task::spawn_blocking(move || {
+                // Until it is done, whether or not anybody still waits for it.
+                let _held = (turn, share);
+                source.make(&frame, &to)
+            });
             making.await.map_err(|_panicked| Failure::Internal)?
         };
         if target.as_str() == EXPLICIT_LITTLE_ENDIAN {
             // Native frames are long, and there is not room for both.
-            return make.await;
+            return make(None).await;
         }
         let key = frame_key(&self.stored, target, number);
         let derived = self.web.derived();
+        let make = move |turn| make(Some(turn));
         derived.get_or_make(&self.permit, key, make).await
     }
 

@@ -98,8 +98,11 @@ impl Series {
     /// [`Failure::TooLarge`] where it has to be written piece by piece.
     pub(super) async fn document(&self) -> Result<Document, Failure> {
         let series = self.clone();
-        let make = async move {
-            let making = tokio::task::spawn_blocking(move || series.make());
+        let make = move |turn| async move {
+            let making = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                series.make()
+            });
             making.await.map_err(|_panicked| Failure::Internal)?
         };
         let derived = self.web.derived();

@@ -19,6 +19,8 @@ const BUSY: Failure = Failure::Unavailable {
 #[derive(Debug)]
 pub(crate) struct Rendering {
     turns: Arc<Semaphore>,
+    /// Of animations, beside them.
+    animations: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     units: u32,
     queue_duration_max: Duration,
@@ -32,6 +34,7 @@ impl Rendering {
         let permits = usize::try_from(units).unwrap_or(1);
         Self {
             turns: Arc::new(Semaphore::new(limits.pictures_max.max(1))),
+            animations: Arc::new(Semaphore::new(limits.animations_max.max(1))),
             memory: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             units,
             queue_duration_max: limits.queue_duration_max,
@@ -41,7 +44,16 @@ impl Rendering {
 
     /// To be held by the thread that works, not by who waits for it and may go away.
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let turn = Arc::clone(&self.turns).acquire_owned();
+        self.turn_among(&self.turns).await
+    }
+
+    /// The same, for what takes so long that nobody else should wait for it.
+    pub(super) async fn turn_to_animate(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.turn_among(&self.animations).await
+    }
+
+    async fn turn_among(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
+        let turn = Arc::clone(turns).acquire_owned();
         let turn = timeout(self.queue_duration_max, turn).await;
         turn.map_err(|_elapsed| BUSY)?.map_err(|_closed| BUSY)
     }

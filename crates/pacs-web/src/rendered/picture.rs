@@ -6,6 +6,7 @@
 use super::Wanted;
 use super::budget::Share;
 use crate::content::Content;
+use crate::derived::Turn;
 use crate::error::Failure;
 use crate::limits::{RenderingLimits, WebLimits};
 use crate::service::Web;
@@ -49,7 +50,7 @@ pub(crate) struct Subject {
 /// [`Failure`].
 pub(crate) async fn render(
     web: &Web,
-    permit: &Permit<Get>,
+    (permit, turn_of_kind): (&Permit<Get>, Turn),
     subject: Subject,
     wanted: &Wanted,
     format: PictureFormat,
@@ -64,14 +65,18 @@ pub(crate) async fn render(
     // Who has a turn waits for nothing.
     let estimate = estimate(&subject, wanted, web.limits());
     let mut memory = rendering.memory(estimate).await?;
-    let turn = rendering.turn().await?;
+    let turn = if subject.frames.len() > 1 {
+        rendering.turn_to_animate().await?
+    } else {
+        rendering.turn().await?
+    };
     // Threads go on where nobody waits for them any more: turn and memory go with them.
     let is_gone = Arc::new(AtomicBool::new(false));
     let _gone = Gone(Arc::clone(&is_gone));
     let (web_too, permit, wanted) = (web.clone(), permit.clone(), wanted.clone());
     let handle = tokio::runtime::Handle::current();
     let work = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
+        let _turns = (turn, turn_of_kind);
         let web = web_too;
         let Subject {
             stored,
