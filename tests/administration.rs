@@ -236,6 +236,8 @@ fn an_administrator_makes_users_of_their_organisation_and_nobody_more_powerful()
             json!([grant("archive_admin", "006")]),
             "ROLE_NOT_YOURS",
         ),
+        // Nobody but the ministry would see them any more.
+        ("n", json!([]), "ROLE_NOT_YOURS"),
         ("f", json!([grant("device", "006")]), "ROLES_CONTRADICT"),
         ("reader", json!([grant("operator", "006")]), "TAKEN"),
     ] {
@@ -277,6 +279,9 @@ fn an_administrator_sees_their_people_and_changes_neither_themselves_nor_what_ot
     assert_eq!(code(&refused), "OWN_ACCOUNT");
 
     let shown = read(&ministry, &server, "/users/reader");
+    let none = json!({ "display_name": "reader", "is_doctor": true, "grants": [] });
+    let refused = put(&own, &server, "/users/reader", &etag(&shown), &none);
+    assert_eq!(code(&refused), "ROLE_NOT_YOURS");
     let wider = json!({
         "display_name": "reader", "is_doctor": true,
         "grants": [grant("radiologist", "006"), grant("radiologist", "001")],

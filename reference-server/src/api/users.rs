@@ -141,14 +141,16 @@ impl Administrator {
         self.is_national || grants.into_iter().any(|grant| self.looks_after(grant))
     }
 
-    /// Refuses roles that are not this administrator's to give or to take.
+    /// Refuses roles that are not this administrator's to give or to take. Who has none is the
+    /// ministry's: others would not see them any more.
     fn may_give(&self, grants: &Grants) -> Result<(), Problem> {
         let grants: Vec<Grant> = grants.clone().into();
         let is_right = |grant: &Grant| {
             let is_of_ministry = NATIONAL.contains(&grant.role);
             self.looks_after(*grant) && (self.is_national || !is_of_ministry)
         };
-        if grants.iter().all(is_right) {
+        let has_any = self.is_national || !grants.is_empty();
+        if has_any && grants.iter().all(is_right) {
             Ok(())
         } else {
             Err((&ROLE_NOT_YOURS).into())
