@@ -138,6 +138,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 55);
+        assert_eq!(cases_count, 56);
     }
 }
