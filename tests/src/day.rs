@@ -262,7 +262,12 @@ fn correct(clerk: &mut Clerk<'_>, record: &mut Record) -> Result<bool, String> {
             let last = study.images.last().expect("images").series.clone();
             let other = &record.exams[1].id;
             let split = json!({"series": [last], "examination": other});
-            clerk.correct(&study.uid, "split", &split)?;
+            let seen = clerk.correct(&study.uid, "split", &split)?;
+            if seen["examination"].is_null() {
+                // Both patients were seen before it was bound: what is left waits as well.
+                let own = study.exam.map(|at| record.exams[at].id.clone());
+                clerk.correct(&study.uid, "bind", &json!({ "examination": own }))?;
+            }
             record.exams[1].ends(Ending::Silence);
             Ok(true)
         }
