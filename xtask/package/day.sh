@@ -251,6 +251,11 @@ get_all before
 mkdir moved
 storescp +B -aet KRKL_WS1 -od moved +tls ws1.key ws1.pem +cf authority.pem 11114 &
 receiver=$!
+# It listens a moment after it was started: port 11114 in state LISTEN.
+for _ in $(seq 100); do
+    grep -qE ':2B6A [0-9A-F:]+ 0A ' /proc/net/tcp /proc/net/tcp6 && break
+    sleep 0.1
+done
 for uid in $(uids series.studies); do
     outside "$tool" move "${as_ws1[@]}" --to KRKL_WS1 -k StudyInstanceUID="$uid"
 done
