@@ -72,14 +72,20 @@ impl Asker<'_> {
             faults.push(format!("WRONG PATIENT: {about} has {instance}"));
         }
         let exam = study.exam.map(|at| &record.exams[at]);
-        // What is split is given as it came, for not all of it is of one patient.
-        let is_split = record.identity == Identity::Mixed;
-        let says = exam.filter(|_| is_bound(study) && !is_split);
+        // Of two patients, all is given as it came until the last series is split off: then each
+        // series says whose it is.
+        let is_mixed = record.identity == Identity::Mixed;
+        let split_off = study.images.last().filter(|_| study.is_put_right);
+        let says = |image: &Image| match split_off {
+            _ if !is_mixed => exam.filter(|_| is_bound(study)),
+            Some(last) => record.exams.get(usize::from(image.series == last.series)),
+            None => None,
+        };
         for image in &study.images {
             match given.get(&image.instance) {
                 None => faults.push(format!("LOST: {about}, {}", image.instance)),
                 Some(bytes) => faults.extend(
-                    compare(image, bytes, says)
+                    compare(image, bytes, says(image))
                         .map(|fault| format!("{fault}: {about}, {}", image.instance)),
                 ),
             }
