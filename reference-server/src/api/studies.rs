@@ -30,7 +30,7 @@ use pacs_core::tag::{tags, vr_of};
 use pacs_core::uid::StudyUid;
 use pacs_core::{Attributes, Key, Level, OrganisationCode, Query, Tag};
 use pacs_store::index;
-use pacs_store::registry::rejections::Belonging;
+use pacs_store::registry::rejections::{Belonging, RejectionId};
 use pacs_store::registry::{Moment, RegistryError};
 use pacs_store::rejections::RejectError;
 use shown::{SeriesShown, Study, StudyListed};
@@ -45,6 +45,12 @@ impl Api {
         let keeping = self.keeping.as_ref();
         keeping.ok_or_else(|| (&codes::NOT_FOUND).into())
     }
+}
+
+/// The ID in a path: of a rejection, an erasure or a sending.
+fn id_of(path: Result<Path<String>, PathRejection>) -> Result<RejectionId, Problem> {
+    let Path(text) = path?;
+    Ok(RejectionId::parse(&text)?)
 }
 
 impl From<RejectError> for Problem {

@@ -1,6 +1,6 @@
 //! Erasing for good, by two people, and the policy that says for how long images are kept.
 
-use super::study_of;
+use super::{id_of, study_of};
 use crate::api::conditional::{Based, PerhapsBased, Tagged, etag};
 use crate::api::guard::{Body, Signed};
 use crate::api::page::List;
@@ -160,11 +160,6 @@ pub(super) async fn list(
     api.registry.note_look(&agent, what, at).await?;
     let open = api.registry.open_erasures(&agent).await?;
     Ok(Json(List::whole(open.iter().map(Into::into).collect())))
-}
-
-fn id_of(path: Result<Path<String>, PathRejection>) -> Result<RejectionId, Problem> {
-    let Path(text) = path?;
-    Ok(RejectionId::parse(&text)?)
 }
 
 /// `GET /erasures/{id}`

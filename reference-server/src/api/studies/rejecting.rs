@@ -1,7 +1,7 @@
 //! Rejecting and bringing back, and what devices propose.
 
 use super::shown::{NoteShown, RejectionShown};
-use super::{seen, study_of};
+use super::{id_of, seen, study_of};
 use crate::api::asked::Asked as Parameters;
 use crate::api::conditional::{PerhapsBased, Tagged};
 use crate::api::examinations::Seeing;
@@ -166,11 +166,6 @@ pub(super) async fn list(
         .await?;
     let items = found.rejections.iter().map(Into::into).collect();
     Ok(Json(page.of(items, found.next.as_deref())))
-}
-
-fn id_of(path: Result<Path<String>, PathRejection>) -> Result<RejectionId, Problem> {
-    let Path(text) = path?;
-    Ok(RejectionId::parse(&text)?)
 }
 
 /// `GET /rejections/{id}`

@@ -1,7 +1,7 @@
 //! Sending studies back to consoles and workstations.
 
 use super::shown::SendingShown;
-use super::{NO_ADDRESS, seen, study_of};
+use super::{NO_ADDRESS, id_of, seen, study_of};
 use crate::api::conditional::{PerhapsBased, Tagged};
 use crate::api::examinations::Seeing;
 use crate::api::guard::Signed;
@@ -74,11 +74,6 @@ pub(super) async fn send(
         ordered.revision,
         (&ordered).into(),
     ))
-}
-
-fn id_of(path: Result<Path<String>, PathRejection>) -> Result<RejectionId, Problem> {
-    let Path(text) = path?;
-    Ok(RejectionId::parse(&text)?)
 }
 
 /// `GET /sendings/{id}`
