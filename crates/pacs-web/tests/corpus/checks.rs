@@ -207,8 +207,9 @@ fn rewritten(text: &[u8]) -> Result<String, JsonError> {
 /// JSON is read where `serde_json` reads it, says the same there, and is nowhere followed deeper
 /// than it may be.
 pub(crate) fn json_reader(input: &[u8]) {
-    let input = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input);
-    let theirs = serde_json::from_slice::<serde_json::Value>(input);
+    // The reader passes over one byte order mark; `serde_json` over none.
+    let unmarked = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input);
+    let theirs = serde_json::from_slice::<serde_json::Value>(unmarked);
     match (rewritten(input), theirs) {
         (Ok(ours), Ok(theirs)) => {
             let again: serde_json::Value = serde_json::from_str(&ours).unwrap();
