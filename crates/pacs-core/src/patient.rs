@@ -74,6 +74,26 @@ pub enum PatientKey {
     Unidentified(TemporaryNumber),
 }
 
+impl PatientKey {
+    /// Reads either number as it is typed.
+    ///
+    /// # Errors
+    /// [`PatientNumberError`]: the shape or the check digit.
+    pub fn parse(text: &str) -> Result<Self, PatientNumberError> {
+        let known = PatientNumber::parse(text).map(Self::Known);
+        known.or_else(|_| TemporaryNumber::parse(text).map(Self::Unidentified))
+    }
+}
+
+impl fmt::Display for PatientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(number) => number.fmt(f),
+            Self::Unidentified(number) => number.fmt(f),
+        }
+    }
+}
+
 /// An identifier of a patient, by who gave it. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Identifier {
@@ -104,9 +124,7 @@ impl Identifier {
         if text.is_empty() {
             return None;
         }
-        let known = PatientNumber::parse(text).map(PatientKey::Known);
-        let key = known.or_else(|_| TemporaryNumber::parse(text).map(PatientKey::Unidentified));
-        if let Ok(key) = key {
+        if let Ok(key) = PatientKey::parse(text) {
             return Some(Self::Key(key));
         }
         if let Ok(pin) = Pin::try_from(text.to_owned()) {

@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, NaiveDate, Utc};
 use pacs_core::account::break_glass::{BreakGlassReason, Verdict};
-use pacs_core::patient::{PatientKey, PatientNumber, TemporaryNumber};
+use pacs_core::patient::PatientKey;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -43,10 +43,7 @@ impl From<Shown> for Opened {
         Self {
             id: shown.id,
             user: emergency.user.as_str().to_owned(),
-            patient: match emergency.patient {
-                PatientKey::Known(number) => number.to_string(),
-                PatientKey::Unidentified(number) => number.to_string(),
-            },
+            patient: emergency.patient.to_string(),
             reason: emergency.reason,
             explanation: emergency.explanation,
             opened_at: emergency.opened_at,
@@ -66,10 +63,8 @@ pub(super) async fn open(
     signed: Signed,
     Body(body): Body<Asked>,
 ) -> Result<(StatusCode, Json<Opened>), Problem> {
-    let known = PatientNumber::parse(&body.patient).map(PatientKey::Known);
-    let other = |_| TemporaryNumber::parse(&body.patient).map(PatientKey::Unidentified);
     let wanted = Wanted {
-        patient: known.or_else(other).map_err(|_| Problem::Malformed)?,
+        patient: PatientKey::parse(&body.patient).map_err(|_| Problem::Malformed)?,
         reason: body.reason,
         explanation: body.explanation,
         proof: body.proof,

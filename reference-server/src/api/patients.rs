@@ -21,7 +21,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use pacs_core::fold::retyped;
-use pacs_core::patient::{Identifier, PatientKey, PatientNumber, Sex, TemporaryNumber};
+use pacs_core::patient::{Identifier, PatientKey, Sex};
 use pacs_core::role::duty::{PatientEdit, PatientMerge, PatientSearch};
 use pacs_core::role::{Agent, Licence};
 use pacs_core::{OrganisationCode, Pin};
@@ -166,9 +166,7 @@ pub(super) const ORGANISATION: super::routes::Parameter = super::routes::Paramet
 
 /// The number of a patient as it is typed.
 pub(super) fn patient_key(text: &str) -> Result<PatientKey, Problem> {
-    let known = PatientNumber::parse(text).map(PatientKey::Known);
-    let key = known.or_else(|_| TemporaryNumber::parse(text).map(PatientKey::Unidentified));
-    key.map_err(|_| (&BAD_PATIENT_NUMBER).into())
+    PatientKey::parse(text).map_err(|_| (&BAD_PATIENT_NUMBER).into())
 }
 
 /// What somebody looks for.

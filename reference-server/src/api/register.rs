@@ -15,7 +15,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::{get, post};
 use chrono::{DateTime, NaiveDate, Utc};
-use pacs_core::patient::{PatientKey, PatientNumber, Sex, TemporaryNumber};
+use pacs_core::patient::{PatientKey, Sex};
 use pacs_core::pin::RegisterFacts;
 use pacs_core::register::{Found, Outcome, Question, RegisteredPerson};
 use pacs_core::role::duty::PatientSearch;
@@ -184,10 +184,7 @@ fn answer(pin: &Pin, told: &Told, today: NaiveDate) -> Answer {
 }
 
 fn number_of(patient: PatientKey) -> String {
-    match patient {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    }
+    patient.to_string()
 }
 
 /// A patient of whom the register says something else.
@@ -210,10 +207,7 @@ async fn mismatches(
     let name = format!("mismatches {}", of.unwrap_or_default());
     let page = Page::take(&mut asked, &name)?;
     asked.done()?;
-    let known = |text: &str| PatientNumber::parse(text).map(PatientKey::Known);
-    let other = |text: &str| TemporaryNumber::parse(text).map(PatientKey::Unidentified);
-    let after = page.after.as_deref();
-    let after = after.map(|text| known(text).or_else(|_| other(text)));
+    let after = page.after.as_deref().map(PatientKey::parse);
     let after = after.transpose().map_err(|_| &codes::BAD_CURSOR)?;
     let identity = Identity::Mismatch;
     let listed = api.registry.patients_by_identity(

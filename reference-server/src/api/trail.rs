@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use pacs_core::OrganisationCode;
 use pacs_core::Phi;
 use pacs_core::audit::{Act, AuditEvent, Purpose};
-use pacs_core::patient::{PatientKey, PatientNumber, TemporaryNumber};
+use pacs_core::patient::PatientKey;
 use pacs_core::role::duty::AuditRead;
 use pacs_core::role::{Agent, Permission};
 use pacs_store::registry::audit::{Anchor, AuditError, AuditRecord};
@@ -114,9 +114,7 @@ impl From<AuditRecord> for Shown {
 }
 
 fn patient_of(text: &str) -> Option<PatientKey> {
-    let known = PatientNumber::parse(text).map(PatientKey::Known);
-    let other = |_| TemporaryNumber::parse(text).map(PatientKey::Unidentified);
-    known.or_else(other).ok()
+    PatientKey::parse(text).ok()
 }
 
 async fn all(

@@ -28,7 +28,7 @@ use family::RETYPE_NEEDED;
 use pacs_core::audit::StudyTouched;
 use pacs_core::examination::Reason;
 use pacs_core::examination::reconcile::{Difference, Kind};
-use pacs_core::patient::{PatientKey, PatientNumber, TemporaryNumber};
+use pacs_core::patient::PatientKey;
 use pacs_core::role::{Agent, Licence, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode, Phi};
@@ -468,9 +468,7 @@ pub(super) async fn create(
 }
 
 fn patient(text: &str) -> Result<PatientKey, Problem> {
-    let known = PatientNumber::parse(text).map(PatientKey::Known);
-    let key = known.or_else(|_| TemporaryNumber::parse(text).map(PatientKey::Unidentified));
-    key.map_err(|_| codes::MALFORMED.with("what", "patient"))
+    PatientKey::parse(text).map_err(|_| codes::MALFORMED.with("what", "patient"))
 }
 
 pub(super) async fn reject(

@@ -245,10 +245,7 @@ impl Filling {
             let label = Label {
                 study: self.study()?,
                 accession: String::new(),
-                patient_id: match key {
-                    PatientKey::Known(number) => number.to_string(),
-                    PatientKey::Unidentified(number) => number.to_string(),
-                },
+                patient_id: key.to_string(),
                 patient_name: name,
                 birth_date,
                 sex,

@@ -10,7 +10,7 @@ use crate::control::{Reply, Request};
 use crate::limits::AUDIT_PAGE_COUNT;
 use pacs_core::Phi;
 use pacs_core::audit::{Outcome, message};
-use pacs_core::patient::{PatientKey, PatientNumber, TemporaryNumber};
+use pacs_core::patient::PatientKey;
 use pacs_store::registry::audit::{Anchor, AuditRecord};
 use pacs_store::{Archive, OpenError};
 use serde_json::json;
@@ -68,9 +68,9 @@ impl Reader<'_> {
 
 /// Reads a patient's number.
 pub(super) fn parse_patient(text: &str) -> Result<Phi<PatientKey>, String> {
-    let known = PatientNumber::parse(text).map(PatientKey::Known);
-    let key = known.or_else(|_| TemporaryNumber::parse(text).map(PatientKey::Unidentified));
-    key.map(Phi::new).map_err(|error| error.to_string())
+    PatientKey::parse(text)
+        .map(Phi::new)
+        .map_err(|error| error.to_string())
 }
 
 async fn list(listing: &AuditListing, reader: &Reader<'_>, output: &Output) -> Result<(), Failure> {
@@ -111,10 +111,7 @@ fn show(record: &AuditRecord, is_message: bool, output: &Output) {
     }
     let event = &record.event;
     let object = &event.object;
-    let patient = event.patients().map(|key| match key {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    });
+    let patient = event.patients().map(|key| key.to_string());
     let mut on: Vec<String> = patient.collect();
     on.extend(object.examination.map(|id| id.to_string()));
     on.extend(object.studies.iter().map(|study| study.study.to_string()));

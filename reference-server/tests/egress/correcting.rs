@@ -51,10 +51,7 @@ async fn rename(site: &Site, key: PatientKey, family: &str) {
 }
 
 fn number(patient: PatientKey) -> String {
-    match patient {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    }
+    patient.to_string()
 }
 
 fn only_file(folder: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ use super::{
 use crate::limits::{
     AUDIT_INSTANCES_MAX, AUDIT_QUERY_CHARS_MAX, AUDIT_STUDIES_MAX, AUDIT_TEXT_CHARS_MAX,
 };
-use crate::patient::{PatientKey, PatientNumber, TemporaryNumber};
+use crate::patient::PatientKey;
 use crate::{ExaminationId, OrganisationCode, Phi, Role};
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
@@ -125,17 +125,11 @@ impl What {
 
 /// What a patient is called in an event.
 pub(super) fn name_of(key: PatientKey) -> String {
-    match key {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    }
+    key.to_string()
 }
 
 fn key_of(name: &str) -> Result<PatientKey, AuditEventError> {
-    let known = PatientNumber::parse(name).map(PatientKey::Known);
-    known
-        .or_else(|_| TemporaryNumber::parse(name).map(PatientKey::Unidentified))
-        .map_err(|_| AuditEventError::Patient)
+    PatientKey::parse(name).map_err(|_| AuditEventError::Patient)
 }
 
 pub(super) fn cut(text: &str, chars_max: usize) -> String {

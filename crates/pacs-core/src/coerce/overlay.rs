@@ -280,10 +280,7 @@ impl Overlay {
         if let Some(latin) = &patient.latin_name {
             self.set_text(tags::OTHER_PATIENT_NAMES, Vr::PN, latin.value());
         }
-        let key = match patient.key {
-            PatientKey::Known(number) => number.to_string(),
-            PatientKey::Unidentified(number) => number.to_string(),
-        };
+        let key = patient.key.to_string();
         self.set_text(tags::PATIENT_ID, Vr::LO, &key);
         let archive = Issuer::Archive.to_string();
         self.set_text(tags::ISSUER_OF_PATIENT_ID, Vr::LO, &archive);

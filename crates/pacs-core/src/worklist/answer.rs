@@ -3,7 +3,7 @@
 use super::spelling::{name, names_to_match, text};
 use super::{Code, Spelled, WorklistItem};
 use crate::device::DeviceProfile;
-use crate::patient::{Issuer, PatientKey, Sex};
+use crate::patient::{Issuer, Sex};
 use crate::tag::{Tag, Vr, tags, vr_of};
 use crate::{AeTitle, Attributes, Value};
 
@@ -166,13 +166,7 @@ impl WorklistItem {
 
     fn patient(&self, root: &mut Writing<'_>) {
         let patient = &self.patient;
-        root.plain(
-            tags::PATIENT_ID,
-            match patient.key {
-                PatientKey::Known(number) => number.to_string(),
-                PatientKey::Unidentified(number) => number.to_string(),
-            },
-        );
+        root.plain(tags::PATIENT_ID, patient.key.to_string());
         root.plain(tags::ISSUER_OF_PATIENT_ID, Issuer::Archive.to_string());
         let birth_date = patient.birth_date.as_ref().map(|date| date.reveal());
         let birth_date = birth_date.map(|date| date.format("%Y%m%d").to_string());

@@ -328,10 +328,7 @@ const fn damaged(kind: Kind) -> DocumentError {
 
 /// What a patient is called in keys.
 fn name_of(patient: PatientKey) -> String {
-    match patient {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    }
+    patient.to_string()
 }
 
 fn pointer_key(patient: PatientKey, number: u64) -> String {

@@ -25,10 +25,7 @@ use pacs_core::patient::{Identifier, PatientKey};
 
 /// The key of a patient's document, which is the Patient ID that devices see.
 pub(super) fn key_of(patient: PatientKey) -> String {
-    match patient {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    }
+    patient.to_string()
 }
 
 impl Registry {

@@ -40,10 +40,7 @@ impl From<PersonName> for Name {
 
 /// The number of a patient.
 pub(in crate::api) fn number_of(key: PatientKey) -> String {
-    match key {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    }
+    key.to_string()
 }
 
 /// Who a patient is, in short: for lists.

@@ -75,10 +75,7 @@ impl From<Refusal> for Problem {
 }
 
 fn number(patient: PatientKey) -> String {
-    match patient {
-        PatientKey::Known(number) => number.to_string(),
-        PatientKey::Unidentified(number) => number.to_string(),
-    }
+    patient.to_string()
 }
 
 fn numbering(error: NumberingError) -> Problem {

@@ -4,7 +4,6 @@ use crate::api::conditional::etag;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use pacs_core::examination::Status;
 use pacs_core::examination::reconcile::{Difference, HeaderField, Kind, QueueReason, Rule};
-use pacs_core::patient::PatientKey;
 use pacs_core::{ExaminationId, OrganisationCode};
 use pacs_store::matcher::{Compared, SeenStudy};
 use pacs_store::registry::Stored;
@@ -248,10 +247,7 @@ fn candidate((compared, naming): (Compared, Naming)) -> CandidateShown {
             _ => String::new(),
         },
         scheduled_at: examination.order.scheduled_at,
-        patient: match patient.key {
-            PatientKey::Known(number) => number.to_string(),
-            PatientKey::Unidentified(number) => number.to_string(),
-        },
+        patient: patient.key.to_string(),
         patient_name: names.join(" ").trim().to_owned(),
         birth_date: patient.particulars.birth_date,
         differences: compared.differences,

@@ -380,11 +380,7 @@ pub(super) fn add_patient(
 
 /// Reads the key of a patient's document.
 pub(super) fn parse_key(text: &str) -> Result<PatientKey, RegistryError> {
-    let known = pacs_core::patient::PatientNumber::parse(text).map(PatientKey::Known);
-    let key = known.or_else(|_| {
-        pacs_core::patient::TemporaryNumber::parse(text).map(PatientKey::Unidentified)
-    });
-    key.map_err(|_| RegistryError::Damaged {
+    PatientKey::parse(text).map_err(|_| RegistryError::Damaged {
         what: Patient::NAME,
     })
 }
