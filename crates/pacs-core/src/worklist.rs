@@ -15,7 +15,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
-pub use query::{WorklistKeys, WorklistQuery};
+pub use query::{WorklistKeys, WorklistQuery, WorklistSubject};
 pub use spelling::Spelled;
 
 use crate::examination::{ExaminationId, StepId};

@@ -6,10 +6,12 @@ use crate::encode::{EncodeError, write_data_set, write_data_set_in};
 use crate::fold::matching_key;
 use crate::limits::QueryLimits;
 use crate::matching::Matcher;
+use crate::patient::PatientKey;
 use crate::query::{Identifier, keys_as_attributes, put};
 use crate::tag::{Tag, Vr, keyword_of, tags};
 use crate::{
-    AeTitle, Attributes, Key, Level, Matching, Phi, Query, QueryError, TransferSyntaxUid, Value,
+    AeTitle, Attributes, ExaminationId, Key, Level, Matching, Phi, Query, QueryError,
+    TransferSyntaxUid, Value,
 };
 use chrono::NaiveDate;
 use std::ops::RangeInclusive;
@@ -107,6 +109,16 @@ const fn attributes_of(sequence: Tag) -> &'static [(Tag, bool)] {
     }
 }
 
+/// The one thing that a query is about, by which its items are found without a look at all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorklistSubject {
+    /// An examination: no other has its Accession Number, Requested Procedure ID or Scheduled
+    /// Procedure Step ID.
+    Examination(ExaminationId),
+    /// A patient: no other has this Patient ID.
+    Patient(PatientKey),
+}
+
 /// A query of the Modality Worklist Information Model, as its provider reads it.
 #[derive(Debug, Clone)]
 pub struct WorklistQuery {
@@ -177,6 +189,30 @@ impl WorklistQuery {
             let (first, last) = profile.window.around(today);
             first..=last
         })
+    }
+
+    /// What it is about, where it names that; all else that it asks still has to match.
+    #[must_use]
+    pub fn subject(&self) -> Option<WorklistSubject> {
+        let named = |keys: &[Key], tag| {
+            let key = keys.iter().find(|key| key.tag == tag)?;
+            match &key.matching {
+                Matching::SingleValue(text) => Some(text.trim().to_owned()),
+                _ => None,
+            }
+        };
+        let step = named(self.step_keys(), tags::SCHEDULED_PROCEDURE_STEP_ID);
+        let step = step.and_then(|step| Some(step.split_once('-')?.0.to_owned()));
+        let of_root = [tags::ACCESSION_NUMBER, tags::REQUESTED_PROCEDURE_ID];
+        let ids = of_root.into_iter().filter_map(|tag| named(&self.keys, tag));
+        let mut ids = ids.chain(step);
+        if let Some(id) = ids.find_map(|id| ExaminationId::try_from(id).ok()) {
+            return Some(WorklistSubject::Examination(id));
+        }
+        let patient = named(&self.keys, tags::PATIENT_ID)?;
+        PatientKey::parse(&patient)
+            .ok()
+            .map(WorklistSubject::Patient)
     }
 
     fn step_keys(&self) -> &[Key] {

@@ -13,7 +13,7 @@ use pacs_core::{ExaminationId, OrganisationCode, TransferSyntaxUid};
 use pacs_net::service::Matches;
 use pacs_net::status::FindStatus;
 use pacs_store::registry::devices::Device;
-use pacs_store::registry::examinations::Scheduled;
+use pacs_store::registry::examinations::{Scheduled, ScheduledPage};
 use pacs_store::registry::{Registry, RegistryError};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -67,17 +67,34 @@ impl Reading {
         }
     }
 
-    async fn read_page(&mut self) -> Result<(), RegistryError> {
-        let page = self
-            .registry
+    /// What is looked at next: that which the query names, else a page of all.
+    async fn page(&self) -> Result<ScheduledPage, RegistryError> {
+        let span = (self.from, self.to);
+        if let Some(subject) = self.seen.query.subject() {
+            let found = self.registry.scheduled_examinations_of(
+                &self.licence,
+                self.organisation,
+                subject,
+                span,
+            );
+            return Ok(ScheduledPage {
+                examinations: found.await?,
+                next: None,
+            });
+        }
+        self.registry
             .scheduled_examinations(
                 &self.licence,
                 self.organisation,
-                (self.from, self.to),
+                span,
                 self.place.as_deref(),
                 self.seen.bounds.page_count,
             )
-            .await?;
+            .await
+    }
+
+    async fn read_page(&mut self) -> Result<(), RegistryError> {
+        let page = self.page().await?;
         for scheduled in page.examinations {
             let answer = match self.answer(&scheduled).await {
                 Ok(answer) => answer,

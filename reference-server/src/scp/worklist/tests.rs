@@ -188,8 +188,17 @@ impl Centre {
         &self,
         calling: &str,
     ) -> Result<(Vec<Attributes>, Vec<Vec<u8>>), RequestorError> {
+        self.asked_for(calling, WorklistKeys::all()).await
+    }
+
+    /// What a device is told that asks for these; besides the bytes.
+    async fn asked_for(
+        &self,
+        calling: &str,
+        keys: WorklistKeys,
+    ) -> Result<(Vec<Attributes>, Vec<Vec<u8>>), RequestorError> {
         let mut association = self.associate(calling).await;
-        let identifier = WorklistKeys::all().to_identifier(&syntax()).unwrap();
+        let identifier = keys.to_identifier(&syntax()).unwrap();
         let mut find = association
             .find(MODALITY_WORKLIST_FIND, identifier.into())
             .await?;
@@ -282,6 +291,77 @@ async fn a_console_sees_what_its_own_hospital_has_planned_in_its_own_characters(
     let verified = trail.verify(None, |_| ()).await.unwrap();
     assert_eq!(verified.problem, None);
     assert!(verified.records_count >= 5);
+    centre.archive.close().await;
+}
+
+/// The examinations that a device is told of that asks for the one with this value.
+async fn named(centre: &Centre, calling: &str, tag: Tag, text: &str) -> Vec<String> {
+    let keys = WorklistKeys::all().key(tag, text).unwrap();
+    let (answers, _) = centre.asked_for(calling, keys).await.unwrap();
+    let id = |answer: &Attributes| answer.text(tags::ACCESSION_NUMBER).unwrap().to_owned();
+    answers.iter().map(id).collect()
+}
+
+#[tokio::test]
+async fn a_query_that_names_an_examination_or_a_patient_is_told_of_them_alone() {
+    let centre = Centre::open(None).await;
+    for (name, organisation) in [("NATHOS_CT1", "006"), ("KRKL_CT1", "001")] {
+        let profile = shows(DeviceCharset::Utf8);
+        centre.device(name, organisation, profile).await;
+    }
+    let ids = centre.order("006", 3, soon()).await;
+    let far = soon().checked_add_signed(TimeDelta::days(40)).unwrap();
+    let later = centre.order("006", 1, far).await[0];
+    let all = centre.asked("NATHOS_CT1").await.unwrap().0;
+    let patient = all[0].text(tags::PATIENT_ID).unwrap().to_owned();
+    let step = |id: ExaminationId| format!("{id}-01");
+
+    for id in &ids {
+        let text = id.to_string();
+        for tag in [tags::ACCESSION_NUMBER, tags::REQUESTED_PROCEDURE_ID] {
+            assert_eq!(named(&centre, "NATHOS_CT1", tag, &text).await, [&*text]);
+            assert!(named(&centre, "KRKL_CT1", tag, &text).await.is_empty());
+        }
+        let tag = tags::SCHEDULED_PROCEDURE_STEP_ID;
+        let found = named(&centre, "NATHOS_CT1", tag, &step(*id)).await;
+        assert_eq!(found, [&*text]);
+    }
+    // The second attempt of an examination that has had none.
+    let second = format!("{}-02", ids[0]);
+    let tag = tags::SCHEDULED_PROCEDURE_STEP_ID;
+    assert!(named(&centre, "NATHOS_CT1", tag, &second).await.is_empty());
+    // In the order of their times, and no sooner than the device sees them.
+    let found = named(&centre, "NATHOS_CT1", tags::PATIENT_ID, &patient).await;
+    assert_eq!(
+        found,
+        ids.iter().map(ToString::to_string).collect::<Vec<_>>()
+    );
+    assert!(
+        named(&centre, "KRKL_CT1", tags::PATIENT_ID, &patient)
+            .await
+            .is_empty()
+    );
+    let text = later.to_string();
+    let tag = tags::ACCESSION_NUMBER;
+    assert!(named(&centre, "NATHOS_CT1", tag, &text).await.is_empty());
+    // Both are asked for, and one of them is another's.
+    let keys = WorklistKeys::all().key(tags::PATIENT_ID, "P0000000000");
+    let keys = keys.unwrap().key(tag, &ids[0].to_string()).unwrap();
+    assert!(
+        centre
+            .asked_for("NATHOS_CT1", keys)
+            .await
+            .unwrap()
+            .0
+            .is_empty()
+    );
+    // Nobody has this number.
+    let unknown = "P0000009995";
+    assert!(
+        named(&centre, "NATHOS_CT1", tags::PATIENT_ID, unknown)
+            .await
+            .is_empty()
+    );
     centre.archive.close().await;
 }
 

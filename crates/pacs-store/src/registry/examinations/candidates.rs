@@ -128,14 +128,13 @@ impl Registry {
     }
 }
 
-/// What is there and can be read: one order that cannot be keeps no study from being judged by the
-/// others.
-fn if_readable<T>(read: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
+/// What is there and can be read: one that cannot be hides none of the others.
+pub(super) fn if_readable<T>(read: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
     match read {
         Ok(found) => Ok(Some(found)),
         Err(RegistryError::NotFound { .. }) => Ok(None),
         Err(error @ RegistryError::Damaged { .. }) => {
-            tracing::error!(%error, "an order that images could be of cannot be read");
+            tracing::error!(%error, "something of an order cannot be read");
             Ok(None)
         }
         Err(error) => Err(error),

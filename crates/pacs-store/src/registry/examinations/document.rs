@@ -3,6 +3,7 @@
 use super::super::document::Document;
 use super::super::patients::PersonName;
 use super::super::{Moment, Refusal};
+use super::listing::first_second;
 use super::{BETWEEN, newest_first};
 use crate::limits::{
     EXAMINATION_BODY_PARTS_MAX, EXAMINATION_COMPLAINTS_CHARS_MAX, EXAMINATION_HISTORY_CHARS_MAX,
@@ -285,7 +286,7 @@ impl Examination {
     }
 
     /// Whether devices may still ask for it.
-    const fn is_in_worklist(&self) -> bool {
+    pub(super) const fn is_in_worklist(&self) -> bool {
         let is_open = matches!(
             self.progress.status(),
             Status::Scheduled | Status::InProgress | Status::ImagesReceived
@@ -332,8 +333,8 @@ impl Examination {
         keys.insert((OF_PATIENT, format!("{patient}{BETWEEN}{at}{BETWEEN}{id}")));
         keys.insert((PLANNED, self.planned_study.as_str().to_owned()));
         if self.is_in_worklist() {
-            let day = self.order.scheduled_at.format("%Y-%m-%dT%H:%M:%S");
-            let key = format!("{}{BETWEEN}{day}{BETWEEN}{id}", self.performing);
+            let time = first_second(self.order.scheduled_at);
+            let key = format!("{}{BETWEEN}{time}{BETWEEN}{id}", self.performing);
             keys.insert((WORKLIST, key));
         }
         keys

@@ -4,9 +4,10 @@ use super::super::batch::Batch;
 use super::super::commit::agent_event;
 use super::super::patients::{Patient, key_of};
 use super::super::{Moment, Registry, RegistryError, Stored};
-use super::document::{PLANNED, WORKLIST};
+use super::candidates::if_readable;
+use super::document::{OF_PATIENT, PLANNED, WORKLIST};
 use super::{BETWEEN, Examination, ExaminationEvent, Listed};
-use crate::limits::WORKLIST_MAX;
+use crate::limits::{EXAMINATIONS_OF_PATIENT_MAX, WORKLIST_MAX};
 use crate::records::Record;
 use chrono::{NaiveDateTime, TimeDelta, Utc};
 use pacs_core::audit::Act;
@@ -16,6 +17,7 @@ use pacs_core::role::duty::{Reconcile, WorklistQuery};
 use pacs_core::role::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
 use pacs_core::role::{Agent, AgentKind, Licence};
 use pacs_core::uid::StudyUid;
+use pacs_core::worklist::WorklistSubject;
 use pacs_core::{ExaminationId, OrganisationCode, Phi};
 
 /// How long an order or encounter makes an organisation one that treats the patient.
@@ -316,9 +318,9 @@ impl Registry {
         let prefix = format!("{organisation}{BETWEEN}");
         let count_max = count_max.clamp(1, WORKLIST_MAX);
         // Just before the first second of `from`: what stands between is behind both.
-        let first = from.format("%Y-%m-%dT%H:%M:%S").to_string();
+        let first = first_second(from);
         let after = format!("{prefix}{}", cursor.unwrap_or(&first));
-        let last = to.format("%Y-%m-%dT%H:%M:%S").to_string();
+        let last = first_second(to);
         let records = self
             .records()
             .list(WORKLIST, &prefix, Some(&after), count_max)
@@ -349,6 +351,66 @@ impl Registry {
             }
         }
         Ok(page)
+    }
+
+    /// Those of them that `subject` names.
+    ///
+    /// # Errors
+    /// As [`Registry::scheduled_examinations`].
+    pub async fn scheduled_examinations_of(
+        &self,
+        licence: &Licence<WorklistQuery>,
+        organisation: OrganisationCode,
+        subject: WorklistSubject,
+        (from, to): (NaiveDateTime, NaiveDateTime),
+    ) -> Result<Vec<Scheduled>, RegistryError> {
+        licence.check(organisation)?;
+        let named = match subject {
+            WorklistSubject::Examination(id) => {
+                let found = if_readable(self.examination_at(id).await)?;
+                found.into_iter().collect()
+            }
+            WorklistSubject::Patient(key) => self.readable_of_patient(key).await?,
+        };
+        let span = first_second(from)..=first_second(to);
+        let mut found = Vec::new();
+        for examination in named {
+            let value = &examination.value;
+            let is_listed = value.performing == organisation
+                && value.is_in_worklist()
+                && span.contains(&first_second(value.order.scheduled_at));
+            if is_listed && let Some(patient) = if_readable(self.survivor(value.patient).await)? {
+                found.push(Scheduled {
+                    examination,
+                    patient,
+                });
+            }
+        }
+        found.sort_by_key(|one| {
+            let value = &one.examination.value;
+            (first_second(value.order.scheduled_at), value.id)
+        });
+        Ok(found)
+    }
+
+    /// The examinations of a patient, those that cannot be read left out.
+    async fn readable_of_patient(
+        &self,
+        key: PatientKey,
+    ) -> Result<Vec<Stored<Examination>>, RegistryError> {
+        let mut found = Vec::new();
+        let Some(patient) = if_readable(self.survivor(key).await)? else {
+            return Ok(found);
+        };
+        for key in self.keys_of(&patient.value).await? {
+            let prefix = format!("{}{BETWEEN}", key_of(key));
+            let left = EXAMINATIONS_OF_PATIENT_MAX.saturating_sub(found.len());
+            let records = self.records().list(OF_PATIENT, &prefix, None, left);
+            for record in records.await? {
+                found.extend(self.readable(&record).await?);
+            }
+        }
+        Ok(found)
     }
 
     /// The examination that a device of its organisation names by its ID, and its patient.
@@ -385,6 +447,11 @@ impl Registry {
         let newer = newer.filter(|other| other.value.created_at > examination.created_at);
         Ok(treating(newer, at))
     }
+}
+
+/// A planned time, as keys of the worklist have it: to the second.
+pub(super) fn first_second(of: NaiveDateTime) -> String {
+    of.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
 /// Organisations that ordered or make examinations of the last ninety days.
