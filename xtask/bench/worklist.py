@@ -72,7 +72,7 @@ class Clerk:
         fields = {"Content-Type": "application/json", "Cookie": self.cookie, "X-CSRF-Token": self.token}
         if key:
             fields["Idempotency-Key"] = key
-        self.connection.request(method, "/api/v1" + path, json.dumps(body), fields)
+        self.connection.request(method, "/api/v1" + path, None if body is None else json.dumps(body), fields)
         answer = self.connection.getresponse()
         said = json.loads(answer.read())
         if answer.status not in (200, 201):
@@ -98,6 +98,7 @@ def order(clerk, n, when, station):
     if station:
         form["station"] = station
     saved = clerk.ask("POST", "/examinations", form, f"examination-{n:08d}")
+    saved = clerk.ask("GET", f"/examinations/{saved['id']}", None)
     return dict(id=saved["id"], patient=patient["number"], name=f"FAMILY{n}^GIVEN{n % 97}", born=born(n).replace("-", ""), sex="FM"[n % 2],
                 study=saved["planned_study"], step=saved["step_id"], station=station, when=when)
 
