@@ -192,7 +192,7 @@ pub struct MatcherLimits {
 impl Default for MatcherLimits {
     fn default() -> Self {
         Self {
-            changes_max: 1_000,
+            changes_max: 5_000,
             gather_duration: Duration::from_secs(1),
             idle_duration: Duration::from_secs(5),
             instances_max: 64,

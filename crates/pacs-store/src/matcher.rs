@@ -167,9 +167,14 @@ impl Matcher {
             if self.archive.shared.is_closing() {
                 return Ok(());
             }
+            let begun = Instant::now();
             let judged = self.step(&mut cursor).await?;
             tell(&judged);
-            if judged.changes_count < self.limits.changes_max {
+            if judged.changes_count >= self.limits.changes_max {
+                // Never more than half of the time: whoever sends needs the processors too, and
+                // more at once is judged with less work.
+                tokio::time::sleep(begun.elapsed()).await;
+            } else {
                 if !stirred.is_empty() && Instant::now() >= judged_again_at {
                     let (begun, stirred) = (Instant::now(), std::mem::take(&mut stirred));
                     self.judge_again(&stirred).await?;

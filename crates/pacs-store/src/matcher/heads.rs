@@ -1,17 +1,22 @@
 //! What the headers of a study say, and who sent it.
 
 use super::{Matcher, MatcherError, News};
+use crate::archive::Archive;
 use crate::error::ReadError;
 use crate::index::StoredInstance;
 use crate::limits::{MATCHER_HEAD_BYTES_MAX, WITNESSES_MAX};
 use crate::registry::Moment;
 use crate::registry::examinations::StudyMatch;
+use pacs_core::access::Get;
 use pacs_core::examination::reconcile::StudyHeader;
 use pacs_core::query::Matching;
 use pacs_core::tag::tags;
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{AeTitle, Instance, Key, Level, OrganisationCode, Query, SopInstanceUid, Uid, Vr};
+use pacs_core::{
+    AeTitle, Instance, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Uid, Vr,
+};
 use std::collections::BTreeMap;
+use std::io;
 
 /// An instance with a header that no earlier one has.
 #[derive(Debug)]
@@ -70,9 +75,7 @@ impl Matcher {
             }
         }
         if seen.first.is_none() && known.is_none() {
-            for version in &news.versions {
-                let mut version = version.clone();
-                version.instance = self.head(&version).await?;
+            for version in self.with_heads(news.versions.clone()).await? {
                 self.note(&mut seen, &version).await?;
             }
         }
@@ -168,38 +171,49 @@ impl Matcher {
         let found = self.archive.select(&self.permits.get, query).await?;
         let mut found: Vec<StoredInstance> = found.into_iter().collect();
         found.sort_by_key(|instance| instance.provenance.received_unix_ms);
-        for stored in &mut found {
-            stored.instance = self.head(stored).await?;
-        }
-        Ok(found)
+        self.with_heads(found).await
     }
 
-    /// The instance with all that its own head says: the index keeps of the study what the first of
-    /// its instances said. Of one that cannot be read there is what the index has of it alone.
-    async fn head(&self, stored: &StoredInstance) -> Result<Instance, MatcherError> {
-        let bytes = match stored.instance.head_bytes {
-            // Deflated.
-            0 => MATCHER_HEAD_BYTES_MAX,
-            // With the tag of what follows, by which the head is seen to be whole.
-            head_bytes => head_bytes.saturating_add(12).min(MATCHER_HEAD_BYTES_MAX),
-        };
-        let get = &self.permits.get;
-        let mut reader = self.archive.read_range(get, stored, &(0..bytes));
-        let mut data_set = Vec::new();
-        loop {
-            match reader.next().await {
-                Ok(Some(chunk)) => data_set.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(ReadError::Damaged | ReadError::Missing) => {
-                    return Ok(stored.instance.clone());
-                }
-                Err(error) => return Err(error.into()),
+    /// The instances with all that their own heads say: the index keeps of a study what the first
+    /// of its instances said. Of one that cannot be read there is what the index has of it alone.
+    async fn with_heads(
+        &self,
+        found: Vec<StoredInstance>,
+    ) -> Result<Vec<StoredInstance>, MatcherError> {
+        let (archive, get) = (self.archive.clone(), self.permits.get.clone());
+        // All in one go: a thread that is woken for each takes longer than the reading.
+        let read = tokio::task::spawn_blocking(move || {
+            let mut found = found;
+            for stored in &mut found {
+                stored.instance = head(&archive, &get, stored)?;
             }
-        }
-        let syntax = &stored.instance.transfer_syntax;
-        let read = Instance::parse(&data_set, syntax, &self.archive.shared.limits.scan);
-        Ok(read.unwrap_or_else(|_| stored.instance.clone()))
+            Ok::<_, ReadError>(found)
+        });
+        let read = read.await.map_err(io::Error::other);
+        Ok(read.map_err(ReadError::Disk)??)
     }
+}
+
+/// All that the head of an instance says, where it can be read.
+fn head(
+    archive: &Archive,
+    get: &Permit<Get>,
+    stored: &StoredInstance,
+) -> Result<Instance, ReadError> {
+    let bytes = match stored.instance.head_bytes {
+        // Deflated.
+        0 => MATCHER_HEAD_BYTES_MAX,
+        // With the tag of what follows, by which the head is seen to be whole.
+        head_bytes => head_bytes.saturating_add(12).min(MATCHER_HEAD_BYTES_MAX),
+    };
+    let data_set = match archive.read_now(get, stored, &(0..bytes)) {
+        Ok(data_set) => data_set,
+        Err(ReadError::Damaged | ReadError::Missing) => return Ok(stored.instance.clone()),
+        Err(error) => return Err(error),
+    };
+    let syntax = &stored.instance.transfer_syntax;
+    let read = Instance::parse(&data_set, syntax, &archive.shared.limits.scan);
+    Ok(read.unwrap_or_else(|_| stored.instance.clone()))
 }
 
 const fn key(tag: pacs_core::Tag, matching: Matching) -> Key {
