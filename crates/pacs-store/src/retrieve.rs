@@ -23,6 +23,8 @@ pub struct DataSetReader {
     location: Location,
     digest: Digest,
     chunk_bytes: usize,
+    /// Of the first chunk, where that is to be shorter.
+    first_bytes: Option<usize>,
     /// Taken along by the read that is under way.
     hasher: Option<Digester>,
     /// Bytes that have been asked of the disk.
@@ -45,6 +47,7 @@ impl DataSetReader {
             location,
             digest,
             chunk_bytes: shared.limits.chunk_bytes,
+            first_bytes: None,
             hasher: shared.verifies_reads.then(Digester::new),
             asked_bytes: 0,
             next: None,
@@ -80,15 +83,25 @@ impl DataSetReader {
         self.location.length_bytes
     }
 
+    /// Gives a first chunk of so many bytes at most, so that it can be used while the rest is read.
+    #[must_use]
+    pub const fn begins_with(mut self, bytes: usize) -> Self {
+        self.first_bytes = Some(bytes);
+        self
+    }
+
     /// Begins to read the next chunk, if that has not begun. To be called ahead of need.
     pub fn prefetch(&mut self) {
         if self.next.is_some() || self.asked_bytes >= self.location.length_bytes {
             return;
         }
         let rest = self.location.length_bytes - self.asked_bytes;
-        let length = usize::try_from(rest)
-            .unwrap_or(usize::MAX)
-            .min(self.chunk_bytes.max(1));
+        let chunk_bytes = self.chunk_bytes.max(1);
+        let most = match self.first_bytes.take() {
+            Some(first) => chunk_bytes.min(first.max(1)),
+            None => chunk_bytes,
+        };
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(most);
         let offset = self.location.offset.saturating_add(self.asked_bytes);
         self.asked_bytes = self.asked_bytes.saturating_add(length as u64);
         let is_last = self.asked_bytes == self.location.length_bytes;

@@ -179,7 +179,7 @@ impl Value {
             let kind = [(header::CONTENT_TYPE, writer.content_type(BYTES))];
             let body = stream::body(&limits, None, |pieces| async move {
                 let part = writer.part(&[("Content-Type", BYTES)]);
-                pieces.put(part).await?;
+                pieces.put_with_next(&part);
                 self.send(&pieces).await?;
                 pieces.put(writer.end()).await
             });
@@ -257,9 +257,7 @@ async fn fragments(
             let (table_back, source_back, frames) = task.await.map_err(|error| cut(&error))?;
             (table, source) = (table_back, source_back);
             for frame in frames.map_err(|error| cut(&error))? {
-                pieces
-                    .put(writer.part(&[("Content-Type", &part_kind)]))
-                    .await?;
+                pieces.put_with_next(&writer.part(&[("Content-Type", &part_kind)]));
                 sending.send(&pieces, frame).await?;
             }
         }

@@ -331,9 +331,7 @@ impl Making {
         let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
         let body = stream::body(web.limits(), None, |pieces| async move {
             while let Some(bytes) = next {
-                pieces
-                    .put(writer.part(&[("Content-Type", &part_kind)]))
-                    .await?;
+                pieces.put_with_next(&writer.part(&[("Content-Type", &part_kind)]));
                 pieces.put(bytes).await?;
                 next = self.next().await.map_err(|_told_in_the_log| Gone)?;
             }
@@ -379,7 +377,7 @@ impl Sending {
         let body = stream::body(&limits, None, |pieces| async move {
             for frame in frames {
                 let part = writer.part(&[("Content-Type", &part_kind)]);
-                pieces.put(part).await?;
+                pieces.put_with_next(&part);
                 self.send(&pieces, frame).await?;
             }
             pieces.put(writer.end()).await

@@ -211,6 +211,7 @@ async fn single(
 ) -> Result<Response, Failure> {
     let meta = meta_of(&stored, &to);
     let reader = web.archive().read(permit, &stored);
+    let reader = reader.begins_with(FIRST_BYTES);
     let way = Way::of(web, permit, reader, &stored, &to).await?;
     let needed = way.bytes_needed(&stored);
     let mut memory = convert::memory(web, permit.caller(), needed, None).await?;
@@ -226,7 +227,7 @@ async fn single(
     let name = stored.instance.instance.as_str().to_owned();
     let sending = web.clone();
     let body = stream::body(web.limits(), length, |pieces| async move {
-        pieces.put(meta).await?;
+        pieces.put_with_next(&meta);
         way.send(&sending, &pieces, &mut memory).await
     });
     let headers = [
@@ -253,7 +254,9 @@ async fn multipart(
     let limits = *web.limits();
     let mut found = found.into_iter();
     let first = found.next().ok_or(Failure::NotFound { what: "instance" })?;
-    let (stored, reader) = open(&web, &permit, first);
+    let reader = web.archive().read(&permit, &first);
+    let (stored, mut reader) = (first, reader.begins_with(FIRST_BYTES));
+    reader.prefetch();
     let to = wanted(&choice, &stored);
     let way = Way::of(&web, &permit, reader, &stored, &to).await?;
     let needed = way.bytes_needed(&stored);
@@ -266,9 +269,8 @@ async fn multipart(
             let to = wanted(&choice, &stored);
             let kind = type_in(&to);
             let part = writer.part(&[("Content-Type", &kind), ("Content-Location", &location)]);
-            // In one piece: each is a task woken and a packet sent.
-            let begun = [part, meta_of(&stored, &to)].concat();
-            pieces.put(begun.into()).await?;
+            pieces.put_with_next(&part);
+            pieces.put_with_next(&meta_of(&stored, &to));
             way.send(&web, &pieces, &mut memory).await?;
             if let Some((stored, reader)) = next {
                 let to = wanted(&choice, &stored);
@@ -292,8 +294,12 @@ fn open(
     (stored, reader)
 }
 
+/// Bytes that are sent while the rest of an instance is still read, where somebody waits for them.
+const FIRST_BYTES: usize = 128 << 10;
+
 /// Sends what `reader` gives; after [`Gone`] nothing more is to be sent.
-pub(crate) async fn send(pieces: &Pieces, mut reader: DataSetReader) -> Result<(), Gone> {
+pub(crate) async fn send(pieces: &Pieces, reader: DataSetReader) -> Result<(), Gone> {
+    let mut reader = reader.begins_with(FIRST_BYTES);
     loop {
         match reader.next().await {
             Ok(Some(piece)) => pieces.put(piece).await?,

@@ -6,13 +6,17 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, timeout};
+
+/// Bytes of a piece that is joined with a short one before it: to send each alone takes longer than
+/// to copy both.
+const JOINED_BYTES_MAX: usize = 256 << 10;
 
 /// The body cannot be given to its end: the connection is cut, so that the client does not take
 /// what it has for the whole.
@@ -35,6 +39,8 @@ pub(crate) struct Pieces {
     wait_max: Duration,
     bytes_per_second_min: u64,
     pace: Arc<Pace>,
+    /// Goes with the next piece.
+    short: Arc<Mutex<Vec<u8>>>,
 }
 
 /// How fast the client is.
@@ -49,11 +55,45 @@ struct Pace {
 pub(crate) struct Gone;
 
 impl Pieces {
+    /// Gives a short piece, which goes with the one behind it: each alone is a task woken and a
+    /// packet sent.
+    pub(crate) fn put_with_next(&self, piece: &[u8]) {
+        let mut short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        short.extend_from_slice(piece);
+    }
+
+    fn take_short(&self) -> Vec<u8> {
+        let mut short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *short)
+    }
+
+    /// Gives what waits for a piece behind it.
+    async fn put_short(&self) -> Result<(), Gone> {
+        let short = self.take_short();
+        if short.is_empty() {
+            return Ok(());
+        }
+        self.give(short.into()).await
+    }
+
     /// Gives the next piece, once there is room. A client that takes nothing for
     /// [`WebLimits::piece_wait_max`], or less than
     /// [`WebLimits::leaving_bytes_per_second_min`] on the whole, counts as gone: what was to be
     /// sent is given back then.
     pub(crate) async fn put(&self, piece: Bytes) -> Result<(), Gone> {
+        if piece.len() > JOINED_BYTES_MAX {
+            self.put_short().await?;
+            return self.give(piece).await;
+        }
+        let mut short = self.take_short();
+        if short.is_empty() {
+            return self.give(piece).await;
+        }
+        short.extend_from_slice(&piece);
+        self.give(short.into()).await
+    }
+
+    async fn give(&self, piece: Bytes) -> Result<(), Gone> {
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         let before = self.pace.bytes.fetch_add(length, Ordering::Relaxed);
         match self.sender.try_send(Message::Piece(piece)) {
@@ -109,10 +149,11 @@ where
         wait_max: limits.piece_wait_max,
         bytes_per_second_min: limits.leaving_bytes_per_second_min,
         pace: Arc::default(),
+        short: Arc::default(),
     };
     let produced = produce(pieces.clone());
     tokio::spawn(async move {
-        if produced.await.is_ok() {
+        if produced.await.is_ok() && pieces.put_short().await.is_ok() {
             let whole = pieces.sender.send(Message::Whole);
             // Who takes nothing more has all of it, or does not want it.
             timeout(pieces.wait_max, whole).await.ok();
@@ -170,6 +211,7 @@ impl HttpBody for Streamed {
 mod tests {
     use super::*;
     use axum::body::to_bytes;
+    use std::future::poll_fn;
 
     async fn read(body: Body) -> Result<Bytes, axum::Error> {
         to_bytes(body, usize::MAX).await
@@ -184,6 +226,24 @@ mod tests {
             Ok(())
         });
         assert_eq!(read(body).await.unwrap(), "abcd");
+    }
+
+    #[tokio::test]
+    async fn a_short_piece_goes_with_the_one_behind_it_and_is_not_lost_at_the_end() {
+        let large = vec![b'x'; JOINED_BYTES_MAX + 1];
+        let expected = [b"ab", &large[..], b"c"].concat();
+        let mut body = body(&WebLimits::default(), None, |pieces| async move {
+            pieces.put_with_next(b"a");
+            pieces.put(Bytes::from_static(b"b")).await?;
+            pieces.put(large.into()).await?;
+            pieces.put_with_next(b"c");
+            Ok(())
+        });
+        let first = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let first = first.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "ab");
+        let rest = read(body).await.unwrap();
+        assert!([&first[..], &rest[..]].concat() == expected);
     }
 
     #[tokio::test]
@@ -234,7 +294,7 @@ mod tests {
             let mut taken = 0;
             let ended = loop {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
-                match std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+                match poll_fn(|context| body.as_mut().poll_frame(context)).await {
                     Some(Ok(frame)) => taken += frame.into_data().map_or(0, |data| data.len()),
                     ended => break ended,
                 }

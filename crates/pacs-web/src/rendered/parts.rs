@@ -91,7 +91,7 @@ impl Parts {
                 ("Content-Type", self.format.media_type()),
                 ("Content-Location", &location),
             ];
-            pieces.put(writer.part(&fields)).await?;
+            pieces.put_with_next(&writer.part(&fields));
             pieces.put(bytes).await?;
             next = match self.next().await {
                 Ok(next) => next,
