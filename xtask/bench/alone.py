@@ -9,7 +9,7 @@ STUDIES = 100_000       # of the archive that is started
 LOADED_LAST = 2_000     # studies that come in before each kill
 SMALL_SIDE = 64         # of a small instance, 9.1 KB with its head
 CHUNK = 50_000          # small instances made, sent and forgotten at once
-MEASURED, WARMED = 20_000, 10_000  # the pages of a large index come into memory first
+MEASURED, WARMED = 50_000, 10_000  # the pages of a large index come into memory first
 
 
 # ---------- start ----------
