@@ -11,7 +11,8 @@ use crate::service::Web;
 use pacs_core::Permit;
 use pacs_core::access::{Get, Maintain};
 use pacs_store::index::{Change, ChangeKind, IndexError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -66,8 +67,8 @@ pub async fn make_ready(
     loop {
         tokio::select! {
             () = waiting.quiet() => {
-                if let Some((study, series)) = waiting.take() {
-                    make(&web, &get, &study, &series).await;
+                if let Some(uids) = waiting.take() {
+                    make(&web, &get, &uids.0, &uids.1).await;
                 }
                 continue;
             }
@@ -93,7 +94,7 @@ pub async fn make_ready(
         };
         after = last.number;
         for change in changes {
-            waiting.note(change, &limits);
+            waiting.note(&change, &limits);
         }
     }
 }
@@ -134,42 +135,40 @@ async fn make(web: &Web, permit: &Permit<Get>, study: &str, series: &str) {
 /// Series that have changed, and when they will have been quiet for long enough.
 #[derive(Debug, Default)]
 struct Waiting {
-    when: BTreeMap<Uids, Instant>,
+    when: BTreeMap<Arc<Uids>, Instant>,
+    /// The same, those that are quiet soonest first.
+    order: BTreeSet<(Instant, Arc<Uids>)>,
 }
 
 impl Waiting {
-    fn note(&mut self, change: Change, limits: &FollowLimits) {
+    fn note(&mut self, change: &Change, limits: &FollowLimits) {
         if change.kind == ChangeKind::Conflicted {
             // What is shown has not changed.
             return;
         }
-        let uids = |change: &Change| {
-            let (study, series) = (change.study.as_str(), change.series.as_str());
-            (study.to_owned(), series.to_owned())
-        };
+        let (study, series) = (change.study.as_str(), change.series.as_str());
+        let uids = Arc::new((study.to_owned(), series.to_owned()));
         let now = Instant::now();
         let when = now.checked_add(limits.quiet_duration).unwrap_or(now);
-        self.when.insert(uids(&change), when);
+        if let Some(before) = self.when.insert(Arc::clone(&uids), when) {
+            self.order.remove(&(before, Arc::clone(&uids)));
+        }
+        self.order.insert((when, uids));
         if self.when.len() > limits.series_max {
             self.take();
         }
     }
 
-    fn first(&self) -> Option<(&Uids, Instant)> {
-        let first = self.when.iter().min_by_key(|(_, when)| **when);
-        first.map(|(uids, when)| (uids, *when))
-    }
-
     /// When the first of them is quiet.
     async fn quiet(&self) {
-        match self.first() {
-            Some((_, when)) => sleep_until(when).await,
+        match self.order.first() {
+            Some((when, _)) => sleep_until(*when).await,
             None => std::future::pending().await,
         }
     }
 
-    fn take(&mut self) -> Option<Uids> {
-        let uids = self.first()?.0.clone();
+    fn take(&mut self) -> Option<Arc<Uids>> {
+        let (_, uids) = self.order.pop_first()?;
         self.when.remove(&uids);
         Some(uids)
     }
@@ -178,6 +177,42 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pacs_core::SopInstanceUid;
+    use pacs_core::uid::{SeriesUid, StudyUid};
+    use pacs_store::index::ChangeNumber;
+
+    fn change(series: u32, kind: ChangeKind) -> Change {
+        Change {
+            number: ChangeNumber(1),
+            kind,
+            study: StudyUid::parse("1.2.3").unwrap(),
+            series: SeriesUid::parse(&format!("1.2.3.{series}")).unwrap(),
+            instance: SopInstanceUid::parse("1.2.3.4.5").unwrap(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn series_are_taken_in_the_order_in_which_they_became_quiet_each_once() {
+        let limits = FollowLimits {
+            series_max: 3,
+            ..FollowLimits::default()
+        };
+        let mut waiting = Waiting::default();
+        for series in [1, 2, 3, 1] {
+            waiting.note(&change(series, ChangeKind::Received), &limits);
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        waiting.note(&change(2, ChangeKind::Conflicted), &limits);
+        // Of more than are kept, the one that has waited longest goes.
+        waiting.note(&change(4, ChangeKind::Received), &limits);
+        let begun = Instant::now();
+        waiting.quiet().await;
+        assert!(begun.elapsed() > Duration::from_secs(9));
+        let taken = std::iter::from_fn(|| waiting.take().map(|uids| uids.1.clone()));
+        let taken: Vec<String> = taken.collect();
+        assert_eq!(taken, ["1.2.3.3", "1.2.3.1", "1.2.3.4"]);
+        assert!(waiting.when.is_empty() && waiting.order.is_empty());
+    }
 
     #[tokio::test]
     async fn one_failure_does_not_end_following_and_too_many_do() {
