@@ -10,7 +10,9 @@ use super::document::Document;
 use super::examinations::Examination;
 use super::rejections::RejectionId;
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
-use crate::limits::{REJECTIONS_PAGE_MAX, SENDING_REFUSALS_LISTED_MAX, SENDINGS_OPEN_MAX};
+use crate::limits::{
+    REGISTRY_ATTEMPTS_MAX, REJECTIONS_PAGE_MAX, SENDING_REFUSALS_LISTED_MAX, SENDINGS_OPEN_MAX,
+};
 use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent, Outcome, StudyTouched};
 use pacs_core::patient::PatientKey;
@@ -334,6 +336,22 @@ impl Registry {
     /// [`RegistryError::NotFound`]; [`Refusal::TooLate`] for one that is at its end;
     /// [`RegistryError::Changed`]; [`RegistryError`].
     pub async fn cancel_sending(
+        &self,
+        agent: &Agent,
+        (id, expected): (&RejectionId, Option<Revision>),
+        at: Moment,
+    ) -> Result<Stored<Sending>, RegistryError> {
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            match self.cancel_sending_once(agent, (id, expected), at).await {
+                // It went on in between, which is no reason not to break it off.
+                Err(RegistryError::Changed) if expected.is_none() => {}
+                other => return other,
+            }
+        }
+        Err(RegistryError::Busy)
+    }
+
+    async fn cancel_sending_once(
         &self,
         agent: &Agent,
         (id, expected): (&RejectionId, Option<Revision>),
