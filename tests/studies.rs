@@ -339,7 +339,7 @@ fn no_device_and_no_program_without_the_scope_takes_anything_out_of_sight() {
     // Somebody who may follows it: then, and only then, is it rejected.
     let follow = format!("{notes}/{by_dimse}/rejection");
     let operator = Person::new(&server, "o.perator", "operator@006");
-    operator.post(&server, &follow, &json!({"reason": "так"}), 404);
+    operator.post(&server, &follow, &json!({"reason": "так"}), 403);
     eventually("the study of the organisation", || {
         let keeper = radiographer.ask(&server, "POST", &follow, &json!({"reason": "так"}));
         (keeper.status == 200).then_some(())
@@ -476,7 +476,7 @@ fn erasing_takes_two_people_and_a_while_and_the_policy_is_for_ever_until_somebod
     let all = json!({"title": "quality", "reason": "пустые"});
     let rejections = format!("/api/v1/studies/{study}/rejections");
     let rejected = keeper.post(&server, &rejections, &all, 201);
-    ministry.post(&server, &proposal, &reason, 404);
+    ministry.post(&server, &proposal, &reason, 403);
     let proposed = keeper.post(&server, &proposal, &reason, 201);
     assert_eq!(
         (&proposed["state"], &proposed["ground"]),

@@ -4,6 +4,7 @@ use super::openapi::{day, flag, list, nothing_or, object, reference, several, te
 use super::routes::{Family, Operation, Route};
 use super::{emergency, session, set_up};
 use axum::routing::{delete, get, post, put};
+use pacs_core::role::Permission;
 use serde_json::{Value, json};
 
 pub(super) const FAMILY: Family = Family {
@@ -107,7 +108,8 @@ const OPEN_PATIENT: Operation = Operation::post(
 )
 .takes("Emergency")
 .gives(201, "Opened")
-.refuses(&[429]);
+.refuses(&[429])
+.needs(&[Permission::BreakGlass]);
 
 const CLOSE_PATIENTS: Operation =
     Operation::delete("closePatients", "Close whom I have open", || {
@@ -119,14 +121,16 @@ const EMERGENCIES_TO_REVIEW: Operation = Operation::get(
     "Emergencies that nobody has looked at",
     || get(emergency::to_review),
 )
-.gives(200, "Emergencies");
+.gives(200, "Emergencies")
+.needs(&[Permission::AuditRead]);
 
 const REVIEW_EMERGENCY: Operation = Operation::put("reviewEmergency", "Judge an emergency", || {
     put(emergency::review)
 })
 .takes("Judged")
 .gives(200, "Opened")
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::AuditRead]);
 
 fn schemas() -> Vec<(&'static str, Value)> {
     let reasons = json!({"enum": [

@@ -20,7 +20,7 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use pacs_core::device::DeviceProfile;
 use pacs_core::role::duty::UsersManage;
-use pacs_core::role::{Agent, Licence};
+use pacs_core::role::{Agent, Licence, Permission};
 use pacs_core::{AeTitle, OrganisationCode};
 use pacs_store::registry::devices::Device;
 use pacs_store::registry::{RegistryError, Stored};
@@ -55,30 +55,35 @@ const LIST: Operation = Operation::get(
     CURSOR,
     LIMIT,
 ])
-.gives(200, "Devices");
+.gives(200, "Devices")
+.needs(&[Permission::UsersManage]);
 
 const CREATE: Operation = Operation::post("createDevice", "Register a device", || post(create))
     .takes("NewDevice")
     .gives(201, "Device")
     .tagged()
-    .refuses(&[404, 409]);
+    .refuses(&[404, 409])
+    .needs(&[Permission::UsersManage]);
 
 const READ: Operation = Operation::get("device", "A device", || get(read))
     .gives(200, "Device")
     .tagged()
-    .refuses(&[404]);
+    .refuses(&[404])
+    .needs(&[Permission::UsersManage]);
 
 const CHANGE: Operation = Operation::put("changeDevice", "Change a device", || put(change))
     .takes("DeviceSettings")
     .gives(200, "Device")
     .tagged()
     .based(Basis::Needed)
-    .refuses(&[404, 409]);
+    .refuses(&[404, 409])
+    .needs(&[Permission::UsersManage]);
 
 const REMOVE: Operation =
     Operation::delete("removeDevice", "Take a device away", || delete(remove))
         .based(Basis::Needed)
-        .refuses(&[404]);
+        .refuses(&[404])
+        .needs(&[Permission::UsersManage]);
 
 /// What can be set of a device.
 #[derive(Deserialize)]
@@ -171,8 +176,7 @@ async fn all(
 
 /// Whether somebody looks after devices anywhere.
 fn may_look(agent: &Agent) -> Result<(), Problem> {
-    let permission = pacs_core::role::Permission::UsersManage;
-    if agent.grants.has(permission) {
+    if agent.grants.has(Permission::UsersManage) {
         Ok(())
     } else {
         Err((&codes::NOT_PERMITTED).into())

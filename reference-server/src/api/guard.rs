@@ -3,6 +3,11 @@
 //! Whatever changes something comes from a page of this server: by `Sec-Fetch-Site` and `Origin`
 //! where the browser sends them, and with a session by a token that only such a page can read. The
 //! cookie itself is sent to this host alone, over TLS or loopback, and never from other sites.
+//!
+//! Refusals have one order, so that none tells what it should not: 401 for nobody; 403 for a page
+//! of another place; 403 for whoever holds none of the permissions that the operation needs,
+//! whatever is asked for ([`Door`]); then what is wrong with the request itself; 404 for what may
+//! not be seen, word for word as for what never was; and 403, 409 or 412 for what is seen.
 
 use super::problem::codes;
 use super::{Api, Problem};
@@ -17,7 +22,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pacs_core::OrganisationCode;
-use pacs_core::role::{Agent, AgentKind, Duty, Grant, Licence, Reach};
+use pacs_core::role::{Agent, AgentKind, Duty, Grant, Grants, Licence, Permission, Reach};
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, SocketAddr};
 use tokio::time::timeout;
@@ -229,13 +234,30 @@ impl FromRequestParts<Api> for Beginning {
     }
 }
 
+/// What an operation needs, as its [`Operation`](super::routes::Operation) says; with each request.
+#[derive(Clone, Copy)]
+pub(super) struct Door(pub(super) &'static [Permission]);
+
+impl Door {
+    fn opens_to(self, grants: &Grants) -> bool {
+        let mut needed = self.0.iter();
+        self.0.is_empty() || needed.any(|permission| grants.has(*permission))
+    }
+}
+
 impl FromRequestParts<Api> for Signed {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let Beginning(signed) = Beginning::from_request_parts(parts, api).await?;
-        if signed.who.user.value.must_change_password {
+        let user = &signed.who.user.value;
+        if user.must_change_password {
             return Err(Refused::PasswordMustChange.into());
+        }
+        // Every route of the table has a door: one without it lets nobody in.
+        let door = parts.extensions.get::<Door>();
+        if !door.is_some_and(|door| door.opens_to(&user.grants)) {
+            return Err((&codes::NOT_PERMITTED).into());
         }
         Ok(signed)
     }

@@ -74,6 +74,9 @@ fn operation(path: &str, of: &Operation) -> Value {
             (true, true) => json!([{"session": [], "token": []}]),
         },
     });
+    if !of.needs.is_empty() {
+        described["x-permissions"] = json!(of.needs);
+    }
     if let Some(schema) = of.takes {
         described["requestBody"] = json!({
             "required": true,

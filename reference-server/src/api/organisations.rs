@@ -14,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use pacs_core::OrganisationCode;
+use pacs_core::role::Permission;
 use pacs_core::role::duty::OrganisationsManage;
 use pacs_store::registry::RegistryError;
 use pacs_store::registry::organisations::Organisation;
@@ -42,7 +43,8 @@ const CREATE: Operation =
         .takes("Organisation")
         .gives(201, "Organisation")
         .tagged()
-        .refuses(&[409]);
+        .refuses(&[409])
+        .needs(&[Permission::OrganisationsManage]);
 
 const READ: Operation = Operation::get("organisation", "An organisation", || get(read))
     .gives(200, "Organisation")
@@ -56,7 +58,8 @@ const CHANGE: Operation = Operation::put("changeOrganisation", "Change an organi
 .gives(200, "Organisation")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::OrganisationsManage]);
 
 /// What is said of an organisation.
 #[derive(Serialize, Deserialize)]

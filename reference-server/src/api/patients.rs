@@ -23,7 +23,7 @@ use axum::routing::{get, post, put};
 use pacs_core::fold::retyped;
 use pacs_core::patient::{Identifier, PatientKey, Sex};
 use pacs_core::role::duty::{PatientEdit, PatientMerge, PatientSearch};
-use pacs_core::role::{Agent, Licence};
+use pacs_core::role::{Agent, Licence, Permission};
 use pacs_core::{OrganisationCode, Pin};
 use pacs_store::registry::patients::{FoundPatients, Patient, PatientQuery};
 use pacs_store::registry::{Registry, RegistryError, Stored};
@@ -85,7 +85,8 @@ const REGISTER: Operation = Operation::post(
 .tagged()
 .or_gives(200, "Patient")
 .refuses(&[409])
-.once();
+.once()
+.needs(&[Permission::PatientEdit]);
 
 const SEARCH: Operation = Operation::post(
     "searchPatients",
@@ -93,7 +94,8 @@ const SEARCH: Operation = Operation::post(
     || post(search),
 )
 .takes("PatientSearch")
-.gives(200, "FoundPatients");
+.gives(200, "FoundPatients")
+.needs(&[Permission::PatientSearch]);
 
 const REGISTER_UNIDENTIFIED: Operation = Operation::post(
     "registerUnidentified",
@@ -104,7 +106,8 @@ const REGISTER_UNIDENTIFIED: Operation = Operation::post(
 .gives(201, "Patient")
 .tagged()
 .refuses(&[409])
-.once();
+.once()
+.needs(&[Permission::PatientEdit]);
 
 const READ: Operation = Operation::get(
     "readPatient",
@@ -114,7 +117,12 @@ const READ: Operation = Operation::get(
 .asks(&[ORGANISATION])
 .gives(200, "Patient")
 .tagged()
-.refuses(&[404]);
+.refuses(&[404])
+.needs(&[
+    Permission::PatientEdit,
+    Permission::PatientMerge,
+    Permission::PatientSearch,
+]);
 
 const CHANGE: Operation = Operation::put(
     "changePatient",
@@ -125,7 +133,8 @@ const CHANGE: Operation = Operation::put(
 .gives(200, "Patient")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::PatientEdit]);
 
 const HISTORY: Operation = Operation::get(
     "patientHistory",
@@ -134,7 +143,8 @@ const HISTORY: Operation = Operation::get(
 )
 .asks(&[ORGANISATION, LIMIT, CURSOR])
 .gives(200, "PatientHistory")
-.refuses(&[404]);
+.refuses(&[404])
+.needs(&[Permission::PatientSearch]);
 
 const MERGE: Operation = Operation::post(
     "mergePatients",
@@ -145,7 +155,8 @@ const MERGE: Operation = Operation::post(
 .gives(200, "Patient")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::PatientMerge]);
 
 const UNMERGE: Operation = Operation::post(
     "unmergePatient",
@@ -155,7 +166,8 @@ const UNMERGE: Operation = Operation::post(
 .takes("PatientUnmerge")
 .gives(200, "Patient")
 .tagged()
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::PatientMerge]);
 
 /// The parameter that says for which organisation something is done.
 pub(super) const ORGANISATION: super::routes::Parameter = super::routes::Parameter {

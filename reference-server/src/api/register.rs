@@ -18,6 +18,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use pacs_core::patient::{PatientKey, Sex};
 use pacs_core::pin::RegisterFacts;
 use pacs_core::register::{Found, Outcome, Question, RegisteredPerson};
+use pacs_core::role::Permission;
 use pacs_core::role::duty::PatientSearch;
 use pacs_core::{ExaminationId, OrganisationCode, Phi, Pin};
 use pacs_store::registry::patients::Identity;
@@ -45,7 +46,8 @@ const ASK: Operation = Operation::post(
 )
 .takes("RegisterQuestion")
 .gives(200, "RegisterAnswer")
-.refuses(&[404, 429]);
+.refuses(&[404, 429])
+.needs(&[Permission::PatientSearch]);
 
 const MISMATCHES: Operation = Operation::get(
     "registerMismatches",
@@ -61,7 +63,8 @@ const MISMATCHES: Operation = Operation::get(
     CURSOR,
     LIMIT,
 ])
-.gives(200, "RegisterMismatches");
+.gives(200, "RegisterMismatches")
+.needs(&[Permission::PatientSearch]);
 
 /// What somebody asks.
 #[derive(Deserialize)]

@@ -3,12 +3,14 @@
 //!
 //! Each family of paths has a module with a [`Family`], which stands in [`FAMILIES`].
 
+use super::guard::Door;
 use super::{
     Api, accounts, devices, examinations, openapi, organisations, patients, register, statistics,
     studies, trail, unmatched, users, worklist,
 };
-use axum::Router;
 use axum::routing::{MethodRouter, get};
+use axum::{Extension, Router};
+use pacs_core::role::Permission;
 use serde_json::Value;
 
 /// All of them.
@@ -82,6 +84,9 @@ pub(super) struct Operation {
     pub(super) summary: &'static str,
     /// Whether somebody has to be signed in.
     pub(super) is_signed: bool,
+    /// Whoever holds none of these anywhere is refused before it is looked whether there is what is
+    /// asked for. Empty: it is for everybody who is signed in.
+    pub(super) needs: &'static [Permission],
     /// What stands behind the question mark.
     pub(super) parameters: &'static [Parameter],
     /// The schema of its body.
@@ -164,6 +169,7 @@ impl Operation {
             id,
             summary,
             is_signed: true,
+            needs: &[],
             parameters: &[],
             takes: None,
             gives: NOTHING,
@@ -181,6 +187,11 @@ impl Operation {
             is_signed: false,
             ..self
         }
+    }
+
+    /// For whoever holds one of these permissions somewhere. Where it reaches is for the handler.
+    pub(super) const fn needs(self, needs: &'static [Permission]) -> Self {
+        Self { needs, ..self }
     }
 
     /// With these parameters.
@@ -276,7 +287,8 @@ pub(super) fn table(mut router: Router<Api>) -> Router<Api> {
     for route in FAMILIES.iter().flat_map(|family| family.routes) {
         let mut methods = MethodRouter::new();
         for operation in route.operations {
-            methods = methods.merge((operation.handler)());
+            let door = Extension(Door(operation.needs));
+            methods = methods.merge((operation.handler)().route_layer(door));
         }
         router = router.route(route.path, methods);
     }

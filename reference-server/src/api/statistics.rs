@@ -50,7 +50,8 @@ const STATISTICS: Operation = Operation::get(
         schema: r#"{"type": "string", "pattern": "^[0-9]{3}$"}"#,
     },
 ])
-.gives(200, "Statistics");
+.gives(200, "Statistics")
+.needs(&[Permission::Statistics]);
 
 /// Figures of a period.
 #[derive(Serialize)]

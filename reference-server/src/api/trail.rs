@@ -50,7 +50,8 @@ const LIST: Operation = Operation::get("audit", "Records of the audit trail, new
     CURSOR,
     LIMIT,
 ])
-.gives(200, "AuditRecords");
+.gives(200, "AuditRecords")
+.needs(&[Permission::AuditRead]);
 
 const VERIFY: Operation = Operation::post(
     "verifyAudit",
@@ -58,7 +59,8 @@ const VERIFY: Operation = Operation::post(
     || post(verify),
 )
 .takes("AuditNoted")
-.gives(200, "AuditVerified");
+.gives(200, "AuditVerified")
+.needs(&[Permission::AuditRead]);
 
 /// Whose records somebody reads.
 enum Reach {

@@ -53,7 +53,8 @@ const LIST: Operation = Operation::get("users", "Users of the organisations I lo
     get(all)
 })
 .asks(&[CURSOR, LIMIT])
-.gives(200, "Users");
+.gives(200, "Users")
+.needs(&[Permission::UsersManage]);
 
 const CREATE: Operation = Operation::post(
     "createUser",
@@ -63,12 +64,14 @@ const CREATE: Operation = Operation::post(
 .takes("NewUser")
 .gives(201, "CreatedUser")
 .tagged()
-.refuses(&[409]);
+.refuses(&[409])
+.needs(&[Permission::UsersManage]);
 
 const READ: Operation = Operation::get("user", "A user", || get(read))
     .gives(200, "User")
     .tagged()
-    .refuses(&[404]);
+    .refuses(&[404])
+    .needs(&[Permission::UsersManage]);
 
 const CHANGE: Operation = Operation::put("changeUser", "Change name and roles of a user", || {
     put(change)
@@ -77,7 +80,8 @@ const CHANGE: Operation = Operation::put("changeUser", "Change name and roles of
 .gives(200, "User")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::UsersManage]);
 
 const DISABLE: Operation = Operation::put(
     "disableUser",
@@ -88,7 +92,8 @@ const DISABLE: Operation = Operation::put(
 .gives(200, "User")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::UsersManage]);
 
 const RESET: Operation = Operation::post(
     "resetUser",
@@ -98,7 +103,8 @@ const RESET: Operation = Operation::post(
 .gives(200, "FirstPassword")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::UsersManage]);
 
 /// Roles that somebody of the ministry gives alone.
 const NATIONAL: [Role; 3] = [Role::ArchiveAdmin, Role::Auditor, Role::MohAdmin];

@@ -18,6 +18,7 @@ use axum::routing::get;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use pacs_core::device::KeepUntil;
 use pacs_core::examination::reconcile::Kind;
+use pacs_core::role::Permission;
 use pacs_core::role::duty::WorklistQuery;
 use pacs_core::{AeTitle, Phi};
 use pacs_store::registry::RegistryError;
@@ -72,7 +73,8 @@ const WORKLIST: Operation = Operation::get(
     LIMIT,
     CURSOR,
 ])
-.gives(200, "Worklist");
+.gives(200, "Worklist")
+.needs(&[Permission::WorklistQuery]);
 
 fn schemas() -> Vec<(&'static str, Value)> {
     let mut members = listed_schema();

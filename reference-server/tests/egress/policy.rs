@@ -3,6 +3,7 @@
 
 use crate::people::{code, title};
 use crate::site::{CT, EXPLICIT, Reply, Sent, Site};
+use crate::table::{Table, operations};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pacs_core::Attributes;
@@ -19,35 +20,22 @@ use pacs_net::sop_class::{
 };
 use pacs_net::status::StoreStatus;
 use pacs_net::{Acceptor, Requestor, RequestorError};
-use pacs_store::registry::accounts::{AccountStore, Emergency, put};
+use pacs_store::registry::accounts::{Emergency, put};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const TABLE: &str = include_str!("policy.txt");
+const TABLE: Table = Table::new("policy.txt", include_str!("policy.txt"));
 
 /// Studies of an organisation's own, and another's.
 const OWN: &str = "2.25.6";
 const FOREIGN: &str = "2.25.1";
 
-/// A part of the table, without comments.
-fn part(name: &str) -> impl Iterator<Item = &'static str> {
-    let begins = format!("[{name}]");
-    let lines = TABLE.lines().map(str::trim);
-    let lines = lines.skip_while(move |line| *line != begins).skip(1);
-    let lines = lines.take_while(|line| !line.starts_with('['));
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
-}
-
-fn who() -> Vec<&'static str> {
-    part("who").flat_map(str::split_whitespace).collect()
-}
-
 /// The cells of each class.
 fn classes() -> BTreeMap<&'static str, BTreeMap<&'static str, (char, char)>> {
     let mut classes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-    for line in part("classes") {
+    for line in TABLE.part("classes") {
         let mut words = line.split_whitespace();
         let class = classes.entry(words.next().unwrap()).or_default();
         for word in words {
@@ -57,7 +45,7 @@ fn classes() -> BTreeMap<&'static str, BTreeMap<&'static str, (char, char)>> {
     }
     for (name, cells) in &classes {
         let known: BTreeSet<_> = cells.keys().copied().collect();
-        let all: BTreeSet<_> = who().into_iter().collect();
+        let all: BTreeSet<_> = TABLE.words("who").into_iter().collect();
         assert_eq!(known, all, "cells of the class {name}");
     }
     classes
@@ -94,13 +82,23 @@ impl Shows {
     }
 
     pub(crate) async fn ask(&self, site: &Site, method: &str, path: &str) -> Reply {
-        let headers = self.headers();
-        let mut headers: Vec<(&str, &str)> = headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        headers.push(("Accept", "*/*"));
-        site.http(method, path, &headers).await
+        let fields = [("Accept", "*/*".to_owned())];
+        self.send(site, (method, path), &fields, &serde_json::Value::Null)
+            .await
+    }
+
+    /// The same with more lines of the head, and a body of JSON.
+    pub(crate) async fn send(
+        &self,
+        site: &Site,
+        (method, path): (&str, &str),
+        fields: &[(&'static str, String)],
+        body: &serde_json::Value,
+    ) -> Reply {
+        let own = self.headers();
+        let all = own.iter().chain(fields);
+        let all: Vec<(&str, &str)> = all.map(|(name, value)| (*name, value.as_str())).collect();
+        site.request(method, path, &all, body).await
     }
 }
 
@@ -114,7 +112,7 @@ pub(crate) fn grant(role: Role, at: &str) -> Vec<Grant> {
 }
 
 /// A token, made by the tool while the server runs.
-fn token(site: &Site, name: &str, sees: &[&str]) -> String {
+pub(crate) fn token(site: &Site, name: &str, sees: &[&str]) -> String {
     let mut create = Command::new(env!("CARGO_BIN_EXE_pacs"));
     create.args([
         "--json",
@@ -135,7 +133,7 @@ fn token(site: &Site, name: &str, sees: &[&str]) -> String {
 
 async fn everybody(site: &Site) -> BTreeMap<&'static str, Shows> {
     let mut all = BTreeMap::new();
-    for who in who() {
+    for who in TABLE.words("who") {
         let role = serde_json::from_value::<Role>(serde_json::json!(who));
         let shows = match (who, role) {
             (_, Ok(role)) => {
@@ -152,14 +150,19 @@ async fn everybody(site: &Site) -> BTreeMap<&'static str, Shows> {
     all
 }
 
-/// A site with one study of each organisation.
-async fn site() -> Site {
+/// The configuration of an AE that sees everything, and of one to move to, which listens.
+pub(crate) async fn peers() -> String {
     let centre = "[[dicom.ae]]\ntitle = \"CENTRE\"\naddress = \"127.0.0.1:1\"\n\
                   allow = [\"find\", \"get\", \"move\", \"worklist\"]\nmove_to = [\"SINK\"]\n\
                   sees = \"everything\"\n";
     let sink = sink().await;
     let sink = format!("[[dicom.ae]]\ntitle = \"SINK\"\naddress = \"127.0.0.1:{sink}\"\n");
-    let site = Site::open(&format!("{centre}{sink}")).await;
+    format!("{centre}{sink}")
+}
+
+/// A site with one study of each organisation.
+async fn site() -> Site {
+    let site = Site::open(&peers().await).await;
     bound(&site, OWN, "006", "NATHOS_CT1", "Асанов").await;
     bound(&site, FOREIGN, "001", "KRKL_CT1", "Сыдыков").await;
     site
@@ -217,61 +220,29 @@ fn outcome(reply: &Reply, expected: char) -> char {
     }
 }
 
-/// The operations of an `OpenAPI` document.
-async fn operations(site: &Site, document: &str) -> BTreeSet<(String, String)> {
+/// The operations of DICOMweb, below its prefix.
+async fn dicomweb(site: &Site) -> BTreeSet<(String, String)> {
     let session = site
         .sign_in("reader", grant(Role::Operator, "006"), false)
         .await;
-    let reply = Shows::Session(session).ask(site, "GET", document).await;
-    let json = reply.json();
-    let paths = json["paths"].as_object().unwrap().iter();
-    paths
-        .flat_map(|(path, item)| {
-            let path = path.strip_prefix("/dicomweb").unwrap_or(path);
-            let path = if path.is_empty() { "/" } else { path }.to_owned();
-            let methods = item.as_object().unwrap().keys();
-            methods.map(move |method| (method.to_uppercase(), path.clone()))
-        })
-        .filter(|(method, _)| {
-            ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"].contains(&method.as_str())
-        })
-        .collect()
-}
-
-/// The routes of a part of the table, each with its class.
-fn routes(name: &str) -> Vec<(&'static str, &'static str, &'static str)> {
-    let route = |line: &'static str| {
-        let (route, class) = line.split_once(" = ").unwrap();
-        let (method, path) = route.split_once(' ').unwrap();
-        (method, path, class)
-    };
-    part(name).map(route).collect()
-}
-
-fn has_all(name: &str, known: &BTreeSet<(String, String)>) {
-    let table = routes(name).into_iter();
-    let table = table.map(|(method, path, _)| (method.to_owned(), path.to_owned()));
-    let table: BTreeSet<_> = table.collect();
-    let missing: Vec<_> = known.difference(&table).collect();
-    assert!(
-        missing.is_empty(),
-        "routes without a cell in policy.txt: {missing:?}"
-    );
-    let gone: Vec<_> = table.difference(known).collect();
-    assert!(
-        gone.is_empty(),
-        "routes of policy.txt that are no more: {gone:?}"
-    );
+    let reader = Shows::Session(session);
+    let reply = reader.ask(site, "GET", "/api/openapi.json").await;
+    let all = operations(&reply.json()).into_iter();
+    all.map(|(method, path)| {
+        let path = path.strip_prefix("/dicomweb").unwrap_or(&path);
+        (method, if path.is_empty() { "/" } else { path }.to_owned())
+    })
+    .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dicomweb_gives_everybody_what_the_table_says_and_nothing_else() {
     let site = site().await;
-    has_all("dicomweb", &operations(&site, "/api/openapi.json").await);
+    TABLE.has_all(&["dicomweb"], &dicomweb(&site).await);
     let (classes, everybody) = (classes(), everybody(&site).await);
     let fresh = AtomicUsize::new(1_000);
     let mut wrong = Vec::new();
-    for (method, template, class) in routes("dicomweb") {
+    for (method, template, class) in TABLE.routes("dicomweb") {
         for (who, (own, foreign)) in &classes[class] {
             for (study, of, expected) in [(OWN, "NATHOS_CT1", own), (FOREIGN, "KRKL_CT1", foreign)]
             {
@@ -437,7 +408,7 @@ async fn asked(site: &Site, what: &str, calling: &str, study: &str) -> char {
 async fn devices_get_what_the_table_says_and_nothing_else() {
     let site = site().await;
     let mut wrong = Vec::new();
-    for line in part("dimse") {
+    for line in TABLE.part("dimse") {
         let mut words = line.split_whitespace();
         let what = words.next().unwrap();
         for word in words {
@@ -481,7 +452,7 @@ async fn a_tie_to_the_patient_opens_a_foreign_study_and_only_that() {
     assert_eq!(sees(&site, &radiologist, "2.25.2").await, (404, 0));
 
     // Break glass: one doctor, one patient.
-    let store = AccountStore::new(site.registry.audit_trail());
+    let store = site.accounts();
     let emergency = Emergency {
         user: pacs_core::account::UserName::parse("reader2").unwrap(),
         patient,

@@ -105,18 +105,21 @@ fn element(out: &mut Vec<u8>, tag: (u16, u16), vr: &[u8; 2], value: &[u8]) {
     out.extend_from_slice(&value);
 }
 
-/// The organisations 001 and 006, each with a scanner.
-async fn fill(registry: &Registry) {
+/// Two organisations, and what the titles of their devices begin with.
+const ORGANISATIONS: [(&str, &str); 2] = [("001", "KRKL"), ("006", "NATHOS")];
+
+/// Organisations, each with a scanner.
+async fn fill(registry: &Registry, organisations: &[(&str, &str)]) {
     let system = Agent::system("test");
     let licence = system.national_licence().unwrap();
-    for (of, prefix) in [("001", "KRKL"), ("006", "NATHOS")] {
+    for (of, prefix) in organisations {
         let new = organisation(of, prefix);
         let saved = registry.save_organisation(&licence, &new, None, now());
         saved.await.unwrap();
     }
     let licence = system.national_licence().unwrap();
-    for (name, of) in [("KRKL_CT1", "001"), ("NATHOS_CT1", "006")] {
-        let new = device(name, of);
+    for (of, prefix) in organisations {
+        let new = device(&format!("{prefix}_CT1"), of);
         let saved = registry.save_device(&licence, &new, None, now());
         saved.await.unwrap();
     }
@@ -180,6 +183,11 @@ impl Sent<'_> {
 impl Site {
     /// With the organisations 001 and 006, each with a scanner; `config` is more TOML.
     pub(crate) async fn open(config: &str) -> Self {
+        Self::open_with(config, &ORGANISATIONS).await
+    }
+
+    /// The same with other organisations, each with what titles of its devices begin with.
+    pub(crate) async fn open_with(config: &str, organisations: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pacs.toml");
         std::fs::write(&file, config).unwrap();
@@ -195,7 +203,7 @@ impl Site {
         let (archive, directory) = (server.archive(), server.directory());
         let at = server.addresses().unwrap();
         // Before it runs: the matcher begins where it finds organisations.
-        fill(&archive.registry()).await;
+        fill(&archive.registry(), organisations).await;
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async move {
             stopped.await.ok();
@@ -354,21 +362,26 @@ impl Site {
         let uid = StudyUid::parse(study).unwrap();
         let found = self.registry.study_match(&licence, &uid).await.unwrap();
         let id = *found.value.examinations().first().unwrap();
+        let event = Event::Complete {
+            by: Completion::Declared,
+            images_kept: 1,
+        };
+        self.act(&Agent::system("test"), id, event).await;
+        self.settle().await;
+    }
+
+    /// Lets something happen to an examination.
+    pub(crate) async fn act(&self, by: &Agent, id: ExaminationId, event: Event) {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).unwrap();
         let action = Action {
-            event: Event::Complete {
-                by: Completion::Declared,
-                images_kept: 1,
-            },
+            event,
             order: None,
             expected: None,
-            random: [7; 16],
+            random,
         };
-        let radiographer = agent("radiographer", Role::Radiographer, "006");
-        self.registry
-            .act_on_examination(&radiographer, id, &action, now())
-            .await
-            .unwrap();
-        self.settle().await;
+        let acted = self.registry.act_on_examination(by, id, &action, now());
+        acted.await.unwrap();
     }
 
     /// The instances of a study, whoever may see it.
@@ -392,9 +405,13 @@ impl Site {
         bytes
     }
 
+    /// What is kept of people and their sessions.
+    pub(crate) fn accounts(&self) -> AccountStore {
+        AccountStore::new(self.registry.audit_trail())
+    }
+
     /// Somebody with these roles who is signed in; the secret of the session.
     pub(crate) async fn sign_in(&self, name: &str, grants: Vec<Grant>, is_doctor: bool) -> String {
-        let store = AccountStore::new(self.registry.audit_trail());
         let name = pacs_core::account::UserName::parse(name).unwrap();
         let now = Utc::now();
         let user = User {
@@ -417,9 +434,17 @@ impl Site {
             created_at: now,
             password_changed_at: now,
         };
+        let changes = vec![put(name.as_str(), &user, None)];
+        self.accounts().commit(changes, &[let_in()]).await.unwrap();
+        self.session_of(&user).await
+    }
+
+    /// A session of somebody with an account; its secret.
+    pub(crate) async fn session_of(&self, user: &User) -> String {
+        let now = Utc::now();
         let session = Session {
-            user: name.clone(),
-            epoch: 1,
+            user: user.name.clone(),
+            epoch: user.epoch,
             began_at: now,
             used_at: now,
         };
@@ -427,26 +452,53 @@ impl Site {
         getrandom::fill(&mut secret).unwrap();
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         let key = blake3::hash(secret.as_bytes()).to_hex().to_string();
-        let changes = vec![put(name.as_str(), &user, None), put(&key, &session, None)];
-        store.commit(changes, &[let_in()]).await.unwrap();
+        let changes = vec![put(&key, &session, None)];
+        self.accounts().commit(changes, &[let_in()]).await.unwrap();
         secret
     }
 
     /// Asks over HTTP.
     pub(crate) async fn http(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.request(method, path, headers, &serde_json::Value::Null)
+            .await
+    }
+
+    /// The same with a body of JSON; `null`: with none. Of a stream of events the head alone is
+    /// read.
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &serde_json::Value,
+    ) -> Reply {
         let mut text = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n", self.http);
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str("\r\n");
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            text.push_str("Content-Type: application/json\r\n");
+            body.to_string()
+        };
+        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         let address = self.http;
         let asked = tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.write_all(text.as_bytes()).unwrap();
             let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).unwrap();
-            answer
+            loop {
+                let mut part = [0; 16 << 10];
+                let count = stream.read(&mut part).unwrap();
+                answer.extend_from_slice(&part[..count]);
+                let head = answer.windows(4).position(|at| at == b"\r\n\r\n");
+                let head = head.map(|end| String::from_utf8_lossy(&answer[..end]).to_lowercase());
+                if count == 0 || head.is_some_and(|head| head.contains("text/event-stream")) {
+                    return answer;
+                }
+            }
         });
         let answer = asked.await.unwrap();
         let end = answer.windows(4).position(|at| at == b"\r\n\r\n").unwrap();

@@ -7,6 +7,7 @@ use crate::api::patients::ORGANISATION;
 use crate::api::routes::{Basis, Family, Operation, Parameter, Route};
 use crate::api::stream::KIND;
 use axum::routing::{get, post, put};
+use pacs_core::role::Permission;
 
 pub(in crate::api) const FAMILY: Family = Family {
     routes: &[
@@ -156,7 +157,8 @@ const LIST: Operation = Operation::get(
     LIMIT,
     CURSOR,
 ])
-.gives(200, "Examinations");
+.gives(200, "Examinations")
+.needs(&[Permission::ImageView]);
 
 const SAVE: Operation = Operation::post(
     "orderExamination",
@@ -167,7 +169,8 @@ const SAVE: Operation = Operation::post(
 .gives(201, "ExaminationStanding")
 .tagged()
 .refuses(&[404, 409])
-.once();
+.once()
+.needs(&[Permission::OrderCreate]);
 
 const COUNTS: Operation = Operation::get(
     "countExaminations",
@@ -175,7 +178,8 @@ const COUNTS: Operation = Operation::get(
     || get(counts),
 )
 .asks(&[SCOPE, ORGANISATION])
-.gives(200, "StatusCounts");
+.gives(200, "StatusCounts")
+.needs(&[Permission::ImageView]);
 
 const READ: Operation = Operation::get(
     "readExamination",
@@ -184,7 +188,8 @@ const READ: Operation = Operation::get(
 )
 .gives(200, "Examination")
 .tagged()
-.refuses(&[404]);
+.refuses(&[404])
+.needs(&[Permission::ImageView]);
 
 const CHANGE: Operation = Operation::put(
     "changeExamination",
@@ -195,7 +200,8 @@ const CHANGE: Operation = Operation::put(
 .gives(200, "Examination")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::OrderEdit]);
 
 const EVENTS: Operation = Operation::get(
     "examinationEvents",
@@ -204,7 +210,8 @@ const EVENTS: Operation = Operation::get(
 )
 .asks(&[LIMIT, CURSOR])
 .gives(200, "ExaminationEvents")
-.refuses(&[404]);
+.refuses(&[404])
+.needs(&[Permission::ImageView]);
 
 const STUDIES: Operation = Operation::get(
     "examinationStudies",
@@ -213,7 +220,8 @@ const STUDIES: Operation = Operation::get(
 )
 .asks(&[LIMIT, CURSOR])
 .gives(200, "ExaminationStudies")
-.refuses(&[404]);
+.refuses(&[404])
+.needs(&[Permission::ImageView]);
 
 const PROGRESS: Operation = Operation::get(
     "examinationProgress",
@@ -221,7 +229,8 @@ const PROGRESS: Operation = Operation::get(
     || get(progress::of_one),
 )
 .gives_as(KIND, "ServerSentEvents")
-.refuses(&[404, 429]);
+.refuses(&[404, 429])
+.needs(&[Permission::ImageView]);
 
 const PROGRESS_OF_LIST: Operation = Operation::get(
     "examinationsProgress",
@@ -231,7 +240,8 @@ const PROGRESS_OF_LIST: Operation = Operation::get(
 )
 .asks(&[SCOPE, ORGANISATION])
 .gives_as(KIND, "ServerSentEvents")
-.refuses(&[429]);
+.refuses(&[429])
+.needs(&[Permission::ImageView]);
 
 const OF_PATIENT: Operation = Operation::get(
     "examinationsOfPatient",
@@ -239,65 +249,75 @@ const OF_PATIENT: Operation = Operation::get(
     || get(of_patient),
 )
 .gives(200, "Examinations")
-.refuses(&[404]);
+.refuses(&[404])
+.needs(&[Permission::ImageView]);
 
 const CLAIM: Operation = act(Operation::post(
     "claimExamination",
     "«Взять в работу»",
     || post(acts::claim),
-));
+))
+.needs(&[Permission::ReportWrite]);
 
 const RELEASE: Operation = act(Operation::post(
     "releaseExamination",
     "Give back what I have in work",
     || post(acts::release),
-));
+))
+.needs(&[Permission::ReportWrite]);
 
 const RETURN: Operation = act(Operation::post(
     "returnExamination",
     "«Вернуть»: more images are wanted",
     || post(acts::send_back),
 ))
-.takes("ExaminationReason");
+.takes("ExaminationReason")
+.needs(&[Permission::ReportWrite]);
 
 const CANCEL: Operation = act(Operation::post(
     "cancelExamination",
     "Withdraw an order that has no images",
     || post(acts::cancel),
 ))
-.takes("ExaminationReason");
+.takes("ExaminationReason")
+.needs(&[Permission::OrderCancel]);
 
 const COMPLETE: Operation = act(Operation::post(
     "completeExamination",
     "«Завершить съёмку»",
     || post(acts::complete),
-));
+))
+.needs(&[Permission::OrderEdit]);
 
 const DISCONTINUE: Operation = act(Operation::post(
     "discontinueExamination",
     "Say that it was broken off",
     || post(acts::discontinue),
 ))
-.takes("ExaminationReason");
+.takes("ExaminationReason")
+.needs(&[Permission::OrderEdit]);
 
 const RESCHEDULE: Operation = act(Operation::post(
     "rescheduleExamination",
     "It is to be made again",
     || post(acts::reschedule),
-));
+))
+.needs(&[Permission::OrderEdit]);
 
 const REOPEN: Operation = act(Operation::post(
     "reopenExamination",
     "One that waited too long is wanted after all",
     || post(acts::reopen),
-));
+))
+.needs(&[Permission::OrderCancel]);
 
 const DISMISS: Operation = act(Operation::post(
     "dismissLateImages",
     "Somebody looked at images that came late",
     || post(acts::dismiss_late_images),
 ))
-.takes("ExaminationReason");
+.takes("ExaminationReason")
+.needs(&[Permission::ReportWrite]);
 
 /// What all acts have in common.
 const fn act(operation: Operation) -> Operation {

@@ -5,6 +5,7 @@ use crate::api::openapi::{list, nothing_or, object, reference, several, text, ti
 use crate::api::page::{CURSOR, LIMIT};
 use crate::api::routes::{Basis, Family, Operation, Parameter, Route};
 use axum::routing::{delete, get, post, put};
+use pacs_core::role::Permission;
 use serde_json::{Value, json};
 
 pub(in crate::api) const FAMILY: Family = Family {
@@ -130,7 +131,12 @@ const STUDIES: Operation = Operation::get("studies", "Studies in sight, newest f
 })
 .asks(&[ORGANISATION, CURSOR, LIMIT])
 .gives(200, "Studies")
-.refuses(&[422, 503]);
+.refuses(&[422, 503])
+.needs(&[
+    Permission::ImageRestore,
+    Permission::ImageView,
+    Permission::Reconcile,
+]);
 
 const STUDY: Operation = Operation::get(
     "study",
@@ -138,7 +144,12 @@ const STUDY: Operation = Operation::get(
     || get(read_study),
 )
 .gives(200, "Study")
-.refuses(&[404, 422, 503]);
+.refuses(&[404, 422, 503])
+.needs(&[
+    Permission::ImageRestore,
+    Permission::ImageView,
+    Permission::Reconcile,
+]);
 
 const REJECT: Operation = Operation::post(
     "rejectImages",
@@ -149,7 +160,8 @@ const REJECT: Operation = Operation::post(
 .gives(201, "Rejection")
 .tagged()
 .refuses(&[404, 409])
-.once();
+.once()
+.needs(&[Permission::ImageReject]);
 
 const SEND: Operation = Operation::post(
     "sendStudy",
@@ -160,7 +172,8 @@ const SEND: Operation = Operation::post(
 .gives(202, "Sending")
 .tagged()
 .refuses(&[404, 409])
-.once();
+.once()
+.needs(&[Permission::Export]);
 
 const REJECTIONS: Operation = Operation::get(
     "rejections",
@@ -177,12 +190,14 @@ const REJECTIONS: Operation = Operation::get(
     LIMIT,
 ])
 .gives(200, "Rejections")
-.refuses(&[422]);
+.refuses(&[422])
+.needs(&[Permission::ImageReject, Permission::ImageRestore]);
 
 const REJECTION: Operation = Operation::get("rejection", "One rejection", || get(rejecting::read))
     .gives(200, "Rejection")
     .tagged()
-    .refuses(&[404, 422]);
+    .refuses(&[404, 422])
+    .needs(&[Permission::ImageReject, Permission::ImageRestore]);
 
 const RESTORE: Operation = Operation::post(
     "restoreImages",
@@ -193,7 +208,8 @@ const RESTORE: Operation = Operation::post(
 .gives(200, "Rejection")
 .tagged()
 .based(Basis::Optional)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::ImageRestore]);
 
 const NOTES: Operation = Operation::get(
     "rejectionNotes",
@@ -202,14 +218,16 @@ const NOTES: Operation = Operation::get(
 )
 .asks(&[ORGANISATION_OR_NONE, CURSOR, LIMIT])
 .gives(200, "RejectionNotes")
-.refuses(&[422]);
+.refuses(&[422])
+.needs(&[Permission::ImageReject, Permission::ImageRestore]);
 
 const NOTE: Operation = Operation::get("rejectionNote", "One note of a device", || {
     get(rejecting::note)
 })
 .gives(200, "RejectionNote")
 .tagged()
-.refuses(&[404, 422]);
+.refuses(&[404, 422])
+.needs(&[Permission::ImageReject, Permission::ImageRestore]);
 
 const REOPEN: Operation = Operation::post(
     "reopenRejectionNote",
@@ -219,7 +237,8 @@ const REOPEN: Operation = Operation::post(
 .gives(200, "RejectionNote")
 .tagged()
 .based(Basis::Optional)
-.refuses(&[404, 409, 422]);
+.refuses(&[404, 409, 422])
+.needs(&[Permission::ImageReject, Permission::ImageRestore]);
 
 const DISMISS: Operation = Operation::post(
     "dismissRejectionNote",
@@ -230,7 +249,8 @@ const DISMISS: Operation = Operation::post(
 .gives(200, "RejectionNote")
 .tagged()
 .based(Basis::Optional)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::ImageReject, Permission::ImageRestore]);
 
 const FOLLOW: Operation = Operation::post("followRejectionNote", "Reject what is proposed", || {
     post(rejecting::follow)
@@ -239,7 +259,8 @@ const FOLLOW: Operation = Operation::post("followRejectionNote", "Reject what is
 .gives(200, "RejectionNote")
 .tagged()
 .based(Basis::Optional)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::ImageReject]);
 
 const SENDING: Operation = Operation::get(
     "sending",
@@ -248,7 +269,8 @@ const SENDING: Operation = Operation::get(
 )
 .gives(200, "Sending")
 .tagged()
-.refuses(&[404, 422]);
+.refuses(&[404, 422])
+.needs(&[Permission::Export]);
 
 const CANCEL: Operation = Operation::delete("cancelSending", "Break a sending off", || {
     delete(sending::cancel)
@@ -256,7 +278,8 @@ const CANCEL: Operation = Operation::delete("cancelSending", "Break a sending of
 .gives(200, "Sending")
 .tagged()
 .based(Basis::Optional)
-.refuses(&[404, 409, 422]);
+.refuses(&[404, 409, 422])
+.needs(&[Permission::Export]);
 
 const PROPOSE_ERASURE: Operation = Operation::post(
     "proposeErasure",
@@ -267,16 +290,19 @@ const PROPOSE_ERASURE: Operation = Operation::post(
 .gives(201, "Erasure")
 .tagged()
 .refuses(&[404, 409])
-.once();
+.once()
+.needs(&[Permission::ImageErasePropose]);
 
 const ERASURES: Operation =
     Operation::get("erasures", "What waits to be erased", || get(erasing::list))
-        .gives(200, "Erasures");
+        .gives(200, "Erasures")
+        .needs(&[Permission::ImageEraseApprove, Permission::ImageErasePropose]);
 
 const ERASURE: Operation = Operation::get("erasure", "One erasure", || get(erasing::read))
     .gives(200, "Erasure")
     .tagged()
-    .refuses(&[404, 422]);
+    .refuses(&[404, 422])
+    .needs(&[Permission::ImageEraseApprove, Permission::ImageErasePropose]);
 
 const AGREE: Operation = Operation::post(
     "agreeToErasure",
@@ -286,7 +312,8 @@ const AGREE: Operation = Operation::post(
 .gives(200, "Erasure")
 .tagged()
 .based(Basis::Optional)
-.refuses(&[404, 409, 422]);
+.refuses(&[404, 409, 422])
+.needs(&[Permission::ImageEraseApprove]);
 
 const GIVE_UP: Operation = Operation::post(
     "giveUpErasure",
@@ -297,7 +324,8 @@ const GIVE_UP: Operation = Operation::post(
 .gives(200, "Erasure")
 .tagged()
 .based(Basis::Optional)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::ImageEraseApprove, Permission::ImageErasePropose]);
 
 const RETENTION: Operation = Operation::get(
     "retention",
@@ -315,7 +343,8 @@ const SET_RETENTION: Operation = Operation::put(
 .takes("Retention")
 .gives(200, "Retention")
 .tagged()
-.based(Basis::Needed);
+.based(Basis::Needed)
+.needs(&[Permission::OrganisationsManage]);
 
 fn erasure() -> Value {
     let members = [

@@ -8,6 +8,7 @@ use crate::api::problem::Code;
 use crate::api::problem::codes::codes;
 use crate::api::routes::{Basis, Family, Operation, Parameter, Route};
 use axum::routing::{get, post};
+use pacs_core::role::Permission;
 use serde_json::{Value, json};
 
 codes! {
@@ -78,7 +79,8 @@ const LIST: Operation =
     })
     .asks(&[ORGANISATION, POSTPONED, CURSOR, LIMIT])
     .gives(200, "UnmatchedStudies")
-    .refuses(&[422]);
+    .refuses(&[422])
+    .needs(&[Permission::Reconcile]);
 
 const READ: Operation = Operation::get(
     "unmatchedStudy",
@@ -87,10 +89,12 @@ const READ: Operation = Operation::get(
 )
 .gives(200, "UnmatchedStudy")
 .tagged()
-.refuses(&[404, 422]);
+.refuses(&[404, 422])
+.needs(&[Permission::Reconcile]);
 
 const fn corrects(of: Operation, takes: &'static str) -> Operation {
     of.takes(takes)
+        .needs(&[Permission::Reconcile])
         .gives(200, "UnmatchedStudy")
         .tagged()
         .based(Basis::Needed)
