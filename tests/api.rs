@@ -1,5 +1,6 @@
-//! The API of the portal over HTTP: patients, examinations, worklists, and what happens to them
-//! while somebody looks; each by roles of the organisation, and of another one.
+//! The API of the portal over HTTP: patients, examinations, worklists, what happens to them while
+//! somebody looks, and many who do the same at once; each by roles of the organisation, and of
+//! another one.
 
 #[path = "api/described.rs"]
 mod described;
@@ -9,3 +10,5 @@ mod examinations;
 mod patients;
 #[path = "api/progress.rs"]
 mod progress;
+#[path = "api/races.rs"]
+mod races;

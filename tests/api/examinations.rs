@@ -1,7 +1,5 @@
 //! The form and its ID, lists, what happens to examinations, worklists.
 
-use std::collections::BTreeSet;
-
 use pacs_tests::portal::{Browser, CT_OF_006, Portal, etag, refusal, refused, slice_of};
 use pacs_tests::samples::Slice;
 use pacs_tests::stow::Answer;
@@ -28,7 +26,7 @@ pub(crate) fn saved(browser: &Browser, form: &Value) -> String {
     saved.json()["id"].as_str().expect("an ID").to_owned()
 }
 
-fn ids(answer: &Answer) -> Vec<String> {
+pub(crate) fn ids(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.json());
     let items = answer.json()["items"].clone();
     let items = items.as_array().expect("items").iter();
@@ -301,67 +299,8 @@ fn an_examination_is_complete_with_its_images_and_shows_where_they_are() {
     assert_eq!(study["series"][0]["modality"], "CT");
 }
 
-#[test]
-fn of_a_hundred_claims_one_wins_and_the_rest_learn_who_has_it() {
-    let portal = Portal::start();
-    let operator = portal.user("operator", &["operator@006"]);
-    let number = registered(&operator, &patient());
-    let id = saved(&operator, &form(&number));
-    let path = format!("/examinations/{id}");
-    images_come(&portal, &operator, &id, &number);
-    let complete = operator.post(&format!("{path}/complete"), &Value::Null);
-    assert_eq!(complete.status, 200, "{}", complete.json());
-    let experts: Vec<Browser> = (0..5)
-        .map(|number| portal.user(&format!("expert{number}"), &["expert@006"]))
-        .collect();
-    let foreign = portal.user("foreign", &["expert@001"]);
-    let claim = format!("{path}/claim");
-    assert_eq!(
-        refusal(&foreign.post(&claim, &Value::Null)),
-        refused(404, "NOT_FOUND")
-    );
-    let not_theirs = operator.post(&claim, &Value::Null);
-    assert_eq!(not_theirs.status, 403, "{}", not_theirs.json());
-    assert_eq!(
-        ids(&experts[0].get("/examinations?scope=queue")),
-        [id.as_str()]
-    );
-    assert_eq!(
-        ids(&foreign.get("/examinations?scope=queue")),
-        Vec::<String>::new()
-    );
-    let answers: Vec<(usize, Answer)> = std::thread::scope(|scope| {
-        let claims: Vec<_> = (0..100)
-            .map(|at| {
-                let (expert, claim) = (&experts[at % 5], &claim);
-                scope.spawn(move || (at % 5, expert.post(claim, &Value::Null)))
-            })
-            .collect();
-        claims
-            .into_iter()
-            .map(|claim| claim.join().expect("an answer"))
-            .collect()
-    });
-    let won: BTreeSet<usize> = answers
-        .iter()
-        .filter(|(_, answer)| answer.status == 200)
-        .map(|(expert, _)| *expert)
-        .collect();
-    assert_eq!(won.len(), 1, "one has it");
-    let winner = *won.first().expect("a winner");
-    for (expert, answer) in &answers {
-        if *expert == winner {
-            assert_eq!(answer.status, 200, "whoever presses twice has it");
-        } else {
-            assert_eq!(refusal(answer), refused(409, "CLAIMED"));
-            assert_eq!(answer.json()["by"], json!(format!("expert{winner}")));
-        }
-    }
-    goes_from_hand_to_hand(&experts, winner, &path);
-}
-
 /// Whoever has an examination in work gives it back, and another takes it.
-fn goes_from_hand_to_hand(experts: &[Browser], winner: usize, path: &str) {
+pub(crate) fn goes_from_hand_to_hand(experts: &[Browser], winner: usize, path: &str) {
     let claim = format!("{path}/claim");
     let id = path.rsplit('/').next().expect("an ID").to_owned();
     let other = &experts[(winner + 1) % 5];
@@ -384,36 +323,6 @@ fn goes_from_hand_to_hand(experts: &[Browser], winner: usize, path: &str) {
     assert_eq!(claimed.json()["status"], "under_review");
     let released = other.post(&release, &Value::Null);
     assert_eq!(released.json()["lock"], Value::Null);
-}
-
-#[test]
-fn a_thousand_forms_saved_at_once_get_a_thousand_ids() {
-    const THREADS: usize = 25;
-    let portal = Portal::start();
-    let operator = portal.user("operator", &["operator@006"]);
-    let number = registered(&operator, &patient());
-    let mut form = form(&number);
-    form["is_meant_twice"] = json!(true);
-    let ids: Vec<String> = std::thread::scope(|scope| {
-        let saving: Vec<_> = (0..THREADS)
-            .map(|_| {
-                let (operator, form) = (&operator, &form);
-                scope.spawn(move || -> Vec<String> {
-                    (0..1_000 / THREADS)
-                        .map(|_| saved(operator, form))
-                        .collect()
-                })
-            })
-            .collect();
-        let joined = saving.into_iter().map(|saving| saving.join().expect("IDs"));
-        joined.flatten().collect()
-    });
-    assert_eq!(ids.len(), 1_000);
-    let unique: BTreeSet<&String> = ids.iter().collect();
-    assert_eq!(unique.len(), 1_000);
-    let sequences: BTreeSet<&str> = ids.iter().map(|id| &id[5..11]).collect();
-    assert_eq!(sequences.first().copied(), Some("000001"));
-    assert_eq!(sequences.last().copied(), Some("001000"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Random numbers that can be had again: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+//! Random numbers that can be had again: `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014).
 
 /// Dice.
 #[derive(Debug)]
