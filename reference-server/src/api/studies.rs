@@ -125,9 +125,11 @@ fn sight(keeping: &Keeping, signed: &Signed, seeing: &Seeing) -> Sight {
         return Sight::Everything;
     }
     let mut grants: Vec<Grant> = seeing.agent.grants.clone().into();
-    // Whoever looks after what an organisation has sees what its devices see.
+    // Whoever says whose studies of an organisation are, or looks after them, knows of what its
+    // devices see.
     let keepers = grants.clone().into_iter();
-    let keepers = keepers.filter(|grant| grant.role == Role::ArchiveAdmin);
+    let keepers =
+        keepers.filter(|grant| grant.role.extent(Permission::Reconcile) == Some(Extent::Whole));
     grants.extend(keepers.map(|grant| Grant {
         role: Role::Device,
         ..grant

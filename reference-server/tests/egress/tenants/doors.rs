@@ -271,7 +271,7 @@ impl<'a> Visit<'a> {
                 self.listed(&path, (looks && has_role, may), dice).await;
             }
             let may =
-                self.uids(|study| study.organisation == *of && land.lists_study(judged, study));
+                self.uids(|study| study.organisation == *of && land.knows_study(judged, study));
             let path = format!("/studies?organisation={of}");
             self.listed(&path, (true, may), dice).await;
             let may = self.uids(|study| study.organisation == *of && study.examination.is_none());

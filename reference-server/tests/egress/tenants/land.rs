@@ -461,14 +461,9 @@ impl Land {
     /// Whether somebody knows of a study: they see it, look after the archive of its organisation,
     /// or say there whose studies are that wait.
     pub(crate) fn knows_study(&self, caller: &Caller, study: &Study) -> bool {
-        let waits = study.examination.is_none();
-        self.lists_study(caller, study) || (waits && caller.reconciles(study.organisation))
-    }
-
-    /// Whether the portal lists a study for somebody, who sees it or looks after it.
-    pub(crate) fn lists_study(&self, caller: &Caller, study: &Study) -> bool {
         let keeps = caller.holds(&[Role::ArchiveAdmin], study.organisation);
-        keeps || self.sees_study(caller, study)
+        let waits = study.examination.is_none() && caller.reconciles(study.organisation);
+        keeps || waits || self.sees_study(caller, study)
     }
 
     /// Texts that no answer to somebody may have, and what they give away. Whoever says whose
