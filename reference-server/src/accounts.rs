@@ -5,6 +5,7 @@
 
 pub mod administer;
 pub mod emergency;
+pub mod external;
 mod hashing;
 pub mod manage;
 mod own;
@@ -16,6 +17,7 @@ mod throttling;
 
 pub use hashing::HashCost;
 pub use sessions::Who;
+pub(crate) use sessions::must_change_password;
 pub use sign_in::{Credentials, SignedIn};
 
 use crate::clock::{NoRandomness, World};
@@ -50,6 +52,9 @@ pub enum Refused {
     /// There is no such thing.
     #[error("there is no such thing")]
     NotFound,
+    /// The provider knows who it is, and no account is linked with them, or none that gets in.
+    #[error("no account here is linked with this identity")]
+    NotLinked,
     /// Whoever asks may not do that.
     #[error("not permitted")]
     NotPermitted,
@@ -68,6 +73,9 @@ pub enum Refused {
     /// The name is taken.
     #[error("the name is taken")]
     Taken,
+    /// There are as many of them as there may be.
+    #[error("there are as many as there may be")]
+    TooMany,
     /// Too much was wrong.
     #[error("too much was wrong; wait")]
     Wait {

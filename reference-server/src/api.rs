@@ -14,6 +14,7 @@ mod feed;
 pub(crate) mod guard;
 mod images;
 mod looking;
+mod oidc;
 mod openapi;
 mod organisations;
 mod page;
@@ -38,6 +39,7 @@ pub(crate) use repeat::forget;
 
 use crate::accounts::Accounts;
 use crate::clock::World;
+use crate::oidc::Provider;
 use crate::register::Register;
 use crate::rejecting::Keeping;
 use axum::Router;
@@ -68,6 +70,8 @@ struct Api {
     verifying: Arc<Semaphore>,
     /// What takes images out of sight and sends them; `None`: those paths are not there.
     keeping: Option<Keeping>,
+    /// Who says who somebody is, beside passwords; `None`: those paths are not there.
+    provider: Option<Provider>,
     /// The host that the portal is reached by, where that is configured.
     public_authority: Option<Arc<str>>,
 }
@@ -82,6 +86,8 @@ pub(crate) struct Behind {
     pub(crate) register: Register,
     /// What takes images out of sight and sends them; `None`: those paths are not there.
     pub(crate) keeping: Option<Keeping>,
+    /// Who says who somebody is, beside passwords; `None`: those paths are not there.
+    pub(crate) provider: Option<Provider>,
 }
 
 /// The routes.
@@ -102,6 +108,7 @@ pub(crate) fn router(
         feed: behind.feed,
         world: World::real(),
         keeping: behind.keeping,
+        provider: behind.provider,
         public_authority: authority.map(Arc::from),
     };
     let routes = routes::table(Router::new())

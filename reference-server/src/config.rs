@@ -8,6 +8,7 @@ mod associations;
 pub mod audit;
 pub mod derived;
 pub mod network;
+pub mod oidc;
 pub mod register;
 pub mod tls;
 pub mod web;
@@ -21,6 +22,7 @@ use audit::{AuditSection, SyslogConfig};
 use clap::Parser;
 use derived::{DerivedConfig, DerivedSection};
 use network::Network;
+use oidc::OidcConfig;
 use pacs_core::{Action, AeTitle};
 use pacs_net::security::Fingerprint;
 use pacs_store::scrub::ScrubPlan;
@@ -241,6 +243,8 @@ pub struct Config {
     pub derived: DerivedConfig,
     /// What hashing a password costs, and how long sessions live.
     pub accounts: AccountRules,
+    /// The OpenID provider by which people sign in, if there is one.
+    pub oidc: Option<OidcConfig>,
     /// Which citizen register is asked, and how.
     pub register: RegisterConfig,
     /// Where the messages of the audit trail go besides, if they do.
@@ -263,7 +267,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with every fault found.
     pub fn load(options: &Options) -> Result<Self, ConfigError> {
-        let file = read_file(options)?;
+        let mut file = read_file(options)?;
         let mut faults = Vec::new();
         let dicom = first(&options.dicom, &file.dicom.address, "127.0.0.1:11112");
         let dicom = address("dicom.address", dicom, &mut faults);
@@ -284,6 +288,7 @@ impl Config {
         let association_limits = file.dicom.limits.check(&mut faults);
         let scrub = scrub(&file.scrub, &mut faults);
         let derived = derived::settings(file.derived, &mut faults);
+        let oidc = oidc::settings(file.accounts.oidc.take(), &mut faults);
         let accounts = accounts::settings(file.accounts, &mut faults);
         let register = register::settings(file.register, &mut faults);
         let title = ae_title.as_ref().map_or("PACS", AeTitle::as_str);
@@ -311,6 +316,7 @@ impl Config {
             scrub,
             derived,
             accounts,
+            oidc,
             register,
             syslog,
             remote_aes,
@@ -361,6 +367,7 @@ impl Config {
             ("scrub", self.scrub != new.scrub),
             ("derived", self.derived != new.derived),
             ("accounts", self.accounts != new.accounts),
+            ("accounts.oidc", self.oidc != new.oidc),
             ("register", self.register != new.register),
             ("audit.syslog", self.syslog != new.syslog),
         ];

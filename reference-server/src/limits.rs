@@ -346,6 +346,73 @@ pub const USER_NAME_CHARS_MAX: usize = 64;
 /// Connections to the control socket at once.
 pub const CONTROL_CONNECTIONS_MAX: u32 = 4;
 
+/// Bytes of the head of an answer of an OpenID provider.
+pub const OIDC_HEAD_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of what an OpenID provider says of itself.
+pub const OIDC_DISCOVERY_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of the keys of an OpenID provider.
+pub const OIDC_KEYS_BYTES_MAX: usize = 256 << 10;
+
+/// Keys of an OpenID provider; those beyond are not looked at.
+pub const OIDC_KEYS_MAX: usize = 64;
+
+/// Bytes of the tokens that an OpenID provider gives for a code.
+pub const OIDC_TOKENS_BYTES_MAX: usize = 128 << 10;
+
+/// How long it is believed what an OpenID provider says of itself and of its keys.
+pub const OIDC_BELIEVED_FOR: Duration = Duration::from_secs(3_600);
+
+/// How long the keys of an OpenID provider are not asked for again where one is not among them.
+pub const OIDC_KEYS_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// How long an OpenID provider is left in peace that could not be asked.
+pub const OIDC_PAUSE: Duration = Duration::from_secs(2);
+
+/// Questions to an OpenID provider that are under way at once.
+pub const OIDC_UNDER_WAY_MAX: usize = 16;
+
+/// How long a sign-in waits for others to be answered by the OpenID provider.
+pub const OIDC_QUEUE_DURATION_MAX: Duration = Duration::from_secs(5);
+
+/// How long somebody may take at the OpenID provider.
+pub const OIDC_SIGN_IN_LIFE: Duration = Duration::from_secs(600);
+
+/// Sign-ins that are at the OpenID provider at once; of more the oldest are forgotten.
+pub const OIDC_SIGN_INS_MAX: usize = 4_000;
+
+/// Of these, those of one network.
+pub const OIDC_SIGN_INS_OF_NETWORK_MAX: usize = 200;
+
+/// Seconds by which the clock of an OpenID provider may be wrong.
+pub const OIDC_CLOCK_SKEW_S_MAX: i64 = 60;
+
+/// Seconds since an ID token was issued.
+pub const OIDC_TOKEN_AGE_S_MAX: i64 = 600;
+
+/// Characters of what an OpenID provider has a browser bring: code, state and the like.
+pub const OIDC_PARAMETER_CHARS_MAX: usize = 2_048;
+
+/// Bytes of the file with the secret that the archive shows an OpenID provider.
+pub const OIDC_SECRET_BYTES_MAX: u64 = 4 << 10;
+
+/// Characters of where a browser goes once somebody is signed in.
+pub const RETURN_TO_CHARS_MAX: usize = 1_024;
+
+/// Characters of what the audit trail keeps of somebody whom an OpenID provider names and nobody
+/// here knows.
+pub const AUDIT_NAME_CHARS_MAX: usize = 64;
+
+/// Identities of an OpenID provider that one account is linked with.
+pub const EXTERNAL_IDENTITIES_MAX: usize = 8;
+
+/// Characters of an issuer that an account is linked with.
+pub const ISSUER_CHARS_MAX: usize = 512;
+
+/// Characters of a subject (OpenID Connect Core 1.0, 2: 255 of ASCII).
+pub const SUBJECT_CHARS_MAX: usize = 255;
+
 /// Bytes of the head of an answer of the citizen register.
 pub const REGISTER_HEAD_BYTES_MAX: usize = 64 << 10;
 

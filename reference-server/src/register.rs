@@ -8,7 +8,6 @@
 //! `recheck`. Nothing of it is in the way of an image that arrives.
 
 mod cache;
-mod carrier;
 mod csv;
 mod desk;
 mod file;
@@ -20,7 +19,7 @@ mod throttle;
 mod tunduk_rest;
 mod tunduk_soap;
 
-pub use carrier::{CarrierError, Endpoint};
+pub use crate::carrier::{CarrierError, Endpoint};
 pub use csv::CsvError;
 pub use desk::{AskError, Purpose, Register, RegisterRules, Told};
 pub use file::{FileRegister, RegisterFileError};
@@ -29,10 +28,19 @@ pub use recheck::recheck;
 pub use tunduk_rest::{RestPath, RestPathError, TundukRest};
 pub use tunduk_soap::TundukSoap;
 
+use crate::carrier::AnswerBounds;
+use crate::limits::REGISTER_HEAD_BYTES_MAX;
 use async_trait::async_trait;
+use pacs_core::limits::REGISTER_ANSWER_BYTES_MAX;
 use pacs_core::register::xroad::Circumstances;
 use pacs_core::register::{Outcome, Question};
 use std::fmt::Debug;
+
+/// How long an answer of a register may be.
+const ANSWER_BOUNDS: AnswerBounds = AnswerBounds {
+    head_bytes_max: REGISTER_HEAD_BYTES_MAX,
+    body_bytes_max: REGISTER_ANSWER_BYTES_MAX,
+};
 
 /// Whoever can be asked who somebody is.
 #[async_trait]

@@ -18,6 +18,7 @@ use crate::http::{self, Health};
 use crate::limits::DRAIN_MAX;
 use crate::matcher::Follower;
 use crate::metrics::Metrics;
+use crate::oidc::OidcOpenError;
 use crate::overlays::RegistryOverlays;
 use crate::recorder::Recorder;
 use crate::register;
@@ -72,6 +73,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The OpenID provider by which people sign in cannot be set up.
+    #[error("the OpenID provider")]
+    Provider(#[from] OidcOpenError),
     /// The files of TLS are of no use.
     #[error("TLS")]
     Tls(#[from] TlsFileError),

@@ -34,19 +34,17 @@ mod token;
 mod users;
 pub mod worklist;
 
-use crate::accounts::manage::parse_grant;
 use crate::limits::{ASSOCIATIONS_MAX, DEPOSITS_MAX};
 use clap::{Args, Parser, Subcommand};
 use exit::Exit;
 use failure::Failure;
 use output::Output;
-use pacs_core::account::UserName;
 use pacs_core::patient::PatientKey;
-use pacs_core::role::Grant;
 use pacs_core::{AeTitle, Phi};
 use pacs_store::registry::audit::Anchor;
 use std::path::PathBuf;
 use std::time::Duration;
+pub use users::UsersCommand;
 
 /// The command line of `pacs`.
 #[derive(Debug, Parser)]
@@ -233,76 +231,6 @@ pub struct AuditListing {
     /// The archive
     #[command(flatten)]
     pub local: Local,
-}
-
-/// What can be done about accounts.
-#[derive(Debug, Subcommand)]
-pub enum UsersCommand {
-    /// Make an account, and print its first password this once
-    Add {
-        /// How they sign in: letters a-z, digits and . _ -
-        #[arg(value_name = "NAME", value_parser = users::parse_name)]
-        name: UserName,
-        /// What others call them
-        #[arg(long, value_name = "TEXT")]
-        display_name: String,
-        /// A role and where it is held, as in operator@006 or auditor@national; several times
-        #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
-              value_parser = parse_grant)]
-        role: Vec<Grant>,
-        /// They are a doctor
-        #[arg(long)]
-        doctor: bool,
-        /// The archive
-        #[command(flatten)]
-        local: Local,
-    },
-    /// Let somebody in no more; their sessions end
-    Disable {
-        /// Whom
-        #[arg(value_name = "NAME", value_parser = users::parse_name)]
-        name: UserName,
-        /// The archive
-        #[command(flatten)]
-        local: Local,
-    },
-    /// Let somebody in again
-    Enable {
-        /// Whom
-        #[arg(value_name = "NAME", value_parser = users::parse_name)]
-        name: UserName,
-        /// The archive
-        #[command(flatten)]
-        local: Local,
-    },
-    /// List the accounts
-    List {
-        /// The archive
-        #[command(flatten)]
-        local: Local,
-    },
-    /// Give somebody a new first password and take their second factor away; their sessions end
-    Reset {
-        /// Whom
-        #[arg(value_name = "NAME", value_parser = users::parse_name)]
-        name: UserName,
-        /// The archive
-        #[command(flatten)]
-        local: Local,
-    },
-    /// Give somebody these roles in place of those they have
-    Roles {
-        /// Whom
-        #[arg(value_name = "NAME", value_parser = users::parse_name)]
-        name: UserName,
-        /// A role and where it is held; several times
-        #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
-              value_parser = parse_grant)]
-        role: Vec<Grant>,
-        /// The archive
-        #[command(flatten)]
-        local: Local,
-    },
 }
 
 /// What can be done about tokens.

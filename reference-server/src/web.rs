@@ -117,7 +117,7 @@ impl Door {
             return None;
         }
         let who = self.accounts.who(secret).await.ok()?;
-        if who.user.value.must_change_password {
+        if who.must_change_password() {
             return None;
         }
         let open = self.accounts.open_emergencies(&who).await.ok()?;

@@ -17,6 +17,7 @@ pub mod huge;
 pub mod peers;
 pub mod portal;
 pub mod power;
+pub mod provider;
 pub mod proxy;
 pub mod repository;
 pub mod samples;

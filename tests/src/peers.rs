@@ -156,6 +156,17 @@ pub fn node() -> Option<PathBuf> {
     None
 }
 
+/// Where Node.js finds oidc-provider, or `None` (said loudly).
+#[must_use]
+pub fn oidc_provider() -> Option<PathBuf> {
+    let modules = tools().join("oidc/node_modules");
+    if on_path("node").is_some() && modules.join("oidc-provider").is_dir() {
+        return Some(modules);
+    }
+    workspace::skip("Node.js with oidc-provider");
+    None
+}
+
 /// OHIF, a viewer, and what runs it.
 #[derive(Debug)]
 pub struct Ohif {

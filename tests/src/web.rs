@@ -103,6 +103,15 @@ impl Reply {
         }
     }
 
+    /// A whole answer, as it came.
+    ///
+    /// # Panics
+    /// When it is no HTTP.
+    #[must_use]
+    pub fn of(answer: &[u8]) -> Self {
+        Self::read(answer, true)
+    }
+
     /// The value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: installs what the tests need, only what is missing, and says what it does.
 //!
 //! DCMTK, Orthanc, Chromium, Python, Node.js and rsyslog come from Debian; pydicom, pynetdicom,
-//! dicomweb-client, dcmjs-dimse and OHIF go below the target folder. Nothing is installed outside
-//! the system's packages and that folder.
+//! dicomweb-client, dcmjs-dimse, oidc-provider and OHIF go below the target folder. Nothing is
+//! installed outside the system's packages and that folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,8 +53,25 @@ const ENVIRONMENTS: [Environment; 3] = [
     },
 ];
 
-/// What Node.js is to find, likewise.
-const NODE_PACKAGES: &str = "tests/dcmjs/package.json";
+/// A package of Node.js, with what it needs, likewise.
+struct NodePackage {
+    folder: &'static str,
+    manifest: &'static str,
+    name: &'static str,
+}
+
+const NODE_PACKAGES: [NodePackage; 2] = [
+    NodePackage {
+        folder: "node",
+        manifest: "tests/dcmjs/package.json",
+        name: "dcmjs-dimse",
+    },
+    NodePackage {
+        folder: "oidc",
+        manifest: "tests/oidc/package.json",
+        name: "oidc-provider",
+    },
+];
 
 /// Runs `cargo xtask setup`.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
@@ -86,7 +103,9 @@ pub(crate) fn tests(workspace: &Workspace) -> anyhow::Result<()> {
     for environment in &ENVIRONMENTS {
         python_environment(workspace, environment)?;
     }
-    node_packages(workspace)?;
+    for package in &NODE_PACKAGES {
+        node_package(workspace, package)?;
+    }
     crate::viewer::install(workspace)?;
     // Where a nightly compiler is at hand, CI fuzzes too; a developer asks for it with --fuzz.
     if std::env::var_os("CI").is_some() && crate::fuzz::has_nightly() {
@@ -112,8 +131,8 @@ pub(crate) fn missing(workspace: &Workspace) -> Vec<String> {
             missing.push(format!("{} (Python environment)", environment.imports));
         }
     }
-    if !node_packages_are_there(workspace) {
-        missing.push("dcmjs-dimse (Node.js package)".to_owned());
+    for package in NODE_PACKAGES.iter().filter(|it| !it.is_there(workspace)) {
+        missing.push(format!("{} (Node.js package)", package.name));
     }
     if !crate::viewer::is_there(workspace) {
         missing.push("OHIF and playwright-core (Node.js packages)".to_owned());
@@ -267,24 +286,28 @@ fn python_environment(workspace: &Workspace, environment: &Environment) -> anyho
     must(pip.arg(workspace.root.join(environment.packages)))
 }
 
-fn node_packages_are_there(workspace: &Workspace) -> bool {
-    let node = workspace.tools().join("node");
-    node.join("node_modules/dcmjs-dimse").is_dir()
+impl NodePackage {
+    fn is_there(&self, workspace: &Workspace) -> bool {
+        let modules = workspace.tools().join(self.folder).join("node_modules");
+        modules.join(self.name).is_dir()
+    }
 }
 
-fn node_packages(workspace: &Workspace) -> anyhow::Result<()> {
-    let folder = workspace.tools().join("node");
-    if node_packages_are_there(workspace) {
-        println!("setup: dcmjs-dimse is installed ({})", folder.display());
+fn node_package(workspace: &Workspace, package: &NodePackage) -> anyhow::Result<()> {
+    let NodePackage {
+        folder,
+        manifest,
+        name,
+    } = package;
+    let folder = workspace.tools().join(folder);
+    if package.is_there(workspace) {
+        println!("setup: {name} is installed ({})", folder.display());
         return Ok(());
     }
-    println!("setup: installing dcmjs-dimse in {}", folder.display());
+    println!("setup: installing {name} in {}", folder.display());
     std::fs::create_dir_all(&folder)?;
-    std::fs::copy(
-        workspace.root.join(NODE_PACKAGES),
-        folder.join("package.json"),
-    )
-    .context("package.json")?;
+    std::fs::copy(workspace.root.join(manifest), folder.join("package.json"))
+        .context("package.json")?;
     let mut npm = Command::new("npm");
     npm.current_dir(&folder);
     must(npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]))

@@ -9,7 +9,7 @@ use pacs_core::account::password::Password;
 use pacs_core::audit::{Act, Actor, AuditEvent};
 use pacs_core::limits::AUDIT_TEXT_CHARS_MAX;
 use pacs_core::role::{Grant, Grants, Reach, Role};
-use pacs_store::registry::accounts::{Kept, SetUp, User, put};
+use pacs_store::registry::accounts::{ExternalIdentity, Kept, SetUp, User, put};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -53,6 +53,8 @@ pub struct Listed {
     pub has_second_factor: bool,
     /// When the account was made.
     pub created_at: DateTime<Utc>,
+    /// Whom a provider of identities knows them as.
+    pub external: Vec<ExternalIdentity>,
 }
 
 impl From<&User> for Listed {
@@ -67,6 +69,7 @@ impl From<&User> for Listed {
             must_change_password: user.must_change_password,
             has_second_factor: factor.is_some_and(|factor| factor.is_confirmed),
             created_at: user.created_at,
+            external: user.external.clone(),
         }
     }
 }
@@ -300,7 +303,7 @@ impl Accounts {
         }
     }
 
-    async fn known(&self, name: &UserName) -> Result<Kept<User>, Refused> {
+    pub(super) async fn known(&self, name: &UserName) -> Result<Kept<User>, Refused> {
         self.user(Some(name)).await?.ok_or(Refused::NotFound)
     }
 
@@ -337,6 +340,7 @@ impl Accounts {
             epoch: 1,
             created_at: now,
             password_changed_at: now,
+            external: Vec::new(),
         })
     }
 

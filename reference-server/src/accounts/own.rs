@@ -5,7 +5,7 @@ use super::{Accounts, Refused, SignedIn, Who, actor_of};
 use pacs_core::account::password::{Password, PasswordError};
 use pacs_core::account::totp::TotpSecret;
 use pacs_core::audit::{Act, AuditEvent};
-use pacs_store::registry::accounts::{SecondFactor, User};
+use pacs_store::registry::accounts::{SecondFactor, SignedInBy, User};
 use std::net::IpAddr;
 
 impl Accounts {
@@ -64,7 +64,8 @@ impl Accounts {
         };
         let told = self.told_of_own(who, &next, "PASSWORD_CHANGED", from);
         // All at once: what an administrator changes meanwhile is not overwritten.
-        self.begin_session_with(&who.user, next, from, Some(told))
+        let by = SignedInBy::Password;
+        self.begin_session(&who.user, next, from, (by, Some(told)))
             .await
     }
 

@@ -6,7 +6,7 @@ use pacs_core::account::session::SessionTimes;
 use pacs_core::audit::{Act, Actor, AuditEvent};
 use pacs_store::records::Change;
 use pacs_store::registry::accounts::{
-    AccountDocument, Emergency, Kept, Session, SessionOf, Throttled, User,
+    AccountDocument, Emergency, Kept, Session, SessionOf, SignedInBy, Throttled, User,
 };
 use std::net::IpAddr;
 
@@ -20,6 +20,20 @@ pub struct Who {
     pub user: Kept<User>,
     /// The session.
     pub session: Kept<Session>,
+}
+
+impl Who {
+    /// Whether another password comes before anything else: where somebody signed in with one that
+    /// another gave them. A provider that knows them has nothing to do with it.
+    #[must_use]
+    pub fn must_change_password(&self) -> bool {
+        must_change_password(&self.user.value, &self.session.value)
+    }
+}
+
+/// The same of an account and its session.
+pub(crate) fn must_change_password(user: &User, session: &Session) -> bool {
+    user.must_change_password && session.by == SignedInBy::Password
 }
 
 impl Accounts {

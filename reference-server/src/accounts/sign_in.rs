@@ -5,7 +5,7 @@ use super::{Accounts, Refused, actor_of, hash_of, hex};
 use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
 use pacs_core::audit::{Act, Actor, AuditEvent, Outcome};
-use pacs_store::registry::accounts::{Kept, Session, SessionOf, User, put};
+use pacs_store::registry::accounts::{Kept, Session, SessionOf, SignedInBy, User, put};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -88,12 +88,7 @@ impl Accounts {
             }
             Err(Refused::CodeNeeded) => {
                 // Somebody knows the password: that is told, before it is confirmed to them.
-                let mut event = self.event(Act::SignedIn, Actor::nobody(), Some(from));
-                event.outcome = Outcome::MinorFailure;
-                event.reason = Some("CODE_NEEDED".to_owned());
-                event.object.user = known.map(|name| name.as_str().to_owned());
-                self.inner.store.commit(Vec::new(), &[event]).await?;
-                return Err(Refused::CodeNeeded);
+                return Err(self.code_needed(known.as_ref(), from).await);
             }
             Err(refused) => return Err(refused),
         }
@@ -105,7 +100,20 @@ impl Accounts {
             // Whoever it belonged to: the browser has another one now.
             self.end_session(old, from, "SIGNED_IN_AGAIN").await.ok();
         }
-        self.begin_session(&user, next, from).await
+        let by = SignedInBy::Password;
+        self.begin_session(&user, next, from, (by, None)).await
+    }
+
+    /// Tells that somebody has come as far as the code of their second factor.
+    pub(super) async fn code_needed(&self, user: Option<&UserName>, from: IpAddr) -> Refused {
+        let mut event = self.event(Act::SignedIn, Actor::nobody(), Some(from));
+        event.outcome = Outcome::MinorFailure;
+        event.reason = Some("CODE_NEEDED".to_owned());
+        event.object.user = user.map(|name| name.as_str().to_owned());
+        match self.inner.store.commit(Vec::new(), &[event]).await {
+            Ok(()) => Refused::CodeNeeded,
+            Err(error) => error.into(),
+        }
     }
 
     /// The account of a name, if there is one.
@@ -132,23 +140,14 @@ impl Accounts {
         Ok(())
     }
 
-    /// A new session of `user`, who becomes `next` by it.
+    /// A new session of `user`, who becomes `next` by it; `told` is what else is told of that
+    /// change, all at once.
     pub(super) async fn begin_session(
         &self,
         user: &Kept<User>,
         next: User,
         from: IpAddr,
-    ) -> Result<SignedIn, Refused> {
-        self.begin_session_with(user, next, from, None).await
-    }
-
-    /// As [`Self::begin_session`], with what else is told of the change of `user`, all at once.
-    pub(super) async fn begin_session_with(
-        &self,
-        user: &Kept<User>,
-        next: User,
-        from: IpAddr,
-        told: Option<AuditEvent>,
+        (by, told): (SignedInBy, Option<AuditEvent>),
     ) -> Result<SignedIn, Refused> {
         let now = self.inner.world.now();
         let secret = hex(&self.inner.world.random::<32>()?);
@@ -158,9 +157,14 @@ impl Accounts {
             epoch: next.epoch,
             began_at: now,
             used_at: now,
+            by,
         };
         let mut event = self.event(Act::SignedIn, actor_of(&next, Some(&key)), Some(from));
         event.object.user = Some(next.name.as_str().to_owned());
+        event.reason = match by {
+            SignedInBy::Password => None,
+            SignedInBy::Provider => Some("BY_PROVIDER".to_owned()),
+        };
         let (mut changes, mut events) = self.make_place(&next, from).await?;
         changes.push(put(&key, &session, None));
         let place = SessionOf {

@@ -47,6 +47,8 @@ pub(super) enum Tried {
     Code,
     /// The password once more, by whoever is signed in.
     Proof,
+    /// An answer of the provider of identities, by any browser.
+    Provider,
     /// The token for the first account.
     SetUp,
     /// A name and a password, by anybody.
@@ -59,6 +61,7 @@ impl Tried {
         match self {
             Self::Code => vec![(format!("code/{name}"), ThrottleRules::ACCOUNT)],
             Self::Proof => vec![(format!("proof/{name}"), ThrottleRules::ACCOUNT)],
+            Self::Provider => vec![(format!("provider/{network}"), ThrottleRules::NETWORK)],
             Self::SetUp => vec![(format!("set-up/{network}"), ThrottleRules::NETWORK)],
             Self::SignIn => vec![
                 (format!("account/{name}"), ThrottleRules::ACCOUNT),

@@ -117,11 +117,17 @@ pub(crate) fn told_address(parts: &Parts, has_proxy: bool) -> Option<IpAddr> {
 /// The secret of the session that a request has a cookie of. Of two, an attacker may have set the
 /// one that the browser sends first.
 pub(crate) fn secret(headers: &HeaderMap) -> Option<String> {
+    cookie_named(COOKIE, headers)
+}
+
+/// The same of another cookie.
+pub(super) fn cookie_named(name: &str, headers: &HeaderMap) -> Option<String> {
     let mut found = None;
     for cookies in headers.get_all(header::COOKIE) {
         for cookie in cookies.to_str().ok()?.split(';') {
             let named = cookie.trim().split_once('=');
-            if let Some((COOKIE, value)) = named
+            if let Some((of, value)) = named
+                && of == name
                 && found.replace(value.to_owned()).is_some()
             {
                 return None;
@@ -250,13 +256,12 @@ impl FromRequestParts<Api> for Signed {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let Beginning(signed) = Beginning::from_request_parts(parts, api).await?;
-        let user = &signed.who.user.value;
-        if user.must_change_password {
+        if signed.who.must_change_password() {
             return Err(Refused::PasswordMustChange.into());
         }
         // Every route of the table has a door: one without it lets nobody in.
         let door = parts.extensions.get::<Door>();
-        if !door.is_some_and(|door| door.opens_to(&user.grants)) {
+        if !door.is_some_and(|door| door.opens_to(&signed.who.user.value.grants)) {
             return Err((&codes::NOT_PERMITTED).into());
         }
         Ok(signed)

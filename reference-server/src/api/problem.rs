@@ -76,7 +76,7 @@ impl Code {
 
 impl Problem {
     /// The code that it has.
-    const fn code(&self) -> &'static Code {
+    pub(super) const fn code(&self) -> &'static Code {
         match self {
             Self::BadBody => &codes::BAD_BODY,
             Self::CrossSite => &codes::CROSS_SITE,
@@ -86,6 +86,14 @@ impl Problem {
             Self::TooLarge => &codes::TOO_LARGE,
             Self::UnsupportedMediaType => &codes::JSON_NEEDED,
         }
+    }
+
+    /// A member beside those of RFC 9457 that is text.
+    pub(super) fn member(&self, name: &str) -> Option<&str> {
+        let Self::Told(told) = self else {
+            return None;
+        };
+        told.members.as_ref()?.get(name)?.as_str()
     }
 
     fn detail(&self) -> String {
@@ -116,6 +124,7 @@ const fn of_accounts(refused: Refused) -> &'static Code {
         Refused::Explanation(_) => &codes::EXPLANATION,
         Refused::Internal => &codes::INTERNAL,
         Refused::NotFound => &codes::NOT_FOUND,
+        Refused::NotLinked => &codes::NOT_LINKED,
         Refused::NotPermitted => &codes::NOT_PERMITTED,
         Refused::NotSignedIn => &codes::NOT_SIGNED_IN,
         Refused::Password(error) => match error {
@@ -127,6 +136,7 @@ const fn of_accounts(refused: Refused) -> &'static Code {
         Refused::PasswordMustChange => &codes::PASSWORD_MUST_CHANGE,
         Refused::SetUpOver => &codes::SET_UP_OVER,
         Refused::Taken => &codes::TAKEN,
+        Refused::TooMany => &codes::REFUSED,
         Refused::Wait { .. } => &codes::WAIT,
         Refused::WrongCredentials => &codes::WRONG_CREDENTIALS,
     }
@@ -205,6 +215,7 @@ pub(super) fn claimed(by: &str) -> Problem {
 pub(super) fn all_codes() -> impl Iterator<Item = &'static Code> {
     let of_families = [
         super::examinations::ALL,
+        super::oidc::ALL,
         super::patients::ALL,
         super::register::ALL,
         super::studies::ALL,

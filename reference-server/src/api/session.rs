@@ -2,15 +2,14 @@
 
 use super::guard::{Beginning, Body, From, Signed, cookie, csrf_token, secret};
 use super::{Api, Problem};
-use crate::accounts::{Credentials, Refused, SignedIn};
+use crate::accounts::{Credentials, Refused, SignedIn, Who, must_change_password};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use pacs_core::account::session::SessionTimes;
 use pacs_core::role::Grants;
-use pacs_store::registry::accounts::User;
+use pacs_store::registry::accounts::{Session, User};
 use serde::{Deserialize, Serialize};
 
 /// Does it to the end, also where whoever asked hangs up: what was wrong is counted all the same,
@@ -44,33 +43,33 @@ pub(super) struct Shown {
     ends_at: DateTime<Utc>,
 }
 
-fn shown(api: &Api, user: &User, times: SessionTimes, secret: &str) -> Shown {
+fn shown(api: &Api, user: &User, session: &Session, secret: &str) -> Shown {
     let factor = user.second_factor.as_ref();
     Shown {
         user: user.name.as_str().to_owned(),
         display_name: user.display_name.clone(),
         is_doctor: user.is_doctor,
         grants: user.grants.clone(),
-        must_change_password: user.must_change_password,
+        must_change_password: must_change_password(user, session),
         has_second_factor: factor.is_some_and(|factor| factor.is_confirmed),
         csrf_token: csrf_token(secret),
-        ends_at: times.ends_at(api.accounts.session_rules()),
+        ends_at: session.times().ends_at(api.accounts.session_rules()),
     }
 }
 
-fn begun(api: &Api, status: StatusCode, signed_in: &SignedIn) -> Response {
+pub(super) fn begun(api: &Api, status: StatusCode, signed_in: &SignedIn) -> Response {
     let SignedIn {
         secret,
         user,
         session,
     } = signed_in;
-    let shown = shown(api, user, session.times(), secret);
+    let shown = shown(api, user, session, secret);
     (status, [cookie(secret)], Json(shown)).into_response()
 }
 
 pub(super) async fn read(State(api): State<Api>, Beginning(signed): Beginning) -> Json<Shown> {
-    let times = signed.who.session.value.times();
-    Json(shown(&api, &signed.who.user.value, times, &signed.secret))
+    let Who { user, session } = &signed.who;
+    Json(shown(&api, &user.value, &session.value, &signed.secret))
 }
 
 pub(super) async fn sign_in(
@@ -157,7 +156,7 @@ pub(super) async fn offer_second_factor(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WithCode {
-    code: String,
+    pub(super) code: String,
 }
 
 pub(super) async fn confirm_second_factor(

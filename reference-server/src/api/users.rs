@@ -14,13 +14,14 @@ use super::problem::{Code, codes};
 use super::routes::{Basis, Family, Operation, Route};
 use super::{Api, Problem};
 use crate::accounts::administer::{Change, Known};
+use crate::accounts::external::Named;
 use crate::accounts::manage::{Listed, NewUser};
 use crate::limits::API_USERS_SCANNED_MAX;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use pacs_core::account::UserName;
 use pacs_core::role::duty::UsersManage;
 use pacs_core::role::{Agent, Grant, Grants, Permission, Reach, Role};
@@ -40,6 +41,10 @@ pub(super) const FAMILY: Family = Family {
         Route {
             path: "/users/{name}/disabled",
             operations: &[DISABLE],
+        },
+        Route {
+            path: "/users/{name}/external",
+            operations: &[LINK, UNLINK],
         },
         Route {
             path: "/users/{name}/reset",
@@ -94,6 +99,28 @@ const DISABLE: Operation = Operation::put(
 .based(Basis::Needed)
 .refuses(&[404, 409])
 .needs(&[Permission::UsersManage]);
+
+const LINK: Operation = Operation::post(
+    "linkUser",
+    "Link a user with an identity at a provider, by which they sign in then",
+    || post(link),
+)
+.takes("Identity")
+.gives(200, "User")
+.tagged()
+.based(Basis::Needed)
+.refuses(&[404, 409]);
+
+const UNLINK: Operation = Operation::delete(
+    "unlinkUser",
+    "Take an identity from a user; their sessions end",
+    || delete(unlink),
+)
+.takes("Identity")
+.gives(200, "User")
+.tagged()
+.based(Basis::Needed)
+.refuses(&[404, 409]);
 
 const RESET: Operation = Operation::post(
     "resetUser",
@@ -372,6 +399,53 @@ async fn disable(
     done(&api, &signed, &known, Change::Disabled(is_disabled)).await
 }
 
+/// Somebody as a provider knows them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfProvider {
+    issuer: String,
+    subject: String,
+}
+
+impl OfProvider {
+    fn named(&self) -> Result<Named, Problem> {
+        let named = Named::parse(&self.issuer, &self.subject);
+        named.ok_or_else(|| codes::MALFORMED.with("what", "issuer or subject"))
+    }
+}
+
+async fn link(
+    State(api): State<Api>,
+    signed: Signed,
+    name: Result<Path<String>, PathRejection>,
+    based: Based,
+    Body(of): Body<OfProvider>,
+) -> Result<Tagged<Listed>, Problem> {
+    let administrator = Administrator::of(&api, &signed)?;
+    let known = administrator.changed(&api, name, based).await?;
+    let by = api.accounts.actor(&signed.who);
+    let named = of.named()?;
+    let linked = api.accounts.link(&known, &named, by, Some(signed.from));
+    linked.await?;
+    Ok(shown(&api.accounts.known_user(&known.value.name).await?))
+}
+
+async fn unlink(
+    State(api): State<Api>,
+    signed: Signed,
+    name: Result<Path<String>, PathRejection>,
+    based: Based,
+    Body(of): Body<OfProvider>,
+) -> Result<Tagged<Listed>, Problem> {
+    let administrator = Administrator::of(&api, &signed)?;
+    let known = administrator.changed(&api, name, based).await?;
+    let by = api.accounts.actor(&signed.who);
+    let named = of.named()?;
+    let unlinked = api.accounts.unlink(&known, &named, by, Some(signed.from));
+    unlinked.await?;
+    Ok(shown(&api.accounts.known_user(&known.value.name).await?))
+}
+
 /// A password that is shown once.
 #[derive(Serialize)]
 struct First {
@@ -408,7 +482,10 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("must_change_password", flag()),
         ("has_second_factor", flag()),
         ("created_at", time()),
+        ("external", several(reference("LinkedIdentity"))),
     ];
+    let identity = [("issuer", text()), ("subject", text())];
+    let linked = [&identity[..], &[("linked_at", time())]].concat();
     let with = |first: (&'static str, Value)| object(&[&[first], &user[..]].concat(), &[]);
     let new = [
         ("name", text()),
@@ -428,6 +505,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("Users", list("ListedUser")),
         ("NewUser", object(&new, &["is_doctor"])),
         ("CreatedUser", with(("first_password", text()))),
+        ("Identity", object(&identity, &[])),
+        ("LinkedIdentity", object(&linked, &[])),
         ("UserSettings", object(&settings, &[])),
         ("Disabled", object(&is_disabled, &[])),
         ("FirstPassword", object(&[("first_password", text())], &[])),

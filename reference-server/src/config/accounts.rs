@@ -1,5 +1,6 @@
 //! The settings of accounts.
 
+use super::oidc::OidcSection;
 use crate::accounts::{AccountRules, HashCost};
 use chrono::TimeDelta;
 use pacs_core::account::session::SessionRules;
@@ -12,6 +13,7 @@ pub(super) struct AccountsSection {
     password_passes: Option<u32>,
     session_idle_minutes: Option<i64>,
     session_hours: Option<i64>,
+    pub(super) oidc: Option<OidcSection>,
 }
 
 /// Puts the settings together. Of passwords nothing weaker than 19 MiB and two passes can be set.

@@ -386,7 +386,7 @@ pub(super) fn fingerprints(
 }
 
 /// Whether it is by TLS, `host:port`, and the path.
-fn parts_of(url: &str) -> Option<(bool, String, String)> {
+pub(crate) fn parts_of(url: &str) -> Option<(bool, String, String)> {
     let (is_secure, rest) = match url.strip_prefix("https://") {
         Some(rest) => (true, rest),
         None => (false, url.strip_prefix("http://")?),

@@ -1,5 +1,6 @@
 //! What whoever looks after the machine asks about accounts.
 
+use crate::accounts::external::Named;
 use crate::accounts::manage::{FirstPassword, Listed, NewUser};
 use crate::accounts::{Accounts, Refused};
 use crate::limits::ACCOUNTS_PAGE_COUNT;
@@ -27,6 +28,15 @@ pub enum Asked {
         name: UserName,
         /// Which.
         grants: Grants,
+    },
+    /// Link somebody with an identity at a provider, or take it from them.
+    Link {
+        /// Whom.
+        name: UserName,
+        /// With which.
+        named: Named,
+        /// Link them.
+        is_linked: bool,
     },
     /// A page of accounts.
     List {
@@ -66,6 +76,14 @@ pub async fn answer(accounts: &Accounts, asked: Asked) -> Result<Told, Refused> 
         }
         Asked::Grant { name, grants } => {
             accounts.set_grants(&name, grants, by).await?;
+            Ok(Told::Done)
+        }
+        Asked::Link {
+            name,
+            named,
+            is_linked,
+        } => {
+            accounts.set_linked(&name, &named, is_linked, by).await?;
             Ok(Told::Done)
         }
         Asked::List { after } => {

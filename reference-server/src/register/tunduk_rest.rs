@@ -4,9 +4,9 @@
 //! question stands in it, is the configuration's. Answers are JSON with the members that the SOAP
 //! services have.
 
-use super::CitizenRegister;
-use super::carrier::{Endpoint, Reply};
 use super::tunduk_soap::{of_carrier, of_status};
+use super::{ANSWER_BOUNDS, CitizenRegister};
+use crate::carrier::{Endpoint, Reply, encoded};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, header};
@@ -15,7 +15,6 @@ use pacs_core::register::xroad::{Circumstances, ServiceCodes, XRoad, of_fault};
 use pacs_core::register::{Outcome, Question, Service};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// Arrays and objects within others.
 const DEPTH_MAX: usize = 32;
@@ -87,20 +86,6 @@ impl RestPath {
         }
         Some(path)
     }
-}
-
-/// A part of a path, in UTF-8 with percent signs (RFC 3986 2.1).
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            write!(out, "%{byte:02X}").ok();
-        }
-    }
-    out
 }
 
 /// A register that is asked over REST.
@@ -227,7 +212,7 @@ impl CitizenRegister for TundukRest {
         let Some(request) = self.request(question, of) else {
             return Outcome::fault("NO_SERVICE");
         };
-        match self.endpoint.carry(request).await {
+        match self.endpoint.carry(request, ANSWER_BOUNDS).await {
             Ok(reply) => self.answer(question, &of.message_id, &reply),
             Err(error) => of_carrier(&error),
         }

@@ -1,7 +1,7 @@
 //! The register behind a security server of X-Road, over SOAP (message protocol 4.0).
 
-use super::CitizenRegister;
-use super::carrier::{CarrierError, Endpoint};
+use super::{ANSWER_BOUNDS, CitizenRegister};
+use crate::carrier::{CarrierError, Endpoint};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -36,7 +36,7 @@ impl CitizenRegister for TundukSoap {
         let Ok(request) = request else {
             return Outcome::fault("NO_REQUEST");
         };
-        let reply = match self.endpoint.carry(request).await {
+        let reply = match self.endpoint.carry(request, ANSWER_BOUNDS).await {
             Ok(reply) => reply,
             Err(error) => return of_carrier(&error),
         };

@@ -5,6 +5,7 @@ use crate::access::{Access, MaintenanceOnly};
 use crate::accounts::Accounts;
 use crate::admission::Watcher;
 use crate::api;
+use crate::clock::World;
 use crate::commitment::{ClientCommitments, Commitments, Parts};
 use crate::config::Config;
 use crate::forwarder::Forwarder;
@@ -13,6 +14,7 @@ use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
 };
 use crate::metrics::Metrics;
+use crate::oidc::Provider;
 use crate::recorder::Recorder;
 use crate::register::Register;
 use crate::rejecting::Keeping;
@@ -177,6 +179,8 @@ pub(super) fn with_portal(
     (accounts, register, keeping): (&Accounts, &Register, &Keeping),
     config: &Config,
 ) -> Result<(axum::Router, api::Feed), StartError> {
+    let provider = config.oidc.as_ref();
+    let provider = provider.map(|config| Provider::open(config, World::real()));
     let desk = crate::matcher::matcher(archive).map_err(StartError::Assembly)?;
     let feed = api::Feed::new(archive);
     let public_url = config.web.public_url.as_deref();
@@ -185,6 +189,7 @@ pub(super) fn with_portal(
         desk: Arc::new(desk),
         register: register.clone(),
         keeping: Some(keeping.clone()),
+        provider: provider.transpose()?,
     };
     let portal = api::router(archive, accounts.clone(), behind, public_url);
     Ok((web.merge(portal), feed))

@@ -62,9 +62,11 @@ fn directories(command: &Command) -> Vec<&Path> {
             UsersCommand::Add { local, .. }
             | UsersCommand::Disable { local, .. }
             | UsersCommand::Enable { local, .. }
+            | UsersCommand::Link { local, .. }
             | UsersCommand::List { local }
             | UsersCommand::Reset { local, .. }
-            | UsersCommand::Roles { local, .. },
+            | UsersCommand::Roles { local, .. }
+            | UsersCommand::Unlink { local, .. },
         )
         | Command::Verify(local) => vec![&local.data],
         Command::Restore { to, .. } => vec![to],

@@ -1,19 +1,136 @@
 //! `pacs users`: accounts of people. A server that has the archive open does it itself.
 
+use super::Local;
 use super::backup::{ask, expect, unexpected};
 use super::failure::{Failure, chain};
 use super::maintain;
 use super::output::Output;
-use super::{Local, UsersCommand};
-use crate::accounts::manage::{FirstPassword, Listed, NewUser, shown};
+use crate::accounts::external::Named;
+use crate::accounts::manage::{FirstPassword, Listed, NewUser, parse_grant, shown};
 use crate::accounts::{AccountRules, Accounts};
 use crate::clock::World;
 use crate::control::accounts::{Asked, Told, answer};
 use crate::control::{Reply, Request};
+use clap::{Args, Subcommand};
 use pacs_core::account::UserName;
 use pacs_core::role::{Grant, Grants};
 use pacs_store::OpenError;
 use serde_json::json;
+
+/// What can be done about accounts.
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Make an account, and print its first password this once
+    Add {
+        /// How they sign in: letters a-z, digits and . _ -
+        #[arg(value_name = "NAME", value_parser = parse_name)]
+        name: UserName,
+        /// What others call them
+        #[arg(long, value_name = "TEXT")]
+        display_name: String,
+        /// A role and where it is held, as in operator@006 or auditor@national; several times
+        #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
+              value_parser = parse_grant)]
+        role: Vec<Grant>,
+        /// They are a doctor
+        #[arg(long)]
+        doctor: bool,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Let somebody in no more; their sessions end
+    Disable {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = parse_name)]
+        name: UserName,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Let somebody in again
+    Enable {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = parse_name)]
+        name: UserName,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Link somebody with an identity at the OpenID provider, by which they sign in then
+    Link {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = parse_name)]
+        name: UserName,
+        /// Whose identity it is, and which
+        #[command(flatten)]
+        identity: Identity,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// List the accounts
+    List {
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Give somebody a new first password and take their second factor away; their sessions end
+    Reset {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = parse_name)]
+        name: UserName,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Give somebody these roles in place of those they have
+    Roles {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = parse_name)]
+        name: UserName,
+        /// A role and where it is held; several times
+        #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
+              value_parser = parse_grant)]
+        role: Vec<Grant>,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Take an identity at the OpenID provider from somebody; their sessions end
+    Unlink {
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = parse_name)]
+        name: UserName,
+        /// Whose identity it is, and which
+        #[command(flatten)]
+        identity: Identity,
+        /// The archive
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+/// An identity at an OpenID provider.
+#[derive(Debug, Clone, Args)]
+pub struct Identity {
+    /// The provider, as accounts.oidc.issuer has it
+    #[arg(long, value_name = "URL")]
+    pub issuer: String,
+    /// Whom it means: the claim `sub` of its tokens
+    #[arg(long, value_name = "TEXT")]
+    pub subject: String,
+}
+
+impl Identity {
+    fn named(&self) -> Result<Named, Failure> {
+        let named = Named::parse(&self.issuer, &self.subject);
+        named.ok_or_else(|| {
+            let what = "an issuer is a URL, and a subject has 1 to 255 characters of ASCII";
+            Failure::CommandLine(what.to_owned())
+        })
+    }
+}
 
 pub(super) async fn users(command: &UsersCommand, output: &Output) -> Result<(), Failure> {
     match command {
@@ -33,6 +150,16 @@ pub(super) async fn users(command: &UsersCommand, output: &Output) -> Result<(),
             let told = run(Asked::Add(new), local).await?;
             password(name, told, output)
         }
+        UsersCommand::Link {
+            name,
+            identity,
+            local,
+        } => link(name, identity, true, (local, output)).await,
+        UsersCommand::Unlink {
+            name,
+            identity,
+            local,
+        } => link(name, identity, false, (local, output)).await,
         UsersCommand::List { local } => list(local, output).await,
         UsersCommand::Disable { name, local } => disable(name, true, local, output).await,
         UsersCommand::Enable { name, local } => disable(name, false, local, output).await,
@@ -55,7 +182,7 @@ pub(super) async fn users(command: &UsersCommand, output: &Output) -> Result<(),
 }
 
 /// Reads the name of a user.
-pub(super) fn parse_name(text: &str) -> Result<UserName, String> {
+fn parse_name(text: &str) -> Result<UserName, String> {
     UserName::parse(text).map_err(|error| error.to_string())
 }
 
@@ -115,6 +242,24 @@ async fn disable(
     let how = if is_disabled { "no more" } else { "again" };
     let value = json!({ "name": name.as_str(), "disabled": is_disabled });
     output.summary(&format!("{name} is let in {how}"), &value);
+    Ok(())
+}
+
+async fn link(
+    name: &UserName,
+    identity: &Identity,
+    is_linked: bool,
+    (local, output): (&Local, &Output),
+) -> Result<(), Failure> {
+    let asked = Asked::Link {
+        name: name.clone(),
+        named: identity.named()?,
+        is_linked,
+    };
+    run(asked, local).await?;
+    let how = if is_linked { "now" } else { "no more" };
+    let value = json!({ "name": name.as_str(), "linked": is_linked });
+    output.summary(&format!("{name} signs in by this identity {how}"), &value);
     Ok(())
 }
 

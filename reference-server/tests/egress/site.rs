@@ -13,7 +13,7 @@ use pacs_core::{Caller, ExaminationId, Key, Level, Matching, Permit, Query, Vr};
 use pacs_store::disk::OsDisk;
 use pacs_store::index::{Provenance, StoredInstance};
 use pacs_store::registry::Registry;
-use pacs_store::registry::accounts::{AccountStore, PasswordHash, Session, User, put};
+use pacs_store::registry::accounts::{AccountStore, PasswordHash, Session, SignedInBy, User, put};
 use pacs_store::registry::examinations::{Action, MatchState, NewExamination};
 use pacs_store::registry::patients::Alike;
 use pacs_store::{Announced, Archive, DataDirectory};
@@ -433,6 +433,7 @@ impl Site {
             epoch: 1,
             created_at: now,
             password_changed_at: now,
+            external: Vec::new(),
         };
         let changes = vec![put(name.as_str(), &user, None)];
         self.accounts().commit(changes, &[let_in()]).await.unwrap();
@@ -447,6 +448,7 @@ impl Site {
             epoch: user.epoch,
             began_at: now,
             used_at: now,
+            by: SignedInBy::Password,
         };
         let mut secret = [0_u8; 32];
         getrandom::fill(&mut secret).unwrap();

@@ -44,6 +44,7 @@ macro_rules! kinds {
 
 kinds! {
     Emergency = "account-emergency";
+    ExternalOf = "account-external";
     Session = "account-session";
     SessionOf = "account-session-of-user";
     SetUp = "account-set-up";
@@ -78,6 +79,41 @@ pub struct User {
     pub created_at: DateTime<Utc>,
     /// When the password was last changed.
     pub password_changed_at: DateTime<Utc>,
+    /// Whom a provider of identities knows them as.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<ExternalIdentity>,
+}
+
+/// Somebody as a provider of identities knows them (OpenID Connect Core 1.0, 5.7: issuer and
+/// subject together).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalIdentity {
+    /// The provider.
+    pub issuer: String,
+    /// Whom it means.
+    pub subject: String,
+    /// When they were linked.
+    pub linked_at: DateTime<Utc>,
+}
+
+impl ExternalIdentity {
+    /// The key of the [`ExternalOf`] of an issuer and a subject.
+    #[must_use]
+    pub fn key(issuer: &str, subject: &str) -> String {
+        // No issuer has the character between.
+        let both = format!("{issuer}\n{subject}");
+        blake3::hash(both.as_bytes()).to_hex().to_string()
+    }
+}
+
+/// Whose identity it is. Its key is [`ExternalIdentity::key`], so that no two accounts have the
+/// same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalOf {
+    /// The account.
+    pub user: UserName,
 }
 
 /// What is kept of a password. `Debug` shows nothing of it.
@@ -128,6 +164,27 @@ pub struct Session {
     pub began_at: DateTime<Utc>,
     /// When it was last used, to the minute.
     pub used_at: DateTime<Utc>,
+    /// How they signed in.
+    #[serde(default, skip_serializing_if = "SignedInBy::is_password")]
+    pub by: SignedInBy,
+}
+
+/// How somebody signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignedInBy {
+    /// By a password of this archive.
+    #[default]
+    Password,
+    /// By a provider of identities.
+    Provider,
+}
+
+impl SignedInBy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    const fn is_password(&self) -> bool {
+        matches!(self, Self::Password)
+    }
 }
 
 impl Session {
@@ -383,6 +440,7 @@ mod tests {
             epoch: 1,
             created_at: at,
             password_changed_at: at,
+            external: Vec::new(),
         }
     }
 
@@ -418,6 +476,34 @@ mod tests {
             .unwrap();
         assert_eq!(store.get::<User>(key).await.unwrap(), None);
         assert_eq!(store.get::<Session>(key).await.unwrap(), None);
+    }
+
+    #[test]
+    fn documents_of_before_there_were_providers_are_read_and_written_as_they_were() {
+        let text = serde_json::to_string(&user()).unwrap();
+        assert!(!text.contains("external"), "{text}");
+        assert_eq!(serde_json::from_str::<User>(&text).unwrap(), user());
+        let at = user().created_at;
+        let session = Session {
+            user: user().name,
+            epoch: 1,
+            began_at: at,
+            used_at: at,
+            by: SignedInBy::Password,
+        };
+        let text = serde_json::to_string(&session).unwrap();
+        assert!(!text.contains("\"by\""), "{text}");
+        assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), session);
+        let by_provider = Session {
+            by: SignedInBy::Provider,
+            ..session
+        };
+        let text = serde_json::to_string(&by_provider).unwrap();
+        assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), by_provider);
+        let (one, other) = ("https://a.example/", "https://b.example/");
+        let key = ExternalIdentity::key;
+        assert_ne!(key(one, "s"), key(other, "s"));
+        assert_ne!(key(one, "s"), key(one, "t"));
     }
 
     #[tokio::test]

@@ -39,6 +39,7 @@ codes! {
     MALFORMED = 422 "error.request" "a value is not of the form that is asked for";
     METHOD = 405 "error.request" "this path has no such method";
     NOT_FOUND = 404 "error.not_found" "there is no such thing";
+    NOT_LINKED = 403 "auth.not_linked" "no account here is linked with this identity";
     NOT_PERMITTED = 403 "error.not_permitted" "not permitted";
     NOT_SIGNED_IN = 401 "auth.session_expired" "nobody is signed in, or not any more";
     ORGANISATION_NEEDED = 422 "error.organisation" "it must be said for which organisation";

@@ -119,6 +119,7 @@ impl Portal {
             desk: Arc::clone(&desk),
             register,
             keeping: None,
+            provider: None,
         };
         let routes = router(&archive, accounts.clone(), behind, None);
         let listener = TcpListener::bind((HERE, 0)).await.unwrap();

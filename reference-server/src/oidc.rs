@@ -1,0 +1,429 @@
+//! Sign-in by an OpenID provider: it says who somebody is, and nothing of what they may do.
+//!
+//! OpenID Connect Core 1.0 with the code flow, PKCE (RFC 7636, S256), state and nonce, and the
+//! issuer in answers (RFC 9207). What is asked stays here, bound to a cookie of the browser that
+//! began; no token of the provider reaches a browser, a log or the disk. Whom a subject is an
+//! account of is for [`crate::accounts`]. docs/decisions/0027-the-provider-says-who.md.
+
+mod asking;
+mod base64;
+mod id_token;
+mod keys;
+mod pending;
+mod return_to;
+mod signature;
+#[cfg(test)]
+mod tests;
+
+pub use id_token::TokenError;
+pub(crate) use id_token::is_subject;
+pub use return_to::ReturnTo;
+
+use crate::carrier::Endpoint;
+use crate::clock::{NoRandomness, World};
+use crate::config::oidc::OidcConfig;
+use crate::limits::{
+    AUDIT_NAME_CHARS_MAX, OIDC_PARAMETER_CHARS_MAX, OIDC_SECRET_BYTES_MAX, OIDC_SIGN_IN_LIFE,
+};
+use crate::tls::{TlsFileError, outgoing};
+use asking::{Asking, Secret, pairs};
+use id_token::{Expected, Subject, Unverified};
+use pending::{Flow, Pending};
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Mode bits of the file of the secret that nobody but owner and group may have.
+const OTHERS: u32 = 0o007;
+
+/// Why a provider cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OidcOpenError {
+    /// The file of the secret cannot be read, is empty, or is too long for one.
+    #[error("accounts.oidc.client_secret_file: {path} has no secret")]
+    Secret {
+        /// Which file.
+        path: String,
+        /// Why, where it could not be read.
+        source: Option<std::io::Error>,
+    },
+    /// The certificates by which it is known are of no use.
+    #[error("accounts.oidc")]
+    Tls(#[from] TlsFileError),
+}
+
+/// Why somebody is not signed in. Exhaustive on purpose: each has a status and a code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OidcError {
+    /// Too many ask the provider at once.
+    #[error("too much at once")]
+    Busy,
+    /// No such sign-in is under way in this browser: it is over, was answered, or is none.
+    #[error("no such sign-in is under way in this browser")]
+    Gone,
+    /// Nothing secret can be made.
+    #[error("the server could not do it")]
+    Internal,
+    /// The answer names another issuer, or none where it should (RFC 9207).
+    #[error("the answer is of another issuer")]
+    MixedUp,
+    /// The provider says no.
+    #[error("the provider says no: {0}")]
+    Refused(TellApart),
+    /// The provider cannot be asked, or what it says is of no use.
+    #[error("the provider cannot be asked")]
+    Unavailable,
+    /// The token is none for this sign-in.
+    #[error("the token of the provider is none for this sign-in")]
+    Untrusted(#[from] TokenError),
+    /// They did not prove who they are as the settings demand it.
+    #[error("the provider did not ask for as much as is demanded here")]
+    Weak,
+}
+
+impl OidcError {
+    /// For the audit trail.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Busy => "PROVIDER_BUSY",
+            Self::Gone => "SIGN_IN_GONE",
+            Self::Internal => "INTERNAL",
+            Self::MixedUp => "PROVIDER_MIXED_UP",
+            Self::Refused(_) => "PROVIDER_REFUSED",
+            Self::Unavailable => "PROVIDER_UNAVAILABLE",
+            Self::Untrusted(error) => error.code(),
+            Self::Weak => "PROVIDER_WEAK",
+        }
+    }
+}
+
+impl From<NoRandomness> for OidcError {
+    fn from(error: NoRandomness) -> Self {
+        tracing::error!(%error, "nothing secret can be made");
+        Self::Internal
+    }
+}
+
+/// A code of an error of a provider (RFC 6749 4.1.2.1), as far as it is one: it comes through a
+/// browser, and goes into logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TellApart(String);
+
+impl TellApart {
+    fn of(text: &str) -> Self {
+        let is_code = |letter: &char| letter.is_ascii_lowercase() || *letter == '_';
+        Self(text.chars().filter(is_code).take(64).collect())
+    }
+}
+
+impl fmt::Display for TellApart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A provider. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: OidcConfig,
+    asking: Asking,
+    flows: Pending<Flow>,
+    /// Those who still have to say the code of their second factor.
+    waiting: Pending<Waiting>,
+    world: World,
+}
+
+/// What a browser is told to begin.
+pub struct Begun {
+    /// Where it goes.
+    pub location: String,
+    /// The secret of its cookie.
+    pub secret: String,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").finish_non_exhaustive()
+    }
+}
+
+/// What a browser brings from the provider. `Debug` shows nothing of it.
+#[derive(Clone, Default)]
+pub struct Brought {
+    /// The code.
+    pub code: Option<String>,
+    /// The state that it was sent with.
+    pub state: Option<String>,
+    /// The issuer (RFC 9207).
+    pub issuer: Option<String>,
+    /// Why there is no code.
+    pub error: Option<String>,
+}
+
+impl fmt::Debug for Brought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Brought").finish_non_exhaustive()
+    }
+}
+
+/// Somebody, as the provider knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Whose subject it is.
+    pub issuer: String,
+    /// The subject.
+    pub subject: String,
+    /// What tells an administrator who it is: the claim that is configured, else the subject.
+    pub shown: String,
+}
+
+/// Somebody who came from the provider.
+pub struct Came {
+    /// Who.
+    pub identity: Identity,
+    /// Where the browser goes.
+    pub return_to: ReturnTo,
+    /// The secret of the session that the browser had.
+    pub old: Option<String>,
+}
+
+impl fmt::Debug for Came {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Came").finish_non_exhaustive()
+    }
+}
+
+/// Somebody who came, and has to say the code of their second factor.
+#[derive(Clone)]
+pub struct Waiting {
+    /// Who.
+    pub identity: Identity,
+    /// The secret of the session that the browser had.
+    pub old: Option<String>,
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
+    }
+}
+
+impl Provider {
+    /// The one of `config`. It is not asked anything before somebody signs in.
+    ///
+    /// # Errors
+    /// [`OidcOpenError`].
+    pub fn open(config: &OidcConfig, world: World) -> Result<Self, OidcOpenError> {
+        let secret = config.client_secret_file.as_deref().map(secret);
+        let tls = config.endpoint.tls.as_ref();
+        let tls = tls.map(|tls| outgoing("accounts.oidc", tls)).transpose()?;
+        let endpoint = Endpoint {
+            address: config.endpoint.address.clone(),
+            path: config.endpoint.path.clone(),
+            tls,
+        };
+        let asking = Asking::new(config, endpoint, secret.transpose()?);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config: config.clone(),
+                asking,
+                flows: Pending::default(),
+                waiting: Pending::default(),
+                world,
+            }),
+        })
+    }
+
+    /// What it is called where people choose how to sign in.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.config.name
+    }
+
+    /// Whether what the provider asks for replaces the second factor of an account: where the
+    /// settings demand how somebody proves who they are.
+    #[must_use]
+    pub fn is_second_factor(&self) -> bool {
+        let config = &self.inner.config;
+        !config.require_acr.is_empty() || !config.require_amr.is_empty()
+    }
+
+    /// Begins: remembers what is asked, and says where the browser goes.
+    ///
+    /// # Errors
+    /// [`OidcError::Unavailable`], [`OidcError::Busy`], [`OidcError::Internal`].
+    pub async fn begin(
+        &self,
+        return_to: ReturnTo,
+        old: Option<String>,
+        from: IpAddr,
+    ) -> Result<Begun, OidcError> {
+        let about = self.inner.asking.about().await?;
+        let secret = self.random()?;
+        let state = self.random()?;
+        let flow = Flow {
+            nonce: self.random()?,
+            verifier: self.random()?,
+            return_to,
+            old,
+        };
+        let config = &self.inner.config;
+        let challenge = signature::challenge(&flow.verifier);
+        let mut asked = vec![
+            ("response_type", "code"),
+            ("client_id", &*config.client_id),
+            ("redirect_uri", &*config.redirect_url),
+            ("scope", &*config.scope),
+            ("state", &*state),
+            ("nonce", &*flow.nonce),
+            ("code_challenge", &*challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        let contexts = config.require_acr.join(" ");
+        if !contexts.is_empty() {
+            asked.push(("acr_values", &*contexts));
+        }
+        let endpoint = &about.authorization_endpoint;
+        let mark = if endpoint.contains('?') { '&' } else { '?' };
+        let location = format!("{endpoint}{mark}{}", pairs(&asked));
+        let names = (&*state, &*secret);
+        self.inner.flows.put(names, from, Instant::now(), flow);
+        Ok(Begun { location, secret })
+    }
+
+    /// Finishes what the browser with `secret` began: whoever it brings an answer about.
+    ///
+    /// # Errors
+    /// [`OidcError`]. Whatever it is, the same answer does not count again.
+    pub async fn finish(&self, brought: &Brought, secret: &str) -> Result<Came, OidcError> {
+        let state = brought.state.as_deref().filter(|state| is_short(state));
+        let flow = state.and_then(|state| {
+            let flows = &self.inner.flows;
+            flows.take(state, secret, Instant::now())
+        });
+        let flow = flow.ok_or(OidcError::Gone)?;
+        let about = self.inner.asking.about().await?;
+        let config = &self.inner.config;
+        match brought.issuer.as_deref() {
+            Some(issuer) if issuer != config.issuer => return Err(OidcError::MixedUp),
+            None if about.names_issuer => return Err(OidcError::MixedUp),
+            _ => {}
+        }
+        if let Some(error) = &brought.error {
+            return Err(OidcError::Refused(TellApart::of(error)));
+        }
+        let code = brought.code.as_deref();
+        let code = code.filter(|code| !code.is_empty() && is_short(code));
+        let code = code.ok_or(OidcError::Gone)?;
+        let asking = &self.inner.asking;
+        let tokens = asking.tokens(&about, code, &flow.verifier).await?;
+        let unverified = Unverified::read(&tokens.id_token)?;
+        let keys = asking.keys(&about, |keys| !unverified.lacks_key(keys));
+        let keys = keys.await?;
+        let expected = Expected {
+            issuer: &config.issuer,
+            client_id: &config.client_id,
+            nonce: &flow.nonce,
+            access_token: &tokens.access_token,
+            now: self.inner.world.now().timestamp(),
+        };
+        let subject = unverified.verify(&keys, &expected)?;
+        self.has_proved(&subject)?;
+        Ok(Came {
+            identity: self.identity(subject),
+            return_to: flow.return_to,
+            old: flow.old,
+        })
+    }
+
+    /// Whether somebody proved who they are as the settings demand it.
+    fn has_proved(&self, subject: &Subject) -> Result<(), OidcError> {
+        let config = &self.inner.config;
+        let is_taken = |context: &String| config.require_acr.contains(context);
+        let has_context = config.require_acr.is_empty() || subject.context.iter().any(is_taken);
+        let mut needed = config.require_amr.iter();
+        if has_context && needed.all(|method| subject.methods.contains(method)) {
+            Ok(())
+        } else {
+            Err(OidcError::Weak)
+        }
+    }
+
+    fn identity(&self, subject: Subject) -> Identity {
+        let config = &self.inner.config;
+        let shown = config.show_claim.as_deref();
+        let shown = shown.and_then(|claim| subject.claims.get(claim)?.as_str());
+        let shown = shown.unwrap_or(&subject.subject).chars();
+        let shown = shown.filter(|letter| !letter.is_control());
+        Identity {
+            issuer: config.issuer.clone(),
+            shown: shown.take(AUDIT_NAME_CHARS_MAX).collect(),
+            subject: subject.subject,
+        }
+    }
+
+    /// Remembers that somebody in the browser with `secret` has to say a code.
+    pub fn wait_for_code(&self, waiting: Waiting, secret: &str, from: IpAddr) {
+        let names = (secret, secret);
+        self.inner.waiting.put(names, from, Instant::now(), waiting);
+    }
+
+    /// Whoever has to say a code in the browser with `secret`.
+    #[must_use]
+    pub fn waiting_for_code(&self, secret: &str) -> Option<Waiting> {
+        self.inner.waiting.look(secret, secret, Instant::now())
+    }
+
+    /// Forgets it: the code was right.
+    pub fn said_code(&self, secret: &str) {
+        self.inner.waiting.take(secret, secret, Instant::now());
+    }
+
+    fn random(&self) -> Result<String, NoRandomness> {
+        Ok(base64::encode(&self.inner.world.random::<32>()?))
+    }
+}
+
+/// How long the cookie of a browser lives that has begun.
+#[must_use]
+pub const fn sign_in_life_s() -> u64 {
+    OIDC_SIGN_IN_LIFE.as_secs()
+}
+
+fn is_short(text: &str) -> bool {
+    text.len() <= OIDC_PARAMETER_CHARS_MAX
+}
+
+fn secret(path: &Path) -> Result<Secret, OidcOpenError> {
+    let fault = |source| OidcOpenError::Secret {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| fault(Some(error)))?;
+    let is_open = file.metadata();
+    let is_open = is_open.is_ok_and(|of| of.permissions().mode() & OTHERS != 0);
+    let mut file = file.take(OIDC_SECRET_BYTES_MAX + 1);
+    let read = file.read_to_string(&mut text);
+    let count = read.map_err(|error| fault(Some(error)))?;
+    let secret = text.trim();
+    if secret.is_empty() || count as u64 > OIDC_SECRET_BYTES_MAX {
+        return Err(fault(None));
+    }
+    if is_open {
+        tracing::warn!(file = %path.display(), "others may read or change the client secret");
+    }
+    Ok(Secret(secret.to_owned()))
+}

@@ -1,0 +1,157 @@
+//! A provider that is not ours: oidc-provider of Node.js, gone through as a browser does, for each
+//! algorithm by which it signs.
+
+use pacs_tests::peers::{Listener, free_port, oidc_provider};
+use pacs_tests::provider::CALLBACK;
+use pacs_tests::server::{Options, Server};
+use pacs_tests::signed_in::pacs;
+use pacs_tests::web::{Reply, get};
+use pacs_tests::workspace;
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use crate::{API, NAME, cookies, location, refusal, refused, session, settings};
+
+/// A browser at the provider: cookies by name, wherever they are for.
+struct Visitor {
+    provider: SocketAddr,
+    cookies: BTreeMap<String, String>,
+}
+
+impl Visitor {
+    fn new(provider: SocketAddr) -> Self {
+        Self {
+            provider,
+            cookies: BTreeMap::new(),
+        }
+    }
+
+    /// Goes to a page of the provider, or sends a form there: where it is sent next.
+    fn goes(&mut self, url: &str, form: Option<&str>) -> String {
+        let own = format!("http://{}", self.provider);
+        let path = url.strip_prefix(&own).unwrap_or(url);
+        let cookies: Vec<String> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let reply = match form {
+            None => get(self.provider, path, &[("Cookie", &cookies.join("; "))]),
+            Some(form) => post(self.provider, path, &cookies.join("; "), form),
+        };
+        for (_, cookie) in reply.headers.iter().filter(|it| it.0 == "set-cookie") {
+            let pair = cookie
+                .split(';')
+                .next()
+                .and_then(|pair| pair.split_once('='));
+            let (name, value) = pair.expect("a cookie");
+            self.cookies.insert(name.to_owned(), value.to_owned());
+        }
+        assert_eq!(
+            reply.status,
+            303,
+            "{path}: {}",
+            String::from_utf8_lossy(&reply.body)
+        );
+        location(&reply)
+    }
+
+    /// Signs in as `subject`, and agrees: what the provider has the browser bring.
+    fn signs_in(&mut self, begin: &str, subject: &str) -> String {
+        let typed = format!("prompt=login&login={subject}&password=x");
+        let mut at = begin.to_owned();
+        let mut forms = [typed.as_str(), "prompt=consent"].into_iter();
+        for _ in 0..12 {
+            if let Some(query) = at.strip_prefix(CALLBACK) {
+                return query.strip_prefix('?').expect("an answer").to_owned();
+            }
+            // A page with a form, which is sent to where it is.
+            let form = at.contains("/interaction/").then(|| forms.next());
+            at = self.goes(&at, form.map(|form| form.expect("two pages")));
+        }
+        panic!("no answer: {at}");
+    }
+}
+
+fn post(address: SocketAddr, path: &str, cookie: &str, form: &str) -> Reply {
+    let length = form.len();
+    let kind = "application/x-www-form-urlencoded";
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nCookie: {cookie}\r\n\
+         Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{form}"
+    );
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    Reply::of(&answer)
+}
+
+#[test]
+fn somebody_signs_in_by_a_foreign_provider_with_each_algorithm() {
+    let Some(modules) = oidc_provider() else {
+        return;
+    };
+    let port = free_port();
+    let script = workspace::root().join("tests/oidc/provider.cjs");
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules).arg(script);
+    let provider = Listener::start(command.arg(port.to_string()).arg(CALLBACK), port);
+    let issuer = format!("http://127.0.0.1:{port}");
+    let folder = workspace::temporary_folder();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "wooden bridge: 71% goats").expect("a file");
+
+    for algorithm in ["RS256", "PS256", "ES256", "EdDSA"] {
+        let more = match algorithm {
+            "EdDSA" => "scopes = [\"profile\"]".to_owned(),
+            _ => format!("client_secret_file = {secret:?}"),
+        };
+        let server = Server::start(Options {
+            config: settings(&issuer, &format!("pacs-{algorithm}"), &more),
+            ..Options::default()
+        });
+        let role = "radiologist@006";
+        let words = ["users", "add", NAME, "--display-name", "X", "--role", role];
+        let _ = pacs(&server, &words).succeeded();
+        let subject = "osmonova-1";
+        let words = [
+            "users",
+            "link",
+            NAME,
+            "--issuer",
+            &issuer,
+            "--subject",
+            subject,
+        ];
+        let _ = pacs(&server, &words).succeeded();
+        let comes = |subject: &str| {
+            let begun = get(server.http(), &format!("{API}/session/oidc"), &[]);
+            assert_eq!(
+                begun.status,
+                303,
+                "{:?}",
+                String::from_utf8_lossy(&begun.body)
+            );
+            let cookie = cookies(&begun).pop().expect("a cookie");
+            let cookie = cookie.split(';').next().expect("a cookie").to_owned();
+            let mut visitor = Visitor::new(provider.address());
+            let query = visitor.signs_in(&location(&begun), subject);
+            assert!(query.contains("iss="), "it names itself: {query}");
+            let path = format!("{API}/session/oidc/callback?{query}");
+            get(server.http(), &path, &[("Cookie", &cookie)])
+        };
+
+        let cookie = session(&comes(subject));
+        let who = get(
+            server.http(),
+            &format!("{API}/session"),
+            &[("Cookie", &cookie)],
+        );
+        assert_eq!(who.json()["user"], NAME, "{algorithm}");
+        let stranger = refusal(&comes("stranger-2"));
+        assert_eq!(stranger, refused(403, "NOT_LINKED"), "{algorithm}");
+    }
+}
