@@ -1,6 +1,8 @@
 //! Signing in by an OpenID provider, as a browser goes through it: by one that is right, by one
 //! that has each flaw by which providers are impersonated, and by a foreign one.
 
+#[path = "oidc/described.rs"]
+mod described;
 #[path = "oidc/foreign.rs"]
 mod foreign;
 #[path = "oidc/linking.rs"]
@@ -305,6 +307,26 @@ fn an_answer_counts_once_and_in_the_browser_that_asked() {
     assert_eq!(refusal(&malformed), refused(422, "MALFORMED"));
     assert!(rig.trail().contains("SIGN_IN_GONE"));
     rig.keeps_no_token();
+}
+
+#[test]
+fn of_many_who_bring_the_same_answer_at_once_one_is_let_in() {
+    let rig = Rig::new(Terrain::default());
+    let begun = rig.begin("/");
+    let query = rig.provider.authorize(&begun.location);
+
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let come = || rig.come_back(&query, &begun.cookie).status;
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(come)).collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended.map(|status| status.expect("an answer")).collect()
+    });
+
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((count(303), count(403)), (1, 7), "{statuses:?}");
+    let asked = rig.provider.requests();
+    let tokens = asked.iter().filter(|line| line.contains("/token")).count();
+    assert_eq!(tokens, 1, "the code went out once");
 }
 
 #[test]

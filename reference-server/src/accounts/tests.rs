@@ -2,6 +2,7 @@
 
 mod apart;
 mod emergency;
+mod external;
 
 use super::manage::{FirstUser, NewUser, parse_grant, shown};
 use super::*;

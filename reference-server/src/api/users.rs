@@ -422,9 +422,9 @@ async fn link(
     Body(of): Body<OfProvider>,
 ) -> Result<Tagged<Listed>, Problem> {
     let administrator = Administrator::of(&api, &signed)?;
+    let named = of.named()?;
     let known = administrator.changed(&api, name, based).await?;
     let by = api.accounts.actor(&signed.who);
-    let named = of.named()?;
     let linked = api.accounts.link(&known, &named, by, Some(signed.from));
     linked.await?;
     Ok(shown(&api.accounts.known_user(&known.value.name).await?))
@@ -438,9 +438,9 @@ async fn unlink(
     Body(of): Body<OfProvider>,
 ) -> Result<Tagged<Listed>, Problem> {
     let administrator = Administrator::of(&api, &signed)?;
+    let named = of.named()?;
     let known = administrator.changed(&api, name, based).await?;
     let by = api.accounts.actor(&signed.who);
-    let named = of.named()?;
     let unlinked = api.accounts.unlink(&known, &named, by, Some(signed.from));
     unlinked.await?;
     Ok(shown(&api.accounts.known_user(&known.value.name).await?))

@@ -141,6 +141,24 @@ fn a_token_is_verified_by_the_key_that_it_names_and_by_no_other() {
 }
 
 #[test]
+fn no_letter_of_a_token_can_be_another() {
+    let signer = Signer::new();
+    let keys = signer.keys();
+    for (algorithm, kid) in KINDS {
+        let token = signer.token(&json!({"alg": algorithm, "kid": kid}), &claims());
+        for (at, letter) in token.char_indices() {
+            for other in ['A', 'z', '_', '.', '=', '\u{436}'] {
+                let mut changed = token.clone();
+                changed.replace_range(at..=at, &other.to_string());
+                let is_refused = verified(&changed, &keys).is_err();
+                assert_eq!(is_refused, letter != other, "{algorithm}: {at} {other}");
+            }
+            assert!(verified(&token[..at], &keys).is_err(), "cut at {at}");
+        }
+    }
+}
+
+#[test]
 fn a_header_says_what_is_understood_and_nothing_else() {
     let signer = Signer::new();
     let keys = signer.keys();
