@@ -120,6 +120,8 @@ pub enum ClaimedUser {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Action {
+    /// Take reading tasks into work, and give them back (UPS).
+    Claim,
     /// Ask for storage commitment.
     Commit,
     /// Verify the connection (C-ECHO).
@@ -183,6 +185,8 @@ macro_rules! rights {
 }
 
 rights! {
+    /// The right to take reading tasks into work.
+    Claim = Claim;
     /// The right to ask for storage commitment.
     Commit = Commit;
     /// The right to search.

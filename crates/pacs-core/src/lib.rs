@@ -38,6 +38,7 @@ pub mod role;
 pub mod scan;
 pub mod tag;
 pub mod uid;
+pub mod workitem;
 pub mod worklist;
 pub mod xml;
 

@@ -182,6 +182,9 @@ macro_rules! roles {
 }
 
 roles! {
+    /// Transaction UID (0008,1195) of a workitem that is in work: whoever knows it has the workitem
+    /// (PS3.4 CC.1.1).
+    ClaimUid;
     /// Study Instance UID (0020,000D).
     StudyUid;
     /// Series Instance UID (0020,000E).
@@ -194,6 +197,8 @@ roles! {
     TransactionUid;
     /// Transfer Syntax UID (0002,0010).
     TransferSyntaxUid;
+    /// SOP Instance UID (0008,0018) of a Unified Procedure Step (PS3.4 Annex CC).
+    WorkitemUid;
 }
 
 #[cfg(test)]

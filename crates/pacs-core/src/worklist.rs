@@ -206,7 +206,7 @@ pub enum Pregnancy {
 }
 
 impl Pregnancy {
-    const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::No => "1",
             Self::Possible => "2",
