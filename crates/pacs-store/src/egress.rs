@@ -95,8 +95,14 @@ pub struct OverlaysError(#[source] pub Box<dyn std::error::Error + Send + Sync>)
 /// What a query asks, for the audit record: its level, and keywords with what they must match.
 #[must_use]
 pub fn described(query: &Query) -> Phi<String> {
-    let mut asked = vec![query.level.name().to_owned()];
-    describe(&query.keys, &mut asked);
+    described_as(query.level.name(), &query.keys)
+}
+
+/// The same of a search for something that is of no level.
+#[must_use]
+pub fn described_as(what: &str, keys: &[Key]) -> Phi<String> {
+    let mut asked = vec![what.to_owned()];
+    describe(keys, &mut asked);
     Phi::new(asked.join("; "))
 }
 

@@ -85,6 +85,13 @@ pub const EXAMINATIONS_PAGE_MAX: usize = 200;
 /// Examinations that one part of a list looks at, of which its reader may see few.
 pub const EXAMINATIONS_SCANNED_MAX: usize = 1_000;
 
+/// Readings of one examination that are kept, the last ones: what became of an older one nobody
+/// asks.
+pub const READINGS_KEPT_MAX: usize = 16;
+
+/// Examinations that one search for reading tasks looks at: about a tenth of a second.
+pub const READING_TASKS_SCANNED_MAX: usize = 2_000;
+
 /// Patients that went into one.
 pub const PATIENT_ALIASES_MAX: usize = 100;
 

@@ -10,7 +10,7 @@ use crate::digest::Digester;
 use crate::index::IndexError;
 use crate::limits::{IMAGES_NOTED_EVERY_SECONDS, MISSING_LOOKED_FOR_MAX, VERSIONS_LOOKED_AT_MAX};
 use crate::records::Revision;
-use crate::registry::examinations::{Action, Examination, StudyMatch};
+use crate::registry::examinations::{Action, Examination, IDLE_FOR, StudyMatch};
 use crate::registry::steps::PerformedStep;
 use crate::registry::{Moment, RegistryError, Stored};
 use chrono::TimeDelta;
@@ -29,9 +29,6 @@ const EXPIRY_EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// How often it is looked who has had an examination in work for long.
 const LOCKS_EVERY: TimeDelta = TimeDelta::minutes(5);
-
-/// Whoever took an examination, and with it nothing happens for so long, has it no longer.
-const LOCK_MINUTES: i64 = 60;
 
 /// Why an examination waits again that a device began.
 const NO_IMAGE: &str = "the device began, and no image came";
@@ -350,10 +347,9 @@ impl Matcher {
     async fn release(&self, code: OrganisationCode, at: Moment) -> Result<u64, MatcherError> {
         let mut released_count = 0_u64;
         for found in self.registry.under_review(code).await? {
-            let lock = found.value.lock.as_ref();
-            let last = lock.map_or(found.value.changed_at, |lock| lock.at);
-            let last = last.max(found.value.changed_at);
-            let is_idle = at.signed_duration_since(last).num_minutes() >= LOCK_MINUTES;
+            let ends_at = found.value.lock_ends_at();
+            let without_lock = || found.value.changed_at.checked_add_signed(IDLE_FOR);
+            let is_idle = ends_at.or_else(without_lock).is_none_or(|ends| ends <= at);
             if is_idle && self.happens(&found, Event::LockExpires, at).await? {
                 released_count = released_count.saturating_add(1);
             }

@@ -13,6 +13,7 @@ mod listing;
 mod matching;
 mod ordering;
 mod progressing;
+mod reading;
 
 pub(super) use actions::as_system;
 pub use actions::{Acted, Action};
@@ -27,6 +28,8 @@ pub use matching::{
     StudyPart, Suggested, Undone, UnmatchedPage,
 };
 pub use ordering::NewExamination;
+pub(crate) use reading::IDLE_FOR;
+pub use reading::{FoundTask, FoundTasks, Reading, Readings, WantedTasks};
 
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use pacs_core::ExaminationId;

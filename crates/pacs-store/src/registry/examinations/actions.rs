@@ -11,6 +11,7 @@ use pacs_core::audit::Act;
 use pacs_core::examination::progress::{Completion, Duplicate, Form};
 use pacs_core::examination::{Actor, Effect, Event, Progress, Reason, Status, TransitionError};
 use pacs_core::role::{Agent, AgentKind};
+use pacs_core::uid::ClaimUid;
 use pacs_core::{ExaminationId, Phi};
 
 /// Something that is to happen to an examination.
@@ -25,6 +26,18 @@ pub struct Action {
     pub expected: Option<Revision>,
     /// For a new planned Study Instance UID, where one is owed.
     pub random: Random,
+}
+
+impl Action {
+    fn happening<'a>(&'a self, event: &'a Event, at: Moment) -> Happening<'a> {
+        Happening {
+            event,
+            order: self.order.as_ref(),
+            claim: None,
+            random: self.random,
+            at,
+        }
+    }
 }
 
 /// What became of an examination, and what is owed to others: the registry has done what concerns
@@ -52,12 +65,37 @@ impl Registry {
         action: &Action,
         at: Moment,
     ) -> Result<Acted, RegistryError> {
+        self.act(agent, (id, None), action, at).await
+    }
+
+    /// The same, by somebody who says what they are to be known by as the one who has it in work:
+    /// kept where the examination comes into their hands, in the same change.
+    ///
+    /// # Errors
+    /// As [`Registry::act_on_examination`].
+    pub async fn claim_examination(
+        &self,
+        agent: &Agent,
+        (id, claim): (ExaminationId, &ClaimUid),
+        action: &Action,
+        at: Moment,
+    ) -> Result<Acted, RegistryError> {
+        self.act(agent, (id, Some(claim)), action, at).await
+    }
+
+    async fn act(
+        &self,
+        agent: &Agent,
+        on: (ExaminationId, Option<&ClaimUid>),
+        action: &Action,
+        at: Moment,
+    ) -> Result<Acted, RegistryError> {
         if let Some(order) = &action.order {
             order.check()?;
         }
         let _turn = self.turn().await;
         for _ in 0..REGISTRY_ATTEMPTS_MAX {
-            match self.act_once(agent, id, action, at).await {
+            match self.act_once(agent, on, action, at).await {
                 Err(RegistryError::Changed) if action.expected.is_none() => {}
                 other => return other,
             }
@@ -68,7 +106,7 @@ impl Registry {
     async fn act_once(
         &self,
         agent: &Agent,
-        id: ExaminationId,
+        (id, claim): (ExaminationId, Option<&ClaimUid>),
         action: &Action,
         at: Moment,
     ) -> Result<Acted, RegistryError> {
@@ -88,8 +126,12 @@ impl Registry {
         }
         let event = self.known(agent, &before.value, action, at).await?;
         let mut batch = Batch::default();
+        let happening = Happening {
+            claim,
+            ..action.happening(&event, at)
+        };
         let (examination, effects) = self
-            .add_step(&mut batch, agent, &before, (&event, action), at)
+            .add_happening(&mut batch, agent, &before, &happening)
             .await?;
         let mut record = agent_event(act_of(&event), agent, Some(before.value.performing), at);
         record.object.patient = Some(Phi::new(examination.patient));
@@ -111,14 +153,19 @@ impl Registry {
         (event, action): (&Event, &Action),
         at: Moment,
     ) -> Result<(Examination, &'static [Effect]), RegistryError> {
+        let happening = action.happening(event, at);
+        self.add_happening(batch, agent, before, &happening).await
+    }
+
+    async fn add_happening(
+        &self,
+        batch: &mut Batch,
+        agent: &Agent,
+        before: &Stored<Examination>,
+        happening: &Happening<'_>,
+    ) -> Result<(Examination, &'static [Effect]), RegistryError> {
         let mut after = before.value.clone();
-        let happening = Happening {
-            event,
-            order: action.order.as_ref(),
-            random: action.random,
-            at,
-        };
-        let (row, effects) = happen(&mut after, agent, &happening)?;
+        let (row, effects) = happen(&mut after, agent, happening)?;
         let after = self
             .put_examination(batch, Some(before), after, vec![row])
             .await?;
@@ -212,6 +259,7 @@ impl Registry {
 pub(super) struct Happening<'a> {
     pub(super) event: &'a Event,
     pub(super) order: Option<&'a Order>,
+    pub(super) claim: Option<&'a ClaimUid>,
     pub(super) random: Random,
     pub(super) at: Moment,
 }
@@ -224,6 +272,7 @@ pub(super) fn happen(
 ) -> Result<(ExaminationEvent, &'static [Effect]), Refusal> {
     let (event, at) = (happening.event, happening.at);
     let before = examination.progress;
+    let mut readings = examination.readings();
     let actors = actors(agent, examination, event);
     let ((progress, effects), actor) =
         first_that_may(&actors, |actor| Ok((before.apply(event, actor)?, actor)))
@@ -241,6 +290,11 @@ pub(super) fn happen(
     for effect in effects {
         settle(examination, *effect, agent, happening.random, at)?;
     }
+    let lock = examination.lock.as_ref();
+    let holder = (lock.map(|lock| lock.by.as_str()), happening.claim);
+    let is_signed = matches!(event, Event::Sign(_));
+    readings.follow(progress.status(), holder, is_signed, at);
+    examination.readings = readings;
     let mut row = add_event(agent, actor, event.name(), reason_of(event), at);
     row.from = Some(before.status());
     row.to = progress.status();

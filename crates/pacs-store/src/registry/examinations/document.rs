@@ -4,7 +4,7 @@ use super::super::document::Document;
 use super::super::patients::PersonName;
 use super::super::{Moment, Refusal};
 use super::listing::first_second;
-use super::{BETWEEN, newest_first};
+use super::{BETWEEN, Readings, newest_first};
 use crate::limits::{
     EXAMINATION_BODY_PARTS_MAX, EXAMINATION_COMPLAINTS_CHARS_MAX, EXAMINATION_HISTORY_CHARS_MAX,
     EXAMINATION_TEXT_CHARS_MAX,
@@ -259,6 +259,9 @@ pub struct Examination {
     /// Studies that are bound to it, in the order in which they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub studies: Vec<StudyUid>,
+    /// Who read it, and who reads it now.
+    #[serde(default, skip_serializing_if = "Readings::is_empty")]
+    pub(super) readings: Readings,
     /// Rows of events.
     pub(super) events_count: u32,
 }

@@ -7,7 +7,7 @@ use super::super::patients::{Patient, key_of};
 use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
 use super::actions::{add_event, first_that_may};
 use super::document::{OF_PATIENT, Order};
-use super::{BETWEEN, Examination, Random, newest_first, study_of};
+use super::{BETWEEN, Examination, Random, Readings, newest_first, study_of};
 use crate::limits::{EXAMINATIONS_OF_PATIENT_MAX, REGISTRY_ATTEMPTS_MAX};
 use crate::records::Kind;
 use chrono::TimeDelta;
@@ -119,6 +119,7 @@ impl Registry {
             pool: None,
             is_restricted: false,
             studies: Vec::new(),
+            readings: Readings::default(),
             events_count: 0,
         };
         // Nobody merges the patient away meanwhile.

@@ -115,6 +115,7 @@ impl Registry {
             let happening = Happening {
                 event,
                 order: None,
+                claim: None,
                 random: by.random,
                 at: by.at,
             };

@@ -4,7 +4,7 @@ use super::super::super::batch::Batch;
 use super::super::super::patients::{Patient, key_of};
 use super::super::super::{Refusal, Registry, RegistryError, Stored};
 use super::super::actions::{add_event, first_that_may};
-use super::super::{Examination, NewExamination, study_of};
+use super::super::{Examination, NewExamination, Readings, study_of};
 use super::corrections::Draft;
 use super::{Correcting, CorrectionKind, MatchState, StudyMatch, covers};
 use pacs_core::examination::Progress;
@@ -107,6 +107,7 @@ impl Registry {
             pool: Some(new.performing.to_string()),
             is_restricted: false,
             studies: vec![study.study.clone()],
+            readings: Readings::default(),
             events_count: 0,
         };
         // Nobody merges the patient away meanwhile.
