@@ -21,6 +21,9 @@ pub enum Failure {
     /// Whoever asks may not do that.
     #[error("not permitted")]
     Forbidden,
+    /// It was there, and is kept no longer.
+    #[error("the {what} is kept no longer")]
+    Gone { what: &'static str },
     /// A fault of ours; the log says which.
     #[error("the server could not do it")]
     Internal,
@@ -30,6 +33,15 @@ pub enum Failure {
     /// There is no such thing, or not any more.
     #[error("there is no such {what}")]
     NotFound { what: &'static str },
+    /// The resource is there, and is nothing that this can be done to.
+    #[error("{detail}")]
+    NotAllowed {
+        allow: &'static str,
+        detail: &'static str,
+    },
+    /// The standard has it, and this server does not.
+    #[error("{detail}")]
+    NotImplemented { detail: &'static str },
     /// The range lies behind the end.
     #[error("the range is not within the {length_bytes} bytes there are")]
     RangeNotSatisfiable { length_bytes: u64 },
@@ -65,9 +77,12 @@ impl Failure {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Gone { .. } => StatusCode::GONE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::NotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
@@ -102,12 +117,17 @@ impl IntoResponse for Failure {
             Self::TooManyRequests | Self::Unavailable { .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
             }
+            Self::NotAllowed { allow, .. } => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
             Self::BadRequest { .. }
             | Self::Conflict { .. }
             | Self::Forbidden
+            | Self::Gone { .. }
             | Self::Internal
             | Self::NotAcceptable { .. }
             | Self::NotFound { .. }
+            | Self::NotImplemented { .. }
             | Self::TooLarge { .. }
             | Self::UnsupportedMediaType { .. } => {}
         }

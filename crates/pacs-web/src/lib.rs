@@ -50,6 +50,7 @@ mod testing;
 mod turned;
 mod validator;
 pub mod walk;
+pub mod workitems;
 pub mod xml;
 
 pub use access::{Allowed, Identify, OpenToAll, Unidentified};

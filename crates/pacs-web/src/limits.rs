@@ -123,6 +123,18 @@ pub struct WebLimits {
     pub value_bytes_max: u64,
     /// Warnings of one answer.
     pub warnings_max: usize,
+    /// Bytes of what a client sends to a workitem (413).
+    pub workitem_bytes_max: usize,
+    /// Instances that a workitem names to be read.
+    pub workitem_instances_max: usize,
+    /// Attributes, items and values of what a client sends to a workitem (413).
+    pub workitem_nodes_max: usize,
+    /// Searches for workitems, at once (503).
+    pub workitem_searches_max: usize,
+    /// Of these, searches of one client.
+    pub workitem_searches_of_client_max: usize,
+    /// Workitems of a search that says nothing of how many it wants.
+    pub workitems_unasked_max: usize,
 }
 
 impl Default for WebLimits {
@@ -174,6 +186,12 @@ impl Default for WebLimits {
             studies_unasked_max: 200,
             value_bytes_max: 64 << 10,
             warnings_max: 16,
+            workitem_bytes_max: 256 << 10,
+            workitem_instances_max: 10_000,
+            workitem_nodes_max: 4_096,
+            workitem_searches_max: 32,
+            workitem_searches_of_client_max: 8,
+            workitems_unasked_max: 200,
         }
     }
 }

@@ -17,6 +17,19 @@ const MATCHED: &[&str] = &[
     "ModalitiesInStudy",
 ];
 
+/// The same of searches for workitems.
+const OF_WORKITEMS: &[&str] = &[
+    "PatientName",
+    "PatientID",
+    "StudyInstanceUID",
+    "SOPInstanceUID",
+    "ProcedureStepState",
+    "ScheduledProcedureStepPriority",
+    "ScheduledProcedureStepStartDateTime",
+    "WorklistLabel",
+    "ReferencedRequestSequence.AccessionNumber",
+];
+
 /// How a picture is to be.
 const PICTURED: &[&str] = &["annotation", "quality"];
 
@@ -136,17 +149,26 @@ fn query_parameters(query: Query) -> Vec<Value> {
         parameters.extend(BY_URI.iter().map(|(name, is_required)| {
             json!({"name": name, "in": "query", "required": is_required, "schema": text()})
         }));
-    } else if query != Query::Nothing {
+    } else if !matches!(query, Query::Nothing | Query::Transaction) {
         parameters.push(of("accept", text()));
     }
-    if query == Query::Search {
+    if query == Query::Transaction {
+        let uid = json!({"$ref": "#/components/schemas/Uid"});
+        parameters.push(of("transaction-uid", uid));
+    }
+    if matches!(query, Query::Search | Query::Workitems) {
         let number = json!({"type": "integer", "minimum": 0});
         parameters.push(of("limit", number.clone()));
         parameters.push(of("offset", number));
-        parameters.push(of("cursor", text()));
         parameters.push(of("fuzzymatching", json!({"type": "boolean"})));
         parameters.push(of("includefield", text()));
+    }
+    if query == Query::Search {
+        parameters.push(of("cursor", text()));
         parameters.extend(MATCHED.iter().map(|name| of(name, text())));
+    }
+    if query == Query::Workitems {
+        parameters.extend(OF_WORKITEMS.iter().map(|name| of(name, text())));
     }
     parameters
 }

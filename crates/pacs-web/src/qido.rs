@@ -11,7 +11,9 @@ mod fuzzy;
 mod page;
 mod request;
 
+pub(crate) use answer::warn;
 pub use request::{SearchRequest, read_search};
+pub(crate) use request::{flag, leaf, number, path_of, put};
 
 use crate::access::Allowed;
 use crate::error::Failure;

@@ -59,8 +59,17 @@ pub(crate) async fn searched<R: Right>(
     permit: &Permit<R>,
     query: &Query,
 ) -> Result<(), Failure> {
+    searched_for(web, permit, &described(query)).await
+}
+
+/// Records a search for what is of no level, before it is made.
+pub(crate) async fn searched_for<R: Right>(
+    web: &Web,
+    permit: &Permit<R>,
+    described: &Phi<String>,
+) -> Result<(), Failure> {
     match web.record() {
-        Some(record) => Ok(record.searched(permit.caller(), &described(query)).await?),
+        Some(record) => Ok(record.searched(permit.caller(), described).await?),
         None => Ok(()),
     }
 }

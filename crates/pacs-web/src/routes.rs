@@ -1,6 +1,8 @@
 //! The table of what there is to be asked: the router, the capabilities (PS3.18 8.9) and the
 //! `OpenAPI` document are made of it, so that none of them knows what another does not.
 
+mod workitems;
+
 use crate::service::Web;
 use crate::{
     bulk, capabilities, commitment, frames, hide, metadata, qido, rendered, retrieve, stow,
@@ -45,8 +47,12 @@ pub(crate) enum Query {
     Picture,
     /// Those of a search (8.3.4).
     Search,
+    /// The Transaction UID of whoever has a workitem (11.6.1.2).
+    Transaction,
     /// Those of WADO-URI (9.1).
     Uri,
+    /// Those of a search for workitems (11.9).
+    Workitems,
 }
 
 /// The path as a template: how axum marks the last parameter is no matter of others.
@@ -56,11 +62,12 @@ pub(crate) fn template(path: &str) -> String {
 
 /// The routes of the table.
 pub(crate) fn router() -> Router<Web> {
-    ROUTES.iter().fold(Router::new(), |router, route| {
+    let router = ROUTES.iter().fold(Router::new(), |router, route| {
         let methods = route.operations.iter().map(|of| (of.handler)());
         let methods = methods.reduce(MethodRouter::merge);
         methods.map_or(router.clone(), |methods| router.route(route.path, methods))
-    })
+    });
+    workitems::refused(router)
 }
 
 const LISTS: &[&str] = &[
@@ -439,6 +446,22 @@ pub(crate) const ROUTES: &[Route] = &[
                 || get(commitment::transactions::result),
             ),
         ],
+    },
+    Route {
+        path: "/workitems",
+        operations: &[workitems::SEARCH],
+    },
+    Route {
+        path: "/workitems/{workitem}",
+        operations: &[workitems::RETRIEVE, workitems::UPDATE],
+    },
+    Route {
+        path: "/workitems/{workitem}/state",
+        operations: &[workitems::CHANGE_STATE],
+    },
+    Route {
+        path: "/workitems/{workitem}/cancelrequest",
+        operations: &[workitems::REQUEST_CANCELLATION],
     },
     Route {
         path: "/wado",

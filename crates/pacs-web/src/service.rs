@@ -13,6 +13,7 @@ use crate::places::{NoPlace, Place, Places};
 use crate::record::Record;
 use crate::rendered::Rendering;
 use crate::stow::described::Share;
+use crate::workitems::Workitems;
 use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -62,6 +63,8 @@ pub struct Options {
     pub record: Option<Arc<dyn Record>>,
     /// Counts.
     pub observer: Option<Arc<dyn Observe>>,
+    /// Has reading tasks (PS3.18 11). `None`: there are none (503).
+    pub workitems: Option<Arc<dyn Workitems>>,
     /// Bounds.
     pub limits: WebLimits,
 }
@@ -91,6 +94,8 @@ struct Inner {
     alike: Places,
     /// For those who want animations.
     animations: Places,
+    /// For searches for workitems.
+    workitem_searches: Places,
     /// Memory for data sets that are inflated, in units of [`UNIT_BYTES`].
     inflating: Arc<Semaphore>,
     /// For metadata that clients send.
@@ -117,6 +122,10 @@ impl Web {
                 animations: Places::new(
                     options.limits.rendering.animations_wanted_max,
                     options.limits.rendering.animations_of_client_max,
+                ),
+                workitem_searches: Places::new(
+                    options.limits.workitem_searches_max,
+                    options.limits.workitem_searches_of_client_max,
                 ),
                 inflating: Arc::new(Semaphore::new(
                     options.limits.inflated_memory_bytes_max / UNIT_BYTES,
@@ -258,6 +267,25 @@ impl Web {
                 NoPlace::Share => "too many animations of this client are wanted at the moment",
             };
             Failure::Unavailable { detail }
+        })
+    }
+
+    /// A place among those who search for workitems.
+    pub(crate) fn place_for_workitems(&self, caller: &Caller) -> Result<Place, Failure> {
+        self.inner.workitem_searches.take(caller).map_err(|none| {
+            let detail = match none {
+                NoPlace::All => "too many search for workitems at the moment",
+                NoPlace::Share => "too many searches for workitems of this client at the moment",
+            };
+            Failure::Unavailable { detail }
+        })
+    }
+
+    /// What has reading tasks.
+    pub(crate) fn workitems(&self) -> Result<&dyn Workitems, Failure> {
+        let workitems = self.inner.options.workitems.as_deref();
+        workitems.ok_or(Failure::Unavailable {
+            detail: "this server has no reading tasks",
         })
     }
 

@@ -1,10 +1,18 @@
-//! One data set in an answer: what the server itself says of a request, in the DICOM JSON model or
-//! the Native DICOM Model (PS3.18 8.7.3).
+//! One data set in a request, and in an answer: what the server itself says of a request, in the
+//! DICOM JSON model or the Native DICOM Model (PS3.18 8.7.3).
 
 use crate::accept::{Accept, Offer, describe};
+use crate::compose::{Described, DescribedError};
 use crate::error::Failure;
+use crate::limits::{MultipartLimits, WebLimits};
+use crate::media_type::MediaType;
+use crate::service::Web;
+use crate::stow::body::{Arriving, Stopped};
+use crate::stow::described::Notation;
 use crate::{json, xml};
-use axum::http::{HeaderMap, header};
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use pacs_core::Attributes;
 
 /// How it is written.
@@ -58,4 +66,106 @@ impl Form {
         }
         out
     }
+}
+
+/// How the data set of a request is written.
+///
+/// # Errors
+/// [`Failure::UnsupportedMediaType`], [`Failure::BadRequest`].
+pub(crate) fn notation(headers: &HeaderMap) -> Result<Notation, Failure> {
+    let unsupported = |what: &str| Failure::UnsupportedMediaType {
+        detail: format!("{what}; taken are application/dicom+json and application/dicom+xml"),
+    };
+    let coding = headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| coding != "identity") {
+        return Err(unsupported("no Content-Encoding is taken"));
+    }
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else {
+        return Err(unsupported("not one Content-Type"));
+    };
+    let kind = MediaType::parse(kind.to_str().unwrap_or_default());
+    let kind = kind.map_err(|error| Failure::bad_request(error.to_string()))?;
+    Notation::of(&kind).ok_or_else(|| unsupported("this is of another kind"))
+}
+
+/// How much a data set of a request may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Bytes of its text.
+    pub(crate) bytes_max: usize,
+    /// Attributes, items and values.
+    pub(crate) nodes_max: usize,
+}
+
+/// Why a data set was not read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    Refused(Failure),
+    /// There is more of it than [`Bounds`] let.
+    TooLarge,
+    TooSlow,
+}
+
+impl<E: Into<Failure>> From<E> for Unread {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl Unread {
+    /// The answer; `most` says how much there may be.
+    pub(crate) fn answer(self, most: impl FnOnce() -> String) -> Result<Response, Failure> {
+        match self {
+            Self::Refused(failure) => Err(failure),
+            Self::TooLarge => Err(Failure::TooLarge { detail: most() }),
+            Self::TooSlow => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
+        }
+    }
+}
+
+/// Reads the one data set of a body.
+pub(crate) async fn arrived(
+    web: &Web,
+    notation: Notation,
+    body: Body,
+    bounds: Bounds,
+) -> Result<Described, Unread> {
+    let limits = *web.limits();
+    let limits = WebLimits {
+        metadata_bytes_max: bounds.bytes_max,
+        metadata_nodes_max: bounds.nodes_max,
+        multipart: MultipartLimits {
+            parts_max: 1,
+            ..limits.multipart
+        },
+        request_bytes_max: u64::try_from(bounds.bytes_max).unwrap_or(u64::MAX),
+        ..limits
+    };
+    let mut memory = web.memory_to_describe();
+    let mut arriving = Arriving::new(body, &limits);
+    let mut text = Vec::new();
+    loop {
+        match arriving.next().await {
+            Ok(Some(bytes)) => {
+                memory.grow(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+                text.extend_from_slice(&bytes);
+            }
+            Ok(None) => break,
+            Err(Stopped::TooSlow) => return Err(Unread::TooSlow),
+            Err(Stopped::TooLong) => return Err(Unread::TooLarge),
+            Err(Stopped::Broken) => return Err(Failure::bad_request("request broke off").into()),
+        }
+    }
+    let wrong = |error: DescribedError| match error {
+        DescribedError::TooLarge => Unread::TooLarge,
+        error => Failure::bad_request(error.to_string()).into(),
+    };
+    let found = notation.find(&text, &limits, web.memory_to_describe())?;
+    let found = found.map_err(wrong)?;
+    let place = found.first();
+    let place = place.ok_or_else(|| Failure::bad_request("there is no data set in the request"))?;
+    memory.grow(place.memory_bytes)?;
+    let data_set = text.get(place.text.clone()).unwrap_or_default();
+    notation.read(data_set, &limits).map_err(wrong)
 }

@@ -54,6 +54,7 @@ impl Service {
             spool_directory: None,
             record: None,
             observer: None,
+            workitems: None,
             limits: WebLimits::default(),
         };
         change(&mut options);

@@ -131,7 +131,8 @@ impl Writing {
     }
 }
 
-fn warn(response: &mut Response, text: &str) {
+/// Adds a warning (PS3.18 8.4.1.1).
+pub(crate) fn warn(response: &mut Response, text: &str) {
     add(response, header::WARNING, &format!("299 pacs \"{text}\""));
 }
 

@@ -80,13 +80,13 @@ pub fn read_search(
     Ok(request)
 }
 
-fn number(name: &str, value: &str) -> Result<usize, Failure> {
+pub(crate) fn number(name: &str, value: &str) -> Result<usize, Failure> {
     let is_plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     let number = value.parse().ok().filter(|_| is_plain);
     number.ok_or_else(|| Failure::bad_request(format!("{name} is not a number from 0 on")))
 }
 
-fn flag(name: &str, value: &str) -> Result<bool, Failure> {
+pub(crate) fn flag(name: &str, value: &str) -> Result<bool, Failure> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -293,7 +293,7 @@ pub(super) fn level_of_key(tag: Tag) -> Option<Level> {
 
 /// The tags of an attribute: `GGGGEEEE` or a keyword, and within sequences a path of these with
 /// dots between them. `None` where `name` does not even look like one.
-fn path_of(name: &str) -> Result<Option<Vec<Tag>>, Failure> {
+pub(crate) fn path_of(name: &str) -> Result<Option<Vec<Tag>>, Failure> {
     let looks_so = name.starts_with(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit());
     if !looks_so {
         return Ok(None);
@@ -323,7 +323,7 @@ fn tag_of(text: &str) -> Option<Tag> {
     by_keyword(text)
 }
 
-fn leaf(tag: Tag, value: &str) -> Result<Key, Failure> {
+pub(crate) fn leaf(tag: Tag, value: &str) -> Result<Key, Failure> {
     let vr = vr_of(tag);
     if vr == Vr::SQ {
         let matching = Matching::Universal;
@@ -353,7 +353,7 @@ fn not_a_query(error: &QueryError) -> Failure {
 }
 
 /// Puts a key among `keys`; paths into one sequence meet in its one item.
-fn put(keys: &mut Vec<Key>, key: Key) -> Result<(), Failure> {
+pub(crate) fn put(keys: &mut Vec<Key>, key: Key) -> Result<(), Failure> {
     match keys.binary_search_by_key(&key.tag, |known| known.tag) {
         Err(at) => keys.insert(at, key),
         Ok(at) => {
