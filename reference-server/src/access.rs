@@ -404,6 +404,7 @@ fn user_may(user: &SignedIn, action: Action) -> bool {
         Action::Find | Action::Get => Permission::ImageView,
         Action::Hide => Permission::ImageReject,
         Action::Store => Permission::ImageStore,
+        Action::Claim => Permission::ReportWrite,
         Action::Commit
         | Action::Echo
         | Action::Maintain

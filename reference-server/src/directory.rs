@@ -64,6 +64,11 @@ impl Directory {
         self.known().has_organisations
     }
 
+    /// All organisations.
+    pub(crate) fn organisations(&self) -> Vec<OrganisationCode> {
+        self.known().organisations().collect()
+    }
+
     /// The organisation of the device that calls itself `title`.
     pub(crate) fn organisation(&self, title: &str) -> Option<OrganisationCode> {
         self.known().senders.organisation(title)

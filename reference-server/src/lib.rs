@@ -29,6 +29,7 @@ pub mod notes;
 pub mod oidc;
 pub mod overlays;
 mod place;
+mod reading;
 pub mod recorder;
 pub mod register;
 mod rejecting;

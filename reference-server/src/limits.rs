@@ -523,3 +523,6 @@ impl Default for CommitmentBounds {
         }
     }
 }
+
+/// How often a change of a workitem is tried while others change its examination.
+pub const WORKITEM_ATTEMPTS_MAX: usize = 16;

@@ -15,7 +15,7 @@ use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
 use pacs_core::uid::StudyUid;
 use pacs_store::egress::{Overlays, OverlaysError, StudyOverlays};
 use pacs_store::registry::Registry;
-use pacs_store::registry::examinations::{BoundStudy, KnownStudy, StudyMatch};
+use pacs_store::registry::examinations::{BoundStudy, Examination, KnownStudy, StudyMatch};
 use pacs_store::registry::patients;
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ pub fn overlay_of(known: &KnownStudy) -> Result<Option<Overlay>, OverlayError> {
 fn overlay(study: &StudyMatch, bound: &BoundStudy) -> Result<Overlay, OverlayError> {
     let overlay = Overlay::new(change(study, bound)?)
         .with_patient(&demographics(&bound.patient)?)?
-        .with_order(&order(bound)?)?;
+        .with_order(&order(&bound.examination)?)?;
     let mut overlay = match cut(&bound.performing.dicom_institution_name) {
         name if name.is_empty() => overlay,
         name => overlay.or_institution(&name)?,
@@ -104,7 +104,8 @@ fn change(study: &StudyMatch, bound: &BoundStudy) -> Result<Change, OverlayError
     Change::new(reason, at).from_source(&source)
 }
 
-fn demographics(patient: &patients::Patient) -> Result<Demographics, OverlayError> {
+/// Who the patient is.
+pub(crate) fn demographics(patient: &patients::Patient) -> Result<Demographics, OverlayError> {
     let who = &patient.particulars;
     Ok(Demographics {
         name: name(&who.name)?,
@@ -136,8 +137,9 @@ fn name(name: &patients::PersonName) -> Result<PersonName, OverlayError> {
     PersonName::new(&name.family, &name.given, &name.patronymic)
 }
 
-fn order(bound: &BoundStudy) -> Result<Order, OverlayError> {
-    let (examination, order) = (&bound.examination, &bound.examination.order);
+/// What was ordered.
+pub(crate) fn order(examination: &Examination) -> Result<Order, OverlayError> {
+    let order = &examination.order;
     let modality = usual_modality(&order.kind);
     let [own, _] = descriptions(order, modality);
     let description: Box<str> = cut(&own).into();

@@ -32,7 +32,7 @@ use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
 use parts::{
     acceptor, access, assembly_io, assembly_unlicensed, commitments, for_clients, health, keeping,
-    services, upkeep, with_portal,
+    services, upkeep, with_portal, workitems,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -171,7 +171,9 @@ impl Server {
         let upkeep = upkeep(&archive, &metrics).await?;
         let http = listen("HTTP", config.http)?;
         let for_clients = for_clients(config, &commitments).await?;
-        let makers = (decoders, derived, for_clients, keeping.deletion());
+        let deletion = keeping.deletion();
+        let workitems = workitems(config, &archive, &access)?;
+        let makers = (decoders, derived, for_clients, deletion, workitems);
         let at_http = http.local_addr().ok();
         let (accounts, at_start) = accounts(config, &archive).await?;
         let doors = (&access, &overlays, &accounts, &recorder);

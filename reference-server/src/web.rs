@@ -25,6 +25,7 @@ use pacs_store::Archive;
 use pacs_store::egress::Overlays;
 use pacs_web::commitment::Commitment;
 use pacs_web::hide::Deletion;
+use pacs_web::workitems::Workitems;
 use pacs_web::{Derived, Identify, Options, Unidentified, Web, WebLimits};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,14 +42,20 @@ pub type Doors<'a> = (
 );
 
 /// What stands behind the routes, beside the archive.
-pub type Makers = (Decoders, Derived, Arc<dyn Commitment>, Arc<dyn Deletion>);
+pub type Makers = (
+    Decoders,
+    Derived,
+    Arc<dyn Commitment>,
+    Arc<dyn Deletion>,
+    Arc<dyn Workitems>,
+);
 
 /// The routes, and what is behind them; `http` is where the server really listens.
 pub fn routes(
     archive: &Archive,
     config: &Config,
     (access, overlays, accounts, recorder): Doors<'_>,
-    (decoders, derived, commitment, deletion): Makers,
+    (decoders, derived, commitment, deletion, workitems): Makers,
     http: Option<SocketAddr>,
     counters: &Counters,
 ) -> (Router, Web) {
@@ -72,6 +79,7 @@ pub fn routes(
         decoders: Some(decoders),
         commitment: Some(commitment),
         deletion: Some(deletion),
+        workitems: Some(workitems),
         derived,
         spool_directory: Some(config.data.clone()),
         record: Some(Arc::new(recorder.clone())),

@@ -15,6 +15,7 @@ use crate::limits::{
 };
 use crate::metrics::Metrics;
 use crate::oidc::Provider;
+use crate::reading::ReadingTasks;
 use crate::recorder::Recorder;
 use crate::register::Register;
 use crate::rejecting::Keeping;
@@ -33,6 +34,7 @@ use pacs_net::{Acceptor, NetLimits};
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
 use pacs_web::commitment::Commitment;
+use pacs_web::workitems::Workitems;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -170,6 +172,16 @@ pub(super) async fn keeping(
     let sendings = Sendings::of(config, services, access, tls.dialler()).map_err(assembly)?;
     let opened = Keeping::open(archive, sendings, access.directory()).await;
     opened.map_err(assembly)
+}
+
+/// What has reading tasks.
+pub(super) fn workitems(
+    config: &Config,
+    archive: &Archive,
+    access: &Access,
+) -> Result<Arc<dyn Workitems>, StartError> {
+    let tasks = ReadingTasks::new(archive, access.directory(), config.ae_title.clone());
+    Ok(Arc::new(tasks.map_err(StartError::Assembly)?))
 }
 
 /// The routes of DICOMweb and of the portal, and what the portal follows.

@@ -22,6 +22,7 @@ const SECONDS: &[f64] = &[
 /// What the last word of a path can be that is no identifier.
 const WORDS: &[&str] = &[
     "bulkdata",
+    "cancelrequest",
     "commitment-requests",
     "frames",
     "instances",
@@ -29,9 +30,12 @@ const WORDS: &[&str] = &[
     "pixeldata",
     "rendered",
     "series",
+    "state",
     "studies",
+    "subscribers",
     "thumbnail",
     "wado",
+    "workitems",
 ];
 
 /// Counters of DICOMweb.
@@ -127,6 +131,7 @@ fn resource_of(path: &str) -> &'static str {
             (None, "studies") => "study",
             (None, "series") => "one_series",
             (None, "instances") => "instance",
+            (None, "workitems") => "workitem",
             (None, _) if at == 0 => "other",
             (None, _) => found,
         };
@@ -139,6 +144,7 @@ fn method_of(method: &Method) -> &'static str {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::PUT => "PUT",
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
@@ -214,6 +220,9 @@ mod tests {
             ("/studies/1.2/thumbnail", "thumbnail"),
             ("/commitment-requests/2.25.1", "commitment-requests"),
             ("/wado", "wado"),
+            ("/workitems", "workitems"),
+            ("/workitems/2.25.1", "workitem"),
+            ("/workitems/2.25.1/state", "state"),
             ("/random/studies/x", "other"),
         ] {
             assert_eq!(resource_of(path), name, "{path}");

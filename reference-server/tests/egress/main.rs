@@ -13,6 +13,7 @@ mod foreign;
 mod people;
 mod policy;
 mod portal;
+mod reading;
 mod site;
 mod split;
 mod table;

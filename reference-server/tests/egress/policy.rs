@@ -65,7 +65,7 @@ pub(crate) enum Shows {
 }
 
 impl Shows {
-    fn headers(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Nothing => Vec::new(),
             Self::Session(secret) => {
@@ -197,7 +197,8 @@ fn path(template: &str, study: &str) -> String {
         .replace("{instance}", &format!("{study}.1.1"))
         .replace("{frames}", "1")
         .replace("{path}", "00281052")
-        .replace("{transaction}", "2.25.77");
+        .replace("{transaction}", "2.25.77")
+        .replace("{workitem}", "2.25.78");
     match path.as_str() {
         "/wado" => format!(
             "/wado?requestType=WADO&studyUID={study}&seriesUID={study}.1&objectUID={study}.1.1"

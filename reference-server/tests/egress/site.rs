@@ -461,12 +461,10 @@ impl Site {
 
     /// Asks over HTTP.
     pub(crate) async fn http(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
-        self.request(method, path, headers, &serde_json::Value::Null)
-            .await
+        self.http_with(method, path, headers, "").await
     }
 
-    /// The same with a body of JSON; `null`: with none. Of a stream of events the head alone is
-    /// read.
+    /// The same with a body of JSON; `null`: with none.
     pub(crate) async fn request(
         &self,
         method: &str,
@@ -474,16 +472,27 @@ impl Site {
         headers: &[(&str, &str)],
         body: &serde_json::Value,
     ) -> Reply {
+        if body.is_null() {
+            return self.http(method, path, headers).await;
+        }
+        let json = ("Content-Type", "application/json");
+        let headers = [headers, &[json]].concat();
+        let body = body.to_string();
+        self.http_with(method, path, &headers, &body).await
+    }
+
+    /// The same, with a body. Of a stream of events the head alone is read.
+    pub(crate) async fn http_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let mut text = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n", self.http);
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            text.push_str("Content-Type: application/json\r\n");
-            body.to_string()
-        };
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         let address = self.http;
         let asked = tokio::task::spawn_blocking(move || {
