@@ -12,3 +12,5 @@ mod patients;
 mod progress;
 #[path = "api/races.rs"]
 mod races;
+#[path = "api/workitems.rs"]
+mod workitems;
