@@ -57,7 +57,8 @@ fn every_operation_of_the_document_is_there_and_no_other() {
             .replace("{instance}", &slice.instance)
             .replace("{frames}", "1")
             .replace("{path}", "7FE00010")
-            .replace("{transaction}", "2.25.1");
+            .replace("{transaction}", "2.25.1")
+            .replace("{workitem}", "2.25.1");
         let path = format!("/dicomweb{path}");
         for method in METHODS.into_iter().filter(|method| *method != "DELETE") {
             let answer = ask(server.http(), method, &path, &[], &[]);

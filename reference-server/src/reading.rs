@@ -1,8 +1,8 @@
 //! Reading tasks: workitems of DICOMweb over the examinations of the registry.
 //!
-//! A workitem is a reading of an examination. Whoever takes one over the portal or as a workitem has
-//! the same lock, and loses it in the same way. People take tasks, by their own roles; programs see
-//! those of their organisation.
+//! A workitem is a reading of an examination. Whoever takes one over the portal or as a workitem
+//! has the same lock, and loses it in the same way. People take tasks, by their own roles; programs
+//! see those of their organisation.
 
 mod item;
 

@@ -1,5 +1,5 @@
-//! Reading tasks as Unified Procedure Steps (PS3.4 Annex CC): what their UIDs say, what may become of
-//! them, and what they tell.
+//! Reading tasks as Unified Procedure Steps (PS3.4 Annex CC): what their UIDs say, what may become
+//! of them, and what they tell.
 //!
 //! A [`Task`] is one reading of an examination. It waits, somebody has it in work, and it ends; a
 //! reading that was given up never waits again, as PS3.4 CC.1.1 has it: the examination then has a

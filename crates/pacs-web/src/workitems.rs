@@ -71,8 +71,8 @@ pub struct Progress {
 
 /// Has reading tasks.
 ///
-/// What somebody sees of them is for it to decide, by the caller of the permit; whoever takes one is
-/// known by the caller and by the Transaction UID together. It records what is done, and who is
+/// What somebody sees of them is for it to decide, by the caller of the permit; whoever takes one
+/// is known by the caller and by the Transaction UID together. It records what is done, and who is
 /// told of whom.
 #[async_trait]
 pub trait Workitems: std::fmt::Debug + Send + Sync + 'static {
@@ -113,7 +113,8 @@ pub trait Workitems: std::fmt::Debug + Send + Sync + 'static {
         (claim, progress): (&ClaimUid, Progress),
     ) -> Result<(), Refusal>;
 
-    /// What a request to cancel a workitem comes to, of somebody who does not have it (PS3.18 11.8).
+    /// What a request to cancel a workitem comes to, of somebody who does not have it (PS3.18
+    /// 11.8).
     ///
     /// # Errors
     /// [`Refusal`].

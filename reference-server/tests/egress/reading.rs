@@ -1,5 +1,4 @@
-//! Reading tasks: who sees which, what becomes of them with their examinations, and that one lock is
-//! behind both doors.
+//! Reading tasks: who sees which, and what becomes of them with their examinations.
 
 use crate::people::{agent, code};
 use crate::policy::{Shows, bound, grant, token};

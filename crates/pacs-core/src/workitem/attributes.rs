@@ -24,7 +24,7 @@ const INTERPRETATION: [&str; 3] = ["110005", "DCM", "Interpretation"];
 /// The scheme of our own codes, of people among others.
 const OWN_SCHEME: &str = "99KGPACS";
 
-/// Attributes that a search gives unasked: those that PS3.4 Table CC.2.5-3 has every query returned,
+/// Attributes that a search gives unasked: those that PS3.4 Table CC.2.5-3 has every query return,
 /// as far as they tell one task from another.
 pub const UNASKED: &[Tag] = &[
     tags::SPECIFIC_CHARACTER_SET,

@@ -66,8 +66,8 @@ proptest! {
     }
 }
 
-/// Table CC.1.1-2, line by line: the wish, whether the UID is right, and what becomes of a step that
-/// is SCHEDULED, IN PROGRESS, COMPLETED, CANCELED.
+/// Table CC.1.1-2, line by line: the wish, whether the UID is right, and what becomes of a step
+/// that is SCHEDULED, IN PROGRESS, COMPLETED, CANCELED.
 #[test]
 fn the_states_are_those_of_the_table() {
     use Outcome::{Changes, IsSo};

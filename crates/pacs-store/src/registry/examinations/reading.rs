@@ -1,9 +1,9 @@
 //! Readings of examinations: what Unified Procedure Steps are of (PS3.4 Annex CC).
 //!
 //! An examination that waits to be read has a reading that waits; whoever takes it has that reading
-//! in work, and it ends with a signed report, or is given up and another one waits. The lock is that
-//! of the examination: a reading is the same fact, with its number and with what whoever took it
-//! said to know it by.
+//! in work, and it ends with a signed report, or is given up and another one waits. The lock is
+//! that of the examination: a reading is the same fact, with its number and with what whoever took
+//! it said to know it by.
 
 use super::super::batch::Batch;
 use super::super::commit::agent_event;
@@ -298,8 +298,8 @@ const PARTS: [(State, Status, Kind); 6] = [
 const URGENCIES: [&str; 3] = ["0", "1", "2"];
 
 impl Registry {
-    /// Takes note that `agent` goes on with a reading that they have in work, known by `claim`: they
-    /// have it for another hour.
+    /// Takes note that `agent` goes on with a reading that they have in work, known by `claim`:
+    /// they have it for another hour.
     ///
     /// # Errors
     /// [`Guard::NotHolder`] of [`Refusal::Transition`] where they do not have it in work;
