@@ -32,7 +32,7 @@ use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
 use parts::{
     acceptor, access, assembly_io, assembly_unlicensed, commitments, for_clients, health, keeping,
-    services, upkeep, with_portal, workitems,
+    services, upkeep, with_portal,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -170,10 +170,8 @@ impl Server {
         let acceptor = acceptor(config, services, &access, &commitments, &tls, &metrics)?;
         let upkeep = upkeep(&archive, &metrics).await?;
         let http = listen("HTTP", config.http)?;
-        let for_clients = for_clients(config, &commitments).await?;
-        let deletion = keeping.deletion();
-        let workitems = workitems(config, &archive, &access)?;
-        let makers = (decoders, derived, for_clients, deletion, workitems);
+        let for_clients = for_clients(config, &archive, &access, (&commitments, &keeping)).await?;
+        let makers = (decoders, derived, for_clients);
         let at_http = http.local_addr().ok();
         let (accounts, at_start) = accounts(config, &archive).await?;
         let doors = (&access, &overlays, &accounts, &recorder);

@@ -42,20 +42,17 @@ pub type Doors<'a> = (
 );
 
 /// What stands behind the routes, beside the archive.
-pub type Makers = (
-    Decoders,
-    Derived,
-    Arc<dyn Commitment>,
-    Arc<dyn Deletion>,
-    Arc<dyn Workitems>,
-);
+pub type Makers = (Decoders, Derived, Answering);
+
+/// What answers for safekeeping, deletes, and has reading tasks.
+pub type Answering = (Arc<dyn Commitment>, Arc<dyn Deletion>, Arc<dyn Workitems>);
 
 /// The routes, and what is behind them; `http` is where the server really listens.
 pub fn routes(
     archive: &Archive,
     config: &Config,
     (access, overlays, accounts, recorder): Doors<'_>,
-    (decoders, derived, commitment, deletion, workitems): Makers,
+    (decoders, derived, (commitment, deletion, workitems)): Makers,
     http: Option<SocketAddr>,
     counters: &Counters,
 ) -> (Router, Web) {

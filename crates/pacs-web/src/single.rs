@@ -157,9 +157,11 @@ pub(crate) async fn arrived(
             Err(Stopped::Broken) => return Err(Failure::bad_request("request broke off").into()),
         }
     }
-    let wrong = |error: DescribedError| match error {
-        DescribedError::TooLarge => Unread::TooLarge,
-        error => Failure::bad_request(error.to_string()).into(),
+    let wrong = |error: DescribedError| {
+        if error == DescribedError::TooLarge {
+            return Unread::TooLarge;
+        }
+        Failure::bad_request(error.to_string()).into()
     };
     let found = notation.find(&text, &limits, web.memory_to_describe())?;
     let found = found.map_err(wrong)?;

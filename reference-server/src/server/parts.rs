@@ -26,6 +26,7 @@ use crate::scp::{ConversionCounters, Services};
 use crate::sending::Sendings;
 use crate::tls::Tls;
 use crate::upkeep::Upkeep;
+use crate::web::Answering;
 use pacs_core::Caller;
 use pacs_core::access::{Maintain, permit};
 use pacs_core::role::Unlicensed;
@@ -33,8 +34,6 @@ use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
-use pacs_web::commitment::Commitment;
-use pacs_web::workitems::Workitems;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -73,16 +72,21 @@ pub(super) async fn commitments(
     })
 }
 
+/// What answers clients of DICOMweb beside the archive.
 pub(super) async fn for_clients(
     config: &Config,
-    commitments: &Commitments,
-) -> Result<Arc<dyn Commitment>, StartError> {
+    archive: &Archive,
+    access: &Access,
+    (commitments, keeping): (&Commitments, &Keeping),
+) -> Result<Answering, StartError> {
     let opened = ClientCommitments::open(commitments).await;
     let opened = opened.map_err(|source| StartError::Archive {
         directory: config.data.display().to_string(),
         source: source.into(),
     })?;
-    Ok(Arc::new(opened))
+    let tasks = ReadingTasks::new(archive, access.directory(), config.ae_title.clone());
+    let tasks = tasks.map_err(StartError::Assembly)?;
+    Ok((Arc::new(opened), keeping.deletion(), Arc::new(tasks)))
 }
 
 /// What serves with the archive.
@@ -172,16 +176,6 @@ pub(super) async fn keeping(
     let sendings = Sendings::of(config, services, access, tls.dialler()).map_err(assembly)?;
     let opened = Keeping::open(archive, sendings, access.directory()).await;
     opened.map_err(assembly)
-}
-
-/// What has reading tasks.
-pub(super) fn workitems(
-    config: &Config,
-    archive: &Archive,
-    access: &Access,
-) -> Result<Arc<dyn Workitems>, StartError> {
-    let tasks = ReadingTasks::new(archive, access.directory(), config.ae_title.clone());
-    Ok(Arc::new(tasks.map_err(StartError::Assembly)?))
 }
 
 /// The routes of DICOMweb and of the portal, and what the portal follows.
