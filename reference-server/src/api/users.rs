@@ -109,7 +109,8 @@ const LINK: Operation = Operation::post(
 .gives(200, "User")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::UsersManage]);
 
 const UNLINK: Operation = Operation::delete(
     "unlinkUser",
@@ -120,7 +121,8 @@ const UNLINK: Operation = Operation::delete(
 .gives(200, "User")
 .tagged()
 .based(Basis::Needed)
-.refuses(&[404, 409]);
+.refuses(&[404, 409])
+.needs(&[Permission::UsersManage]);
 
 const RESET: Operation = Operation::post(
     "resetUser",

@@ -16,7 +16,9 @@ use pacs_core::patient::{PatientKey, PatientNumber};
 use pacs_core::rejection::{Asked, Rejected, Title};
 use pacs_core::role::{Agent, Grant, Grants, Reach, Role};
 use pacs_core::uid::{SeriesUid, SopInstanceUid, StudyUid};
-use pacs_store::registry::accounts::{Emergency, SecondFactor, Throttled, User, put};
+use pacs_store::registry::accounts::{
+    Emergency, ExternalIdentity, ExternalOf, SecondFactor, Throttled, User, put,
+};
 use pacs_store::registry::examinations::{Examination, Reader, StudyMatch};
 use pacs_store::registry::patients::{Alike, Patient};
 use pacs_store::registry::rejections::{NoteState, ReceivedNote};
@@ -29,11 +31,20 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Passwords cost little, and both organisations have a workstation that nobody reaches.
+/// A provider of identities that nobody reaches.
+pub(crate) const ISSUER: &str = "http://127.0.0.1:1/realms/health";
+
+/// Passwords cost little, and neither the workstations of both organisations nor the provider by
+/// which people sign in can be reached.
 const CONFIG: &str = r#"
 [accounts]
 password_memory_mib = 19
 password_passes = 2
+
+[accounts.oidc]
+issuer = "http://127.0.0.1:1/realms/health"
+client_id = "pacs"
+redirect_url = "http://localhost/api/v1/session/oidc/callback"
 
 [[dicom.ae]]
 title = "NATHOS_WS"
@@ -419,6 +430,27 @@ impl Country {
         let grants = grant(Role::Radiologist, of);
         self.site.sign_in(&name, grants, true).await;
         let kept = self.site.accounts().get::<User>(&name).await.unwrap();
+        (name, kept.unwrap().revision)
+    }
+
+    /// The same of somebody whom a provider of identities knows by that name.
+    pub(crate) async fn linked(&self, of: &str) -> (String, Revision) {
+        let (name, _) = self.user(of).await;
+        let accounts = self.site.accounts();
+        let kept = accounts.get::<User>(&name).await.unwrap().unwrap();
+        let mut next = kept.value.clone();
+        next.external.push(ExternalIdentity {
+            issuer: ISSUER.to_owned(),
+            subject: name.clone(),
+            linked_at: Utc::now(),
+        });
+        let key = ExternalIdentity::key(ISSUER, &name);
+        let of = ExternalOf {
+            user: next.name.clone(),
+        };
+        let changes = vec![put(&key, &of, None), kept.changed_to(&next)];
+        accounts.commit(changes, &[]).await.unwrap();
+        let kept = accounts.get::<User>(&name).await.unwrap();
         (name, kept.unwrap().revision)
     }
 

@@ -1,6 +1,6 @@
 //! How the rows of accounts, administration and patients ask.
 
-use super::country::{WHY, no_patient, number, prefix};
+use super::country::{ISSUER, WHY, no_patient, number, prefix};
 use super::{Asked, Case, Column};
 use crate::people::code;
 use crate::policy::Shows;
@@ -14,7 +14,16 @@ const PIN: &str = "21502190099901";
 pub(super) async fn asked((method, path): (&str, &str), case: Case<'_>) -> Option<Asked> {
     let Case { country, of, .. } = case;
     Some(match (method, path) {
-        ("GET", "/openapi.json" | "/session" | "/session/break-glass") => Asked::at(path),
+        (
+            "GET",
+            "/openapi.json"
+            | "/session"
+            | "/session/break-glass"
+            | "/session/oidc"
+            | "/session/oidc/callback"
+            | "/session/ways",
+        ) => Asked::at(path),
+        ("POST", "/session/oidc") => Asked::at(path).with(json!({"code": "000000"})),
         (_, "/set-up" | "/session" | "/session/password" | "/session/second-factor") => {
             own_account((method, path), case).await
         }
@@ -174,6 +183,16 @@ async fn user((method, path): (&str, &str), case: Case<'_>) -> Asked {
         (_, "/users/{name}/disabled") => Asked::of("/users/{}/disabled", &name, "never")
             .based(revision)
             .with(json!({"is_disabled": true})),
+        (_, "/users/{name}/external") => {
+            let (name, revision) = match method {
+                "DELETE" => country.linked(of).await,
+                _ => (name, revision),
+            };
+            let identity = json!({"issuer": ISSUER, "subject": name});
+            Asked::of("/users/{}/external", &name, "never")
+                .based(revision)
+                .with(identity)
+        }
         ("POST", "/users/{name}/reset") => {
             Asked::of("/users/{}/reset", &name, "never").based(revision)
         }
