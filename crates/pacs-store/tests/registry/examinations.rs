@@ -91,7 +91,7 @@ fn system() -> Agent {
 }
 
 /// Brings a scheduled examination to where it can be read.
-async fn receive(registry: &Registry, id: ExaminationId) {
+pub(crate) async fn receive(registry: &Registry, id: ExaminationId) {
     let complete = Event::Complete {
         by: Completion::Declared,
         images_kept: 1,

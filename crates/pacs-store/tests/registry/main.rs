@@ -17,6 +17,7 @@ mod mistaken;
 mod organisations;
 mod patients;
 mod progress;
+mod reading;
 mod rejections;
 mod requests;
 mod rig;

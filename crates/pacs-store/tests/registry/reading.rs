@@ -1,0 +1,208 @@
+//! Readings of examinations: found in the order of their urgency, held by those who go on with them,
+//! and known by what they were claimed with.
+
+use crate::examinations::{act, new_for, receive, save};
+use crate::follower::{Centre, sent};
+use crate::rig::{Rig, code, now, user};
+use pacs_core::examination::progress::Guard;
+use pacs_core::examination::{Event, Status, TransitionError};
+use pacs_core::role::{Agent, Role};
+use pacs_core::uid::ClaimUid;
+use pacs_core::workitem::{State, Task};
+use pacs_core::{ExaminationId, OrganisationCode};
+use pacs_store::matcher::Progressed;
+use pacs_store::registry::examinations::{
+    Action, Examination, FoundTasks, NewExamination, Priority, Reader, WantedTasks,
+};
+use pacs_store::registry::{Moment, Refusal, Registry, RegistryError};
+
+fn claim_uid(text: &str) -> ClaimUid {
+    ClaimUid::parse(text).unwrap()
+}
+
+async fn claim(registry: &Registry, agent: &Agent, id: ExaminationId, uid: &str, at: Moment) {
+    let action = Action {
+        event: Event::Claim {
+            is_locked: false,
+            may_read: true,
+            images_online: 1,
+        },
+        order: None,
+        expected: None,
+        random: [1; 16],
+    };
+    let on = (id, &claim_uid(uid));
+    let taken = registry.claim_examination(agent, on, &action, at);
+    taken.await.unwrap();
+}
+
+fn last(of: &Examination) -> Task {
+    of.task(of.readings().last_number()).unwrap()
+}
+
+async fn found(
+    registry: &Registry,
+    agent: &Agent,
+    organisations: &[&str],
+    states: &[State],
+) -> FoundTasks {
+    let pool = ["006"];
+    let reader = Reader {
+        pools: &pool,
+        ..Reader::new(agent)
+    };
+    let organisations = organisations.iter().map(|of| code(of));
+    let wanted = WantedTasks {
+        organisations: organisations.collect::<Vec<OrganisationCode>>(),
+        has_assigned: true,
+        states: states.to_vec(),
+    };
+    let found = registry.reading_tasks(&reader, &wanted, now());
+    found.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_waits_is_found_by_urgency_over_all_organisations_and_by_those_who_see_it() {
+    for rig in [Rig::new().await, Rig::on_disk().await] {
+        let registry = &rig.registry;
+        let new = new_for(&rig).await;
+        let mut ids = Vec::new();
+        let priorities = [
+            ("006", Priority::Routine),
+            ("001", Priority::High),
+            ("006", Priority::Stat),
+            ("001", Priority::Routine),
+        ];
+        for (number, (performing, priority)) in (1..).zip(priorities) {
+            let mut new = NewExamination {
+                performing: code(performing),
+                ..new.clone()
+            };
+            new.order.priority = priority;
+            let id = save(registry, &new, number).await.unwrap().value.id;
+            receive(registry, id).await;
+            ids.push(id);
+        }
+        let both = ["001", "006"];
+        let shown = |found: &FoundTasks| -> Vec<ExaminationId> {
+            let tasks = found.tasks.iter();
+            tasks.map(|task| task.examination.value.id).collect()
+        };
+        let system = Agent::system("test");
+        let all = found(registry, &system, &both, &State::ALL).await;
+        // The last two are of one moment.
+        assert_eq!(shown(&all), [ids[2], ids[1], ids[3], ids[0]]);
+        assert!(!all.is_cut && all.tasks.iter().all(|task| task.reading.number == 1));
+
+        let expert = user("expert", Role::Expert, "006");
+        let own = found(registry, &expert, &both, &State::ALL).await;
+        assert_eq!(shown(&own), [ids[2], ids[0]]);
+        claim(registry, &expert, ids[2], "2.25.1", now()).await;
+        let waiting = found(registry, &expert, &both, &[State::Scheduled]).await;
+        assert_eq!(shown(&waiting), [ids[0]]);
+        let in_work = found(registry, &expert, &both, &[State::InProgress]).await;
+        assert_eq!(shown(&in_work), [ids[2]]);
+        let operator = user("op", Role::Operator, "001");
+        let theirs = found(registry, &operator, &["001"], &State::ALL).await;
+        assert_eq!(shown(&theirs), [ids[1], ids[3]]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_goes_on_has_it_for_another_hour_and_nobody_else_goes_on() {
+    let centre = Centre::new().await;
+    let order = centre.order().await;
+    centre.send(sent("1.2.3", 1, &order.id.to_string())).await;
+    centre.step().await;
+    centre.pass(3_600);
+    centre.matcher.progress(centre.now()).await.unwrap();
+    let registry = &centre.rig.registry;
+    let radiologist = user("r", Role::Radiologist, "006");
+    claim(registry, &radiologist, order.id, "2.25.1", centre.now()).await;
+    let task = last(&centre.read(order.id).await);
+    let go_on = async |agent: &Agent, task: Task, uid: &str, percent: Option<u8>| {
+        let with = (task, &claim_uid(uid));
+        registry
+            .go_on_reading(agent, with, percent, centre.now())
+            .await
+    };
+    centre.pass(50 * 60);
+    go_on(&radiologist, task, "2.25.1", Some(40)).await.unwrap();
+    go_on(&radiologist, task, "2.25.1", None).await.unwrap();
+    let other = user("other", Role::Radiologist, "006");
+    let next = Task::new(task.examination(), task.made_unix_ms(), 2).unwrap();
+    let elsewhere = Task::new(task.examination(), task.made_unix_ms() + 1, 1).unwrap();
+    for (agent, task, uid) in [
+        (&other, task, "2.25.1"),
+        (&radiologist, task, "2.25.2"),
+        (&radiologist, next, "2.25.1"),
+        (&radiologist, elsewhere, "2.25.1"),
+    ] {
+        let refused = go_on(agent, task, uid, None).await;
+        assert!(
+            matches!(
+                refused,
+                Err(RegistryError::Refused(Refusal::Transition(
+                    TransitionError::Guard(Guard::NotHolder)
+                )))
+            ),
+            "{refused:?}"
+        );
+    }
+    centre.pass(59 * 60);
+    let progressed = centre.matcher.progress(centre.now()).await.unwrap();
+    assert_eq!(progressed, Progressed::default(), "it was gone on with");
+    let held = centre.read(order.id).await;
+    assert_eq!(held.readings().present().unwrap().percent, Some(40));
+    centre.pass(6 * 60);
+    let progressed = centre.matcher.progress(centre.now()).await.unwrap();
+    assert_eq!(progressed.released_count, 1);
+    let free = centre.read(order.id).await;
+    let readings = free.readings();
+    assert_eq!(readings.get(1).unwrap().state, State::Canceled);
+    let present = readings.present().unwrap();
+    assert_eq!((present.number, present.state), (2, State::Scheduled));
+    assert_eq!(
+        (free.status(), free.lock_ends_at()),
+        (Status::ImagesReceived, None)
+    );
+    assert!(go_on(&radiologist, task, "2.25.1", None).await.is_err());
+}
+
+#[tokio::test]
+async fn an_examination_of_which_nothing_was_kept_yet_has_the_reading_that_its_status_says() {
+    let rig = Rig::new().await;
+    let registry = &rig.registry;
+    let new = new_for(&rig).await;
+    let saved = save(registry, &new, 1).await.unwrap().value;
+    assert!(saved.readings().is_empty(), "nothing is to be read");
+    receive(registry, saved.id).await;
+    let reader = user("r", Role::Radiologist, "006");
+    claim(registry, &reader, saved.id, "2.25.1", now()).await;
+    let system = Agent::system("test");
+    let all = Reader::new(&system);
+    let read = registry.examination(&all, saved.id, now()).await;
+    let kept = read.unwrap().value;
+
+    // As a server before this one would have written it.
+    let mut document = serde_json::to_value(&kept).unwrap();
+    document
+        .as_object_mut()
+        .unwrap()
+        .remove("readings")
+        .unwrap();
+    let older: Examination = serde_json::from_value(document).unwrap();
+    let readings = older.readings();
+    let present = readings.present().unwrap();
+    assert_eq!((present.number, present.state), (1, State::InProgress));
+    assert_eq!(present.by.as_deref(), Some("r"));
+    assert!(!present.is_of("r", &claim_uid("2.25.1")), "by no UID");
+    let uid = older.task(1).unwrap().uid().unwrap();
+    assert_eq!(kept.task(1).unwrap().uid().unwrap(), uid);
+    let task = Task::of_uid(&uid).unwrap();
+    assert!(older.has_task(task));
+
+    let release = Event::Release { holds_lock: true };
+    let released = act(registry, &reader, saved.id, release).await.unwrap();
+    assert_eq!(released.examination.value.readings().last_number(), 2);
+}
