@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use pacs_tests::peers::{dicomweb_python, run};
+use pacs_tests::peers::{dicomweb_python, node, run};
 use pacs_tests::portal::{Browser, Portal, refusal, refused};
 use pacs_tests::stow::{Answer, ask};
 use pacs_tests::workspace;
@@ -126,6 +126,41 @@ fn a_foreign_client_reads_takes_and_gives_up_a_task() {
         "next": [[true, "SCHEDULED"]],
     });
     assert_eq!(said, expected);
+}
+
+#[test]
+fn another_library_reads_a_task_and_writes_a_claim() {
+    let Some(modules) = node() else {
+        return;
+    };
+    let Waiting { portal, id, .. } = waiting();
+    let expert = portal.user("expert", &["expert@006"]);
+    let [(workitem, _)] = found(&portal, &expert, "").try_into().expect("one task");
+    let shown = get(&portal, &expert, &format!("/{workitem}"));
+    let folder = workspace::temporary_folder();
+    let file = folder.path().join("workitem.json");
+    std::fs::write(&file, &shown.body).expect("a file");
+    let mut script = Command::new("node");
+    script
+        .arg(workspace::root().join("tests/dcmjs/workitem.cjs"))
+        .arg(file)
+        .arg("2.25.11")
+        .env("NODE_PATH", modules);
+    let said = run(&mut script).succeeded();
+    let last = said.text.lines().rfind(|line| line.starts_with('{'));
+    let mut said: Value = serde_json::from_str(last.expect("a line of JSON")).expect("JSON");
+    let claim = said["claim"].take();
+    let expected = json!({
+        "state": "SCHEDULED",
+        "name": "Жээнбеков^Үсөн^Өмүрбекович",
+        "accession": id,
+        "priority": "LOW",
+        "instances": 1,
+        "retrieveFrom": "PACS",
+        "claim": null,
+    });
+    assert_eq!(said, expected);
+    assert_eq!(put(&portal, &expert, &workitem, &claim), 200, "{claim}");
 }
 
 #[test]
