@@ -1,5 +1,5 @@
-//! Readings of examinations: found in the order of their urgency, held by those who go on with them,
-//! and known by what they were claimed with.
+//! Readings of examinations: found in the order of their urgency, held by those who go on with
+//! them, and known by what they were claimed with.
 
 use crate::examinations::{act, new_for, receive, save};
 use crate::follower::{Centre, sent};
