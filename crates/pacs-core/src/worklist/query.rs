@@ -196,10 +196,10 @@ impl WorklistQuery {
     pub fn subject(&self) -> Option<WorklistSubject> {
         let named = |keys: &[Key], tag| {
             let key = keys.iter().find(|key| key.tag == tag)?;
-            match &key.matching {
-                Matching::SingleValue(text) => Some(text.trim().to_owned()),
-                _ => None,
+            if let Matching::SingleValue(text) = &key.matching {
+                return Some(text.trim().to_owned());
             }
+            None
         };
         let step = named(self.step_keys(), tags::SCHEDULED_PROCEDURE_STEP_ID);
         let step = step.and_then(|step| Some(step.split_once('-')?.0.to_owned()));
