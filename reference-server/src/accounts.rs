@@ -17,7 +17,7 @@ mod throttling;
 
 pub use hashing::HashCost;
 pub use sessions::Who;
-pub(crate) use sessions::must_change_password;
+pub(crate) use sessions::{is_secret, must_change_password};
 pub use sign_in::{Credentials, SignedIn};
 
 use crate::clock::{NoRandomness, World};

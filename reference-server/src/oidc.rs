@@ -19,11 +19,13 @@ pub use id_token::TokenError;
 pub(crate) use id_token::is_subject;
 pub use return_to::ReturnTo;
 
+use crate::accounts::is_secret;
 use crate::carrier::Endpoint;
 use crate::clock::{NoRandomness, World};
 use crate::config::oidc::OidcConfig;
 use crate::limits::{
-    AUDIT_NAME_CHARS_MAX, OIDC_PARAMETER_CHARS_MAX, OIDC_SECRET_BYTES_MAX, OIDC_SIGN_IN_LIFE,
+    AUDIT_NAME_CHARS_MAX, OIDC_CLOCK_SKEW_S_MAX, OIDC_PARAMETER_CHARS_MAX, OIDC_SECRET_BYTES_MAX,
+    OIDC_SIGN_IN_LIFE,
 };
 use crate::tls::{TlsFileError, outgoing};
 use asking::{Asking, Secret, pairs};
@@ -40,6 +42,9 @@ use std::time::Instant;
 
 /// Mode bits of the file of the secret that nobody but owner and group may have.
 const OTHERS: u32 = 0o007;
+
+/// Bytes of whatever nobody may guess.
+const RANDOM_BYTES: usize = 32;
 
 /// Why a provider cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +66,15 @@ pub enum OidcOpenError {
 /// Why somebody is not signed in. Exhaustive on purpose: each has a status and a code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OidcError {
+    /// The provider gives no tokens for this code: it is none of this sign-in, or was used.
+    #[error("the provider gives no tokens for this code")]
+    BadCode,
     /// Too many ask the provider at once.
     #[error("too much at once")]
     Busy,
+    /// The answer has neither a code nor an error.
+    #[error("the answer has neither a code nor an error")]
+    Empty,
     /// No such sign-in is under way in this browser: it is over, was answered, or is none.
     #[error("no such sign-in is under way in this browser")]
     Gone,
@@ -84,7 +95,7 @@ pub enum OidcError {
     Untrusted(#[from] TokenError),
     /// They did not prove who they are as the settings demand it.
     #[error("the provider did not ask for as much as is demanded here")]
-    Weak,
+    Weak(Box<Identity>),
 }
 
 impl OidcError {
@@ -92,15 +103,24 @@ impl OidcError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::BadCode => "PROVIDER_BAD_CODE",
             Self::Busy => "PROVIDER_BUSY",
+            Self::Empty => "PROVIDER_EMPTY",
             Self::Gone => "SIGN_IN_GONE",
             Self::Internal => "INTERNAL",
             Self::MixedUp => "PROVIDER_MIXED_UP",
             Self::Refused(_) => "PROVIDER_REFUSED",
             Self::Unavailable => "PROVIDER_UNAVAILABLE",
             Self::Untrusted(error) => error.code(),
-            Self::Weak => "PROVIDER_WEAK",
+            Self::Weak(_) => "PROVIDER_WEAK",
         }
+    }
+
+    /// Whether the answer looks like one that somebody forged, or took from another sign-in. All
+    /// else happens to whoever means no harm, or can be brought about by any page.
+    #[must_use]
+    pub const fn is_forgery(&self) -> bool {
+        matches!(self, Self::BadCode | Self::MixedUp | Self::Untrusted(_))
     }
 }
 
@@ -120,6 +140,10 @@ impl TellApart {
     fn of(text: &str) -> Self {
         let is_code = |letter: &char| letter.is_ascii_lowercase() || *letter == '_';
         Self(text.chars().filter(is_code).take(64).collect())
+    }
+
+    fn is(&self, code: &str) -> bool {
+        self.0 == code
     }
 }
 
@@ -143,6 +167,21 @@ struct Inner {
     /// Those who still have to say the code of their second factor.
     waiting: Pending<Waiting>,
     world: World,
+}
+
+/// What a browser has that begins; what is no secret of ours is as if it was not there.
+#[derive(Clone, Default)]
+pub struct Browser {
+    /// The secret of the cookie of a sign-in, of this tab or another one.
+    pub sign_in: Option<String>,
+    /// The secret of its session, which ends.
+    pub session: Option<String>,
+}
+
+impl fmt::Debug for Browser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Browser").finish_non_exhaustive()
+    }
 }
 
 /// What a browser is told to begin.
@@ -252,6 +291,12 @@ impl Provider {
         &self.inner.config.name
     }
 
+    /// As it names itself.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.inner.config.issuer
+    }
+
     /// Whether what the provider asks for replaces the second factor of an account: where the
     /// settings demand how somebody proves who they are.
     #[must_use]
@@ -267,17 +312,22 @@ impl Provider {
     pub async fn begin(
         &self,
         return_to: ReturnTo,
-        old: Option<String>,
+        browser: Browser,
         from: IpAddr,
     ) -> Result<Begun, OidcError> {
         let about = self.inner.asking.about().await?;
-        let secret = self.random()?;
+        // Of several tabs each comes back with the same cookie.
+        let secret = match browser.sign_in.filter(|secret| is_random(secret)) {
+            Some(secret) => secret,
+            None => self.random()?,
+        };
         let state = self.random()?;
         let flow = Flow {
             nonce: self.random()?,
             verifier: self.random()?,
             return_to,
-            old,
+            old: browser.session.filter(|session| is_secret(session)),
+            asked_at: self.inner.world.now().timestamp(),
         };
         let config = &self.inner.config;
         let challenge = signature::challenge(&flow.verifier);
@@ -294,6 +344,10 @@ impl Provider {
         let contexts = config.require_acr.join(" ");
         if !contexts.is_empty() {
             asked.push(("acr_values", &*contexts));
+        }
+        let age_max = config.auth_age_s_max.map(|seconds| seconds.to_string());
+        if let Some(seconds) = &age_max {
+            asked.push(("max_age", seconds));
         }
         let endpoint = &about.authorization_endpoint;
         let mark = if endpoint.contains('?') { '&' } else { '?' };
@@ -326,11 +380,11 @@ impl Provider {
         }
         let code = brought.code.as_deref();
         let code = code.filter(|code| !code.is_empty() && is_short(code));
-        let code = code.ok_or(OidcError::Gone)?;
+        let code = code.ok_or(OidcError::Empty)?;
         let asking = &self.inner.asking;
         let tokens = asking.tokens(&about, code, &flow.verifier).await?;
         let unverified = Unverified::read(&tokens.id_token)?;
-        let keys = asking.keys(&about, |keys| !unverified.lacks_key(keys));
+        let keys = asking.keys(&about, |keys| unverified.is_signed_by(keys));
         let keys = keys.await?;
         let expected = Expected {
             issuer: &config.issuer,
@@ -340,25 +394,33 @@ impl Provider {
             now: self.inner.world.now().timestamp(),
         };
         let subject = unverified.verify(&keys, &expected)?;
-        self.has_proved(&subject)?;
+        let is_proved = self.has_proved(&subject, flow.asked_at);
+        let identity = self.identity(subject);
+        if !is_proved {
+            return Err(OidcError::Weak(Box::new(identity)));
+        }
         Ok(Came {
-            identity: self.identity(subject),
+            identity,
             return_to: flow.return_to,
             old: flow.old,
         })
     }
 
-    /// Whether somebody proved who they are as the settings demand it.
-    fn has_proved(&self, subject: &Subject) -> Result<(), OidcError> {
+    /// Whether somebody proved who they are as the settings demand it of a sign-in that began at
+    /// `asked_at`.
+    fn has_proved(&self, subject: &Subject, asked_at: i64) -> bool {
         let config = &self.inner.config;
         let is_taken = |context: &String| config.require_acr.contains(context);
         let has_context = config.require_acr.is_empty() || subject.context.iter().any(is_taken);
         let mut needed = config.require_amr.iter();
-        if has_context && needed.all(|method| subject.methods.contains(method)) {
-            Ok(())
-        } else {
-            Err(OidcError::Weak)
-        }
+        // OpenID Connect Core 1.0, 3.1.2.1: who signs in again at the provider is newer than what
+        // was asked. The time that they take for it is not held against them.
+        let is_recent = config.auth_age_s_max.is_none_or(|seconds| {
+            let earliest = asked_at.saturating_sub_unsigned(seconds);
+            let earliest = earliest.saturating_sub(OIDC_CLOCK_SKEW_S_MAX);
+            subject.proved_at.is_some_and(|at| at >= earliest)
+        });
+        has_context && is_recent && needed.all(|method| subject.methods.contains(method))
     }
 
     fn identity(&self, subject: Subject) -> Identity {
@@ -392,8 +454,13 @@ impl Provider {
     }
 
     fn random(&self) -> Result<String, NoRandomness> {
-        Ok(base64::encode(&self.inner.world.random::<32>()?))
+        Ok(base64::encode(&self.inner.world.random::<RANDOM_BYTES>()?))
     }
+}
+
+/// Whether this can be of [`Provider::random`].
+fn is_random(text: &str) -> bool {
+    base64::decode(text).is_some_and(|bytes| bytes.len() == RANDOM_BYTES)
 }
 
 /// How long the cookie of a browser lives that has begun.

@@ -52,7 +52,7 @@ fn nobody_is_let_in_whom_no_account_is_linked_with() {
     assert!(page.contains("&lt;b&gt;somebody&lt;/b&gt; else"), "{page}");
 
     let trail = rig.trail();
-    let told = "UNKNOWN_SUBJECT name of <b>somebody</b> else";
+    let told = "UNKNOWN_SUBJECT <b>somebody</b> else (name of <b>somebody</b> else)";
     assert_eq!(trail.matches(told).count(), 2, "{trail}");
     let listed = pacs(&rig.server, &["users", "list"]).succeeded().text;
     assert!(!listed.contains("somebody"), "no account makes itself");
@@ -127,6 +127,10 @@ fn accounts_are_linked_by_whoever_looks_after_them() {
     ] {
         assert_eq!(code(&send(&own, "POST", &first, &wrong)), "MALFORMED");
     }
+    let elsewhere = json!({"issuer": "https://another.example", "subject": "second"});
+    let wrong = send(&own, "POST", &first, &elsewhere);
+    assert_eq!((wrong.status, code(&wrong)), (422, "MALFORMED".to_owned()));
+    assert_eq!(wrong.json()["what"], "issuer");
     let taken = json!({"issuer": rig.provider.issuer(), "subject": SUBJECT});
     assert_eq!(code(&send(&own, "POST", &first, &taken)), "TAKEN");
     let linked = send(&own, "POST", &first, &identity);
@@ -260,7 +264,7 @@ fn what_the_provider_must_ask_for_takes_the_place_of_a_second_factor_here() {
         rig.provider.is_used_by("careful one", methods);
         assert_eq!(refusal(&rig.sign_in()), weak, "{methods:?}");
     }
-    assert!(rig.trail().contains("PROVIDER_WEAK"));
+    assert!(rig.trail().contains("PROVIDER_WEAK careful one"));
 
     rig.provider
         .is_used_by("careful one", &["hwk", "pwd", "mfa"]);

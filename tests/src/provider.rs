@@ -106,6 +106,8 @@ pub struct Terrain {
     pub names_itself: bool,
     /// How those who sign in proved who they are.
     pub methods: Vec<String>,
+    /// How many seconds ago they did, where it says so.
+    pub proved_s_ago: Option<i64>,
 }
 
 /// It listens until the process ends.
@@ -235,12 +237,20 @@ impl Provider {
         shared.terrain.methods = methods.iter().map(|&method| method.to_owned()).collect();
     }
 
-    /// Has another key from now on, and the one before no more.
+    /// How many seconds ago whoever signs in from now on proved who they are.
     ///
     /// # Panics
     /// Where a thread of it panicked.
-    pub fn rotate(&self) {
-        self.shared().key = Key::new("second");
+    pub fn was_shown_proof(&self, s_ago: Option<i64>) {
+        self.shared().terrain.proved_s_ago = s_ago;
+    }
+
+    /// Has another key from now on, which is called `id`, and the one before no more.
+    ///
+    /// # Panics
+    /// Where a thread of it panicked.
+    pub fn rotate(&self, id: &str) {
+        self.shared().key = Key::new(id);
     }
 
     /// The first lines of requests that came.
@@ -461,6 +471,9 @@ impl Shared {
             "nonce": nonce, "at_hash": url(&half[..16]), "amr": self.terrain.methods,
             "preferred_username": format!("name of {}", self.subject),
         });
+        if let Some(s_ago) = self.terrain.proved_s_ago {
+            claims["auth_time"] = json!(now.cast_signed() - s_ago);
+        }
         let mut header = json!({"alg": "RS256", "typ": "JWT", "kid": self.key.id});
         match flaw {
             Some(Flaw::AccessHash) => claims["at_hash"] = json!(url(&half[16..])),

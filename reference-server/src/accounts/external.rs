@@ -4,14 +4,16 @@
 //! account here says: nobody who is not linked gets in, and no account makes itself.
 
 use super::administer::Known;
-use super::throttling::Tried;
+use super::sign_in::By;
+use super::throttling::{Attempt, Tried};
 use super::{Accounts, Refused, SignedIn};
 use crate::limits::{EXTERNAL_IDENTITIES_MAX, ISSUER_CHARS_MAX};
 use crate::oidc::{Identity, is_subject};
 use pacs_core::account::UserName;
-use pacs_core::audit::{Act, Actor};
-use pacs_store::registry::accounts::{ExternalIdentity, ExternalOf, Kept, SignedInBy, User, put};
+use pacs_core::audit::{Act, Actor, Outcome};
+use pacs_store::registry::accounts::{ExternalIdentity, ExternalOf, Kept, User, put};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 
 /// An issuer and a subject that an account can be linked with.
@@ -35,12 +37,43 @@ impl Named {
         })
     }
 
+    /// Whose subject it is.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     fn key(&self) -> String {
         ExternalIdentity::key(&self.issuer, &self.subject)
     }
 
     fn is(&self, external: &ExternalIdentity) -> bool {
         external.issuer == self.issuer && external.subject == self.subject
+    }
+}
+
+/// Somebody of a network who brings an answer of the provider, until it is dropped: more who come
+/// at once are not more attempts than one by one.
+pub struct Coming<'a>(Attempt<'a>);
+
+impl fmt::Debug for Coming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coming").finish_non_exhaustive()
+    }
+}
+
+impl Coming<'_> {
+    /// What they brought was forged, as far as can be told: keeps that, and counts it for the
+    /// network.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn was_forged(self, reason: &str) -> Result<(), Refused> {
+        match self.0.failed(Act::SignedIn, None, reason).await {
+            // What it would be called of a password.
+            Refused::WrongCredentials => Ok(()),
+            refused => Err(refused),
+        }
     }
 }
 
@@ -138,35 +171,42 @@ impl Accounts {
         }
     }
 
-    /// Whether the network of `from` may bring answers of a provider.
+    /// Whether the network of `from` may bring an answer of a provider. What comes of it is held
+    /// while the provider is asked.
     ///
     /// # Errors
-    /// [`Refused::Wait`] where too many were wrong, [`Refused::Internal`].
-    pub async fn may_come_from_provider(&self, from: IpAddr) -> Result<(), Refused> {
-        self.attempt(Tried::Provider, "", from).await.map(drop)
-    }
-
-    /// Keeps that an answer was none, and counts it for the network.
-    ///
-    /// # Errors
-    /// [`Refused::Wait`], [`Refused::Busy`], [`Refused::Internal`].
-    pub async fn came_wrongly(&self, reason: &str, from: IpAddr) -> Result<(), Refused> {
-        self.came_wrongly_as(None, reason, from).await
-    }
-
-    async fn came_wrongly_as(
-        &self,
-        user: Option<&UserName>,
-        reason: &str,
-        from: IpAddr,
-    ) -> Result<(), Refused> {
+    /// [`Refused::Wait`] where too many were forged, or are under way; [`Refused::Internal`].
+    pub async fn may_come_from_provider(&self, from: IpAddr) -> Result<Coming<'_>, Refused> {
         let attempt = self.attempt(Tried::Provider, "", from).await?;
-        let refused = attempt.failed(Act::SignedIn, user, reason).await;
-        // What it would be called of a password.
-        if refused == Refused::WrongCredentials {
-            return Ok(());
-        }
-        Err(refused)
+        Ok(Coming(attempt))
+    }
+
+    /// Tells that somebody whom the provider let in is not let in here, and why. It is no guess:
+    /// nothing is counted.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn came_in_vain(
+        &self,
+        identity: &Identity,
+        user: Option<&UserName>,
+        (why, from): (&str, IpAddr),
+    ) -> Result<(), Refused> {
+        let Identity {
+            issuer,
+            subject,
+            shown,
+        } = identity;
+        let mut event = self.event(Act::SignedIn, Actor::nobody(), Some(from));
+        event.outcome = Outcome::MinorFailure;
+        event.reason = Some(if shown == subject {
+            format!("{why} {subject}")
+        } else {
+            format!("{why} {subject} ({shown})")
+        });
+        event.object.user = user.map(|name| name.as_str().to_owned());
+        event.object.node = Some(issuer.clone());
+        Ok(self.inner.store.commit(Vec::new(), &[event]).await?)
     }
 
     /// Signs in whom a provider knows. A session is always a new one.
@@ -181,13 +221,14 @@ impl Accounts {
         from: IpAddr,
     ) -> Result<SignedIn, Refused> {
         let Some(user) = self.of_identity(shows.identity).await? else {
-            let reason = format!("UNKNOWN_SUBJECT {}", shows.identity.shown);
-            self.came_wrongly(&reason, from).await?;
+            let why = ("UNKNOWN_SUBJECT", from);
+            self.came_in_vain(shows.identity, None, why).await?;
             return Err(Refused::NotLinked);
         };
         let name = user.value.name.clone();
         if user.value.is_disabled {
-            self.came_wrongly_as(Some(&name), "DISABLED", from).await?;
+            let why = ("DISABLED", from);
+            self.came_in_vain(shows.identity, Some(&name), why).await?;
             return Err(Refused::NotLinked);
         }
         let mut next = user.value.clone();
@@ -198,7 +239,7 @@ impl Accounts {
             // Whoever it belonged to: the browser has another one now.
             self.end_session(old, from, "SIGNED_IN_AGAIN").await.ok();
         }
-        let by = SignedInBy::Provider;
+        let by = By::Provider(shows.identity);
         self.begin_session(&user, next, from, (by, None)).await
     }
 

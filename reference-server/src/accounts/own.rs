@@ -1,11 +1,12 @@
 //! What people do to their own account: another password, a second factor.
 
+use super::sign_in::By;
 use super::throttling::Tried;
 use super::{Accounts, Refused, SignedIn, Who, actor_of};
 use pacs_core::account::password::{Password, PasswordError};
 use pacs_core::account::totp::TotpSecret;
 use pacs_core::audit::{Act, AuditEvent};
-use pacs_store::registry::accounts::{SecondFactor, SignedInBy, User};
+use pacs_store::registry::accounts::{SecondFactor, User};
 use std::net::IpAddr;
 
 impl Accounts {
@@ -64,7 +65,7 @@ impl Accounts {
         };
         let told = self.told_of_own(who, &next, "PASSWORD_CHANGED", from);
         // All at once: what an administrator changes meanwhile is not overwritten.
-        let by = SignedInBy::Password;
+        let by = By::Password;
         self.begin_session(&who.user, next, from, (by, Some(told)))
             .await
     }

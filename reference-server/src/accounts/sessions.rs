@@ -13,6 +13,12 @@ use std::net::IpAddr;
 /// Bytes of the secret of a session, in digits.
 const SECRET_CHARS: usize = 64;
 
+/// Whether this can be the secret of a session.
+pub(crate) fn is_secret(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == SECRET_CHARS && text.bytes().all(is_digit)
+}
+
 /// Somebody who is signed in, as of one request.
 #[derive(Debug, Clone)]
 pub struct Who {
@@ -64,7 +70,7 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::who`].
     pub async fn look(&self, secret: &str) -> Result<Who, Refused> {
-        if secret.len() != SECRET_CHARS {
+        if !is_secret(secret) {
             return Err(Refused::NotSignedIn);
         }
         let store = &self.inner.store;
@@ -95,7 +101,7 @@ impl Accounts {
         from: IpAddr,
         reason: &str,
     ) -> Result<(), Refused> {
-        if secret.len() != SECRET_CHARS {
+        if !is_secret(secret) {
             return Err(Refused::NotSignedIn);
         }
         let store = &self.inner.store;

@@ -2,6 +2,7 @@
 
 use super::throttling::Tried;
 use super::{Accounts, Refused, actor_of, hash_of, hex};
+use crate::oidc::Identity;
 use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
 use pacs_core::audit::{Act, Actor, AuditEvent, Outcome};
@@ -43,6 +44,13 @@ impl fmt::Debug for SignedIn {
             .field("user", &self.user.name)
             .finish_non_exhaustive()
     }
+}
+
+/// By what somebody is signed in.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    Password,
+    Provider(&'a Identity),
 }
 
 impl Accounts {
@@ -100,7 +108,7 @@ impl Accounts {
             // Whoever it belonged to: the browser has another one now.
             self.end_session(old, from, "SIGNED_IN_AGAIN").await.ok();
         }
-        let by = SignedInBy::Password;
+        let by = By::Password;
         self.begin_session(&user, next, from, (by, None)).await
     }
 
@@ -147,7 +155,7 @@ impl Accounts {
         user: &Kept<User>,
         next: User,
         from: IpAddr,
-        (by, told): (SignedInBy, Option<AuditEvent>),
+        (by, told): (By<'_>, Option<AuditEvent>),
     ) -> Result<SignedIn, Refused> {
         let now = self.inner.world.now();
         let secret = hex(&self.inner.world.random::<32>()?);
@@ -157,14 +165,20 @@ impl Accounts {
             epoch: next.epoch,
             began_at: now,
             used_at: now,
-            by,
+            by: match by {
+                By::Password => SignedInBy::Password,
+                By::Provider(_) => SignedInBy::Provider,
+            },
         };
         let mut event = self.event(Act::SignedIn, actor_of(&next, Some(&key)), Some(from));
         event.object.user = Some(next.name.as_str().to_owned());
-        event.reason = match by {
-            SignedInBy::Password => None,
-            SignedInBy::Provider => Some("BY_PROVIDER".to_owned()),
-        };
+        if let By::Provider(Identity {
+            issuer, subject, ..
+        }) = by
+        {
+            event.reason = Some(format!("BY_PROVIDER {subject}"));
+            event.object.node = Some(issuer.clone());
+        }
         let (mut changes, mut events) = self.make_place(&next, from).await?;
         changes.push(put(&key, &session, None));
         let place = SessionOf {

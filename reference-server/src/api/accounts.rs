@@ -203,6 +203,11 @@ fn session_schema() -> Value {
         ("grants", several(reference("Grant"))),
         ("must_change_password", flag()),
         ("has_second_factor", flag()),
+        (
+            "signed_in_by",
+            json!({"type": "string", "enum": ["password", "provider"]}),
+        ),
+        ("external", several(reference("LinkedIdentity"))),
         ("csrf_token", text()),
         ("ends_at", time()),
     ];

@@ -84,6 +84,13 @@ pub(crate) fn is_of(authority: Option<&str>, headers: &HeaderMap) -> bool {
     own.is_some_and(|own| !own.is_empty() && authority_of(origin).eq_ignore_ascii_case(own))
 }
 
+/// Whether a browser says that a page of another place has it ask: what somebody typed or has a
+/// mark for is of none.
+pub(super) fn is_of_other_site(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    sites.any(|site| site != "same-origin" && site != "none")
+}
+
 /// Where a request comes from. Where a proxy is configured (`http.public_url`), one of this machine
 /// says for whom it asks; the last one that it names is the one that it knows. Any other program of
 /// this machine could say what it likes.

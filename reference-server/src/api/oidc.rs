@@ -7,15 +7,15 @@
 mod page;
 
 use super::asked::Asked;
-use super::guard::{Body, From, cookie, cookie_named, secret};
+use super::guard::{Body, From, cookie, cookie_named, is_of_other_site, secret};
 use super::openapi::{flag, nothing_or, object, text};
 use super::problem::{Code, codes};
 use super::routes::{Family, Operation, Parameter, Route};
 use super::session::{WithCode, begun, to_the_end};
 use super::{Api, Problem};
-use crate::accounts::external::Shows;
+use crate::accounts::external::{Coming, Shows};
 use crate::accounts::{Accounts, Refused, SignedIn};
-use crate::oidc::{Brought, Came, OidcError, Provider, ReturnTo, Waiting, sign_in_life_s};
+use crate::oidc::{Brought, Browser, Came, OidcError, Provider, ReturnTo, Waiting, sign_in_life_s};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -60,7 +60,7 @@ const BEGIN: Operation = Operation::get(
     schema: r#"{"type": "string", "maxLength": 1024}"#,
 }])
 .gives_nothing(303)
-.refuses(&[404, 429, 503]);
+.refuses(&[403, 404, 503]);
 
 const SAY_CODE: Operation = Operation::post(
     "sayCodeAfterProvider",
@@ -138,12 +138,19 @@ async fn begin(
 ) -> Result<Response, Refusal> {
     let begun = async {
         let provider = provider(&api)?;
+        // Nobody is signed in as somebody else by a page of another place.
+        if is_of_other_site(&headers) {
+            return Err(Problem::CrossSite);
+        }
         let mut asked = asked?;
         let return_to = asked.take_by("return_to", ReturnTo::parse)?;
         asked.done()?;
-        api.accounts.may_come_from_provider(from).await?;
         let return_to = return_to.unwrap_or_default();
-        let begun = provider.begin(return_to, secret(&headers), from).await;
+        let browser = Browser {
+            sign_in: cookie_named(COOKIE, &headers),
+            session: secret(&headers),
+        };
+        let begun = provider.begin(return_to, browser, from).await;
         begun.map_err(|error| problem(&error))
     };
     let begun = begun.await.map_err(|problem| shown(problem, &headers))?;
@@ -193,7 +200,7 @@ async fn finished(
     (brought, browser): (Brought, String),
     from: IpAddr,
 ) -> Result<Finished, Problem> {
-    accounts.may_come_from_provider(from).await?;
+    let coming = accounts.may_come_from_provider(from).await?;
     let Came {
         identity,
         return_to,
@@ -201,11 +208,11 @@ async fn finished(
     } = match provider.finish(&brought, &browser).await {
         Ok(came) => came,
         Err(error) => {
-            tracing::warn!(%error, "somebody was not signed in by the OpenID provider");
-            accounts.came_wrongly(error.code(), from).await?;
+            tell(&accounts, coming, &error, from).await?;
             return Err(problem(&error));
         }
     };
+    drop(coming);
     let shows = Shows {
         identity: &identity,
         is_second_factor: provider.is_second_factor(),
@@ -222,6 +229,30 @@ async fn finished(
         // An administrator needs it to link them: it is of whoever reads it.
         Err(Refused::NotLinked) => Err(codes::NOT_LINKED.with("subject", identity.subject)),
         Err(refused) => Err(refused.into()),
+    }
+}
+
+/// Tells why somebody was not signed in. On record is what looks forged, which counts, and whom the
+/// provider let in; all else anybody could fill the trail with.
+async fn tell(
+    accounts: &Accounts,
+    coming: Coming<'_>,
+    error: &OidcError,
+    from: IpAddr,
+) -> Result<(), Refused> {
+    if *error == OidcError::Gone {
+        // Any page can have a browser ask for it.
+        tracing::debug!(%error, "somebody was not signed in by the OpenID provider");
+        return Ok(());
+    }
+    tracing::warn!(%error, "somebody was not signed in by the OpenID provider");
+    match error {
+        OidcError::Weak(identity) => {
+            let why = (error.code(), from);
+            accounts.came_in_vain(identity, None, why).await
+        }
+        error if error.is_forgery() => coming.was_forged(error.code()).await,
+        _ => Ok(()),
     }
 }
 
@@ -275,10 +306,10 @@ fn problem(error: &OidcError) -> Problem {
         OidcError::Busy => &codes::BUSY,
         OidcError::Gone => &SIGN_IN_GONE,
         OidcError::Internal => &codes::INTERNAL,
-        OidcError::MixedUp | OidcError::Untrusted(_) => &PROVIDER_UNTRUSTED,
-        OidcError::Refused(_) => &PROVIDER_REFUSED,
+        OidcError::Empty | OidcError::MixedUp | OidcError::Untrusted(_) => &PROVIDER_UNTRUSTED,
+        OidcError::BadCode | OidcError::Refused(_) => &PROVIDER_REFUSED,
         OidcError::Unavailable => &PROVIDER_UNAVAILABLE,
-        OidcError::Weak => &PROVIDER_WEAK,
+        OidcError::Weak(_) => &PROVIDER_WEAK,
     };
     code.into()
 }

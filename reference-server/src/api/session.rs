@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use pacs_core::role::Grants;
-use pacs_store::registry::accounts::{Session, User};
+use pacs_store::registry::accounts::{ExternalIdentity, Session, SignedInBy, User};
 use serde::{Deserialize, Serialize};
 
 /// Does it to the end, also where whoever asked hangs up: what was wrong is counted all the same,
@@ -38,6 +38,8 @@ pub(super) struct Shown {
     grants: Grants,
     must_change_password: bool,
     has_second_factor: bool,
+    signed_in_by: SignedInBy,
+    external: Vec<ExternalIdentity>,
     csrf_token: String,
     /// When the session ends if nothing more is asked.
     ends_at: DateTime<Utc>,
@@ -52,6 +54,8 @@ fn shown(api: &Api, user: &User, session: &Session, secret: &str) -> Shown {
         grants: user.grants.clone(),
         must_change_password: must_change_password(user, session),
         has_second_factor: factor.is_some_and(|factor| factor.is_confirmed),
+        signed_in_by: session.by,
+        external: user.external.clone(),
         csrf_token: csrf_token(secret),
         ends_at: session.times().ends_at(api.accounts.session_rules()),
     }

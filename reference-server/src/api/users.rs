@@ -17,6 +17,7 @@ use crate::accounts::administer::{Change, Known};
 use crate::accounts::external::Named;
 use crate::accounts::manage::{Listed, NewUser};
 use crate::limits::API_USERS_SCANNED_MAX;
+use crate::oidc::Provider;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -425,6 +426,11 @@ async fn link(
 ) -> Result<Tagged<Listed>, Problem> {
     let administrator = Administrator::of(&api, &signed)?;
     let named = of.named()?;
+    // One of another issuer lets nobody in now, and somebody once that one is configured.
+    let provider = api.provider.as_ref().map(Provider::issuer);
+    if provider != Some(named.issuer()) {
+        return Err(codes::MALFORMED.with("what", "issuer"));
+    }
     let known = administrator.changed(&api, name, based).await?;
     let by = api.accounts.actor(&signed.who);
     let linked = api.accounts.link(&known, &named, by, Some(signed.from));

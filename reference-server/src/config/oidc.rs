@@ -13,6 +13,16 @@ const CALLBACK: &str = "/api/v1/session/oidc/callback";
 /// Characters of what the provider is called, and of other short texts.
 const TEXT_CHARS_MAX: usize = 128;
 
+/// Seconds since somebody proved who they are, as they may be demanded: a week.
+const AUTH_AGE_S_MAX: u64 = 604_800;
+
+/// Values of `acr` that mean one factor or none: 0 in OpenID Connect Core 1.0, 2; 1 in Keycloak.
+const WEAK_CONTEXTS: [&str; 2] = ["0", "1"];
+
+/// Values of `amr` (RFC 8176 2) that are no second factor, however many of them there are: what
+/// somebody knows, where they are, and that somebody is there.
+const WEAK_METHODS: [&str; 7] = ["geo", "kba", "pin", "pwd", "rba", "user", "wia"];
+
 /// The section `[accounts.oidc]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +38,7 @@ pub(super) struct OidcSection {
     require_acr: Vec<String>,
     #[serde(default)]
     require_amr: Vec<String>,
+    max_age_seconds: Option<u64>,
     answer_seconds: Option<u64>,
     tls_ca: Option<PathBuf>,
     tls_name: Option<String>,
@@ -58,6 +69,8 @@ pub struct OidcConfig {
     pub require_acr: Vec<String>,
     /// All of these must be in `amr`.
     pub require_amr: Vec<String>,
+    /// How many seconds ago somebody may have proved who they are, where that is demanded.
+    pub auth_age_s_max: Option<u64>,
     /// How long one answer may take.
     pub answer_duration_max: Duration,
 }
@@ -100,6 +113,20 @@ pub(super) fn settings(
     if !demands.chain(&section.show_claim).all(is_visible) {
         fault("require_acr, require_amr or show_claim: a value is empty or too long".to_owned());
     }
+    if !is_second_factor(&section.require_acr, &section.require_amr) {
+        fault(
+            "require_acr, require_amr: they take the place of the second factor of an account, \
+             and ask for none. One of require_amr has to be more than a password (otp, hwk, mfa), \
+             or none of require_acr be 0 or 1"
+                .to_owned(),
+        );
+    }
+    let auth_age_s_max = section.max_age_seconds;
+    if auth_age_s_max.is_some_and(|seconds| seconds > AUTH_AGE_S_MAX) {
+        fault(format!(
+            "max_age_seconds: not between 0 and {AUTH_AGE_S_MAX}"
+        ));
+    }
     let seconds = section.answer_seconds.unwrap_or(10);
     if !(1..=60).contains(&seconds) {
         fault("answer_seconds: not between 1 and 60".to_owned());
@@ -118,9 +145,20 @@ pub(super) fn settings(
         show_claim: section.show_claim,
         require_acr: section.require_acr,
         require_amr: section.require_amr,
+        auth_age_s_max,
         answer_duration_max: Duration::from_secs(seconds),
     };
     (faults.len() == faults_before).then_some(config)
+}
+
+/// Whether what is demanded is a second factor, or nothing is.
+fn is_second_factor(contexts: &[String], methods: &[String]) -> bool {
+    let is_one = |context: &String| WEAK_CONTEXTS.contains(&&**context);
+    let is_alone = |method: &String| WEAK_METHODS.contains(&&**method);
+    // Any one of the contexts is enough; of the methods all are needed.
+    let has_context = !contexts.is_empty() && !contexts.iter().any(is_one);
+    let has_method = !methods.iter().all(is_alone);
+    has_context || has_method || (contexts.is_empty() && methods.is_empty())
 }
 
 /// Whether the provider may send browsers there: `Secure` cookies come back by TLS, or on loopback.
@@ -231,11 +269,33 @@ mod tests {
             ("scopes", "require_amr = [\"\"]\nscopes", "require_amr"),
             ("scopes", "name = \" \"\nscopes", "name"),
             ("scopes", "answer_seconds = 61\nscopes", "answer_seconds"),
+            (
+                "scopes",
+                "max_age_seconds = 604801\nscopes",
+                "max_age_seconds",
+            ),
+            ("scopes", "require_amr = [\"pwd\"]\nscopes", "second factor"),
+            ("scopes", "require_acr = [\"1\"]\nscopes", "second factor"),
             ("https://sso.example/", "http://[::1]:1/", "of no use"),
         ] {
             let (config, faults) = read(&WHOLE.replace(what, with));
             let is_named = faults.iter().any(|fault| fault.contains(named));
             assert!(is_named && config.is_none(), "{what} -> {with}: {faults:?}");
+        }
+        for (contexts, methods, is_enough) in [
+            (&[][..], &[][..], true),
+            (&["0"], &[], false),
+            (&["0", "2"], &[], false),
+            (&["2", "gold"], &[], true),
+            (&[], &["pwd", "pin", "user"], false),
+            (&[], &["pwd", "otp"], true),
+            (&["1"], &["pwd"], false),
+            (&["1"], &["hwk"], true),
+            (&["2"], &["pwd"], true),
+        ] {
+            let owned = |all: &[&str]| -> Vec<String> { all.iter().map(|&it| it.into()).collect() };
+            let enough = is_second_factor(&owned(contexts), &owned(methods));
+            assert_eq!(enough, is_enough, "{contexts:?} {methods:?}");
         }
         let unknown = WHOLE.replace("scopes", "secret = \"in the file of settings\"\nscopes");
         assert!(toml::from_str::<OidcSection>(&unknown).is_err());

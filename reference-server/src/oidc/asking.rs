@@ -207,19 +207,19 @@ impl Asking {
         }
     }
 
-    /// Its keys. Where `are_enough` says that those known are not, they are read again, unless that
-    /// was just done.
+    /// Its keys. Where `have_signed` says that none of those known is the right one, they are read
+    /// again, unless that was just done.
     pub(super) async fn keys(
         &self,
         about: &About,
-        are_enough: impl Fn(&Keys) -> bool,
+        have_signed: impl Fn(&Keys) -> bool,
     ) -> Result<Arc<Keys>, OidcError> {
         let mut kept = self.keys.lock().await;
         if let Some(kept) = &*kept
             && let Some(known) = kept.believed()
         {
             let known = known?;
-            if are_enough(&known) || kept.at.elapsed() < OIDC_KEYS_ASKED_AGAIN_AFTER {
+            if have_signed(&known) || kept.at.elapsed() < OIDC_KEYS_ASKED_AGAIN_AFTER {
                 return Ok(known);
             }
         }
@@ -282,6 +282,10 @@ impl Asking {
             (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED, Ok(Failed { error })) => {
                 let error = TellApart::of(&error);
                 tracing::warn!(%error, "the OpenID provider gives no tokens for a code");
+                // RFC 6749 5.2: the code is of another client, another sign-in, or was used.
+                if error.is("invalid_grant") {
+                    return Err(OidcError::BadCode);
+                }
                 Err(OidcError::Refused(error))
             }
             _ => Err(unavailable("tokens", &AskError::Status(status))),

@@ -5,7 +5,7 @@
 //! a token that is old or from the future.
 
 use super::base64;
-use super::keys::{Keys, NoKey};
+use super::keys::Keys;
 use super::signature::Algorithm;
 use crate::limits::{OIDC_CLOCK_SKEW_S_MAX, OIDC_TOKEN_AGE_S_MAX, SUBJECT_CHARS_MAX};
 use serde::Deserialize;
@@ -93,6 +93,8 @@ pub(super) struct Expected<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subject {
     pub(super) subject: String,
+    /// When they proved who they are (`auth_time`), in seconds since 1970.
+    pub(super) proved_at: Option<i64>,
     /// How they proved it (`acr`).
     pub(super) context: Option<String>,
     /// By what (`amr`, RFC 8176).
@@ -121,6 +123,7 @@ struct Claims {
     nbf: Option<i64>,
     nonce: Option<String>,
     at_hash: Option<String>,
+    auth_time: Option<i64>,
     acr: Option<String>,
     #[serde(default)]
     amr: Vec<String>,
@@ -165,9 +168,20 @@ impl<'a> Unverified<'a> {
         })
     }
 
-    /// Whether `keys` lack the key of this token: a newer one may have it.
-    pub(super) fn lacks_key(&self, keys: &Keys) -> bool {
-        keys.get(self.key.as_deref(), self.algorithm) == Err(NoKey::Unknown)
+    /// Whether one of `keys` has signed it: else a newer one may have, under the same name or
+    /// another.
+    pub(super) fn is_signed_by(&self, keys: &Keys) -> bool {
+        self.signed_by(keys).is_ok()
+    }
+
+    fn signed_by(&self, keys: &Keys) -> Result<(), TokenError> {
+        let key = keys.get(self.key.as_deref(), self.algorithm);
+        let key = key.map_err(|_| TokenError::Key)?;
+        if key.has_signed(self.algorithm, self.signed.as_bytes(), &self.signature) {
+            Ok(())
+        } else {
+            Err(TokenError::Signature)
+        }
     }
 
     /// Verifies it, first of all its signature.
@@ -176,11 +190,7 @@ impl<'a> Unverified<'a> {
         keys: &Keys,
         expected: &Expected<'_>,
     ) -> Result<Subject, TokenError> {
-        let key = keys.get(self.key.as_deref(), self.algorithm);
-        let key = key.map_err(|_| TokenError::Key)?;
-        if !key.has_signed(self.algorithm, self.signed.as_bytes(), &self.signature) {
-            return Err(TokenError::Signature);
-        }
+        self.signed_by(keys)?;
         let payload = base64::decode(self.payload).ok_or(TokenError::Form)?;
         let all: Map<String, Value> =
             serde_json::from_slice(&payload).map_err(|_| TokenError::Claims)?;
@@ -201,6 +211,7 @@ impl<'a> Unverified<'a> {
         }
         Ok(Subject {
             subject: claims.sub,
+            proved_at: claims.auth_time,
             context: claims.acr,
             methods: claims.amr,
             claims: all,
@@ -240,7 +251,10 @@ fn of_now(claims: &Claims, now: i64) -> Result<(), TokenError> {
     if claims.exp <= earliest {
         return Err(TokenError::Expired);
     }
-    let is_of_the_future = claims.iat > latest || claims.nbf.is_some_and(|nbf| nbf > latest);
+    let mut begun = [Some(claims.iat), claims.nbf, claims.auth_time]
+        .into_iter()
+        .flatten();
+    let is_of_the_future = begun.any(|at| at > latest);
     if is_of_the_future || claims.iat < earliest.saturating_sub(OIDC_TOKEN_AGE_S_MAX) {
         return Err(TokenError::Issued);
     }

@@ -1,7 +1,8 @@
 //! Sign-ins that are under way: what was asked of the provider for which browser, so that an answer
 //! counts once, soon, and in the browser that asked.
 //!
-//! They are in memory alone and bounded. A network that begins too many loses its own oldest.
+//! They are in memory alone and bounded. A network that begins too many loses its own oldest; where
+//! many networks do, the one that has most does.
 
 use super::return_to::ReturnTo;
 use crate::guessing;
@@ -54,6 +55,8 @@ pub(super) struct Flow {
     pub(super) return_to: ReturnTo,
     /// The secret of the session that the browser has, which ends.
     pub(super) old: Option<String>,
+    /// When it was asked, in seconds since 1970.
+    pub(super) asked_at: i64,
 }
 
 impl<T> Pending<T> {
@@ -70,7 +73,7 @@ impl<T> Pending<T> {
             if count >= OIDC_SIGN_INS_OF_NETWORK_MAX {
                 forget_oldest(&mut all, of_network);
             } else if all.len() >= OIDC_SIGN_INS_MAX {
-                forget_oldest(&mut all, |_| true);
+                forget_oldest_of_most(&mut all);
             }
         }
         let kept = Kept {
@@ -116,6 +119,17 @@ fn forget_oldest<T>(all: &mut HashMap<Hash, Kept<T>>, is_meant: impl Fn(&Kept<T>
     if let Some(name) = oldest.map(|(name, _)| *name) {
         all.remove(&name);
     }
+}
+
+/// Forgets the oldest of the network that has most, so that many begun elsewhere do not drive out
+/// the few of a hospital.
+fn forget_oldest_of_most<T>(all: &mut HashMap<Hash, Kept<T>>) {
+    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+    for kept in all.values() {
+        *counts.entry(kept.network).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    forget_oldest(all, |kept| counts.get(&kept.network).copied() == most);
 }
 
 #[cfg(test)]
@@ -169,5 +183,30 @@ mod tests {
             pending.put((&format!("other {n}"), "cookie"), from, now, 7);
         }
         assert_eq!(pending.0.lock().unwrap().len(), OIDC_SIGN_INS_MAX);
+    }
+
+    #[test]
+    fn where_the_table_is_full_the_network_with_most_loses_its_oldest() {
+        let pending = Pending::default();
+        let began = Instant::now();
+        let put = |name: &str, from: IpAddr, at_ms: u64| {
+            let now = began + Duration::from_millis(at_ms);
+            pending.put((name, "cookie"), from, now, at_ms);
+        };
+        // The two of the hospital are the oldest of all.
+        put("first", HERE, 0);
+        put("second", HERE, 1);
+        let networks = u32::try_from(OIDC_SIGN_INS_MAX / 40).unwrap();
+        for n in 0..OIDC_SIGN_INS_MAX as u64 * 2 {
+            let network = u32::try_from(n).unwrap() % networks;
+            let from = IpAddr::from((0xc633_6400 + network).to_be_bytes());
+            put(&format!("other {n}"), from, n + 2);
+        }
+
+        assert_eq!(pending.0.lock().unwrap().len(), OIDC_SIGN_INS_MAX);
+        let now = began + Duration::from_secs(9);
+        assert_eq!(pending.take("first", "cookie", now), Some(0));
+        assert_eq!(pending.take("second", "cookie", now), Some(1));
+        assert_eq!(pending.take("other 0", "cookie", now), None, "the oldest");
     }
 }

@@ -14,8 +14,8 @@ impl Default for ReturnTo {
 
 impl ReturnTo {
     /// Reads it; `None` where it leads elsewhere, or could: two slashes and backslashes begin the
-    /// name of a host, control characters are left out by browsers before they look. The API is no
-    /// page to go to.
+    /// name of a host, control characters are left out by browsers before they look, and dots lead
+    /// upwards, also where they are encoded. The API is no page to go to.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (path, _) = text.split_once('?').unwrap_or((text, ""));
@@ -23,6 +23,7 @@ impl ReturnTo {
         let is_path = path.starts_with('/')
             && !path.contains("//")
             && !path.split('/').any(|part| part == "." || part == "..")
+            && !path.to_ascii_lowercase().contains("%2e")
             && !path.starts_with("/api/");
         let is_short = text.len() <= RETURN_TO_CHARS_MAX;
         (is_path && is_short && text.bytes().all(is_plain)).then(|| Self(text.to_owned()))
@@ -47,7 +48,13 @@ mod tests {
 
     #[test]
     fn a_browser_is_sent_to_pages_of_this_server_alone() {
-        for text in ["/", "/worklist", "/exams/1?tab=images&x=//y", "/a%2F%2Fb"] {
+        for text in [
+            "/",
+            "/worklist",
+            "/exams/1?tab=images&x=//y",
+            "/exams?x=1%2e5",
+            "/a%2F%2Fb",
+        ] {
             assert_eq!(ReturnTo::parse(text).unwrap().as_str(), text);
         }
         for text in [
@@ -60,6 +67,10 @@ mod tests {
             "/a//evil.example",
             "/.//evil.example",
             "/../x",
+            "/x/%2e%2E/api/v1/session",
+            "/%2e%2e/x",
+            "/.%2E/x",
+            "/x/%2e",
             "https://evil.example/",
             "javascript:alert(1)",
             "/\t/evil.example",

@@ -141,6 +141,32 @@ fn a_token_is_verified_by_the_key_that_it_names_and_by_no_other() {
 }
 
 #[test]
+fn a_key_without_a_name_or_with_an_old_one_is_known_by_what_it_signs() {
+    let (signer, next) = (Signer::new(), Signer::new());
+    let nameless = |signer: &Signer| {
+        let mut all = signer.jwks();
+        for key in &mut all {
+            key.as_object_mut().unwrap().remove("kid");
+        }
+        keys(&all)
+    };
+    for (algorithm, kid) in KINDS {
+        for header in [
+            json!({"alg": algorithm}),
+            json!({"alg": algorithm, "kid": kid}),
+        ] {
+            let token = next.token(&header, &claims());
+            let token = Unverified::read(&token).unwrap();
+            assert!(!token.is_signed_by(&signer.keys()), "{header}");
+            assert!(token.is_signed_by(&next.keys()), "{header}");
+            let is_known = token.is_signed_by(&nameless(&next));
+            assert_eq!(is_known, header.get("kid").is_none(), "{header}");
+            assert!(!token.is_signed_by(&nameless(&signer)), "{header}");
+        }
+    }
+}
+
+#[test]
 fn no_letter_of_a_token_can_be_another() {
     let signer = Signer::new();
     let keys = signer.keys();
@@ -213,6 +239,8 @@ fn claims_are_those_of_now_and_of_us() {
         ("iat", json!(NOW + 59)),
         ("nbf", json!(NOW + 59)),
         ("at_hash", json!(hash)),
+        ("auth_time", json!(NOW + 59)),
+        ("auth_time", json!(0)),
         ("sub", json!("x".repeat(255))),
     ] {
         assert_eq!(with(name, value), Ok(()), "{name}");
@@ -229,6 +257,8 @@ fn claims_are_those_of_now_and_of_us() {
         ("iat", json!(NOW + 61), TokenError::Issued),
         ("iat", json!(NOW - 661), TokenError::Issued),
         ("nbf", json!(NOW + 61), TokenError::Issued),
+        ("auth_time", json!(NOW + 61), TokenError::Issued),
+        ("auth_time", json!("now"), TokenError::Claims),
         ("nonce", json!("N"), TokenError::Nonce),
         ("nonce", Value::Null, TokenError::Nonce),
         ("at_hash", json!("x"), TokenError::AccessHash),

@@ -60,8 +60,44 @@ async fn an_identity_is_of_one_account_and_an_account_has_a_few() {
         Refused::NotLinked
     );
     let told = rig.trail(1).await.remove(0);
-    let reason = "UNKNOWN_SUBJECT name of more".to_owned();
+    let reason = "UNKNOWN_SUBJECT more (name of more)".to_owned();
     assert_eq!(told, (Act::SignedIn, Outcome::MinorFailure, Some(reason)));
+    let page = rig.accounts.trail().page(None, 2).await.unwrap();
+    let issuers: Vec<_> = page.iter().map(|it| it.event.object.node.clone()).collect();
+    assert_eq!(issuers, [Some(ISSUER.to_owned()), Some(ISSUER.to_owned())]);
+    assert_eq!(page[1].event.reason.as_deref(), Some("BY_PROVIDER s7"));
+}
+
+#[tokio::test]
+async fn what_is_forged_counts_for_the_network_and_what_is_in_vain_does_not() {
+    let rig = Rig::new();
+    for _ in 0..60 {
+        assert_eq!(rig.come("s", None).await.unwrap_err(), Refused::NotLinked);
+    }
+    let come = || rig.accounts.may_come_from_provider(HERE);
+    let mut under_way = Vec::new();
+    let refused = loop {
+        match come().await {
+            Ok(coming) => under_way.push(coming),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, Refused::Wait { .. }), "{refused:?}");
+    assert_eq!(under_way.len(), 50, "as many as may be wrong at once");
+    let elsewhere = IpAddr::from([198, 51, 100, 1]);
+    assert!(rig.accounts.may_come_from_provider(elsewhere).await.is_ok());
+
+    under_way.truncate(20);
+    for coming in under_way.drain(..) {
+        coming.was_forged("PROVIDER_MIXED_UP").await.unwrap();
+    }
+    for _ in 0..30 {
+        let coming = come().await.unwrap();
+        coming.was_forged("PROVIDER_MIXED_UP").await.unwrap();
+    }
+    assert!(matches!(come().await, Err(Refused::Wait { .. })));
+    rig.pass(TimeDelta::seconds(10));
+    assert!(come().await.is_ok());
 }
 
 #[tokio::test]
