@@ -69,11 +69,12 @@ impl Coming<'_> {
     /// # Errors
     /// [`Refused::Busy`], [`Refused::Internal`].
     pub async fn was_forged(self, reason: &str) -> Result<(), Refused> {
-        match self.0.failed(Act::SignedIn, None, reason).await {
-            // What it would be called of a password.
-            Refused::WrongCredentials => Ok(()),
-            refused => Err(refused),
+        let refused = self.0.failed(Act::SignedIn, None, reason).await;
+        // What it would be called of a password.
+        if refused == Refused::WrongCredentials {
+            return Ok(());
         }
+        Err(refused)
     }
 }
 

@@ -246,14 +246,14 @@ async fn tell(
         return Ok(());
     }
     tracing::warn!(%error, "somebody was not signed in by the OpenID provider");
-    match error {
-        OidcError::Weak(identity) => {
-            let why = (error.code(), from);
-            accounts.came_in_vain(identity, None, why).await
-        }
-        error if error.is_forgery() => coming.was_forged(error.code()).await,
-        _ => Ok(()),
+    if let OidcError::Weak(identity) = error {
+        let why = (error.code(), from);
+        return accounts.came_in_vain(identity, None, why).await;
     }
+    if error.is_forgery() {
+        return coming.was_forged(error.code()).await;
+    }
+    Ok(())
 }
 
 async fn say_code(
