@@ -8,7 +8,7 @@ use crate::limits::{MultipartLimits, WebLimits};
 use crate::media_type::MediaType;
 use crate::service::Web;
 use crate::stow::body::{Arriving, Stopped};
-use crate::stow::described::Notation;
+use crate::stow::described::{Notation, Share};
 use crate::{json, xml};
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -98,6 +98,22 @@ pub(crate) struct Bounds {
     pub(crate) nodes_max: usize,
 }
 
+impl Bounds {
+    fn limits(self, web: &Web) -> WebLimits {
+        let limits = *web.limits();
+        WebLimits {
+            metadata_bytes_max: self.bytes_max,
+            metadata_nodes_max: self.nodes_max,
+            multipart: MultipartLimits {
+                parts_max: 1,
+                ..limits.multipart
+            },
+            request_bytes_max: u64::try_from(self.bytes_max).unwrap_or(u64::MAX),
+            ..limits
+        }
+    }
+}
+
 /// Why a data set was not read.
 #[derive(Debug)]
 pub(crate) enum Unread {
@@ -131,19 +147,31 @@ pub(crate) async fn arrived(
     body: Body,
     bounds: Bounds,
 ) -> Result<Described, Unread> {
-    let limits = *web.limits();
-    let limits = WebLimits {
-        metadata_bytes_max: bounds.bytes_max,
-        metadata_nodes_max: bounds.nodes_max,
-        multipart: MultipartLimits {
-            parts_max: 1,
-            ..limits.multipart
-        },
-        request_bytes_max: u64::try_from(bounds.bytes_max).unwrap_or(u64::MAX),
-        ..limits
-    };
+    let limits = bounds.limits(web);
     let mut memory = web.memory_to_describe();
-    let mut arriving = Arriving::new(body, &limits);
+    let text = text_of(body, &limits, &mut memory).await?;
+    read(web, notation, &text, (&limits, &mut memory))
+}
+
+/// Reads the one data set of a body that need not have one: a client may name the kind of a body
+/// that it then does not send.
+pub(crate) async fn arrived_if_any(
+    web: &Web,
+    headers: &HeaderMap,
+    body: Body,
+    bounds: Bounds,
+) -> Result<Option<Described>, Unread> {
+    let limits = bounds.limits(web);
+    let mut memory = web.memory_to_describe();
+    let text = text_of(body, &limits, &mut memory).await?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    read(web, notation(headers)?, &text, (&limits, &mut memory)).map(Some)
+}
+
+async fn text_of(body: Body, limits: &WebLimits, memory: &mut Share) -> Result<Vec<u8>, Unread> {
+    let mut arriving = Arriving::new(body, limits);
     let mut text = Vec::new();
     loop {
         match arriving.next().await {
@@ -151,23 +179,31 @@ pub(crate) async fn arrived(
                 memory.grow(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
                 text.extend_from_slice(&bytes);
             }
-            Ok(None) => break,
+            Ok(None) => return Ok(text),
             Err(Stopped::TooSlow) => return Err(Unread::TooSlow),
             Err(Stopped::TooLong) => return Err(Unread::TooLarge),
             Err(Stopped::Broken) => return Err(Failure::bad_request("request broke off").into()),
         }
     }
+}
+
+fn read(
+    web: &Web,
+    notation: Notation,
+    text: &[u8],
+    (limits, memory): (&WebLimits, &mut Share),
+) -> Result<Described, Unread> {
     let wrong = |error: DescribedError| {
         if error == DescribedError::TooLarge {
             return Unread::TooLarge;
         }
         Failure::bad_request(error.to_string()).into()
     };
-    let found = notation.find(&text, &limits, web.memory_to_describe())?;
+    let found = notation.find(text, limits, web.memory_to_describe())?;
     let found = found.map_err(wrong)?;
     let place = found.first();
     let place = place.ok_or_else(|| Failure::bad_request("there is no data set in the request"))?;
     memory.grow(place.memory_bytes)?;
     let data_set = text.get(place.text.clone()).unwrap_or_default();
-    notation.read(data_set, &limits).map_err(wrong)
+    notation.read(data_set, limits).map_err(wrong)
 }

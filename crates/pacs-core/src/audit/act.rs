@@ -113,6 +113,8 @@ acts! {
     PatientRead = PATIENT_RECORD, 'R';
     /// Patients, studies or worklists were searched.
     Queried = QUERY, 'E';
+    /// Whoever reads an examination told how far they are.
+    ReadingContinued = PROCEDURE_RECORD, 'U';
     /// The citizen register was asked.
     RegisterAsked = PATIENT_RECORD, 'R';
     /// A report was changed.

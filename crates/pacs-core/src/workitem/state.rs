@@ -58,13 +58,16 @@ impl State {
     /// Transaction UID came with it.
     ///
     /// A claim brings a UID of its own, so that of a step that is in work it is told that somebody
-    /// has it, rather than that this UID is not theirs.
+    /// has it, rather than that this UID is not theirs. Whoever has it and claims it once more, with
+    /// the same UID, is told that it is so, for the answer to the first claim may have been lost;
+    /// the table has C302H there.
     ///
     /// # Errors
     /// [`StateError`]; the step stays what it is.
     pub const fn change(self, wish: Wish, is_owner: bool) -> Result<Outcome, StateError> {
         match (self, wish) {
             (Self::Scheduled, Wish::Begin) => Ok(Outcome::Changes),
+            (Self::InProgress, Wish::Begin) if is_owner => Ok(Outcome::IsSo),
             (Self::InProgress, Wish::Begin) => Err(StateError::AlreadyInProgress),
             (Self::Canceled | Self::Completed, Wish::Begin) => Err(StateError::Over),
             (Self::Scheduled, Wish::Cancel | Wish::Complete) => Err(StateError::NotInProgress),
@@ -128,7 +131,7 @@ impl TryFrom<State> for Wish {
 pub enum Outcome {
     /// The state changes.
     Changes,
-    /// It is as it was wished for already (B304H, B306H).
+    /// It is as it was wished for already (B304H, B306H; of a claim, no status has it).
     IsSo,
 }
 

@@ -67,7 +67,7 @@ proptest! {
 }
 
 /// Table CC.1.1-2, line by line: the wish, whether the UID is right, and what becomes of a step
-/// that is SCHEDULED, IN PROGRESS, COMPLETED, CANCELED.
+/// that is SCHEDULED, IN PROGRESS, COMPLETED, CANCELED. A claim that is repeated is ours.
 #[test]
 fn the_states_are_those_of_the_table() {
     use Outcome::{Changes, IsSo};
@@ -79,6 +79,7 @@ fn the_states_are_those_of_the_table() {
         State::Canceled,
     ];
     let begin = [Ok(Changes), Err(AlreadyInProgress), Err(Over), Err(Over)];
+    let begin_again = [Ok(Changes), Ok(IsSo), Err(Over), Err(Over)];
     let complete = [Err(NotInProgress), Ok(Changes), Ok(IsSo), Err(Over)];
     let cancel = [Err(NotInProgress), Ok(Changes), Err(Over), Ok(IsSo)];
     let of_others = [
@@ -88,7 +89,7 @@ fn the_states_are_those_of_the_table() {
         Err(NotOwner),
     ];
     for (wish, is_owner, expected) in [
-        (Wish::Begin, true, begin),
+        (Wish::Begin, true, begin_again),
         (Wish::Begin, false, begin),
         (Wish::Complete, true, complete),
         (Wish::Complete, false, of_others),

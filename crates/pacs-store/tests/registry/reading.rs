@@ -4,8 +4,8 @@
 use crate::examinations::{act, new_for, receive, save};
 use crate::follower::{Centre, sent};
 use crate::rig::{Rig, code, now, user};
-use pacs_core::examination::progress::Guard;
-use pacs_core::examination::{Event, Status, TransitionError};
+use pacs_core::examination::progress::{Guard, ReportCheck, Revision};
+use pacs_core::examination::{Event, Reason, Status, TransitionError};
 use pacs_core::role::{Agent, Role};
 use pacs_core::uid::ClaimUid;
 use pacs_core::workitem::{State, Task};
@@ -35,6 +35,16 @@ async fn claim(registry: &Registry, agent: &Agent, id: ExaminationId, uid: &str,
     let taken = registry.claim_examination(agent, on, &action, at);
     taken.await.unwrap();
 }
+
+const SIGNED: ReportCheck = ReportCheck {
+    has_description: true,
+    has_conclusion: true,
+    is_identity_confirmed: true,
+    holds_lock: true,
+    has_seen_late_images: true,
+    is_resolved: true,
+    is_signature_valid: true,
+};
 
 fn last(of: &Examination) -> Task {
     of.task(of.readings().last_number()).unwrap()
@@ -108,6 +118,12 @@ async fn what_waits_is_found_by_urgency_over_all_organisations_and_by_those_who_
     }
 }
 
+/// Whether something was changed that the matcher looks at, since it was asked last.
+async fn stir(registry: &Registry) -> bool {
+    let stirred = tokio::time::timeout(std::time::Duration::from_millis(20), registry.stirred());
+    stirred.await.is_ok()
+}
+
 #[tokio::test]
 async fn whoever_goes_on_has_it_for_another_hour_and_nobody_else_goes_on() {
     let centre = Centre::new().await;
@@ -128,7 +144,19 @@ async fn whoever_goes_on_has_it_for_another_hour_and_nobody_else_goes_on() {
     };
     centre.pass(50 * 60);
     go_on(&radiologist, task, "2.25.1", Some(40)).await.unwrap();
+    let noted = centre.read(order.id).await.changed_at;
+    centre.pass(59);
+    // What says nothing new within a minute is not written, and nothing follows of what is.
+    stir(registry).await;
     go_on(&radiologist, task, "2.25.1", None).await.unwrap();
+    go_on(&radiologist, task, "2.25.1", Some(40)).await.unwrap();
+    assert_eq!(centre.read(order.id).await.changed_at, noted);
+    go_on(&radiologist, task, "2.25.1", Some(41)).await.unwrap();
+    assert_eq!(centre.read(order.id).await.changed_at, centre.now());
+    centre.pass(61);
+    go_on(&radiologist, task, "2.25.1", None).await.unwrap();
+    assert_eq!(centre.read(order.id).await.changed_at, centre.now());
+    assert!(!stir(registry).await, "no order was changed");
     let other = user("other", Role::Radiologist, "006");
     let next = Task::new(task.examination(), task.made_unix_ms(), 2).unwrap();
     let elsewhere = Task::new(task.examination(), task.made_unix_ms() + 1, 1).unwrap();
@@ -153,7 +181,7 @@ async fn whoever_goes_on_has_it_for_another_hour_and_nobody_else_goes_on() {
     let progressed = centre.matcher.progress(centre.now()).await.unwrap();
     assert_eq!(progressed, Progressed::default(), "it was gone on with");
     let held = centre.read(order.id).await;
-    assert_eq!(held.readings().present().unwrap().percent, Some(40));
+    assert_eq!(held.readings().present().unwrap().percent, Some(41));
     centre.pass(6 * 60);
     let progressed = centre.matcher.progress(centre.now()).await.unwrap();
     assert_eq!(progressed.released_count, 1);
@@ -202,7 +230,28 @@ async fn an_examination_of_which_nothing_was_kept_yet_has_the_reading_that_its_s
     let task = Task::of_uid(&uid).unwrap();
     assert!(older.has_task(task));
 
+    // And while a signed report of it is added to.
+    let signed = act(registry, &reader, saved.id, Event::Sign(SIGNED)).await;
+    signed.unwrap();
+    let revise = Event::Revise {
+        revision: Revision::Addendum,
+        is_author_or_supervisor: true,
+        reason: Reason::parse("проверка").unwrap(),
+    };
+    let revised = act(registry, &reader, saved.id, revise).await.unwrap();
+    let mut document = serde_json::to_value(&revised.examination.value).unwrap();
+    let fields = document.as_object_mut().unwrap();
+    fields.remove("readings").unwrap();
+    let older: Examination = serde_json::from_value(document).unwrap();
+    let readings = older.readings();
+    let states = [1, 2].map(|number| readings.get(number).unwrap().state);
+    assert_eq!(states, [State::Completed, State::InProgress]);
+    assert_eq!(readings.last_number(), 2);
+
     let release = Event::Release { holds_lock: true };
     let released = act(registry, &reader, saved.id, release).await.unwrap();
     assert_eq!(released.examination.value.readings().last_number(), 2);
+    let readings = released.examination.value.readings();
+    let present = readings.present().unwrap();
+    assert_eq!((present.number, present.state), (1, State::Completed));
 }

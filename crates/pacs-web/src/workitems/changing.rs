@@ -53,11 +53,12 @@ pub(crate) async fn change_state(
         Ok(Outcome::Changes) => done(StatusCode::OK),
         Ok(Outcome::IsSo) => {
             let mut response = done(StatusCode::OK);
-            let is_completed = wish == Wish::Complete;
-            warn(
-                &mut response,
-                if is_completed { COMPLETED } else { CANCELED },
-            );
+            match wish {
+                // They have it, as they asked: the answer to the first claim may have been lost.
+                Wish::Begin => {}
+                Wish::Cancel => warn(&mut response, CANCELED),
+                Wish::Complete => warn(&mut response, COMPLETED),
+            }
             response
         }
         Err(refusal) => match refusal {
@@ -131,9 +132,9 @@ pub(crate) async fn request_cancellation(
     let workitems = web.workitems()?;
     let task = task_of(&workitem)?;
     // A reason may come with it, which nobody is there to hear.
-    if has_payload(&request)
-        && let Err(unread) = read(&web, request).await
-    {
+    let (head, body) = request.into_parts();
+    let reason = single::arrived_if_any(&web, &head.headers, body, bounds(&web));
+    if let Err(unread) = reason.await {
         return unread.answer(|| most(&web));
     }
     Ok(match workitems.request_cancellation(&permit, task).await {
@@ -148,22 +149,17 @@ pub(crate) async fn request_cancellation(
     })
 }
 
-fn has_payload(request: &Request) -> bool {
-    let headers = request.headers();
-    let length = headers.get(header::CONTENT_LENGTH);
-    headers.contains_key(header::CONTENT_TYPE)
-        || headers.contains_key(header::TRANSFER_ENCODING)
-        || length.is_some_and(|length| length != "0")
-}
-
 async fn read(web: &Web, request: Request) -> Result<Described, Unread> {
     let (head, body) = request.into_parts();
     let notation = single::notation(&head.headers)?;
-    let bounds = Bounds {
+    single::arrived(web, notation, body, bounds(web)).await
+}
+
+fn bounds(web: &Web) -> Bounds {
+    Bounds {
         bytes_max: web.limits().workitem_bytes_max,
         nodes_max: web.limits().workitem_nodes_max,
-    };
-    single::arrived(web, notation, body, bounds).await
+    }
 }
 
 fn most(web: &Web) -> String {

@@ -225,6 +225,7 @@ async fn each_wish_has_the_status_and_the_warning_of_the_tables() {
         ("CANCELED", ours, (409, inconsistent.clone())),
         ("DONE", ours, (400, Vec::new())),
         ("IN PROGRESS", ours, (200, Vec::new())),
+        ("IN PROGRESS", ours, (200, Vec::new())),
         ("IN PROGRESS", theirs, (409, inconsistent.clone())),
         ("CANCELED", theirs, (400, incorrect.clone())),
         ("COMPLETED", theirs, (400, incorrect.clone())),
@@ -324,9 +325,23 @@ async fn a_request_to_cancel_is_answered_by_the_state() {
         let (service, _) = service(state).await;
         let web = Shared(service.web.clone());
         let empty = Request::new(Body::empty());
-        let answer = request_cancellation(Allowed(may()), web, Path(uid(2)), empty);
-        let (status, warnings, _) = said(answer.await).await;
-        assert_eq!((status, warnings.len()), (expected, 1), "{state}");
+        // Clients name the kind of what they do not send.
+        let mut named = request(&Value::Null);
+        *named.body_mut() = Body::empty();
+        let mut said_to_be_empty = Request::new(Body::empty());
+        let none = HeaderValue::from_static("0");
+        said_to_be_empty
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, none);
+        let reason = request(&json!({"00741238": {"vr": "LT", "Value": ["x"]}}));
+        for asks in [empty, named, said_to_be_empty, reason] {
+            let answer = request_cancellation(Allowed(may()), web.clone(), Path(uid(2)), asks);
+            let (status, warnings, _) = said(answer.await).await;
+            assert_eq!((status, warnings.len()), (expected, 1), "{state}");
+        }
+        let unnamed = Request::new(Body::from("{}"));
+        let answer = request_cancellation(Allowed(may()), web, Path(uid(2)), unnamed);
+        assert_eq!(said(answer.await).await.0, 415, "{state}");
     }
 }
 

@@ -27,6 +27,9 @@ use std::fmt;
 /// Whoever took an examination, and with it nothing happens for so long, has it no longer.
 pub(crate) const IDLE_FOR: TimeDelta = TimeDelta::minutes(60);
 
+/// Somebody who goes on, and says nothing new, has this noted no oftener.
+const GONE_ON_EVERY: TimeDelta = TimeDelta::minutes(1);
+
 /// One reading of an examination.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
@@ -136,7 +139,12 @@ impl Readings {
         let number = self.last_number().saturating_add(1);
         self.0.push(Reading::waiting(number, at));
         if self.0.len() > READINGS_KEPT_MAX {
-            self.0.remove(0);
+            // What was completed last stands for the examination, however often it was opened and
+            // given up since.
+            let mut completed = self.0.iter().rev();
+            let completed = completed.find(|reading| reading.state == State::Completed);
+            let is_first = completed.map(|it| it.number) == self.0.first().map(|it| it.number);
+            self.0.remove(usize::from(is_first));
         }
     }
 
@@ -211,7 +219,15 @@ impl Examination {
             Status::UnderReview => {
                 let lock = self.lock.as_ref();
                 let since = lock.map_or(self.changed_at, |lock| lock.at);
-                first.begin(lock.map(|lock| lock.by.clone()), None, since);
+                let by = lock.map(|lock| lock.by.clone());
+                // A report was signed before it was opened once more.
+                if self.progress.revision().is_some() {
+                    first.end(State::Completed, since);
+                    let mut second = Reading::waiting(2, since);
+                    second.begin(by, None, since);
+                    return Readings(vec![first, second]);
+                }
+                first.begin(by, None, since);
             }
             Status::Reported | Status::Sent | Status::Delivered => {
                 first.end(State::Completed, self.changed_at);
@@ -299,7 +315,9 @@ const URGENCIES: [&str; 3] = ["0", "1", "2"];
 
 impl Registry {
     /// Takes note that `agent` goes on with a reading that they have in work, known by `claim`:
-    /// they have it for another hour.
+    /// they have it for another hour. It is no change of what was ordered, and nothing follows of
+    /// it; where it says nothing new, and something happened within the last minute, nothing is
+    /// written.
     ///
     /// # Errors
     /// [`Guard::NotHolder`] of [`Refusal::Transition`] where they do not have it in work;
@@ -339,13 +357,19 @@ impl Registry {
         let Some(open) = open.filter(|_| before.value.has_task(task)) else {
             return Err(Refusal::Transition(Guard::NotHolder.into()).into());
         };
-        open.percent = percent.or(open.percent);
+        let held_since = after.lock.as_ref().map_or(at, |lock| lock.at);
+        let is_recent = at < held_since.max(after.changed_at) + GONE_ON_EVERY;
+        let percent = percent.or(open.percent);
+        if is_recent && percent == open.percent {
+            return Ok(());
+        }
+        open.percent = percent;
         after.readings = readings;
         after.changed_at = at;
         let mut batch = Batch::default();
         let after = self.put_examination(&mut batch, Some(&before), after, Vec::new());
         let performing = after.await?.performing;
-        let mut event = agent_event(Act::OrderChanged, agent, Some(performing), at);
+        let mut event = agent_event(Act::ReadingContinued, agent, Some(performing), at);
         event.object.patient = Some(Phi::new(before.value.patient));
         event.object.examination = Some(id);
         self.commit(batch, event).await.map(drop)
@@ -522,5 +546,23 @@ mod tests {
         assert_eq!(readings.0.len(), READINGS_KEPT_MAX);
         assert_eq!(readings.last_number(), times);
         assert_eq!(readings.get(1), None);
+    }
+
+    #[test]
+    fn what_was_completed_is_kept_however_often_its_revision_is_given_up() {
+        let mut readings = Readings::default();
+        let (nobody, asanov) = ((None, None), (Some("asanov"), None));
+        readings.follow(Status::ImagesReceived, nobody, false, at(1));
+        readings.follow(Status::UnderReview, asanov, false, at(2));
+        readings.follow(Status::ImagesReceived, nobody, false, at(2));
+        readings.follow(Status::UnderReview, asanov, false, at(2));
+        readings.follow(Status::Delivered, nobody, true, at(3));
+        for _ in 0..READINGS_KEPT_MAX * 2 {
+            readings.follow(Status::UnderReview, asanov, false, at(4));
+            readings.follow(Status::Delivered, nobody, false, at(5));
+        }
+        assert_eq!(readings.0.len(), READINGS_KEPT_MAX);
+        let present = readings.present().unwrap();
+        assert_eq!((present.number, present.state), (2, State::Completed));
     }
 }
