@@ -65,6 +65,14 @@ impl World {
         (self.random)(&mut bytes)?;
         Ok(bytes)
     }
+
+    /// What ties together what belongs to one request, in rows and audit records; `None` where the
+    /// system has no randomness.
+    #[must_use]
+    pub fn correlation(&self) -> Option<String> {
+        let random = self.random::<8>().ok();
+        random.map(|bytes| format!("{:016x}", u64::from_be_bytes(bytes)))
+    }
 }
 
 /// A time with the offset of the place of the archive.

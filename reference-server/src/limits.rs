@@ -526,3 +526,7 @@ impl Default for CommitmentBounds {
 
 /// How often a change of a workitem is tried while others change its examination.
 pub const WORKITEM_ATTEMPTS_MAX: usize = 16;
+
+/// Examinations that one search for reading tasks looks at, and each reading of a list counts as
+/// one: about a tenth of a second. It is more than twice as many as there can be organisations.
+pub const READING_TASKS_SCANNED_MAX: usize = 2_000;

@@ -9,7 +9,7 @@ mod item;
 use crate::access::SystemMay;
 use crate::clock::World;
 use crate::directory::Directory;
-use crate::limits::WORKITEM_ATTEMPTS_MAX;
+use crate::limits::{READING_TASKS_SCANNED_MAX, WORKITEM_ATTEMPTS_MAX};
 use crate::tool::failure::chain;
 use async_trait::async_trait;
 use item::People;
@@ -32,7 +32,7 @@ use pacs_store::registry::examinations::{
     Action as Act, Examination, FoundTask, Reader, Reading, WantedTasks,
 };
 use pacs_store::registry::{Refusal as Forbidden, Registry, RegistryError, Stored};
-use pacs_web::workitems::{Progress, Refusal, Workitems, Worklist};
+use pacs_web::workitems::{Progress, Refusal, Wanted, Workitems, Worklist};
 use std::collections::BTreeSet;
 use std::error::Error;
 
@@ -104,7 +104,14 @@ impl ReadingTasks {
         })
     }
 
+    /// Whoever asks; what this request does is tied together in rows and audit records.
     fn asking<R: Right>(&self, permit: &Permit<R>) -> Asking {
+        let mut asking = self.known(permit);
+        asking.agent.correlation = self.world.correlation();
+        asking
+    }
+
+    fn known<R: Right>(&self, permit: &Permit<R>) -> Asking {
         let nobody = |agent| Asking {
             agent,
             pools: Vec::new(),
@@ -321,16 +328,19 @@ impl Workitems for ReadingTasks {
         &self.title
     }
 
-    async fn worklist(&self, permit: &Permit<Find>, states: &[State]) -> Result<Worklist, Refusal> {
+    async fn worklist(&self, permit: &Permit<Find>, wanted: &Wanted) -> Result<Worklist, Refusal> {
         let asking = self.asking(permit);
         let pools = asking.pools();
         let reader = asking.reader(&pools);
         let has_role = |of: &OrganisationCode| !asking.agent.actors_at(*of).is_empty();
         let organisations = self.directory.organisations().into_iter();
+        let is_wanted = |of: &OrganisationCode| wanted.organisation.is_none_or(|it| it == *of);
         let wanted = WantedTasks {
-            organisations: organisations.filter(has_role).collect(),
+            organisations: organisations.filter(is_wanted).filter(has_role).collect(),
             has_assigned: asking.agent.kind == AgentKind::User,
-            states: states.to_vec(),
+            states: wanted.states.clone(),
+            subject: wanted.subject,
+            scanned_max: READING_TASKS_SCANNED_MAX,
         };
         let at = self.world.moment();
         let found = self.registry.reading_tasks(&reader, &wanted, at).await;
@@ -384,6 +394,10 @@ impl Workitems for ReadingTasks {
         for _ in 0..WORKITEM_ATTEMPTS_MAX {
             let (seen, reading) = self.seen(&asking, task).await?;
             asking.only_people()?;
+            // It was seen, so that it is there: they have no role that reads there.
+            if asking.agent.actors_at(seen.value.performing).is_empty() {
+                return Err(Refusal::NotPermitted);
+            }
             let is_owner = reading.is_of(&asking.agent.name, claim);
             if reading.state.change(wish, is_owner)? == Outcome::IsSo {
                 return Ok(Outcome::IsSo);

@@ -6,6 +6,7 @@
 //! further one. [`State::change`] is Table CC.1.1-2; [`Workitem`] has the attributes.
 
 mod attributes;
+mod named;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub use attributes::{
     Input, InputSeries, MATCHED, Performed, Performer, UNASKED, Urgency, Workitem,
 };
+pub use named::{organisation, subject, worklist_label};
 pub use state::{Outcome, State, StateError, Wish};
 
 use crate::examination::ExaminationId;

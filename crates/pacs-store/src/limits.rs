@@ -89,8 +89,8 @@ pub const EXAMINATIONS_SCANNED_MAX: usize = 1_000;
 /// asks.
 pub const READINGS_KEPT_MAX: usize = 16;
 
-/// Examinations that one search for reading tasks looks at: about a tenth of a second.
-pub const READING_TASKS_SCANNED_MAX: usize = 2_000;
+/// Examinations of one list that a search for reading tasks reads in one go.
+pub const READING_TASKS_LISTED_MAX: usize = 250;
 
 /// Patients that went into one.
 pub const PATIENT_ALIASES_MAX: usize = 100;

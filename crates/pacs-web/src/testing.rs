@@ -66,17 +66,29 @@ impl Service {
 
     /// Stores an instance of a study of somebody with this name.
     pub(crate) async fn store(&self, study: u32, number: u32, name: &str) {
+        self.store_in((study, 1), number, name).await;
+    }
+
+    /// The same in a series of that study.
+    pub(crate) async fn store_in(&self, (study, series): (u32, u32), number: u32, name: &str) {
         let uid = format!("2.25.{study}");
         let mut attributes = Attributes::new();
         let mut say = |tag, vr, text: &str| attributes.insert_text(tag, vr, text);
-        let (class, instance) = ("1.2.840.10008.5.1.4.1.1.7", format!("{uid}.1.{number}"));
+        let (class, instance) = (
+            "1.2.840.10008.5.1.4.1.1.7",
+            format!("{uid}.{series}.{number}"),
+        );
         say(tags::SPECIFIC_CHARACTER_SET, Vr::CS, "ISO_IR 192");
         say(tags::SOP_CLASS_UID, Vr::UI, class);
         say(tags::SOP_INSTANCE_UID, Vr::UI, &instance);
         say(tags::PATIENT_NAME, Vr::PN, name);
         say(tags::PATIENT_ID, Vr::LO, name);
         say(tags::STUDY_INSTANCE_UID, Vr::UI, &uid);
-        say(tags::SERIES_INSTANCE_UID, Vr::UI, &format!("{uid}.1"));
+        say(
+            tags::SERIES_INSTANCE_UID,
+            Vr::UI,
+            &format!("{uid}.{series}"),
+        );
         let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
         let bytes = write_data_set(&attributes, &syntax).unwrap();
         let announced = Announced {

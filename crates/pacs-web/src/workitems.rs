@@ -24,7 +24,8 @@ use axum::response::{IntoResponse, Response};
 use pacs_core::access::{Claim, Find};
 use pacs_core::uid::{ClaimUid, WorkitemUid};
 use pacs_core::workitem::{Outcome, State, StateError, Task, Wish, Workitem};
-use pacs_core::{AeTitle, Permit};
+use pacs_core::worklist::WorklistSubject;
+use pacs_core::{AeTitle, OrganisationCode, Permit};
 
 /// What was found of the worklist.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +34,17 @@ pub struct Worklist {
     pub workitems: Vec<Workitem>,
     /// There may be more: no more were looked at.
     pub is_cut: bool,
+}
+
+/// What is looked for in the worklist. All else that a search asks is matched to what is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Workitems in these states.
+    pub states: Vec<State>,
+    /// Of this examination or patient alone; `None`: of any.
+    pub subject: Option<WorklistSubject>,
+    /// In the list of this organisation; `None`: in all.
+    pub organisation: Option<OrganisationCode>,
 }
 
 /// Why nothing is told of a workitem, or nothing is done with it. Exhaustive on purpose: each has a
@@ -79,11 +91,11 @@ pub trait Workitems: std::fmt::Debug + Send + Sync + 'static {
     /// The title by which DICOM peers retrieve what is to be read.
     fn title(&self) -> &AeTitle;
 
-    /// The workitems in `states` that the caller sees.
+    /// Of what is wanted, the workitems that the caller sees.
     ///
     /// # Errors
     /// [`Refusal`].
-    async fn worklist(&self, permit: &Permit<Find>, states: &[State]) -> Result<Worklist, Refusal>;
+    async fn worklist(&self, permit: &Permit<Find>, wanted: &Wanted) -> Result<Worklist, Refusal>;
 
     /// One workitem.
     ///

@@ -186,8 +186,7 @@ pub(super) fn agent(api: &Api, who: &Who, from: IpAddr) -> Agent {
     agent.address = Some(from);
     // A few digits of a hash: enough to tell sessions apart.
     agent.session = who.session.key.get(..8).map(str::to_owned);
-    let random = api.world.random::<8>().ok();
-    agent.correlation = random.map(|bytes| format!("{:016x}", u64::from_be_bytes(bytes)));
+    agent.correlation = api.world.correlation();
     agent
 }
 

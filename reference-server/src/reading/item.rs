@@ -3,7 +3,7 @@
 use crate::overlays::{demographics, order};
 use pacs_core::account::UserName;
 use pacs_core::coerce::OverlayError;
-use pacs_core::workitem::{Input, Performed, Performer, State, Urgency, Workitem};
+use pacs_core::workitem::{Input, Performed, Performer, State, Urgency, Workitem, worklist_label};
 use pacs_store::registry::accounts::{AccountStore, User};
 use pacs_store::registry::examinations::{Examination, FoundTask, Priority, Reading};
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ fn told(
             Priority::High => Urgency::Medium,
             Priority::Routine => Urgency::Low,
         },
-        worklist: format!("READING {}", of.performing).into(),
+        worklist: worklist_label(of.performing).into(),
         scheduled_at: reading.opened_at,
         changed_at: reading.ended_at.unwrap_or(of.changed_at),
         expires_at: of.lock_ends_at().filter(|_| is_in_work),

@@ -2,7 +2,7 @@
 
 use crate::people::{agent, code};
 use crate::policy::{Shows, bound, grant, token};
-use crate::site::{Reply, Site, now};
+use crate::site::{Reply, Sent, Site, now};
 use pacs_core::ExaminationId;
 use pacs_core::examination::progress::{ReportCheck, Revision};
 use pacs_core::examination::{Event, Reason};
@@ -10,7 +10,7 @@ use pacs_core::role::{Agent, Grant, Reach, Role};
 use pacs_core::uid::WorkitemUid;
 use pacs_core::workitem::Task;
 use pacs_store::registry::RegistryError;
-use pacs_store::registry::examinations::Action;
+use pacs_store::registry::examinations::{Action, Reader};
 use serde_json::{Value, json};
 
 const OWN: &str = "2.25.6";
@@ -154,6 +154,60 @@ async fn a_task_is_seen_by_those_who_see_its_images_and_by_nobody_else() {
     site.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_ordered_a_task_elsewhere_sees_it_and_is_told_that_they_may_not_take_it() {
+    let site = Site::open("").await;
+    let patient = site.patient("Асанов").await;
+    let id = site.order(patient, ("op", "006"), "001").await;
+    let accession = id.to_string();
+    let sent = Sent {
+        sender: "KRKL_CT1",
+        study: FOREIGN,
+        number: 1,
+        accession: &accession,
+        patient: ("", ""),
+    };
+    site.send(&sent).await;
+    assert!(site.matched(FOREIGN).await);
+    let complete = Event::Complete {
+        by: pacs_core::examination::progress::Completion::Declared,
+        images_kept: 1,
+    };
+    let radiographer = agent("radiographer", Role::Radiographer, "001");
+    act(&site, &radiographer, id, complete).await.unwrap();
+    site.settle().await;
+    let there = session(&site, "expert1", grant(Role::Expert, "001")).await;
+    let (_, uid) = task(&site, &there).await;
+    let ordered = session(&site, "op", grant(Role::Radiologist, "006")).await;
+    let other = session(&site, "other", grant(Role::Radiologist, "006")).await;
+    for (shows, seen, taken) in [(&ordered, 200, 403), (&other, 404, 404)] {
+        let path = format!("/dicomweb/workitems/{uid}");
+        assert_eq!(shows.ask(&site, "GET", &path).await.status, seen);
+        let wish = wish(&site, shows, &uid, "IN PROGRESS", "2.25.11").await;
+        assert_eq!(wish.status, taken, "{wish:?}");
+        // It is in none of their lists, however they ask.
+        for query in ["", &format!("SOPInstanceUID={uid}")] {
+            assert_eq!(tasks(&site, shows, query).await, [], "{query}");
+        }
+    }
+    for query in [
+        format!("SOPInstanceUID={uid}"),
+        format!("ReferencedRequestSequence.AccessionNumber={id}"),
+        format!("PatientID={patient}"),
+        "WorklistLabel=READING+001".to_owned(),
+    ] {
+        assert_eq!(tasks(&site, &there, &query).await.len(), 1, "{query}");
+    }
+    for query in [
+        "WorklistLabel=READING+006".to_owned(),
+        format!("SOPInstanceUID={uid}&ProcedureStepState=COMPLETED"),
+        format!("PatientID={patient}&WorklistLabel=READING+006"),
+    ] {
+        assert_eq!(tasks(&site, &there, &query).await, [], "{query}");
+    }
+    site.close().await;
+}
+
 fn reason() -> Reason {
     Reason::parse("проверка").unwrap()
 }
@@ -178,6 +232,21 @@ async fn a_signed_report_completes_a_task_and_a_revision_is_another_one() {
     assert_eq!(state, "SCHEDULED");
     let begun = wish(&site, &expert, &first, "IN PROGRESS", "2.25.11").await;
     assert_eq!(begun.status, 200, "{begun:?}");
+    let everything = Agent::system("test");
+    let reader_of_all = Reader::new(&everything);
+    let rows = site.registry.examination_events(&reader_of_all, id, now());
+    let rows = rows.await.unwrap();
+    let claimed = rows.last().unwrap().correlation.as_deref();
+    assert_eq!(
+        claimed.map(str::len),
+        Some(16),
+        "as what the portal does has"
+    );
+    let again = wish(&site, &expert, &first, "IN PROGRESS", "2.25.11").await;
+    let warning = again.header("Warning");
+    assert!(again.status == 200 && warning.is_none(), "{again:?}");
+    let other = wish(&site, &expert, &first, "IN PROGRESS", "2.25.12").await;
+    assert_eq!(other.status, 409, "{other:?}");
     let early = wish(&site, &expert, &first, "COMPLETED", "2.25.11").await;
     assert_eq!(early.status, 409, "there is no report: {early:?}");
 

@@ -24,8 +24,8 @@ const INTERPRETATION: [&str; 3] = ["110005", "DCM", "Interpretation"];
 /// The scheme of our own codes, of people among others.
 const OWN_SCHEME: &str = "99KGPACS";
 
-/// Attributes that a search gives unasked: those that PS3.4 Table CC.2.5-3 has every query return,
-/// as far as they tell one task from another.
+/// Attributes that a search gives unasked: those whose Return Key Type in PS3.4 Table CC.2.5-3 is 1
+/// or 2, but Input Information Sequence.
 pub const UNASKED: &[Tag] = &[
     tags::SPECIFIC_CHARACTER_SET,
     tags::SOP_CLASS_UID,
@@ -51,24 +51,24 @@ pub const UNASKED: &[Tag] = &[
     tags::SCHEDULED_PROCEDURE_STEP_PRIORITY,
     tags::WORKLIST_LABEL,
     tags::PROCEDURE_STEP_LABEL,
+    tags::OTHER_PATIENT_I_DS_SEQUENCE,
+    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
+    tags::ADMITTING_DIAGNOSES_CODE_SEQUENCE,
+    tags::COMMENTS_ON_THE_SCHEDULED_PROCEDURE_STEP,
+    tags::SCHEDULED_PROCESSING_PARAMETERS_SEQUENCE,
+    tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
+    tags::UNIFIED_PROCEDURE_STEP_PERFORMED_PROCEDURE_SEQUENCE,
 ];
 
 /// Attributes that a search goes by and gives where it is asked to, besides [`UNASKED`]. Input
 /// Information Sequence is not among them: it has every instance, and a workitem that is retrieved
 /// has it.
 pub const MATCHED: &[Tag] = &[
-    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
-    tags::ADMITTING_DIAGNOSES_CODE_SEQUENCE,
-    tags::OTHER_PATIENT_I_DS_SEQUENCE,
     tags::OTHER_PATIENT_NAMES,
     tags::ALLERGIES,
     tags::PREGNANCY_STATUS,
     tags::ADDITIONAL_PATIENT_HISTORY,
-    tags::COMMENTS_ON_THE_SCHEDULED_PROCEDURE_STEP,
     tags::SCHEDULED_PROCEDURE_STEP_EXPIRATION_DATE_TIME,
-    tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
-    tags::SCHEDULED_PROCESSING_PARAMETERS_SEQUENCE,
-    tags::UNIFIED_PROCEDURE_STEP_PERFORMED_PROCEDURE_SEQUENCE,
 ];
 
 /// Scheduled Procedure Step Priority (0074,1200).
@@ -127,17 +127,6 @@ pub enum InputSeries {
     AllBut(BTreeSet<SeriesUid>),
     /// These alone.
     Only(BTreeSet<SeriesUid>),
-}
-
-impl InputSeries {
-    /// Whether a series is one of them.
-    #[must_use]
-    pub fn has(&self, series: &SeriesUid) -> bool {
-        match self {
-            Self::AllBut(others) => !others.contains(series),
-            Self::Only(these) => these.contains(series),
-        }
-    }
 }
 
 /// What came of a task that somebody took.
@@ -260,8 +249,15 @@ impl Workitem {
         });
         let study = self.study();
         text(&mut of, tags::STUDY_INSTANCE_UID, study);
-        let placer = tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST;
-        text(&mut of, placer, &cut(&self.placer_number, LONG_CHARS));
+        // It is not there, or it is not empty.
+        let placer = cut(&self.placer_number, LONG_CHARS);
+        if !placer.is_empty() {
+            let tag = tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST;
+            text(&mut of, tag, &placer);
+        }
+        if of.get(tags::REQUESTED_PROCEDURE_CODE_SEQUENCE).is_none() {
+            items(&mut of, tags::REQUESTED_PROCEDURE_CODE_SEQUENCE, Vec::new());
+        }
         let filler = tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST;
         text(&mut of, filler, &self.task.examination().to_string());
         for tag in [
@@ -321,7 +317,7 @@ impl Workitem {
         let card = cut(&self.card_number, LONG_CHARS);
         text(all, tags::ADMISSION_ID, &card);
         text(all, tags::ADMITTING_DIAGNOSES_DESCRIPTION, "");
-        text(all, tags::ALLERGIES, &cut(&self.allergies, LONG_CHARS));
+        text(all, tags::ALLERGIES, &values(&self.allergies, LONG_CHARS));
         text(all, tags::ADDITIONAL_PATIENT_HISTORY, &lines(&self.history));
         let pregnancy = self.pregnancy.map_or("", Pregnancy::code);
         text(all, tags::PREGNANCY_STATUS, pregnancy);
@@ -416,20 +412,50 @@ fn moment(at: DateTime<FixedOffset>) -> String {
     at.format("%Y%m%d%H%M%S%z").to_string()
 }
 
+/// A letter of a value of one line.
+fn letter(of: char) -> char {
+    match of {
+        '\\' => '/',
+        of if of.is_control() => ' ',
+        of => of,
+    }
+}
+
 /// As much of a text as a value of one line holds.
 fn cut(of: &str, chars_max: usize) -> String {
-    let letter = |c: char| match c {
-        '\\' => '/',
-        c if c.is_control() => ' ',
-        c => c,
-    };
     of.trim().chars().map(letter).take(chars_max).collect()
+}
+
+/// All of a text, in as many values of one line as it needs, between words where that can be.
+fn values(of: &str, chars_max: usize) -> String {
+    let text: String = of.chars().map(letter).collect();
+    let mut all = String::with_capacity(text.len());
+    let mut used = 0_usize;
+    for word in text.split_whitespace() {
+        let long = word.chars().count();
+        if used > 0 && used.saturating_add(1).saturating_add(long) <= chars_max {
+            all.push(' ');
+            used = used.saturating_add(1);
+        } else if used > 0 {
+            all.push('\\');
+            used = 0;
+        }
+        for of in word.chars() {
+            if used == chars_max {
+                all.push('\\');
+                used = 0;
+            }
+            all.push(of);
+            used = used.saturating_add(1);
+        }
+    }
+    all
 }
 
 /// The same of a text of several lines.
 fn lines(of: &str) -> String {
-    let letter = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
-    let letters = of.trim().chars().map(letter);
+    let shown = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let letters = of.trim().chars().map(shown);
     let text: String = letters.take(LONG_TEXT_CHARS).collect();
     text.replace('\n', "\r\n")
 }

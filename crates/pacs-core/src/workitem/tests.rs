@@ -4,8 +4,10 @@ use super::*;
 use crate::attributes::Attributes;
 use crate::coerce::{Demographics, Order, PersonName, Request};
 use crate::patient::{Identifier, PatientKey, PatientNumber, Sex};
+use crate::query::{Key, Matching};
 use crate::tag::{Tag, Vr, tags};
-use crate::{Phi, Pin, StudyUid};
+use crate::worklist::WorklistSubject;
+use crate::{OrganisationCode, Phi, Pin, StudyUid};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -202,6 +204,48 @@ fn a_task_that_waits_says_what_the_table_demands_and_no_transaction() {
 }
 
 #[test]
+fn allergies_are_told_whole_and_between_words() {
+    let words = "пенициллин, йод; латекс\\новокаин ".repeat(12);
+    let long = "x".repeat(150);
+    for text in [words.as_str(), &long, "йод", "", &format!("йод {long} йод")] {
+        let mut of = workitem();
+        of.allergies = text.into();
+        let all = of.attributes().unwrap();
+        let told = all.text(tags::ALLERGIES).unwrap();
+        assert!(
+            told.split('\\').all(|value| value.chars().count() <= 64),
+            "{told}"
+        );
+        let letters = |of: &str| of.replace([' ', '\\', '/'], "");
+        assert_eq!(letters(told), letters(text));
+    }
+    let mut of = workitem();
+    of.allergies = words.into();
+    let all = of.attributes().unwrap();
+    let told = all.text(tags::ALLERGIES).unwrap();
+    assert!(
+        told.starts_with("пенициллин, йод; латекс/новокаин пенициллин, йод;\\латекс/"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_request_has_a_placer_number_that_is_one_and_codes_or_none() {
+    let request = |of: &Workitem| -> Attributes {
+        let all = of.attributes().unwrap();
+        all.items(tags::REFERENCED_REQUEST_SEQUENCE)[0].clone()
+    };
+    let placer = tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST;
+    let mut of = workitem();
+    let without = request(&of);
+    assert_eq!(without.get(placer), None);
+    let codes = tags::REQUESTED_PROCEDURE_CODE_SEQUENCE;
+    assert!(without.get(codes).is_some() && without.items(codes).is_empty());
+    of.placer_number = "17-4".into();
+    assert_eq!(request(&of).text(placer), Some("17-4"));
+}
+
+#[test]
 fn a_task_that_was_taken_says_by_whom_and_since_when() {
     let at: chrono::DateTime<chrono::FixedOffset> = "2026-11-26T15:00:00+06:00".parse().unwrap();
     let by = Performer {
@@ -237,4 +281,58 @@ fn a_task_that_was_taken_says_by_whom_and_since_when() {
     assert_eq!(canceled, Some("20261126150000+0600"));
     assert_eq!(progress.text(tags::PROCEDURE_STEP_PROGRESS), Some("60"));
     assert!(!format!("{taken:?}").contains("Жээнбеков"));
+}
+
+fn keys(of: &[(Tag, &str)]) -> Vec<Key> {
+    let key = |(tag, text): &(Tag, &str)| Key::new(*tag, text).unwrap();
+    of.iter().map(key).collect()
+}
+
+#[test]
+fn a_search_that_names_an_examination_or_a_patient_is_about_that_one() {
+    let examination = id("260060004327");
+    let one = Some(WorklistSubject::Examination(examination));
+    let task = Task::new(examination, 1, 2).unwrap().uid().unwrap();
+    let request = |of: &[(Tag, &str)]| Key {
+        tag: tags::REFERENCED_REQUEST_SEQUENCE,
+        vr: Vr::SQ,
+        matching: Matching::Sequence(keys(of)),
+    };
+    let number = PatientNumber::from_serial(1234).unwrap();
+    let patient = PatientKey::Known(number);
+    let patient_id = patient.to_string();
+    for (keys, expected) in [
+        (keys(&[(tags::SOP_INSTANCE_UID, task.as_str())]), one),
+        (keys(&[(tags::SOP_INSTANCE_UID, "2.25.1")]), None),
+        (
+            vec![request(&[(tags::ACCESSION_NUMBER, "260060004327")])],
+            one,
+        ),
+        (
+            vec![request(&[(tags::REQUESTED_PROCEDURE_ID, "260060004327")])],
+            one,
+        ),
+        (
+            vec![request(&[(tags::ACCESSION_NUMBER, "2600600043*")])],
+            None,
+        ),
+        (
+            keys(&[(tags::PATIENT_ID, &patient_id)]),
+            Some(WorklistSubject::Patient(patient)),
+        ),
+        (keys(&[(tags::PATIENT_ID, "")]), None),
+        (keys(&[(tags::PATIENT_ID, "17")]), None),
+    ] {
+        assert_eq!(subject(&keys), expected, "{keys:?}");
+    }
+    let of = OrganisationCode::parse("006").unwrap();
+    let label = worklist_label(of);
+    assert_eq!(
+        organisation(&keys(&[(tags::WORKLIST_LABEL, &label)])),
+        Some(of)
+    );
+    for other in ["READING *", "READING 6", "006", ""] {
+        let keys = keys(&[(tags::WORKLIST_LABEL, other)]);
+        assert_eq!(organisation(&keys), None, "{other}");
+    }
 }

@@ -14,6 +14,7 @@ mod matching;
 mod ordering;
 mod progressing;
 mod reading;
+mod tasks;
 
 pub(super) use actions::as_system;
 pub use actions::{Acted, Action};
@@ -29,7 +30,8 @@ pub use matching::{
 };
 pub use ordering::NewExamination;
 pub(crate) use reading::IDLE_FOR;
-pub use reading::{FoundTask, FoundTasks, Reading, Readings, WantedTasks};
+pub use reading::{Reading, Readings};
+pub use tasks::{FoundTask, FoundTasks, WantedTasks};
 
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use pacs_core::ExaminationId;

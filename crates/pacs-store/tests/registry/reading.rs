@@ -9,6 +9,7 @@ use pacs_core::examination::{Event, Reason, Status, TransitionError};
 use pacs_core::role::{Agent, Role};
 use pacs_core::uid::ClaimUid;
 use pacs_core::workitem::{State, Task};
+use pacs_core::worklist::WorklistSubject;
 use pacs_core::{ExaminationId, OrganisationCode};
 use pacs_store::matcher::Progressed;
 use pacs_store::registry::examinations::{
@@ -56,6 +57,15 @@ async fn found(
     organisations: &[&str],
     states: &[State],
 ) -> FoundTasks {
+    found_within(registry, agent, (organisations, states), (None, 2_000)).await
+}
+
+async fn found_within(
+    registry: &Registry,
+    agent: &Agent,
+    (organisations, states): (&[&str], &[State]),
+    (subject, scanned_max): (Option<WorklistSubject>, usize),
+) -> FoundTasks {
     let pool = ["006"];
     let reader = Reader {
         pools: &pool,
@@ -66,6 +76,8 @@ async fn found(
         organisations: organisations.collect::<Vec<OrganisationCode>>(),
         has_assigned: true,
         states: states.to_vec(),
+        subject,
+        scanned_max,
     };
     let found = registry.reading_tasks(&reader, &wanted, now());
     found.await.unwrap()
@@ -94,10 +106,6 @@ async fn what_waits_is_found_by_urgency_over_all_organisations_and_by_those_who_
             ids.push(id);
         }
         let both = ["001", "006"];
-        let shown = |found: &FoundTasks| -> Vec<ExaminationId> {
-            let tasks = found.tasks.iter();
-            tasks.map(|task| task.examination.value.id).collect()
-        };
         let system = Agent::system("test");
         let all = found(registry, &system, &both, &State::ALL).await;
         // The last two are of one moment.
@@ -116,6 +124,61 @@ async fn what_waits_is_found_by_urgency_over_all_organisations_and_by_those_who_
         let theirs = found(registry, &operator, &["001"], &State::ALL).await;
         assert_eq!(shown(&theirs), [ids[1], ids[3]]);
     }
+}
+
+fn shown(found: &FoundTasks) -> Vec<ExaminationId> {
+    let tasks = found.tasks.iter();
+    tasks.map(|task| task.examination.value.id).collect()
+}
+
+#[tokio::test]
+async fn a_search_that_may_not_look_at_everything_finds_what_comes_first_of_all_of_it() {
+    let rig = Rig::new().await;
+    let registry = &rig.registry;
+    let new = new_for(&rig).await;
+    let mut ids = Vec::new();
+    // One organisation has a dozen that can wait, and another the one that cannot.
+    let many = std::iter::repeat_n(("001", Priority::Routine), 12);
+    for (number, (performing, priority)) in (1..).zip(many.chain([("006", Priority::Stat)])) {
+        let mut new = NewExamination {
+            performing: code(performing),
+            ..new.clone()
+        };
+        new.order.priority = priority;
+        let id = save(registry, &new, number).await.unwrap().value.id;
+        receive(registry, id).await;
+        ids.push(id);
+    }
+    let system = Agent::system("test");
+    let both: &[&str] = &["001", "006"];
+    let search = async |states: &[State], subject, scanned_max| {
+        found_within(registry, &system, (both, states), (subject, scanned_max)).await
+    };
+    let all = search(&State::ALL, None, 2_000).await;
+    let expected: Vec<ExaminationId> = [ids[12]].into_iter().chain(ids[..12].to_vec()).collect();
+    assert_eq!((shown(&all), all.is_cut), (expected.clone(), false));
+    for scanned_max in 0..80 {
+        let some = search(&[State::Scheduled], None, scanned_max).await;
+        let count = some.tasks.len();
+        assert_eq!(shown(&some), expected[..count], "{scanned_max}");
+        assert!(some.is_cut || count == expected.len(), "{scanned_max}");
+        assert_eq!(count == 0, scanned_max < 6, "{scanned_max}");
+        assert!(
+            count <= scanned_max && (count > 10 || scanned_max < 40),
+            "{scanned_max}"
+        );
+    }
+
+    let one = Some(WorklistSubject::Examination(ids[7]));
+    let patient = all.tasks[0].examination.value.patient;
+    let theirs = Some(WorklistSubject::Patient(patient));
+    // It is looked up, and what was found is in order.
+    assert_eq!(shown(&search(&State::ALL, one, 0).await), [ids[7]]);
+    assert_eq!(shown(&search(&State::ALL, theirs, 0).await), expected);
+    assert_eq!(shown(&search(&[State::Completed], one, 0).await), []);
+    let elsewhere = (&["006"][..], &State::ALL[..]);
+    let none = found_within(registry, &system, elsewhere, (one, 0)).await;
+    assert_eq!(shown(&none), []);
 }
 
 /// Whether something was changed that the matcher looks at, since it was asked last.

@@ -6,10 +6,10 @@ use crate::service::Web;
 use pacs_core::access::Find;
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::workitem::{Input, Workitem};
+use pacs_core::workitem::{Input, InputSeries, Workitem};
 use pacs_core::{AeTitle, Attributes, Key, Level, Matching, Permit, Query, Tag, Value, Vr};
 use pacs_store::index::Page;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be read.
 pub(super) struct Named {
@@ -56,20 +56,91 @@ pub(super) fn put(into: &mut Attributes, items: Vec<Attributes>) {
     );
 }
 
-/// Up to `count_max` instances of a study, and whether there are more.
+/// Up to `count_max` instances of what is to be read of a study, and whether there are more. Where
+/// that is a part of the study, each series of it is asked for by itself: what others have of the
+/// study does not count.
 async fn instances(
     web: &Web,
     permit: &Permit<Find>,
     input: &Input,
     count_max: usize,
 ) -> Result<(BySeries, bool), Failure> {
-    let study = Key {
-        tag: tags::STUDY_INSTANCE_UID,
-        vr: Vr::UI,
-        matching: Matching::SingleValue(input.study.as_str().to_owned()),
+    let study = key(tags::STUDY_INSTANCE_UID, input.study.as_str());
+    let (own, mut is_cut) = match &input.series {
+        InputSeries::AllBut(others) if others.is_empty() => {
+            return references(web, permit, vec![study], count_max).await;
+        }
+        InputSeries::AllBut(others) => {
+            let (mut all, is_cut) = series_of(web, permit, study.clone(), others.len()).await?;
+            all.retain(|series| !others.contains(series));
+            (all, is_cut)
+        }
+        InputSeries::Only(these) => (these.clone(), false),
     };
-    let query = Query::new(Level::Instance)
+    let mut found = BySeries::new();
+    let mut left = count_max;
+    for series in own {
+        let keys = vec![
+            study.clone(),
+            key(tags::SERIES_INSTANCE_UID, series.as_str()),
+        ];
+        let (of_series, has_more) = references(web, permit, keys, left).await?;
+        is_cut |= has_more;
+        left = left.saturating_sub(of_series.values().map(Vec::len).sum());
+        found.extend(of_series);
+    }
+    Ok((found, is_cut))
+}
+
+fn key(tag: Tag, uid: &str) -> Key {
+    Key {
+        tag,
+        vr: Vr::UI,
+        matching: Matching::SingleValue(uid.to_owned()),
+    }
+}
+
+/// The series of a study: as many as there can be instances to be named, besides `others_count` that
+/// are not. Whether there are more.
+async fn series_of(
+    web: &Web,
+    permit: &Permit<Find>,
+    study: Key,
+    others_count: usize,
+) -> Result<(BTreeSet<SeriesUid>, bool), Failure> {
+    let query = Query::new(Level::Series)
         .with(study)
+        .returning(tags::SERIES_INSTANCE_UID);
+    let page = Page {
+        after: None,
+        offset: 0,
+        count_max: web
+            .limits()
+            .workitem_instances_max
+            .saturating_add(others_count),
+    };
+    let found = web.archive().search_page(permit, &query, &page).await?;
+    let Some(found) = found else {
+        return Ok((BTreeSet::new(), false));
+    };
+    let uids = found.matches.iter().filter_map(|result| {
+        let uid = result.attributes.text(tags::SERIES_INSTANCE_UID);
+        SeriesUid::parse_legacy(uid.unwrap_or_default()).ok()
+    });
+    Ok((uids.collect(), found.has_more))
+}
+
+/// References of up to `count_max` instances with these keys, and whether there are more.
+async fn references(
+    web: &Web,
+    permit: &Permit<Find>,
+    keys: Vec<Key>,
+    count_max: usize,
+) -> Result<(BySeries, bool), Failure> {
+    let query = keys
+        .into_iter()
+        .fold(Query::new(Level::Instance), Query::with);
+    let query = query
         .returning(tags::SOP_CLASS_UID)
         .returning(tags::SOP_INSTANCE_UID)
         .returning(tags::SERIES_INSTANCE_UID);
@@ -89,9 +160,6 @@ async fn instances(
         let Ok(of) = SeriesUid::parse_legacy(uid(tags::SERIES_INSTANCE_UID)) else {
             continue;
         };
-        if !input.series.has(&of) {
-            continue;
-        }
         let mut reference = Attributes::new();
         let class = uid(tags::SOP_CLASS_UID);
         reference.insert_text(tags::REFERENCED_SOP_CLASS_UID, Vr::UI, class);

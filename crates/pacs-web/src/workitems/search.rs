@@ -1,7 +1,7 @@
 //! The Search Transaction (PS3.18 11.9). Keys are those of a query of studies; what they mean is
 //! [`pacs_core::matching`], as everywhere.
 
-use super::WORKITEM;
+use super::{WORKITEM, Wanted};
 use crate::access::Allowed;
 use crate::error::Failure;
 use crate::limits::WebLimits;
@@ -39,11 +39,13 @@ pub(crate) async fn search(
     let _place = web.place_for_workitems(permit.caller())?;
     let described = described_as("WORKITEM", &asked.query.keys);
     record::searched_for(&web, &permit, &described).await?;
-    let states: Vec<_> = workitem::State::ALL
-        .into_iter()
-        .filter(|state| asked.has_state(*state))
-        .collect();
-    let found = workitems.worklist(&permit, &states).await?;
+    let states = workitem::State::ALL.into_iter();
+    let wanted = Wanted {
+        states: states.filter(|state| asked.has_state(*state)).collect(),
+        subject: workitem::subject(&asked.query.keys),
+        organisation: workitem::organisation(&asked.query.keys),
+    };
+    let found = workitems.worklist(&permit, &wanted).await?;
     let mut page = Page::default();
     for workitem in found.workitems {
         if page.take(&asked, &workitem) {
@@ -245,7 +247,7 @@ fn answer(
     } else if is_cut {
         warn(
             &mut response,
-            "The search ended before it had looked at everything: narrow it by state",
+            "The search ended before it had looked at everything: narrow it",
         );
     }
     for warning in asked.warnings.iter().take(web.limits().warnings_max) {

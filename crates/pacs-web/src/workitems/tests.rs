@@ -3,13 +3,15 @@
 use super::changing::{change_state, request_cancellation, update};
 use super::*;
 use crate::access::Allowed;
+use crate::limits::WebLimits;
 use crate::testing::{Service, may};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, header};
 use pacs_core::coerce::{Demographics, Order, PersonName, Request as Ordered};
 use pacs_core::patient::{PatientKey, PatientNumber};
-use pacs_core::uid::StudyUid;
+use pacs_core::tag::tags;
+use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::workitem::{Input, InputSeries, Urgency};
 use pacs_core::{ExaminationId, Phi};
 use serde_json::{Value, json};
@@ -102,9 +104,9 @@ impl Workitems for Desk {
         &self.title
     }
 
-    async fn worklist(&self, _: &Permit<Find>, states: &[State]) -> Result<Worklist, Refusal> {
+    async fn worklist(&self, _: &Permit<Find>, wanted: &Wanted) -> Result<Worklist, Refusal> {
         let is = self.is.lock().unwrap().0;
-        let workitems = states.contains(&is).then(|| workitem(is));
+        let workitems = wanted.states.contains(&is).then(|| workitem(is));
         Ok(Worklist {
             workitems: workitems.into_iter().collect(),
             is_cut: false,
@@ -388,6 +390,12 @@ async fn a_search_goes_by_what_a_workitem_says_and_tells_it() {
             "{query}"
         );
     }
+    let (_, _, body) = found(&service, "").await;
+    for unasked in [
+        "00101002", "00081080", "00081084", "00400400", "00741210", "00741002", "00741216",
+    ] {
+        assert!(body[0][unasked].is_object(), "{unasked}");
+    }
     let (_, warnings, body) = found(&service, "includefield=all").await;
     let told = &body[0];
     assert_eq!(warnings, Vec::<String>::new());
@@ -443,4 +451,46 @@ async fn a_workitem_names_what_is_to_be_read_and_where_it_is() {
         "{text}"
     );
     assert_eq!(get("image/png").await.0, 406);
+}
+
+#[tokio::test]
+async fn of_a_study_that_was_split_its_own_series_are_named_whatever_the_others_have() {
+    let limits = WebLimits {
+        workitem_instances_max: 3,
+        ..WebLimits::default()
+    };
+    let service = Service::open(limits).await;
+    for (series, instances) in [(1, 5), (2, 2), (3, 1)] {
+        for number in 1..=instances {
+            service.store_in((1, series), number, "Asanov^Bakyt").await;
+        }
+    }
+    let set = |series: &[u32]| -> BTreeSet<SeriesUid> {
+        let uids = series.iter().map(|series| format!("2.25.1.{series}"));
+        uids.map(|uid| SeriesUid::parse(&uid).unwrap()).collect()
+    };
+    let title = AeTitle::parse("PACS").unwrap();
+    for (series, expected, is_cut) in [
+        (InputSeries::Only(set(&[2, 3])), vec![2, 1], false),
+        (InputSeries::AllBut(set(&[1])), vec![2, 1], false),
+        (InputSeries::Only(set(&[3])), vec![1], false),
+        (InputSeries::AllBut(set(&[1, 2, 3])), vec![], false),
+        (InputSeries::Only(set(&[1, 2])), vec![3], true),
+        (InputSeries::AllBut(set(&[9])), vec![3], true),
+        (InputSeries::AllBut(set(&[])), vec![3], true),
+        (InputSeries::Only(set(&[])), vec![], false),
+    ] {
+        let mut of = workitem(State::InProgress);
+        of.inputs.truncate(1);
+        of.inputs[0].series = series.clone();
+        let permit = may();
+        let at = ("http://pacs.example", &title);
+        let named = inputs::of(&service.web, &permit, &of, at);
+        let named = named.await.unwrap();
+        let items = named.items.iter();
+        let counts: Vec<usize> = items
+            .map(|item| item.items(tags::REFERENCED_SOP_SEQUENCE).len())
+            .collect();
+        assert_eq!((counts, named.is_cut), (expected, is_cut), "{series:?}");
+    }
 }

@@ -298,7 +298,7 @@ impl Examination {
     }
 
     /// What comes sooner has less.
-    fn place_in_queue(&self) -> String {
+    pub(super) fn place_in_queue(&self) -> String {
         let urgency = match self.order.priority {
             Priority::Stat => 0,
             Priority::High => 1,

@@ -365,13 +365,7 @@ impl Registry {
         (from, to): (NaiveDateTime, NaiveDateTime),
     ) -> Result<Vec<Scheduled>, RegistryError> {
         licence.check(organisation)?;
-        let named = match subject {
-            WorklistSubject::Examination(id) => {
-                let found = if_readable(self.examination_at(id).await)?;
-                found.into_iter().collect()
-            }
-            WorklistSubject::Patient(key) => self.readable_of_patient(key).await?,
-        };
+        let named = self.examinations_named(subject).await?;
         let span = first_second(from)..=first_second(to);
         let mut found = Vec::new();
         for examination in named {
@@ -391,6 +385,20 @@ impl Registry {
             (first_second(value.order.scheduled_at), value.id)
         });
         Ok(found)
+    }
+
+    /// The examinations that somebody names, those that cannot be read left out.
+    pub(super) async fn examinations_named(
+        &self,
+        subject: WorklistSubject,
+    ) -> Result<Vec<Stored<Examination>>, RegistryError> {
+        match subject {
+            WorklistSubject::Examination(id) => {
+                let found = if_readable(self.examination_at(id).await)?;
+                Ok(found.into_iter().collect())
+            }
+            WorklistSubject::Patient(key) => self.readable_of_patient(key).await,
+        }
     }
 
     /// The examinations of a patient, those that cannot be read left out.

@@ -7,20 +7,17 @@
 
 use super::super::batch::Batch;
 use super::super::commit::agent_event;
-use super::super::patients::Patient;
-use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
-use super::document::{LIST, QUEUE, status_name};
-use super::{BETWEEN, Examination, Reader};
-use crate::limits::{READING_TASKS_SCANNED_MAX, READINGS_KEPT_MAX, REGISTRY_ATTEMPTS_MAX};
-use crate::records::Kind;
+use super::super::{Moment, Refusal, Registry, RegistryError};
+use super::Examination;
+use crate::limits::{READINGS_KEPT_MAX, REGISTRY_ATTEMPTS_MAX};
 use chrono::TimeDelta;
+use pacs_core::Phi;
 use pacs_core::audit::Act;
 use pacs_core::examination::Status;
 use pacs_core::examination::progress::Guard;
 use pacs_core::role::Agent;
 use pacs_core::uid::ClaimUid;
 use pacs_core::workitem::{State, Task};
-use pacs_core::{OrganisationCode, Phi};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -268,51 +265,6 @@ impl Examination {
     }
 }
 
-/// An examination with the reading that stands for it, and its patient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundTask {
-    /// The examination.
-    pub examination: Stored<Examination>,
-    /// Its patient, as they are called now.
-    pub patient: Stored<Patient>,
-    /// The reading.
-    pub reading: Reading,
-}
-
-/// What was found of a list of readings.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FoundTasks {
-    /// Those that are seen: what somebody has to do first, the most urgent of it first, and of
-    /// these what waits longest; then what is done, the newest first.
-    pub tasks: Vec<FoundTask>,
-    /// There may be more: no more were looked at.
-    pub is_cut: bool,
-}
-
-/// Whose readings are looked for, and how far they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedTasks {
-    /// Of examinations that these make.
-    pub organisations: Vec<OrganisationCode>,
-    /// And of those that are assigned to whoever looks.
-    pub has_assigned: bool,
-    /// In these states.
-    pub states: Vec<State>,
-}
-
-/// Parts of lists, in the order in which they are looked at.
-const PARTS: [(State, Status, Kind); 6] = [
-    (State::Scheduled, Status::ImagesReceived, QUEUE),
-    (State::InProgress, Status::UnderReview, QUEUE),
-    (State::Completed, Status::Reported, LIST),
-    (State::Completed, Status::Sent, LIST),
-    (State::Completed, Status::Delivered, LIST),
-    (State::Canceled, Status::Rejected, LIST),
-];
-
-/// How keys of a queue begin, by urgency.
-const URGENCIES: [&str; 3] = ["0", "1", "2"];
-
 impl Registry {
     /// Takes note that `agent` goes on with a reading that they have in work, known by `claim`:
     /// they have it for another hour. It is no change of what was ordered, and nothing follows of
@@ -374,100 +326,6 @@ impl Registry {
         event.object.examination = Some(id);
         self.commit(batch, event).await.map(drop)
     }
-
-    /// The readings that stand for examinations that `reader` sees.
-    ///
-    /// # Errors
-    /// [`RegistryError`].
-    pub async fn reading_tasks(
-        &self,
-        reader: &Reader<'_>,
-        wanted: &WantedTasks,
-        at: Moment,
-    ) -> Result<FoundTasks, RegistryError> {
-        let mut scopes: Vec<String> = Vec::with_capacity(wanted.organisations.len());
-        let performing = wanted.organisations.iter();
-        scopes.extend(performing.map(|of| format!("performing/{of}")));
-        if wanted.has_assigned {
-            scopes.push(format!("assigned/{}", reader.agent.name));
-        }
-        let mut found = FoundTasks::default();
-        let mut left = READING_TASKS_SCANNED_MAX;
-        for (state, status, kind) in PARTS {
-            if !wanted.states.contains(&state) {
-                continue;
-            }
-            let urgencies: &[&str] = if kind == QUEUE { &URGENCIES } else { &[""] };
-            for urgency in urgencies {
-                let mut part: Vec<FoundTask> = Vec::new();
-                for scope in &scopes {
-                    let status = status_name(status);
-                    let prefix = format!("{scope}{BETWEEN}{status}{BETWEEN}{urgency}");
-                    let wanted = left.saturating_add(1);
-                    let records = self.records().list(kind, &prefix, None, wanted).await?;
-                    found.is_cut |= records.len() > left;
-                    for record in records.iter().take(left) {
-                        left = left.saturating_sub(1);
-                        let Some(examination) = self.readable(record).await? else {
-                            continue;
-                        };
-                        if let Some(task) = self.seen_task(reader, examination, at).await? {
-                            part.push(task);
-                        }
-                    }
-                }
-                put(&mut found.tasks, part, kind == QUEUE);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn seen_task(
-        &self,
-        reader: &Reader<'_>,
-        examination: Stored<Examination>,
-        at: Moment,
-    ) -> Result<Option<FoundTask>, RegistryError> {
-        if !reader.sees(&examination.value, &[], at) {
-            return Ok(None);
-        }
-        let readings = examination.value.readings();
-        let Some(reading) = readings.present().cloned() else {
-            return Ok(None);
-        };
-        match self.survivor(examination.value.patient).await {
-            Ok(patient) => Ok(Some(FoundTask {
-                examination,
-                patient,
-                reading,
-            })),
-            Err(error @ (RegistryError::Damaged { .. } | RegistryError::NotFound { .. })) => {
-                let examination = examination.value.id;
-                tracing::error!(%examination, %error, "a patient cannot be read");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Adds a part of several scopes: an examination of two of them once.
-fn put(all: &mut Vec<FoundTask>, mut part: Vec<FoundTask>, is_queue: bool) {
-    part.sort_by_key(|found| {
-        let of = &found.examination.value;
-        let made = of.created_at.timestamp_millis();
-        // What waits longest first, and of what is done the newest.
-        (
-            if is_queue {
-                made
-            } else {
-                made.saturating_neg()
-            },
-            of.id,
-        )
-    });
-    part.dedup_by_key(|found| found.examination.value.id);
-    all.append(&mut part);
 }
 
 #[cfg(test)]
