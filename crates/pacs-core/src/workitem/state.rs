@@ -58,9 +58,9 @@ impl State {
     /// Transaction UID came with it.
     ///
     /// A claim brings a UID of its own, so that of a step that is in work it is told that somebody
-    /// has it, rather than that this UID is not theirs. Whoever has it and claims it once more, with
-    /// the same UID, is told that it is so, for the answer to the first claim may have been lost;
-    /// the table has C302H there.
+    /// has it, rather than that this UID is not theirs. Whoever has it and claims it once more,
+    /// with the same UID, is told that it is so, for the answer to the first claim may have been
+    /// lost; the table has C302H there.
     ///
     /// # Errors
     /// [`StateError`]; the step stays what it is.

@@ -100,8 +100,8 @@ fn key(tag: Tag, uid: &str) -> Key {
     }
 }
 
-/// The series of a study: as many as there can be instances to be named, besides `others_count` that
-/// are not. Whether there are more.
+/// The series of a study: as many as there can be instances to be named, besides `others_count`
+/// that are not. Whether there are more.
 async fn series_of(
     web: &Web,
     permit: &Permit<Find>,
