@@ -14,6 +14,7 @@ mod budget;
 mod codec;
 mod fault;
 mod group;
+mod kept;
 mod plan;
 mod rows;
 mod search;
@@ -34,8 +35,9 @@ use crate::shares::Shares;
 use async_trait::async_trait;
 use budget::Budget;
 use fault::{Fault, attempt};
-use group::Group;
 use group::notes::NOTED;
+use group::{Finished, Group};
+use kept::KeptRows;
 use pacs_core::{Level, Matching, Query, SopInstanceUid};
 use plan::Plan;
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
@@ -71,6 +73,9 @@ impl Default for RedbOptions {
 /// Its name in the data directory.
 const FILE: &str = "index.redb";
 
+/// Bytes of rows of studies that are kept beside the pages.
+const KEPT_ROWS_BYTES_MAX: usize = 16 << 20;
+
 /// Rows that are read without leaving the thread: some two milliseconds. What needs more goes to a
 /// thread that may wait.
 const ROWS_INLINE: u64 = 2_000;
@@ -94,6 +99,7 @@ pub struct RedbIndex {
 #[derive(Debug)]
 struct Inner {
     database: Held,
+    kept: Arc<KeptRows>,
     space: Arc<Space>,
     /// What is committed, and up to where that is durable.
     progress: Mutex<Progress>,
@@ -129,6 +135,7 @@ impl RedbIndex {
             };
             let inner = Inner {
                 database: Held::new(database),
+                kept: Arc::new(KeptRows::new(KEPT_ROWS_BYTES_MAX)),
                 space,
                 progress: Mutex::new(progress),
                 has_failed: AtomicBool::new(false),
@@ -174,7 +181,7 @@ impl RedbIndex {
             let budget = Budget::at_once(ROWS_INLINE.min(self.rows_max));
             let mut is_enough = true;
             let answered = attempt(operation, || {
-                let view = View::new(self.inner.database.get()?)?;
+                let view = self.inner.view()?;
                 match answer(&view, &plan, quota, &budget) {
                     Err(Fault::OutOfBudget) => {
                         is_enough = false;
@@ -194,7 +201,7 @@ impl RedbIndex {
         let answered = blocking(operation, move || {
             // Until the thread is done with it: it soon is where nobody waits any more.
             let _turn = turn;
-            let view = View::new(inner.database.get()?)?;
+            let view = inner.view()?;
             answer(&view, &plan, &quota, &budget)
         })
         .await;
@@ -213,7 +220,7 @@ impl RedbIndex {
         operation: &'static str,
         read: impl FnOnce(&View) -> Result<T, Fault>,
     ) -> Result<T, IndexError> {
-        attempt(operation, || read(&View::new(self.inner.database.get()?)?))
+        attempt(operation, || read(&self.inner.view()?))
     }
 }
 
@@ -223,11 +230,16 @@ impl Inner {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The tables as they are now.
+    fn view(&self) -> Result<View, Fault> {
+        View::new(self.database.get()?, &self.kept)
+    }
+
     fn stage(
         &self,
         records: Vec<LogRecord>,
         end: LogPosition,
-    ) -> Result<(WriteTransaction, Counters, Vec<Applied>), IndexError> {
+    ) -> Result<(WriteTransaction, Finished, Vec<Applied>), IndexError> {
         attempt("stage", || {
             let mut transaction = self.database.get()?.begin_write()?;
             transaction.set_durability(Durability::None)?;
@@ -236,22 +248,23 @@ impl Inner {
             for record in records {
                 applied.push(group.apply(record)?);
             }
-            let counters = group.finish(end)?;
-            Ok((transaction, counters, applied))
+            let finished = group.finish(end)?;
+            Ok((transaction, finished, applied))
         })
     }
 
     fn note(&self, notes: &Notes) -> Result<(), IndexError> {
         let committed = self.progress().committed;
-        let transaction = attempt("note", || {
+        let (transaction, finished) = attempt("note", || {
             let mut transaction = self.database.get()?.begin_write()?;
             transaction.set_durability(Durability::None)?;
             let mut group = Group::open(&transaction, committed)?;
             group.note(notes)?;
-            let _same = group.finish(committed.position)?;
-            Ok(transaction)
+            let finished = group.finish(committed.position)?;
+            Ok((transaction, finished))
         })?;
         self.commit("note", transaction)?;
+        self.kept.forget(finished.changed);
         self.progress().is_ahead = true;
         Ok(())
     }
@@ -312,6 +325,7 @@ impl Inner {
             Ok(transaction)
         })?;
         self.commit("clear", transaction)?;
+        self.kept.forget_all();
         *self.progress() = Progress {
             committed: Counters::default(),
             durable: LogPosition::default(),
@@ -386,7 +400,7 @@ async fn blocking<T: Send + 'static>(
 struct StagedInRedb {
     inner: Arc<Inner>,
     transaction: WriteTransaction,
-    counters: Counters,
+    finished: Finished,
     applied: Vec<Applied>,
     _turn: OwnedMutexGuard<()>,
 }
@@ -394,17 +408,18 @@ struct StagedInRedb {
 #[async_trait]
 impl Staged for StagedInRedb {
     async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError> {
-        content.covers(self.counters.position)?;
+        content.covers(self.finished.counters.position)?;
         let Self {
             inner,
             transaction,
-            counters,
+            finished,
             applied,
             _turn,
         } = *self;
         inner.commit("commit", transaction)?;
+        inner.kept.forget(finished.changed);
         let mut progress = inner.progress();
-        progress.committed = counters;
+        progress.committed = finished.counters;
         progress.is_ahead = true;
         Ok(applied)
     }
@@ -419,7 +434,7 @@ impl Index for RedbIndex {
     ) -> Result<Box<dyn Staged>, IndexError> {
         let turn = self.turn().await?;
         let inner = Arc::clone(&self.inner);
-        let (transaction, counters, applied) = if records.len() <= RECORDS_INLINE {
+        let (transaction, finished, applied) = if records.len() <= RECORDS_INLINE {
             inner.stage(records, end)?
         } else {
             let inner = Arc::clone(&inner);
@@ -428,7 +443,7 @@ impl Index for RedbIndex {
         Ok(Box::new(StagedInRedb {
             inner,
             transaction,
-            counters,
+            finished,
             applied,
             _turn: turn,
         }))
@@ -449,7 +464,7 @@ impl Index for RedbIndex {
     ) -> Result<Versions, IndexError> {
         let (inner, instance) = (Arc::clone(&self.inner), instance.clone());
         blocking("look up versions", move || {
-            View::new(inner.database.get()?)?.versions(&instance, limit_count)
+            inner.view()?.versions(&instance, limit_count)
         })
         .await
     }
@@ -506,7 +521,7 @@ impl Index for RedbIndex {
     ) -> Result<Vec<Change>, IndexError> {
         let inner = Arc::clone(&self.inner);
         blocking("read changes", move || {
-            View::new(inner.database.get()?)?.changes(after, count_max)
+            inner.view()?.changes(after, count_max)
         })
         .await
     }
@@ -518,7 +533,7 @@ impl Index for RedbIndex {
     ) -> Result<Vec<(u64, StoredInstance)>, IndexError> {
         let inner = Arc::clone(&self.inner);
         blocking("read entries", move || {
-            View::new(inner.database.get()?)?.entries(after, count_max)
+            inner.view()?.entries(after, count_max)
         })
         .await
     }

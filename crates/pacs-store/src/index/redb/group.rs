@@ -32,6 +32,15 @@ pub(super) struct Group<'t> {
     numbers: HashMap<String, u64>,
     studies: BTreeMap<u64, StudyRow<'static>>,
     series: BTreeMap<(u64, u32), SeriesRow<'static>>,
+    changed: BTreeSet<u64>,
+}
+
+/// What a group leaves in its transaction.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) counters: Counters,
+    /// The studies whose rows it wrote.
+    pub(super) changed: BTreeSet<u64>,
 }
 
 impl<'t> Group<'t> {
@@ -50,6 +59,7 @@ impl<'t> Group<'t> {
             numbers: HashMap::new(),
             studies: BTreeMap::new(),
             series: BTreeMap::new(),
+            changed: BTreeSet::new(),
         })
     }
 
@@ -62,12 +72,15 @@ impl<'t> Group<'t> {
     }
 
     /// Writes what was kept aside, and how far the log has come.
-    pub(super) fn finish(mut self, end: crate::index::LogPosition) -> Result<Counters, Fault> {
+    pub(super) fn finish(mut self, end: crate::index::LogPosition) -> Result<Finished, Fault> {
         self.write_rows()?;
         self.counters.position = end;
         let mut meta = self.transaction.open_table(META)?;
         meta.insert("state", self.counters.encode().as_slice())?;
-        Ok(self.counters)
+        Ok(Finished {
+            counters: self.counters,
+            changed: self.changed,
+        })
     }
 
     fn receive(&mut self, stored: &StoredInstance) -> Result<Applied, Fault> {
@@ -260,6 +273,7 @@ impl<'t> Group<'t> {
             let key = entity_key(study, 0);
             self.entities
                 .insert(key.as_slice(), row.encode().as_slice())?;
+            self.changed.insert(study);
         }
         for ((study, series), row) in std::mem::take(&mut self.series) {
             let key = entity_key(study, series);

@@ -223,9 +223,7 @@ impl<'a> Search<'a> {
         read: impl FnOnce(&StudyRow<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         self.budget.spend(1)?;
-        let row = self.view.entities.get(entity_key(study, 0).as_slice())?;
-        let row = row.ok_or(missing("row of a study"))?;
-        read(&StudyRow::decode(row.value())?)
+        self.view.study(study, read)
     }
 
     /// Patients in the order of their first studies.
@@ -299,7 +297,9 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let plan = self.plan;
-        let mut attributes = Attributes::with_capacity(plan.wanted_count());
+        // One more than that is what an answer over the web adds.
+        let room = plan.wanted_count().saturating_add(1);
+        let mut attributes = Attributes::with_capacity(room);
         row.attributes(&mut attributes, |tag| plan.wants(tag))?;
         for (tag, set) in [
             (tags::MODALITIES_IN_STUDY, &row.modalities),

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::group::{decode_move, missing, read_place, versions};
+use super::kept::{KeptRows, Moment};
 use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, from_entity_key};
 use super::tables::{ARRIVALS, Bytes, ENTITIES, FACTS, INSTANCES, KEYS, MOVES, NAMES, NOTES, SOPS};
 use crate::index::{
@@ -9,6 +10,7 @@ use crate::index::{
 };
 use pacs_core::{SeriesUid, SopInstanceUid, StudyUid};
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
+use std::sync::Arc;
 
 /// The tables as they were when this was made.
 pub(super) struct View {
@@ -21,10 +23,13 @@ pub(super) struct View {
     pub(super) facts: ReadOnlyTable<u64, Bytes>,
     arrivals: ReadOnlyTable<u64, Bytes>,
     moves: ReadOnlyTable<u64, Bytes>,
+    kept: Arc<KeptRows>,
+    moment: Moment,
 }
 
 impl View {
-    pub(super) fn new(database: &Database) -> Result<Self, Fault> {
+    pub(super) fn new(database: &Database, kept: &Arc<KeptRows>) -> Result<Self, Fault> {
+        let moment = kept.moment();
         let transaction = database.begin_read()?;
         Ok(Self {
             entities: transaction.open_table(ENTITIES)?,
@@ -36,7 +41,24 @@ impl View {
             facts: transaction.open_table(FACTS)?,
             arrivals: transaction.open_table(ARRIVALS)?,
             moves: transaction.open_table(MOVES)?,
+            kept: Arc::clone(kept),
+            moment,
         })
+    }
+
+    /// What `read` makes of the row of a study, which may be some commits newer than the rest.
+    pub(super) fn study<T>(
+        &self,
+        study: u64,
+        read: impl FnOnce(&StudyRow<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if let Some(row) = self.kept.get(study) {
+            return read(&StudyRow::decode(&row)?);
+        }
+        let row = self.entities.get(entity_key(study, 0).as_slice())?;
+        let row = row.ok_or(missing("row of a study"))?;
+        self.kept.keep(study, row.value(), self.moment);
+        read(&StudyRow::decode(row.value())?)
     }
 
     pub(super) fn sop(&self, uid: &str) -> Result<Option<Place>, Fault> {
