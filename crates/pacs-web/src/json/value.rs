@@ -13,7 +13,7 @@ pub(crate) fn write_values(out: &mut Vec<u8>, vr: Vr, text: &str) {
         return;
     }
     out.extend_from_slice(b",\"Value\":[");
-    if is_multi_valued(vr) {
+    if is_multi_valued(vr) && text.as_bytes().contains(&b'\\') {
         for (at, value) in text.split('\\').enumerate() {
             if at > 0 {
                 out.push(b',');

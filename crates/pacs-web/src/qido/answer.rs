@@ -78,6 +78,10 @@ pub(super) fn answer(
     response
 }
 
+/// Bytes of an answer that is written at once: about as much as the results it is written from,
+/// which go meanwhile. To hand over pieces takes longer than to write some of them.
+const AT_ONCE_BYTES: usize = 256 << 10;
+
 /// Results on their way: each is let go when it is written.
 struct Writing {
     results: IntoResults<Match>,
@@ -92,22 +96,23 @@ struct Writing {
 impl Writing {
     /// A short answer is written at once, a long one while it is sent.
     fn body(mut self, web: &Web) -> Body {
-        let first = self.piece();
+        let first = self.piece(AT_ONCE_BYTES.max(self.piece_bytes));
         if self.listing.is_none() {
             return first.into();
         }
         stream::body(web.limits(), None, |pieces| async move {
             pieces.put(first.into()).await?;
             while self.listing.is_some() {
-                pieces.put(self.piece().into()).await?;
+                pieces.put(self.piece(self.piece_bytes).into()).await?;
             }
             Ok(())
         })
     }
 
-    fn piece(&mut self) -> Vec<u8> {
+    /// So many bytes, or what is left.
+    fn piece(&mut self, bytes: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.piece_bytes);
-        while out.len() < self.piece_bytes
+        while out.len() < bytes
             && let Some(listing) = &mut self.listing
         {
             let Some(result) = self.results.next() else {
@@ -149,7 +154,7 @@ fn blank(request: &SearchRequest) -> Attributes {
         let empty = if key.vr == Vr::SQ {
             Value::Items(Vec::new())
         } else {
-            Value::Text(String::new())
+            Value::Text("".into())
         };
         blank.insert(key.tag, key.vr, empty);
     }
