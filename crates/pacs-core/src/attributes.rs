@@ -1,6 +1,7 @@
 //! Decoded attributes: what the index keeps of an instance and what a query returns.
 
 use crate::tag::{Tag, Vr};
+pub use smol_str::SmolStr;
 use std::fmt;
 
 /// The value of an attribute, decoded to Unicode.
@@ -9,9 +10,9 @@ pub enum Value {
     /// Items of a sequence.
     Items(Vec<Attributes>),
     /// Text whose bytes do not follow the declared character set. What could be read is kept.
-    Suspect(String),
+    Suspect(SmolStr),
     /// Text; several values stand between backslashes. Numbers of binary VRs stand in decimal.
-    Text(String),
+    Text(SmolStr),
 }
 
 /// One attribute.
@@ -61,7 +62,7 @@ impl Attributes {
     }
 
     /// Sets a text attribute.
-    pub fn insert_text(&mut self, tag: Tag, vr: Vr, text: impl Into<String>) {
+    pub fn insert_text(&mut self, tag: Tag, vr: Vr, text: impl Into<SmolStr>) {
         self.insert(tag, vr, Value::Text(text.into()));
     }
 
@@ -116,8 +117,15 @@ impl Attributes {
 
     /// Adds those attributes of `other` whose tags are not there yet.
     pub fn fill_from(&mut self, other: &Self) {
+        let mut at = 0;
         for attribute in other {
-            if let Err(at) = self.0.binary_search_by_key(&attribute.tag, |a| a.tag) {
+            // Both are in order, so that the next is never before the last.
+            let rest = self.0.get(at..).unwrap_or_default();
+            at += rest
+                .iter()
+                .take_while(|own| own.tag < attribute.tag)
+                .count();
+            if self.0.get(at).is_none_or(|own| own.tag != attribute.tag) {
                 self.0.insert(at, attribute.clone());
             }
         }

@@ -125,7 +125,7 @@ impl Reader<'_> {
             element.vr
         };
         let value = if let Some(numbers) = numbers(vr, bytes, element.big_endian) {
-            Value::Text(numbers)
+            Value::Text(numbers.into())
         } else if is_text(vr) {
             self.text(vr, bytes)
         } else if vr == Vr::SQ && bytes.is_empty() {
@@ -143,7 +143,7 @@ impl Reader<'_> {
             CharacterSets::DEFAULT
         };
         let decoded = charset.decode(vr, bytes);
-        let text = unpadded(vr, &decoded.text).into_owned();
+        let text = unpadded(vr, &decoded.text).into();
         if decoded.is_suspect {
             Value::Suspect(text)
         } else {

@@ -389,7 +389,7 @@ pub(crate) fn keys_as_attributes(keys: &[Key], depth: usize) -> Result<Attribute
         } else if key.vr == Vr::SQ {
             Value::Items(Vec::new())
         } else {
-            Value::Text(key.matching.to_text())
+            Value::Text(key.matching.to_text().into())
         };
         attributes.insert(key.tag, key.vr, value);
     }

@@ -50,9 +50,9 @@ fn texts_of_the_manifest_are_read_and_only_mislabelled_ones_are_marked() {
                 continue;
             };
             let value = if is_mislabelled(entry) {
-                Value::Suspect(expected.to_owned())
+                Value::Suspect(expected.into())
             } else {
-                Value::Text(expected.to_owned())
+                Value::Text(expected.into())
             };
             let instance = instance(entry);
             let read = instance.attributes.get(tag).unwrap();
@@ -79,7 +79,7 @@ fn names_of_the_pydicom_samples_are_read() {
         };
         let instance = instance(entry);
         let attribute = instance.attributes.get(tag).unwrap();
-        assert_eq!(attribute.value, Value::Text(expected.to_owned()), "{name}");
+        assert_eq!(attribute.value, Value::Text(expected.into()), "{name}");
     };
     let name = tags::PATIENT_NAME;
     check("charset/chrArab.dcm", name, "قباني^لنزار");

@@ -81,7 +81,7 @@ fn ours(object: &InMemDicomObject) -> Attributes {
         }
         let value = match element.items() {
             Some(items) => Value::Items(items.iter().map(ours).collect()),
-            None => Value::Text(element.to_str().unwrap().into_owned()),
+            None => Value::Text(element.to_str().unwrap().into()),
         };
         attributes.insert(tag, vr, value);
     }

@@ -377,10 +377,10 @@ fn a_character_set_holds_in_its_item_and_not_after_it() {
     let read = attributes(EXPLICIT, &bytes);
     let items = read.items(tags::PROCEDURE_CODE_SEQUENCE);
     let meaning = |at: usize| items[at].get(tags::CODE_MEANING).unwrap().value.clone();
-    assert_eq!(meaning(0), Value::Text("Иванов".to_owned()));
-    assert_eq!(meaning(1), Value::Text("Пётр".to_owned()));
+    assert_eq!(meaning(0), Value::Text("Иванов".into()));
+    assert_eq!(meaning(1), Value::Text("Пётр".into()));
     let name = read.get(tags::PATIENT_NAME).unwrap();
-    assert_eq!(name.value, Value::Text("Үсөн".to_owned()));
+    assert_eq!(name.value, Value::Text("Үсөн".into()));
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn a_character_set_out_of_order_holds_for_what_came_before_it() {
     );
     let read = attributes(EXPLICIT, &bytes);
     let name = read.get(tags::PATIENT_NAME).unwrap();
-    assert_eq!(name.value, Value::Text("Иванов".to_owned()));
+    assert_eq!(name.value, Value::Text("Иванов".into()));
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn what_the_index_keeps_is_bounded() {
     let read = &instance.attributes;
     assert_eq!(read.items(tags::PROCEDURE_CODE_SEQUENCE).len(), 3);
     let comments = read.get(tags::PATIENT_COMMENTS).unwrap();
-    assert_eq!(comments.value, Value::Text("ж".repeat(50)));
+    assert_eq!(comments.value, Value::Text("ж".repeat(50).into()));
 
     let tiny = ScanLimits {
         indexed_bytes_max: 0,

@@ -299,7 +299,7 @@ fn samples() -> impl Strategy<Value = Sample> {
                 let text = text.get(texts);
                 sample = match how {
                     0 => sample.without(tag),
-                    1 => sample.with_value(tag, Value::Suspect((*text).to_owned())),
+                    1 => sample.with_value(tag, Value::Suspect((*text).into())),
                     _ => sample.with(tag, text),
                 };
             }

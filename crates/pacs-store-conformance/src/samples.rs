@@ -62,7 +62,7 @@ impl Sample {
     /// With `text` under `tag`.
     #[must_use]
     pub fn with(self, tag: Tag, text: &str) -> Self {
-        self.with_value(tag, Value::Text(text.to_owned()))
+        self.with_value(tag, Value::Text(text.into()))
     }
 
     /// With `value` under `tag`.

@@ -64,7 +64,7 @@ fn blank(query: &Query, our_title: &AeTitle) -> Attributes {
         let empty = if key.vr == Vr::SQ {
             Value::Items(Vec::new())
         } else {
-            Value::Text(String::new())
+            Value::Text("".into())
         };
         blank.insert(key.tag, key.vr, empty);
     }

@@ -411,11 +411,11 @@ impl Overlay {
     }
 
     fn set_text(&mut self, tag: Tag, vr: Vr, text: &str) {
-        self.set(tag, vr, Value::Text(text.to_owned()));
+        self.set(tag, vr, Value::Text(text.into()));
     }
 
     fn fill(&mut self, tag: Tag, vr: Vr, text: &str) {
-        let value = Value::Text(text.to_owned());
+        let value = Value::Text(text.into());
         self.wanted.insert(tag, Wanted::Fill(vr, value));
     }
 }

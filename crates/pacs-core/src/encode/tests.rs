@@ -134,7 +134,7 @@ fn binary_values_are_numbers_of_their_vr() {
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out, Layout::ImplicitLittle);
         let tag = Tag(0x0029, 0x1001);
-        let value = Value::Text(text.to_owned());
+        let value = Value::Text(text.into());
         writer.attribute(&Attribute { tag, vr, value }).unwrap();
         assert_eq!(&out[8..], expected, "{vr:?}");
         assert_eq!(usize::from(out[4]), expected.len(), "{vr:?}");

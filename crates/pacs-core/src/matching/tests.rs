@@ -337,7 +337,7 @@ fn a_sequence_matches_by_one_item_that_matches_all() {
 #[test]
 fn text_that_could_not_be_decoded_is_matched_as_far_as_it_goes() {
     let mut patient = Attributes::new();
-    let suspect = Value::Suspect("ИВ\u{fffd}НОВ".to_owned());
+    let suspect = Value::Suspect("ИВ\u{fffd}НОВ".into());
     patient.insert(tags::PATIENT_NAME, Vr::PN, suspect);
 
     assert!(matches(

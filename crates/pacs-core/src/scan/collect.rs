@@ -147,7 +147,7 @@ impl Collector {
             self.declare(bytes);
         }
         let value = match numbers(vr, bytes, element.big_endian) {
-            Some(text) => Value::Text(text),
+            Some(text) => Value::Text(text.into()),
             None => {
                 let is_cut = u64::try_from(bytes.len()).is_ok_and(|here| here < element.length());
                 self.text(vr, bytes, is_cut)
@@ -188,7 +188,7 @@ impl Collector {
                 decoded = self.charset.decode(vr, bytes.get(..end).unwrap_or(bytes));
             }
         }
-        let text = unpadded(vr, &decoded.text).into_owned();
+        let text = unpadded(vr, &decoded.text).into();
         if decoded.is_suspect {
             Value::Suspect(text)
         } else {
@@ -201,11 +201,8 @@ impl Collector {
         if let Value::Suspect(text) | Value::Text(text) = &mut value
             && text.len() > self.limits.text_bytes_max
         {
-            let mut end = self.limits.text_bytes_max;
-            while !text.is_char_boundary(end) {
-                end = end.saturating_sub(1);
-            }
-            text.truncate(end);
+            let end = text.floor_char_boundary(self.limits.text_bytes_max);
+            *text = text.get(..end).unwrap_or_default().into();
         }
         value
     }

@@ -2,6 +2,7 @@
 
 use super::spelling::{name, names_to_match, text};
 use super::{Code, Spelled, WorklistItem};
+use crate::attributes::SmolStr;
 use crate::device::DeviceProfile;
 use crate::patient::{Issuer, Sex};
 use crate::tag::{Tag, Vr, tags, vr_of};
@@ -16,7 +17,7 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn plain(&mut self, tag: Tag, value: impl Into<String>) {
+    fn plain(&mut self, tag: Tag, value: impl Into<SmolStr>) {
         self.into.insert_text(tag, vr_of(tag), value);
     }
 

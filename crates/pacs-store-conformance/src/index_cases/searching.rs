@@ -388,7 +388,7 @@ pub async fn sequences_and_suspect_text_come_back_as_they_were(index: Arc<dyn In
     let log = Log::new(index);
     let mut inner = Attributes::new();
     inner.insert_text(tags::CODE_VALUE, Vr::SH, "КТ-1");
-    inner.insert(tags::CODE_MEANING, Vr::LO, Value::Suspect("???".to_owned()));
+    inner.insert(tags::CODE_MEANING, Vr::LO, Value::Suspect("???".into()));
     let mut outer = Attributes::new();
     outer.insert_text(tags::SCHEDULED_PROCEDURE_STEP_ID, Vr::SH, "S1");
     outer.insert(
@@ -400,11 +400,8 @@ pub async fn sequences_and_suspect_text_come_back_as_they_were(index: Arc<dyn In
         (tags::REQUEST_ATTRIBUTES_SEQUENCE, Value::Items(vec![outer])),
         (tags::PROCEDURE_CODE_SEQUENCE, Value::Items(vec![inner])),
         (tags::CONCEPT_NAME_CODE_SEQUENCE, Value::Items(Vec::new())),
-        (
-            tags::STUDY_DESCRIPTION,
-            Value::Suspect("\u{fffd}Т".to_owned()),
-        ),
-        (tags::IMAGE_COMMENTS, Value::Text(String::new())),
+        (tags::STUDY_DESCRIPTION, Value::Suspect("\u{fffd}Т".into())),
+        (tags::IMAGE_COMMENTS, Value::Text("".into())),
     ];
     let mut sample = Sample::new(1, 1, 1);
     for (tag, value) in values.clone() {

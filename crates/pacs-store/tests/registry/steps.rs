@@ -44,7 +44,7 @@ pub(crate) fn begun_as(id: &str, study: &str, modality: &str, name: &str) -> Pro
     let tag = tags::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE;
     attributes.insert(tag, Vr::SQ, Value::Items(vec![scheduled]));
     // Bytes that did not follow their character set, and an attribute that PS3.6 does not name.
-    let location = Value::Suspect("К\u{fffd}б".to_owned());
+    let location = Value::Suspect("К\u{fffd}б".into());
     attributes.insert(tags::PERFORMED_LOCATION, Vr::SH, location);
     attributes.insert_text(Tag(0x0009, 0x1001), Vr::LO, "private");
     ProcedureStep::create(attributes).unwrap()

@@ -169,7 +169,7 @@ impl Asked {
                 let empty = if vr == Vr::SQ {
                     Value::Items(Vec::new())
                 } else {
-                    Value::Text(String::new())
+                    Value::Text("".into())
                 };
                 of.insert(*tag, vr, empty);
             }

@@ -140,7 +140,7 @@ fn attributes(described: &Described) -> Attributes {
             DescribedValue::Items(items) => {
                 Value::Items(items.iter().map(self::attributes).collect())
             }
-            DescribedValue::Text(text) => Value::Text(text.clone()),
+            DescribedValue::Text(text) => Value::Text(text.into()),
         };
         attributes.insert(attribute.tag, attribute.vr, value);
     }

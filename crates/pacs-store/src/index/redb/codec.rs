@@ -130,6 +130,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self) -> Result<u64, IndexError> {
+        // Nearly all are short.
+        if let Some((byte @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -210,8 +215,8 @@ impl<'a> Reader<'a> {
             let vr = vr_from([v1, v2]).ok_or_else(|| self.damaged())?;
             let text = || std::str::from_utf8(bytes).map_err(|_| self.damaged());
             let value = match head & 3 {
-                TEXT => Value::Text(text()?.to_owned()),
-                SUSPECT => Value::Suspect(text()?.to_owned()),
+                TEXT => Value::Text(text()?.into()),
+                SUSPECT => Value::Suspect(text()?.into()),
                 ITEMS => Value::Items(Self::new(bytes, self.what).items(depth)?),
                 _ => return Err(self.damaged()),
             };
@@ -267,7 +272,7 @@ mod tests {
     fn nested() -> Attributes {
         let mut inner = Attributes::new();
         inner.insert_text(tags::CODE_VALUE, Vr::SH, "T-1");
-        inner.insert(tags::CODE_MEANING, Vr::LO, Value::Suspect("Ж?".to_owned()));
+        inner.insert(tags::CODE_MEANING, Vr::LO, Value::Suspect("Ж?".into()));
         let mut attributes = Attributes::new();
         attributes.insert_text(tags::PATIENT_NAME, Vr::PN, "Өмүров^Азиз");
         attributes.insert_text(tags::PATIENT_ID, Vr::LO, "");

@@ -48,10 +48,10 @@ fn written(attributes: &Attributes) -> Readable {
         let (tag, vr) = (attribute.tag, attribute.vr);
         let content = match &attribute.value {
             Value::Items(items) => Content::Items(items.iter().map(written).collect()),
-            Value::Text(text) if vr == vr_of(tag) => Content::Text(text.clone()),
+            Value::Text(text) if vr == vr_of(tag) => Content::Text(text.to_string()),
             Value::Suspect(text) | Value::Text(text) => Content::Odd {
                 vr: vr.to_string().to_owned(),
-                text: text.clone(),
+                text: text.to_string(),
                 suspect: matches!(attribute.value, Value::Suspect(_)),
             },
         };
@@ -77,9 +77,9 @@ fn read(readable: Readable) -> Option<Attributes> {
             Content::Odd { vr, text, suspect } => {
                 let vr: Vr = vr.parse().ok()?;
                 let value = if suspect {
-                    Value::Suspect(text)
+                    Value::Suspect(text.into())
                 } else {
-                    Value::Text(text)
+                    Value::Text(text.into())
                 };
                 attributes.insert(tag, vr, value);
             }
