@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -88,13 +88,55 @@ impl HttpBody for Streamed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.receiver.poll_recv(context);
-        piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        let piece = ready!(self.receiver.poll_recv(context));
+        if piece.is_none() {
+            // As the bodies of pacs-web: hyper that comes upon the end late closes the connection
+            // when it is woken next, and nobody else may see to that.
+            context.waker().wake_by_ref();
+        }
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 
 impl Drop for Streamed {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
+
+    #[derive(Debug, Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_upon_the_end_is_woken_once_more() {
+        let (sender, receiver) = channel(1);
+        let task = tokio::spawn(async {});
+        let mut body = Streamed { receiver, task };
+        sender.send(Bytes::from_static(b":\n\n")).await.unwrap();
+        drop(sender);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+
+        let first = Pin::new(&mut body).poll_frame(&mut context);
+        assert!(matches!(first, Poll::Ready(Some(Ok(_)))));
+        assert!(!woken.0.load(Ordering::Relaxed));
+
+        let end = Pin::new(&mut body).poll_frame(&mut context);
+        assert!(matches!(end, Poll::Ready(None)));
+        assert!(woken.0.load(Ordering::Relaxed));
     }
 }

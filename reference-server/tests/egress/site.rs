@@ -21,7 +21,7 @@ use reference_server::config::{Config, Options};
 use reference_server::directory::Directory;
 use reference_server::notes::NoteTaker;
 use reference_server::server::{Outcome, Server};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -495,6 +495,7 @@ impl Site {
         }
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         let address = self.http;
+        let what = format!("{method} {path}");
         let asked = tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -502,7 +503,14 @@ impl Site {
             let mut answer = Vec::new();
             loop {
                 let mut part = [0; 16 << 10];
-                let count = stream.read(&mut part).unwrap();
+                let count = match stream.read(&mut part) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    read => read.unwrap_or_else(|error| {
+                        let end = answer.len().min(400);
+                        let begun = String::from_utf8_lossy(&answer[..end]);
+                        panic!("{what}: {error} behind {} bytes: {begun}", answer.len())
+                    }),
+                };
                 answer.extend_from_slice(&part[..count]);
                 let head = answer.windows(4).position(|at| at == b"\r\n\r\n");
                 let head = head.map(|end| String::from_utf8_lossy(&answer[..end]).to_lowercase());
