@@ -362,7 +362,9 @@ impl Land {
 
     async fn send(&mut self, site: &Site, (of, accession): (&'static str, &str), dice: &mut Dice) {
         // All are as long: none is the beginning of another.
-        let uid = format!("2.25.4{:04}", 1_000 + self.studies.len());
+        // Below the arc for examples: those that the server makes (2.25) have random digits, with
+        // which another could begin.
+        let uid = format!("2.999.4{:04}", 1_000 + self.studies.len());
         let instances_count = 1 + dice.below(3);
         let sender = scanner(of);
         for number in 1..=instances_count {
