@@ -5,6 +5,8 @@
 mod demo;
 #[path = "administration/register.rs"]
 mod register;
+#[path = "administration/register_tls.rs"]
+mod register_tls;
 
 use pacs_tests::server::{Options, Server};
 use pacs_tests::signed_in::{Browser, CHEAP_PASSWORDS, PASSWORD, code, header, pacs};
@@ -38,6 +40,12 @@ fn start(settings: &str) -> Server {
 
 fn post(browser: &Browser, server: &Server, path: &str, body: &Value) -> Answer {
     browser.send(server, "POST", &format!("/api/v1{path}"), &[], body)
+}
+
+/// Makes something once.
+fn make(browser: &Browser, server: &Server, path: &str, body: &Value) -> Answer {
+    let key = [("Idempotency-Key", "made-once")];
+    browser.send(server, "POST", &format!("/api/v1{path}"), &key, body)
 }
 
 fn put(browser: &Browser, server: &Server, path: &str, etag: &str, body: &Value) -> Answer {

@@ -55,7 +55,7 @@ pub enum CarrierError {
     Connect(#[source] io::Error),
     /// It went away in the middle, or speaks no HTTP.
     #[error("the connection ended before the answer did")]
-    Dropped,
+    Dropped(#[source] hyper::Error),
     /// The answer is longer than any.
     #[error("the answer is too long")]
     TooLong,
@@ -85,12 +85,12 @@ impl Endpoint {
             .max_buf_size(bounds.head_bytes_max)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|_| CarrierError::Dropped)?;
+            .map_err(CarrierError::Dropped)?;
         // It ends with this set, at the latest.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         let answer = sender.send_request(request).await;
-        let (head, body) = answer.map_err(|_| CarrierError::Dropped)?.into_parts();
+        let (head, body) = answer.map_err(CarrierError::Dropped)?.into_parts();
         Ok(Reply {
             status: head.status,
             headers: head.headers,
@@ -124,7 +124,7 @@ async fn whole(mut body: Incoming, bytes_max: usize) -> Result<Vec<u8>, CarrierE
     }
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|_| CarrierError::Dropped)?;
+        let frame = frame.map_err(CarrierError::Dropped)?;
         if let Ok(data) = frame.into_data() {
             if bytes.len().saturating_add(data.len()) > bytes_max {
                 return Err(CarrierError::TooLong);

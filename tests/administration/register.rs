@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 /// Nobody has it.
 const UNKNOWN_PIN: &str = "21502190099901";
 
-fn ask(browser: &Browser, server: &Server, pin: &str) -> Value {
+pub(crate) fn ask(browser: &Browser, server: &Server, pin: &str) -> Value {
     let answer = post(browser, server, "/register", &json!({"pin": pin}));
     assert_eq!(answer.status, 200, "{:?}", answer.json());
     answer.json()
 }
 
-fn operator(server: &Server, name: &str) -> Browser {
+pub(crate) fn operator(server: &Server, name: &str) -> Browser {
     Browser::of_new_user(server, name, &["operator@006"])
 }
 

@@ -1,9 +1,12 @@
 //! A security server of X-Road with a register of citizens behind it, as far as a client can tell:
-//! it answers over SOAP and REST, right or in each way in which such servers fail.
+//! it answers over SOAP and REST, with TLS or without, right or in each way in which such servers
+//! fail.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use crate::tls_listener::Terms;
 
 /// How it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,9 @@ pub enum Behaviour {
     WrongXml,
 }
 
+/// The first byte of a hand-shake of TLS (RFC 8446 5.1).
+pub const HANDSHAKE: u8 = 22;
+
 /// The one whom it knows.
 pub const KNOWN_PIN: &str = "20101199099907";
 
@@ -43,13 +49,21 @@ pub const KNOWN_PIN: &str = "20101199099907";
 #[derive(Debug)]
 pub struct SecurityServer {
     address: SocketAddr,
-    behaviour: Arc<Mutex<Behaviour>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    behaviour: Mutex<Behaviour>,
+    /// On which terms it shakes hands, where it speaks TLS.
+    terms: Mutex<Option<Terms>>,
+    requests: Mutex<Vec<String>>,
+    streams: Mutex<Vec<TcpStream>>,
+    first_bytes: Mutex<Vec<u8>>,
 }
 
 impl SecurityServer {
-    /// Listens on a free port.
+    /// Listens on a free port, without TLS.
     ///
     /// # Panics
     /// When there is no free port.
@@ -58,26 +72,47 @@ impl SecurityServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let server = Self {
             address: listener.local_addr().expect("a bound listener"),
-            behaviour: Arc::new(Mutex::new(Behaviour::Right)),
-            requests: Arc::default(),
-            streams: Arc::default(),
+            shared: Arc::new(Shared {
+                behaviour: Mutex::new(Behaviour::Right),
+                terms: Mutex::default(),
+                requests: Mutex::default(),
+                streams: Mutex::default(),
+                first_bytes: Mutex::default(),
+            }),
         };
-        let (behaviour, requests) = (Arc::clone(&server.behaviour), Arc::clone(&server.requests));
-        let streams = Arc::clone(&server.streams);
+        let shared = Arc::clone(&server.shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (behaviour, requests) = (Arc::clone(&behaviour), Arc::clone(&requests));
+                let shared = Arc::clone(&shared);
                 let handle = stream.try_clone().expect("a handle");
-                streams.lock().expect("no panic").push(handle);
+                shared.streams.lock().expect("no panic").push(handle);
                 std::thread::spawn(move || {
                     let ending = stream.try_clone().expect("a handle");
-                    serve(stream, &behaviour, &requests);
+                    accept(stream, &shared);
                     // Another handle is kept: without this the connection would stay open.
                     ending.shutdown(Shutdown::Both).ok();
                 });
             }
         });
         server
+    }
+
+    /// Whether it speaks TLS from now on, and on which terms.
+    ///
+    /// # Panics
+    /// Where a thread of it panicked.
+    pub fn show(&self, terms: Option<&Terms>) {
+        *self.shared.terms.lock().expect("no panic") = terms.cloned();
+    }
+
+    /// What every client said first on its connection: whatever is not [`HANDSHAKE`] was sent in
+    /// the clear.
+    ///
+    /// # Panics
+    /// Where a thread of it panicked.
+    #[must_use]
+    pub fn first_bytes(&self) -> Vec<u8> {
+        self.shared.first_bytes.lock().expect("no panic").clone()
     }
 
     /// Where it listens.
@@ -91,7 +126,7 @@ impl SecurityServer {
     /// # Panics
     /// Where a thread of it panicked.
     pub fn behave(&self, behaviour: Behaviour) {
-        *self.behaviour.lock().expect("no panic") = behaviour;
+        *self.shared.behaviour.lock().expect("no panic") = behaviour;
     }
 
     /// Ends every connection, also those on which it says nothing.
@@ -99,7 +134,7 @@ impl SecurityServer {
     /// # Panics
     /// Where a thread of it panicked.
     pub fn hang_up(&self) {
-        for stream in self.streams.lock().expect("no panic").drain(..) {
+        for stream in self.shared.streams.lock().expect("no panic").drain(..) {
             // It may have ended already.
             stream.shutdown(Shutdown::Both).ok();
         }
@@ -111,7 +146,7 @@ impl SecurityServer {
     /// Where a thread of it panicked.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
-        self.requests.lock().expect("no panic").clone()
+        self.shared.requests.lock().expect("no panic").clone()
     }
 
     /// The settings of an archive that asks it over SOAP.
@@ -133,8 +168,10 @@ impl SecurityServer {
     }
 
     fn settings(&self, kind: &str, service: &str) -> String {
+        let terms = self.shared.terms.lock().expect("no panic");
+        let scheme = if terms.is_some() { "https" } else { "http" };
         format!(
-            "[register]\nkind = \"{kind}\"\nurl = \"http://{}/\"\nanswer_seconds = 1\n\
+            "[register]\nkind = \"{kind}\"\nurl = \"{scheme}://{}/\"\nanswer_seconds = 1\n\
              pause_seconds = 1\n[register.client]\ninstance = \"central-server\"\n\
              class = \"GOV\"\nmember = \"70000099\"\nsubsystem = \"pacs-service\"\n\
              [register.services.person]\nclass = \"GOV\"\nmember = \"70000005\"\n\
@@ -144,12 +181,39 @@ impl SecurityServer {
     }
 }
 
-fn serve(mut stream: TcpStream, behaviour: &Mutex<Behaviour>, requests: &Mutex<Vec<String>>) {
-    let Some(request) = request(&mut stream) else {
+fn accept(mut stream: TcpStream, shared: &Shared) {
+    let mut first = [0];
+    if stream.peek(&mut first).is_ok_and(|count| count == 1) {
+        let mut all = shared.first_bytes.lock().expect("no panic");
+        all.extend(first);
+    }
+    let terms = shared.terms.lock().expect("no panic").clone();
+    match terms {
+        // As servers of HTTP answer what they cannot read.
+        None if first == [HANDSHAKE] => {
+            let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(refusal.as_bytes()).ok();
+        }
+        None => serve(&mut stream, shared),
+        Some(terms) => {
+            // Who trusts it not, or is not trusted, has nothing to ask.
+            if let Ok(mut secured) = terms.accept(stream) {
+                serve(&mut secured, shared);
+                secured.conn.send_close_notify();
+                secured.flush().ok();
+            }
+        }
+    }
+}
+
+fn serve(stream: &mut (impl Read + Write), shared: &Shared) {
+    let Some(request) = request(stream) else {
         return;
     };
-    requests.lock().expect("no panic").push(request.clone());
-    let behaviour = *behaviour.lock().expect("no panic");
+    let mut requests = shared.requests.lock().expect("no panic");
+    requests.push(request.clone());
+    drop(requests);
+    let behaviour = *shared.behaviour.lock().expect("no panic");
     let is_rest = request.starts_with("GET ");
     let (id, pin) = if is_rest {
         let id = between(&request.to_lowercase(), "x-road-id: ", "\r\n");
@@ -166,11 +230,11 @@ fn serve(mut stream: TcpStream, behaviour: &Mutex<Behaviour>, requests: &Mutex<V
     };
     let fields = format!("Content-Type: {kind}\r\nX-Road-Id: {id}\r\n");
     // A client that went away is none of its business.
-    answer(&mut stream, behaviour, (&fields, &body, &id, &pin)).ok();
+    answer(stream, behaviour, (&fields, &body, &id, &pin)).ok();
 }
 
 fn answer(
-    stream: &mut TcpStream,
+    stream: &mut (impl Read + Write),
     behaviour: Behaviour,
     (fields, body, id, pin): (&str, &str, &str, &str),
 ) -> std::io::Result<()> {
@@ -248,7 +312,7 @@ fn answer(
 }
 
 /// A request with its body.
-fn request(stream: &mut TcpStream) -> Option<String> {
+fn request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {

@@ -2,6 +2,7 @@
 
 use super::{ANSWER_BOUNDS, CitizenRegister};
 use crate::carrier::{CarrierError, Endpoint};
+use crate::tool::failure::chain;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -61,10 +62,15 @@ fn is_xml(kind: &str) -> bool {
         .any(|xml| kind.eq_ignore_ascii_case(xml))
 }
 
-/// What it means that nothing came, or not all of it.
+/// What it means that nothing came, or not all of it. To whoever asks, a certificate that is not
+/// the register's is a register that is not there; the log has which of both it was.
 pub(super) fn of_carrier(error: &CarrierError) -> Outcome {
     match error {
-        CarrierError::Connect(_) | CarrierError::Dropped => Outcome::Unavailable,
+        CarrierError::Connect(_) | CarrierError::Dropped(_) => {
+            let error = chain(error);
+            tracing::warn!(error, "the citizen register cannot be reached");
+            Outcome::Unavailable
+        }
         CarrierError::TooLong => Outcome::fault("TOO_MUCH"),
     }
 }
