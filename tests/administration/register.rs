@@ -1,7 +1,7 @@
 //! The citizen register over the API, with a security server of our own behind it that fails in
 //! every way in which such servers do.
 
-use super::{post, read, start};
+use super::{etag, make, post, put, read, start};
 use pacs_tests::edges::until;
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{PATIENCE, Server};
@@ -77,6 +77,67 @@ fn whoever_is_found_fills_the_form_and_is_in_the_audit_trail() {
         ("PIN".into(), &json!("PIN_SEX_DIGIT"))
     );
     assert!(read(&browser, &server, "/register/mismatches").json()["items"] == json!([]));
+}
+
+/// An answer is for the one who asked and for the organisation on whose behalf.
+#[test]
+fn whoever_was_just_answered_registers_somebody_who_is_verified_and_nobody_else_does() {
+    let behind = SecurityServer::start();
+    let server = start(&behind.soap_settings());
+    let both = Browser::of_new_user(&server, "both", &["operator@001", "operator@006"]);
+    let asked = |organisation: &str| {
+        let body = json!({"pin": KNOWN_PIN, "organisation": organisation});
+        let answer = post(&both, &server, "/register", &body);
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        (answer.json()["is_kept"].clone(), behind.requests().len())
+    };
+    assert_eq!(asked("006"), (json!(false), 1));
+    assert_eq!(asked("006"), (json!(true), 1));
+    assert_eq!(
+        asked("001"),
+        (json!(false), 2),
+        "for another one it is asked"
+    );
+    let heard = behind.requests();
+    let users = ["006.both", "001.both"].map(|user| format!("<xro:userId>{user}</xro:userId>"));
+    for (request, user) in heard.iter().zip(&users) {
+        assert!(request.contains(user), "{user}: {request}");
+    }
+
+    let typed = |family: &str| {
+        json!({
+            "name": {"family": family, "given": "Үсөн"},
+            "pin": KNOWN_PIN, "organisation": "006",
+        })
+    };
+    let made = make(&both, &server, "/patients", &typed("Жээнбеков"));
+    assert_eq!(made.status, 201, "{}", made.json());
+    assert_eq!(made.json()["identity"], "verified", "{}", made.json());
+    assert_eq!(made.json()["name"]["patronymic"], "Өмүрбекович");
+    let number = made.json()["number"].as_str().expect("a number").to_owned();
+    let path = format!("/patients/{number}");
+    let another = operator(&server, "another");
+    let correct = |browser: &Browser, family: &str| {
+        let seen = format!("{path}?organisation=006");
+        let seen = etag(&read(browser, &server, &seen));
+        let changed = put(browser, &server, &path, &seen, &typed(family));
+        assert_eq!(changed.status, 200, "{}", changed.json());
+        changed.json()["identity"].clone()
+    };
+    let unasked = correct(&another, "Жээнбековв");
+    assert_eq!(unasked, "declared", "the answer was not theirs");
+    assert_eq!(correct(&both, "Асанов"), "mismatch");
+    assert_eq!(correct(&both, "Жээнбеков"), "verified");
+    assert_eq!(behind.requests().len(), 2);
+    let auditor = Browser::of_new_user(&server, "auditor", &["auditor@national"]);
+    let trail = auditor.get(&server, "/audit?limit=100").to_string();
+    for (reason, count) in [
+        ("REGISTRATION ASKED", 2),
+        ("REGISTRATION KEPT", 2),
+        ("CORRECTION KEPT", 2),
+    ] {
+        assert_eq!(trail.matches(reason).count(), count, "{reason}: {trail}");
+    }
 }
 
 #[test]

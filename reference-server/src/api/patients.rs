@@ -14,6 +14,7 @@ use super::problem::codes::{self, codes};
 use super::repeat::{First, Once};
 use super::routes::{Basis, Family, Operation, Route};
 use super::{Api, PREFIX, Problem};
+use crate::register::Purpose;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -25,7 +26,7 @@ use pacs_core::patient::{Identifier, PatientKey, Sex};
 use pacs_core::role::duty::{PatientEdit, PatientMerge, PatientSearch};
 use pacs_core::role::{Agent, Licence, Permission};
 use pacs_core::{OrganisationCode, Pin};
-use pacs_store::registry::patients::{FoundPatients, Patient, PatientQuery};
+use pacs_store::registry::patients::{FoundPatients, Particulars, Patient, PatientQuery};
 use pacs_store::registry::{Registry, RegistryError, Stored};
 use serde::{Deserialize, Serialize};
 use shown::{Change, FoundPatient, Seer, ShownPatient};
@@ -304,8 +305,9 @@ async fn register(
     let alike = once.body.alike();
     let particulars = once.body.read(&agent, at.date_naive())?;
     let work = |registry: Registry| {
-        let licence = &licence;
+        let (api, licence) = (&api, &licence);
         async move {
+            let particulars = judged(api, licence, Purpose::Registration, particulars).await?;
             registry
                 .register_patient(licence, particulars, alike, at)
                 .await
@@ -323,6 +325,20 @@ async fn register(
         }
     };
     Ok(created(&api, &agent, status, &patient))
+}
+
+/// What is said of a patient, held against what the register just told whoever says it. Who may
+/// not ask the register was told nothing.
+async fn judged(
+    api: &Api,
+    licence: &Licence<PatientEdit>,
+    purpose: Purpose,
+    particulars: Particulars,
+) -> Result<Particulars, RegistryError> {
+    match super::guard::licence(licence.agent(), licence.organisation()) {
+        Ok(licence) => api.register.judged(&licence, purpose, particulars).await,
+        Err(_not_permitted) => Ok(particulars),
+    }
 }
 
 #[derive(Deserialize)]
@@ -446,6 +462,7 @@ async fn change(
         return Err((&codes::STALE).into());
     }
     let (particulars, reason) = body.read(&agent, &before.value.particulars, at.date_naive())?;
+    let particulars = judged(&api, &licence, Purpose::Correction, particulars).await?;
     let changed = api
         .registry
         .change_patient(&licence, (key, expected), particulars, reason, at)

@@ -1,14 +1,37 @@
 //! Answers that were given a moment ago.
 //!
-//! An answer is kept for the one question and for the one who asked it: whoever else asks goes to
-//! the register, whose own log then has who it was.
+//! An answer is kept for the one question, for the one who asked it and for the organisation on
+//! whose behalf: whoever else asks, or for another one, goes to the register, whose own log then
+//! has who it was (docs/decisions/0024).
 
 use chrono::{DateTime, TimeDelta, Utc};
+use pacs_core::OrganisationCode;
 use pacs_core::register::{Outcome, Question};
+use pacs_core::role::duty::PatientSearch;
+use pacs_core::role::{AgentKind, Licence};
 use std::collections::HashMap;
 
-/// Who asked what.
-pub(super) type Asked = (String, Question);
+/// Who asked what, and on whose behalf.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Asked {
+    kind: AgentKind,
+    name: String,
+    organisation: Option<OrganisationCode>,
+    question: Question,
+}
+
+impl Asked {
+    /// That whoever holds `licence` asks `question`.
+    pub(super) fn of(licence: &Licence<PatientSearch>, question: &Question) -> Self {
+        let agent = licence.agent();
+        Self {
+            kind: agent.kind,
+            name: agent.name.clone(),
+            organisation: licence.organisation(),
+            question: question.clone(),
+        }
+    }
+}
 
 /// An answer, when it came, and the id it came by.
 #[derive(Debug, Clone)]

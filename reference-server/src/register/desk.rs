@@ -1,7 +1,7 @@
 //! The desk at which questions to the citizen register are handed in.
 
 use super::CitizenRegister;
-use super::cache::{Cache, Kept};
+use super::cache::{Asked, Cache, Kept};
 use super::throttle::Throttle;
 use crate::clock::{NoRandomness, World};
 use crate::limits::{REGISTER_ANSWERS_KEPT_MAX, REGISTER_QUEUE_DURATION_MAX};
@@ -28,7 +28,7 @@ pub struct RegisterRules {
     pub answer_duration_max: Duration,
     /// Questions under way at once.
     pub under_way_max: usize,
-    /// How long an answer is good for whoever asked.
+    /// How long an answer is good for whoever asked, on the same behalf.
     pub answer_age_max: TimeDelta,
     /// Questions that one person may ask within a minute.
     pub per_minute_max: u32,
@@ -274,29 +274,49 @@ impl Register {
             let counted = state.throttle.count(&agent.name, rules.per_minute_max, now);
             counted.map_err(|seconds| AskError::Wait { seconds })?;
         }
-        let asked = (agent.name.clone(), asking.question.clone());
+        let asked = Asked::of(asking.licence, asking.question);
         Ok(state.cache.get(&asked, rules.answer_age_max, now))
     }
 
-    /// What the register said a moment ago of the holder of the PIN to `user`, held against what
-    /// is said of a patient: the same with what is known now. Without an answer it stays as it is,
-    /// and is asked about later.
-    #[must_use]
-    pub fn judged(&self, user: &str, particulars: Particulars) -> Particulars {
-        let Some(pin) = &particulars.pin else {
-            return particulars;
+    /// What is said of a patient, with what the register said of the holder of the PIN a moment
+    /// ago, to whoever holds `licence` and on the same behalf. Without such an answer, or where the
+    /// identity is settled, it stays as it is, and is asked about later. Nothing is asked; that an
+    /// answer was used is on record like any look-up.
+    ///
+    /// # Errors
+    /// [`RegistryError`] where it cannot be recorded.
+    pub async fn judged(
+        &self,
+        licence: &Licence<PatientSearch>,
+        purpose: Purpose,
+        particulars: Particulars,
+    ) -> Result<Particulars, RegistryError> {
+        let pin = match (particulars.identity, &particulars.pin) {
+            (Identity::Declared, Some(pin)) => pin.clone(),
+            (Identity::Declared, None)
+            | (Identity::Mismatch | Identity::Unidentified | Identity::Verified, _) => {
+                return Ok(particulars);
+            }
         };
-        let asked = (user.to_owned(), Question::Person(pin.clone()));
-        let now = self.inner.world.now();
-        let kept = self
-            .state()
-            .cache
-            .get(&asked, self.inner.rules.answer_age_max, now);
-        let kept = kept.map(|kept| (kept.at, kept.outcome));
-        let Some((at, Outcome::Found(Found::Person(person)))) = kept else {
-            return particulars;
+        let question = Question::Person(pin);
+        let asked = Asked::of(licence, &question);
+        let (age_max, now) = (self.inner.rules.answer_age_max, self.inner.world.now());
+        let Some(kept) = self.state().cache.get(&asked, age_max, now) else {
+            return Ok(particulars);
         };
-        judged_by(particulars, &person, crate::clock::local(at))
+        let Outcome::Found(Found::Person(person)) = kept.outcome else {
+            return Ok(particulars);
+        };
+        let asking = Asking {
+            licence,
+            question: &question,
+            purpose,
+            examination: None,
+        };
+        let id = Some(&*kept.message_id);
+        self.record(&asking, "KEPT", true, id).await?;
+        let at = crate::clock::local(kept.at);
+        Ok(judged_by(particulars, &person, at))
     }
 
     async fn record(
@@ -352,7 +372,7 @@ impl Register {
                 message_id: message_id.to_owned(),
             };
             let count_max = REGISTER_ANSWERS_KEPT_MAX;
-            let asked = (asking.licence.agent().name.clone(), asking.question.clone());
+            let asked = Asked::of(asking.licence, asking.question);
             state
                 .cache
                 .keep(asked, kept, rules.answer_age_max, count_max);

@@ -35,14 +35,19 @@ fn known() -> Question {
 }
 
 fn licence(name: &str) -> Licence<PatientSearch> {
-    let grant = Grant {
+    licence_of(AgentKind::User, name, "006")
+}
+
+/// That of somebody who works for two organisations.
+fn licence_of(kind: AgentKind, name: &str, organisation: &str) -> Licence<PatientSearch> {
+    let code = |text| OrganisationCode::parse(text).unwrap();
+    let grants = ["006", "011"].map(|of| Grant {
         role: Role::Operator,
-        reach: Reach::Organisation(OrganisationCode::parse("006").unwrap()),
-    };
-    let agent = Agent::new(AgentKind::User, name, Grants::single(grant));
-    agent
-        .licence(OrganisationCode::parse("006").unwrap())
-        .unwrap()
+        reach: Reach::Organisation(code(of)),
+    });
+    let grants = Grants::new(grants.into()).unwrap();
+    let agent = Agent::new(kind, name, grants);
+    agent.licence(code(organisation)).unwrap()
 }
 
 fn table(text: &str) -> NamedTempFile {
@@ -220,6 +225,45 @@ async fn an_answer_is_kept_for_the_one_who_asked_and_for_that_pin_alone() {
 }
 
 #[tokio::test]
+async fn an_answer_to_one_organisation_is_none_to_another_whoever_asks() {
+    let place = Place::new();
+    let known = known();
+    let ask = async |kind, name: &str, organisation: &str| {
+        let licence = licence_of(kind, name, organisation);
+        let (register, purpose) = (&place.register, Purpose::Registration);
+        let told = register.ask(&licence, &known, purpose, None).await.unwrap();
+        (told.is_kept, place.asked_count())
+    };
+    assert_eq!(ask(AgentKind::User, "a", "006").await, (false, 1));
+    assert_eq!(ask(AgentKind::User, "a", "006").await, (true, 1));
+    let as_another = ask(AgentKind::User, "a", "011").await;
+    assert_eq!(as_another, (false, 2), "the same person, for another one");
+    assert_eq!(ask(AgentKind::User, "a", "011").await, (true, 2));
+    let program = ask(AgentKind::Program, "a", "006").await;
+    assert_eq!(program, (false, 3), "a program of the same name");
+    let heard: Vec<_> = place.seen.lock().unwrap().clone();
+    let heard: Vec<_> = heard.iter().map(|of| &*of.user_id).collect();
+    assert_eq!(heard, ["006.a", "011.a", "006.a"]);
+    // Each look-up is on record for the organisation that it was for, whoever answered.
+    let trail = place.trail().await;
+    let of = |record: &AuditRecord| {
+        let organisation = record.event.actor.organisation.map(|code| code.to_string());
+        (organisation.unwrap(), record.event.reason.clone().unwrap())
+    };
+    let mut trail: Vec<_> = trail.iter().map(of).collect();
+    trail.reverse();
+    let expected = [
+        ("006", "ASKED"),
+        ("006", "KEPT"),
+        ("011", "ASKED"),
+        ("011", "KEPT"),
+        ("006", "ASKED"),
+    ];
+    let expected = expected.map(|(of, what)| (of.to_owned(), format!("REGISTRATION {what}")));
+    assert_eq!(trail, expected);
+}
+
+#[tokio::test]
 async fn a_register_that_is_down_is_left_in_peace_and_found_again() {
     let place = Place::new();
     place.set_down(true);
@@ -317,22 +361,36 @@ async fn what_was_just_answered_settles_who_is_registered() {
         birth_date: Some("1990-01-01".parse().unwrap()),
         ..Particulars::default()
     };
-    let unasked = place.register.judged("a", declared.clone());
-    assert_eq!(unasked.identity, Identity::Declared);
+    let judged = async |user: &str, organisation: &str, of: &Particulars| {
+        let licence = licence_of(AgentKind::User, user, organisation);
+        let (register, purpose) = (&place.register, Purpose::Correction);
+        let judged = register.judged(&licence, purpose, of.clone());
+        judged.await.unwrap()
+    };
+    let identity =
+        async |user: &str, organisation: &str| judged(user, organisation, &declared).await.identity;
+    assert_eq!(identity("a", "006").await, Identity::Declared, "not asked");
     place.ask("a", &known()).await;
-    let of_another = place.register.judged("b", declared.clone());
-    assert_eq!(of_another.identity, Identity::Declared);
-    let judged = place.register.judged("a", declared.clone());
-    assert_eq!(judged.identity, Identity::Verified);
-    assert_eq!(judged.name.given, "Үсөн");
+    assert_eq!(identity("b", "006").await, Identity::Declared);
+    assert_eq!(identity("a", "011").await, Identity::Declared);
+    let reasons = async || {
+        let trail = place.trail().await;
+        let reasons = trail.into_iter().map(|record| record.event.reason.unwrap());
+        reasons.collect::<Vec<_>>()
+    };
+    assert_eq!(reasons().await, ["REGISTRATION ASKED"]);
+    let settled = judged("a", "006", &declared).await;
+    assert_eq!(settled.identity, Identity::Verified);
+    assert_eq!(settled.name.given, "Үсөн");
+    assert_eq!(reasons().await, ["CORRECTION KEPT", "REGISTRATION ASKED"]);
+    assert_eq!(judged("a", "006", &settled).await, settled, "it is settled");
     let wrong = Particulars {
         birth_date: Some("1991-01-01".parse().unwrap()),
         ..declared
     };
-    assert_eq!(
-        place.register.judged("a", wrong).identity,
-        Identity::Mismatch
-    );
+    let wrong = judged("a", "006", &wrong).await;
+    assert_eq!(wrong.identity, Identity::Mismatch);
+    assert_eq!(place.asked_count(), 1);
 }
 
 #[tokio::test]
