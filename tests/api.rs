@@ -12,5 +12,7 @@ mod patients;
 mod progress;
 #[path = "api/races.rs"]
 mod races;
+#[path = "api/rejected.rs"]
+mod rejected;
 #[path = "api/workitems.rs"]
 mod workitems;

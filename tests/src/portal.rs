@@ -64,8 +64,18 @@ impl Portal {
     /// When it does not start or take the lists.
     #[must_use]
     pub fn with_devices(devices: &[Value]) -> Self {
+        Self::with(devices, "")
+    }
+
+    /// The same with more TOML for the configuration file.
+    ///
+    /// # Panics
+    /// When it does not start or take the lists.
+    #[must_use]
+    pub fn with(devices: &[Value], config: &str) -> Self {
+        let passwords = "[accounts]\npassword_memory_mib = 19\npassword_passes = 2\n";
         let mut server = Server::start(Options {
-            config: "[accounts]\npassword_memory_mib = 19\npassword_passes = 2\n".to_owned(),
+            config: format!("{passwords}{config}"),
             ..Options::default()
         });
         // With organisations from its start it knows from its first image whose they are.

@@ -8,7 +8,7 @@
 use crate::archive::Archive;
 use crate::error::HideError;
 use crate::index::{IndexError, StoredInstance, Target};
-use crate::limits::TURNED_AT_ONCE_MAX;
+use crate::limits::{REGISTRY_ATTEMPTS_MAX, TURNED_AT_ONCE_MAX};
 use crate::records::Revision;
 use crate::registry::erasures::{Erasure, ErasureState, Ground};
 use crate::registry::rejections::{NewRejection, Part, Rejection, RejectionId, RejectionState};
@@ -23,7 +23,7 @@ use pacs_core::role::Agent;
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{AeTitle, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Tag};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -139,6 +139,19 @@ impl Rejections {
         wanted: Wanted,
         at: Moment,
     ) -> Result<Stored<Rejection>, RejectError> {
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            let new = self.measured(agent, &wanted).await?;
+            match self.registry.order_rejection(agent, &new, at).await {
+                // Whose the images are was changed since they were counted.
+                Err(RegistryError::Changed) => {}
+                ordered => return Ok(self.applied(ordered?).await),
+            }
+        }
+        Err(RegistryError::Busy.into())
+    }
+
+    /// What is meant, as far as it is in sight, and what stays.
+    async fn measured(&self, agent: &Agent, wanted: &Wanted) -> Result<NewRejection, RejectError> {
         let visible = self.visible(&wanted.study).await?;
         let mut belonging = self.registry.belonging(&wanted.study).await?;
         if belonging.organisation.is_none() {
@@ -149,27 +162,23 @@ impl Rejections {
         if !may_see(agent, belonging.organisation, Title::Quality) {
             return Err(RejectError::NotFound);
         }
-        let (part, instances) = meant(wanted.meant, &visible)?;
-        let mut kept_count = (visible.len() as u64).saturating_sub(instances.len() as u64);
-        if let Some((_, studies)) = &belonging.examination {
-            for study in studies.iter().filter(|study| **study != wanted.study) {
-                kept_count = kept_count.saturating_add(self.count(study).await?);
-            }
-        }
-        let new = NewRejection {
-            study: wanted.study,
+        let (part, instances) = meant(&wanted.meant, &visible)?;
+        let others = belonging.beside.into_iter();
+        let others = others.filter(|study| *study != wanted.study);
+        let mut kept = self.archive.kept_images(&self.find, others).await?;
+        kept.insert(wanted.study.clone(), staying(&visible, &instances));
+        Ok(NewRejection {
+            study: wanted.study.clone(),
             organisation: belonging.organisation,
             part,
             instances,
-            kept_count,
+            kept,
             title: wanted.title,
             quality: wanted.quality,
-            reason: wanted.reason,
-            note: wanted.note,
+            reason: wanted.reason.clone(),
+            note: wanted.note.clone(),
             random: wanted.random,
-        };
-        let ordered = self.registry.order_rejection(agent, &new, at).await?;
-        Ok(self.applied(ordered).await)
+        })
     }
 
     /// Undoes a rejection: its instances are in sight again, but for those that another one hides.
@@ -370,7 +379,7 @@ impl Rejections {
                 }
             }
             RejectionState::Restoring(_) => {
-                let (hidden, refused) = self.by_others(rejection).await?;
+                let (hidden, refused) = self.registry.hidden_by_others(rejection).await?;
                 let free: Vec<_> = instances.into_iter().collect();
                 let taken_again: Vec<_> = free
                     .iter()
@@ -400,26 +409,6 @@ impl Rejections {
         Ok(done)
     }
 
-    /// What other rejections of the study hide, and what of it is not taken again.
-    async fn by_others(
-        &self,
-        rejection: &Rejection,
-    ) -> Result<(BTreeSet<SopInstanceUid>, BTreeSet<SopInstanceUid>), RejectError> {
-        let (mut hidden, mut refused) = (BTreeSet::new(), BTreeSet::new());
-        let all = self.registry.rejections_of_study(&rejection.study).await?;
-        for other in all.iter().map(|other| &other.value) {
-            if other.id == rejection.id || !other.is_standing() {
-                continue;
-            }
-            let instances = self.registry.instances_of_rejection(&other.id).await?;
-            if other.is_refusing() {
-                refused.extend(instances.iter().cloned());
-            }
-            hidden.extend(instances);
-        }
-        Ok((hidden, refused))
-    }
-
     /// The organisation whose device sent the first of these.
     async fn sender_of(
         &self,
@@ -438,20 +427,6 @@ impl Rejections {
         let found = self.archive.select(&self.get, &query).await?;
         Ok(found.into_iter().collect())
     }
-
-    /// How many instances of a study are in sight.
-    async fn count(&self, study: &StudyUid) -> Result<u64, RejectError> {
-        let wanted = tags::NUMBER_OF_STUDY_RELATED_INSTANCES;
-        let query = Query::new(Level::Study)
-            .with(of_study(study))
-            .with(key(wanted, Matching::Universal));
-        let found = self.archive.search(&self.find, &query).await?;
-        let counts = found.into_iter().map(|found| {
-            let count = found.attributes.text(wanted).unwrap_or_default();
-            count.trim().parse::<u64>().unwrap_or(0)
-        });
-        Ok(counts.sum())
-    }
 }
 
 fn key(tag: Tag, matching: Matching) -> Key {
@@ -467,42 +442,54 @@ fn of_study(study: &StudyUid) -> Key {
     key(tags::STUDY_INSTANCE_UID, uid)
 }
 
-/// What of the instances in sight is meant.
+/// What of the instances in sight is meant, each with its series.
 fn meant(
-    meant: Meant,
+    meant: &Meant,
     visible: &[StoredInstance],
-) -> Result<(Part, Vec<SopInstanceUid>), RejectError> {
-    let all = || visible.iter().map(|stored| &stored.instance);
-    let (part, instances): (Part, Vec<_>) = match meant {
-        Meant::Study => {
-            let instances = all().map(|instance| instance.instance.clone());
-            (Part::Study, instances.collect())
+) -> Result<(Part, Vec<(SopInstanceUid, SeriesUid)>), RejectError> {
+    let all = visible.iter().map(|stored| &stored.instance);
+    let named: BTreeSet<&SopInstanceUid> = match meant {
+        Meant::Instances(named) | Meant::InstancesInSight(named) => named.iter().collect(),
+        Meant::Series(_) | Meant::Study => BTreeSet::new(),
+    };
+    let instances = all.filter(|instance| match meant {
+        Meant::Instances(_) | Meant::InstancesInSight(_) => named.contains(&instance.instance),
+        Meant::Series(series) => instance.series == *series,
+        Meant::Study => true,
+    });
+    let mut instances: Vec<_> = instances
+        .map(|instance| (instance.instance.clone(), instance.series.clone()))
+        .collect();
+    let part = match meant {
+        Meant::Instances(_) if instances.len() != named.len() => return Err(RejectError::NotFound),
+        Meant::Instances(_) => {
+            instances.sort();
+            Part::Instances
         }
-        Meant::Series(series) => {
-            let of_series = all().filter(|instance| instance.series == series);
-            let instances = of_series.map(|instance| instance.instance.clone());
-            let instances = instances.collect();
-            (Part::Series(series), instances)
-        }
-        Meant::Instances(named) => {
-            let named: BTreeSet<_> = named.into_iter().collect();
-            let there: BTreeSet<_> = all().map(|instance| &instance.instance).collect();
-            if !named.iter().all(|uid| there.contains(uid)) {
-                return Err(RejectError::NotFound);
-            }
-            (Part::Instances, named.into_iter().collect())
-        }
-        Meant::InstancesInSight(named) => {
-            let named: BTreeSet<_> = named.into_iter().collect();
-            let instances = all().map(|instance| &instance.instance);
-            let instances = instances.filter(|uid| named.contains(*uid)).cloned();
-            (Part::Instances, instances.collect())
-        }
+        Meant::InstancesInSight(_) => Part::Instances,
+        Meant::Series(series) => Part::Series(series.clone()),
+        Meant::Study => Part::Study,
     };
     if instances.is_empty() {
         return Err(RejectError::NotFound);
     }
     Ok((part, instances))
+}
+
+/// The images of each series that stay in sight without `rejected`.
+fn staying(
+    visible: &[StoredInstance],
+    rejected: &[(SopInstanceUid, SeriesUid)],
+) -> BTreeMap<SeriesUid, u64> {
+    let rejected: BTreeSet<_> = rejected.iter().map(|(instance, _)| instance).collect();
+    let mut staying = BTreeMap::<_, u64>::new();
+    for stored in visible {
+        if !rejected.contains(&stored.instance.instance) {
+            let count = staying.entry(stored.instance.series.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    staying
 }
 
 fn targets<'a>(

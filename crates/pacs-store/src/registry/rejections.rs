@@ -17,7 +17,7 @@ use super::batch::Batch;
 use super::commit::agent_event;
 use super::document::Document;
 use super::erasures::ErasureState;
-use super::examinations::{Action, Examination, MatchState, StudyMatch};
+use super::examinations::{Action, Examination, KeptImages, MatchState, StudyMatch};
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::{
     REGISTRY_ATTEMPTS_MAX, REJECTION_CHUNK_COUNT, REJECTION_INSTANCES_MAX, REJECTIONS_OF_STUDY_MAX,
@@ -29,8 +29,9 @@ use pacs_core::examination::reconcile::QueueReason;
 use pacs_core::examination::{Event, Reason, TransitionError};
 use pacs_core::rejection::{Again, Quality, Title, may_reject, may_restore};
 use pacs_core::role::{Agent, Permission, Unlicensed};
-use pacs_core::uid::StudyUid;
+use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode, Phi, SopInstanceUid};
+use std::collections::BTreeSet;
 
 /// Rejections of a study: its UID, `/`, the ID.
 const OF_STUDY: Kind = Kind::new("rejection-of-study");
@@ -48,10 +49,10 @@ pub struct NewRejection {
     pub organisation: Option<OrganisationCode>,
     /// What of it was meant.
     pub part: Part,
-    /// Those of its instances that are in sight and meant.
-    pub instances: Vec<SopInstanceUid>,
-    /// How many instances of the examination, in all its studies, stay in sight.
-    pub kept_count: u64,
+    /// Those of its instances that are in sight and meant, each with its series.
+    pub instances: Vec<(SopInstanceUid, SeriesUid)>,
+    /// What stays in sight: of the study, and of [`Belonging::beside`].
+    pub kept: KeptImages,
     /// Why.
     pub title: Title,
     /// What is wrong with them, where that is it.
@@ -71,6 +72,8 @@ pub struct Belonging {
     pub organisation: Option<OrganisationCode>,
     /// Its examination, and the studies of that.
     pub examination: Option<(ExaminationId, Vec<StudyUid>)>,
+    /// The studies of every examination that it, or a part of it, is of.
+    pub beside: BTreeSet<StudyUid>,
 }
 
 impl Registry {
@@ -82,17 +85,19 @@ impl Registry {
         let Some(found) = self.find::<StudyMatch>(study.as_str()).await? else {
             return Ok(Belonging::default());
         };
-        let organisation = found.value.organisation;
-        let examination = match found.value.examination() {
-            None => None,
-            Some(id) => {
-                let examination = self.read::<Examination>(&id.to_string()).await?;
-                Some((id, examination.value.studies))
+        let (mut examination, mut beside) = (None, BTreeSet::new());
+        for id in found.value.examinations() {
+            let studies = self.read::<Examination>(&id.to_string()).await?;
+            let studies = studies.value.studies;
+            beside.extend(studies.iter().cloned());
+            if found.value.examination() == Some(id) {
+                examination = Some((id, studies));
             }
-        };
+        }
         Ok(Belonging {
-            organisation,
+            organisation: found.value.organisation,
             examination,
+            beside,
         })
     }
 
@@ -112,12 +117,13 @@ impl Registry {
         })
     }
 
-    /// Writes down that instances are rejected, with what the examination becomes; the archive has
-    /// to be told then, and [`Self::finish_rejection`].
+    /// Writes down that instances are rejected, with what the examinations become that have nothing
+    /// in sight then; the archive has to be told then, and [`Self::finish_rejection`].
     ///
     /// # Errors
     /// [`RegistryError::Unlicensed`] for whoever may not; [`Refusal::Transition`] where a signed
-    /// report stands; [`Refusal::Unfit`] for none or too many instances; [`RegistryError`].
+    /// report stands; [`Refusal::Unfit`] for none or too many instances; [`RegistryError::Changed`]
+    /// where whose the images are was changed since they were counted; [`RegistryError`].
     pub async fn order_rejection(
         &self,
         agent: &Agent,
@@ -131,22 +137,6 @@ impl Registry {
             return Err(Refusal::Unfit { what: "quality" }.into());
         }
         let _turn = self.turn().await;
-        for _ in 0..REGISTRY_ATTEMPTS_MAX {
-            match self.order_rejection_once(agent, new, at).await {
-                // The examination or the match of the study was changed in between.
-                Err(RegistryError::Changed) => {}
-                other => return other,
-            }
-        }
-        Err(RegistryError::Busy)
-    }
-
-    async fn order_rejection_once(
-        &self,
-        agent: &Agent,
-        new: &NewRejection,
-        at: Moment,
-    ) -> Result<Stored<Rejection>, RegistryError> {
         let matched = self.find::<StudyMatch>(new.study.as_str()).await?;
         let organisation = matched.as_ref().and_then(|found| found.value.organisation);
         let organisation = organisation.or(new.organisation);
@@ -179,33 +169,32 @@ impl Registry {
         if let Some(id) = examination {
             let found = self.read::<Examination>(&id.to_string()).await?;
             rejection.patient = Some(found.value.patient);
-            if new.kept_count == 0
-                && let Some(title) = new.title.of_progress()
-            {
-                let event = Event::Reject {
-                    images_kept: 0,
-                    rejection: title,
-                    reason: new.reason.clone(),
-                };
+        }
+        if let (Some(matched), Some(title)) = (&matched, new.title.of_progress()) {
+            let event = Event::Reject {
+                images_kept: 0,
+                rejection: title,
+                reason: new.reason.clone(),
+            };
+            for found in self.emptied(&matched.value, new).await? {
                 self.tell_examination(&mut others, agent, &found, &event, at)
                     .await?;
             }
         }
         batch.main(id.as_str(), &rejection, None)?;
         for (number, instances) in new.instances.chunks(REJECTION_CHUNK_COUNT).enumerate() {
-            let chunk = Chunk {
-                instances: instances.to_vec(),
-            };
-            batch.put(&Chunk::key(&id, number), &chunk, None)?;
+            batch.put(&Chunk::key(&id, number), &Chunk::of(instances), None)?;
         }
         for (kind, key) in keys_of(&rejection) {
             batch.point(kind, &key, id.as_str(), None);
         }
         batch.changes.extend(others.changes);
-        if let Some(matched) = matched.filter(|_| new.title == Title::WorklistEntry) {
-            self.put_in_question(&mut batch, &matched, at).await?;
+        if let Some(matched) = &matched {
+            self.tell_queue(&mut batch, matched, new, at).await?;
         }
-        let event = touched(Act::ImagesRejected, agent, &rejection, &new.instances, at);
+        let instances = new.instances.iter().map(|(instance, _)| instance.clone());
+        let instances: Vec<_> = instances.collect();
+        let event = touched(Act::ImagesRejected, agent, &rejection, &instances, at);
         let revisions = self.commit(batch, event).await?;
         let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
         Stored::of(rejection, revision)
@@ -238,26 +227,58 @@ impl Registry {
         }
     }
 
-    /// A study whose images were made under another order is looked at by a person.
-    async fn put_in_question(
+    /// The examinations that a rejection takes something from, and leaves nothing in sight.
+    async fn emptied(
+        &self,
+        matched: &StudyMatch,
+        new: &NewRejection,
+    ) -> Result<Vec<Stored<Examination>>, RegistryError> {
+        let mut emptied = Vec::new();
+        for id in hit(matched, new.instances.iter().map(|(_, series)| series)) {
+            let found = self.read::<Examination>(&id.to_string()).await?;
+            let (_, images_left) = self.left(&found.value, &[], &new.kept).await?;
+            if images_left == 0 {
+                emptied.push(found);
+            }
+        }
+        Ok(emptied)
+    }
+
+    /// What a rejection makes of the queue: a study whose images were made under another order is
+    /// looked at by a person; of any other one nobody has to look at what nobody sees.
+    async fn tell_queue(
         &self,
         batch: &mut Batch,
         matched: &Stored<StudyMatch>,
+        new: &NewRejection,
         at: Moment,
     ) -> Result<(), RegistryError> {
+        let is_in_question = new.title == Title::WorklistEntry;
         let mut after = matched.value.clone();
-        let MatchState::Bound { flags, .. } = &mut after.state else {
-            return Ok(());
-        };
-        if flags.contains(&QueueReason::Unbound) {
+        if let MatchState::Bound { flags, .. } = &mut after.state
+            && is_in_question
+            && !flags.contains(&QueueReason::Unbound)
+        {
+            flags.push(QueueReason::Unbound);
+            after.decided_at = at;
+        }
+        after.is_out_of_sight = !is_in_question && new.kept.count_of(&new.study) == Some(0);
+        self.put_match(batch, matched, &after).await
+    }
+
+    async fn put_match(
+        &self,
+        batch: &mut Batch,
+        before: &Stored<StudyMatch>,
+        after: &StudyMatch,
+    ) -> Result<(), RegistryError> {
+        if before.value == *after {
             return Ok(());
         }
-        flags.push(QueueReason::Unbound);
-        after.decided_at = at;
-        let study = after.study.as_str().to_owned();
-        batch.put(&study, &after, Some(matched.revision))?;
-        let had = matched.value.keys();
-        self.reindex(batch, &had, &after.keys(), &study).await
+        let study = after.study.as_str();
+        batch.put(study, after, Some(before.revision))?;
+        let had = before.value.keys();
+        self.reindex(batch, &had, &after.keys(), study).await
     }
 
     /// Writes down that a rejection is undone, with what the examination becomes; the archive has
@@ -324,19 +345,29 @@ impl Registry {
             after.id.as_str(),
         )
         .await?;
-        // Where its images have gone meanwhile: to the examination that the study is of now.
+        let (instances, series) = self.content_of(&after.id).await?;
+        let (hidden, _) = self.hidden_by_others(rejection).await?;
         let matched = self.find::<StudyMatch>(rejection.study.as_str()).await?;
-        if let Some(id) = matched.and_then(|found| found.value.examination()) {
-            let found = self.read::<Examination>(&id.to_string()).await?;
+        // Where another one hides all of it, nothing comes back yet.
+        let is_coming_back = instances.iter().any(|instance| !hidden.contains(instance));
+        if let Some(matched) = matched.filter(|_| is_coming_back) {
             let event = Event::Restore {
                 reason: reason.clone(),
             };
             let mut others = Batch::default();
-            self.tell_examination(&mut others, agent, &found, &event, at)
-                .await?;
+            // Where its images have gone meanwhile: to the examinations that they are of now.
+            for id in hit(&matched.value, &series) {
+                let found = self.read::<Examination>(&id.to_string()).await?;
+                self.tell_examination(&mut others, agent, &found, &event, at)
+                    .await?;
+            }
             batch.changes.extend(others.changes);
+            let in_sight = StudyMatch {
+                is_out_of_sight: false,
+                ..matched.value.clone()
+            };
+            self.put_match(&mut batch, &matched, &in_sight).await?;
         }
-        let instances = self.instances_of_rejection(&after.id).await?;
         let event = touched(Act::ImagesRestored, agent, &after, &instances, at);
         let revisions = self.commit(batch, event).await?;
         let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
@@ -377,11 +408,45 @@ impl Registry {
         &self,
         id: &RejectionId,
     ) -> Result<Vec<SopInstanceUid>, RegistryError> {
+        Ok(self.content_of(id).await?.0)
+    }
+
+    /// The instances of a rejection, and the series that they are of.
+    async fn content_of(
+        &self,
+        id: &RejectionId,
+    ) -> Result<(Vec<SopInstanceUid>, BTreeSet<SeriesUid>), RegistryError> {
         let prefix = format!("{id}/");
         let count_max = REJECTION_INSTANCES_MAX.div_ceil(REJECTION_CHUNK_COUNT);
-        let chunks = self.list::<Chunk>(&prefix, None, count_max).await?;
-        let all = chunks.into_iter().flat_map(|chunk| chunk.value.instances);
-        Ok(all.collect())
+        let (mut instances, mut series) = (Vec::new(), BTreeSet::new());
+        for chunk in self.list::<Chunk>(&prefix, None, count_max).await? {
+            instances.extend(chunk.value.instances);
+            series.extend(chunk.value.series);
+        }
+        Ok((instances, series))
+    }
+
+    /// What other rejections of the study hide, and what of it is not taken again.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn hidden_by_others(
+        &self,
+        rejection: &Rejection,
+    ) -> Result<(BTreeSet<SopInstanceUid>, BTreeSet<SopInstanceUid>), RegistryError> {
+        let (mut hidden, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        let all = self.rejections_of_study(&rejection.study).await?;
+        for other in all.iter().map(|other| &other.value) {
+            if other.id == rejection.id || !other.is_standing() {
+                continue;
+            }
+            let instances = self.instances_of_rejection(&other.id).await?;
+            if other.is_refusing() {
+                refused.extend(instances.iter().cloned());
+            }
+            hidden.extend(instances);
+        }
+        Ok((hidden, refused))
     }
 
     /// Calls `each` with the instances that are not taken again: for the archive itself.
@@ -425,6 +490,21 @@ impl Rejection {
     pub fn is_refusing(&self) -> bool {
         self.is_standing() && self.title.again() == Again::Refuse
     }
+}
+
+/// The examinations that images of these series are of. Rejections that were written down before
+/// their series were are of the rest of the study.
+fn hit<'a>(
+    matched: &StudyMatch,
+    series: impl IntoIterator<Item = &'a SeriesUid>,
+) -> BTreeSet<ExaminationId> {
+    let mut series = series.into_iter().peekable();
+    if series.peek().is_none() {
+        return matched.examination().into_iter().collect();
+    }
+    series
+        .filter_map(|series| matched.examination_of(series))
+        .collect()
 }
 
 const fn unlicensed(permission: Permission) -> RegistryError {

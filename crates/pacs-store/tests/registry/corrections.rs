@@ -35,7 +35,7 @@ async fn came(rig: &Rig, uid: &str, id: Option<ExaminationId>) {
     judge(rig, named, "006", true).await.unwrap();
 }
 
-fn series(text: &str) -> SeriesUid {
+pub(crate) fn series(text: &str) -> SeriesUid {
     SeriesUid::parse(text).unwrap()
 }
 

@@ -9,6 +9,7 @@
 mod archived;
 mod corrections;
 mod devices;
+mod emptied;
 mod erasures;
 mod examinations;
 mod follower;

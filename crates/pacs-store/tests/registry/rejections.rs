@@ -4,6 +4,7 @@
 use crate::archived::{archive, deposit, may, open, send};
 use crate::examinations::{act, new_for, reason, save};
 use crate::follower::matcher;
+use crate::matching::kept;
 use crate::rig::{Rig, code, now, user};
 use chrono::Offset as _;
 use pacs_core::attributes::{Attributes, Value};
@@ -69,7 +70,7 @@ pub(crate) fn wanted(meant: Meant, title: Title) -> Wanted {
 }
 
 /// Tells rejections of one moment apart.
-fn rand8() -> [u8; 8] {
+pub(crate) fn rand8() -> [u8; 8] {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes()
@@ -345,12 +346,13 @@ async fn images_of_a_signed_report_are_not_all_rejected() {
 
 /// Writes down what is wanted, and no more: as if the process ended there.
 async fn order_only(rig: &Rig, title: Title) -> Stored<Rejection> {
+    let series = SeriesUid::parse(&format!("{STUDY}.1")).unwrap();
     let new = NewRejection {
         study: study(STUDY),
         organisation: None,
         part: Part::Study,
-        instances: (1..=3).map(instance).collect(),
-        kept_count: 0,
+        instances: (1..=3).map(|n| (instance(n), series.clone())).collect(),
+        kept: kept(&[(STUDY, 0)]),
         title,
         quality: None,
         reason: reason(),

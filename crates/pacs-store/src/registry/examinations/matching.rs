@@ -104,6 +104,9 @@ pub struct StudyMatch {
     /// The archive keeps another version of one of its instances.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_other_version: bool,
+    /// All of it is rejected: nobody has to look before something of it is in sight again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_out_of_sight: bool,
     /// What was decided.
     pub state: MatchState,
     /// Series that were decided otherwise; no series is in two of them.
@@ -177,7 +180,7 @@ impl StudyMatch {
 
     /// Where it waits for a person.
     pub(in super::super) fn keys(&self) -> BTreeSet<(Kind, String)> {
-        let waits = !self.waits_for().is_empty();
+        let waits = !self.is_out_of_sight && !self.waits_for().is_empty();
         let at = newest_first(self.received_at);
         let (prefix, study) = (prefix_of(self.organisation), self.study.as_str());
         let key = format!("{prefix}{at}{BETWEEN}{study}");

@@ -161,10 +161,12 @@ impl Document for Rejection {
     const NAME: &'static str = "rejection";
 }
 
-/// Some of the instances of a rejection.
+/// Some of the instances of a rejection, and the series that these are of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Chunk {
     pub(super) instances: Vec<SopInstanceUid>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) series: BTreeSet<SeriesUid>,
 }
 
 impl Document for Chunk {
@@ -173,6 +175,11 @@ impl Document for Chunk {
 }
 
 impl Chunk {
+    pub(super) fn of(instances: &[(SopInstanceUid, SeriesUid)]) -> Self {
+        let (instances, series) = instances.iter().cloned().unzip();
+        Self { instances, series }
+    }
+
     pub(super) fn key(id: &RejectionId, number: usize) -> String {
         format!("{id}/{number:06}")
     }

@@ -259,6 +259,8 @@ fn judged(
     after.witnesses.clone_from(&received.witnesses);
     after.senders.clone_from(&received.senders);
     after.has_other_version |= received.has_other_version;
+    // Of what is out of sight there is nothing to judge.
+    after.is_out_of_sight = false;
     if !was.is_some_and(StudyMatch::is_settled) {
         after.organisation = received.organisation;
     }
@@ -275,6 +277,7 @@ fn first_match(received: &ReceivedStudy, state: MatchState, at: Moment) -> Study
         witnesses: Vec::new(),
         senders: Vec::new(),
         has_other_version: false,
+        is_out_of_sight: false,
         state,
         parts: Vec::new(),
         not_of: Vec::new(),
