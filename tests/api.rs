@@ -2,6 +2,8 @@
 //! somebody looks, and many who do the same at once; each by roles of the organisation, and of
 //! another one.
 
+#[path = "api/assigned.rs"]
+mod assigned;
 #[path = "api/described.rs"]
 mod described;
 #[path = "api/examinations.rs"]

@@ -305,7 +305,8 @@ fn refusal(error: &RegistryError) -> Refusal {
         RegistryError::NotFound { .. } => Refusal::Unknown,
         RegistryError::Unlicensed(_)
         | RegistryError::Refused(Forbidden::Transition(
-            TransitionError::Actor { .. } | TransitionError::Guard(Guard::MayNotRead),
+            TransitionError::Actor { .. }
+            | TransitionError::Guard(Guard::AssignedToAnother | Guard::MayNotRead),
         )) => Refusal::NotPermitted,
         RegistryError::Refused(Forbidden::Transition(TransitionError::Guard(Guard::NotOnline))) => {
             Refusal::NotReady

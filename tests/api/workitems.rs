@@ -29,24 +29,24 @@ fn send(portal: &Portal, browser: &Browser, method: &str, path: &str, body: &Val
     ask(http, method, &path, &fields, text.as_bytes())
 }
 
-fn get(portal: &Portal, browser: &Browser, path: &str) -> Answer {
+pub(crate) fn get(portal: &Portal, browser: &Browser, path: &str) -> Answer {
     send(portal, browser, "GET", path, &Value::Null)
 }
 
-fn wish(state: &str, claim: &str) -> Value {
+pub(crate) fn wish(state: &str, claim: &str) -> Value {
     json!({
         "00081195": {"vr": "UI", "Value": [claim]},
         "00741000": {"vr": "CS", "Value": [state]},
     })
 }
 
-fn put(portal: &Portal, browser: &Browser, workitem: &str, wish: &Value) -> u16 {
+pub(crate) fn put(portal: &Portal, browser: &Browser, workitem: &str, wish: &Value) -> u16 {
     let path = format!("/{workitem}/state");
     send(portal, browser, "PUT", &path, wish).status
 }
 
 /// UIDs and states of the workitems that somebody finds.
-fn found(portal: &Portal, browser: &Browser, query: &str) -> Vec<(String, String)> {
+pub(crate) fn found(portal: &Portal, browser: &Browser, query: &str) -> Vec<(String, String)> {
     let answer = get(portal, browser, &format!("?{query}"));
     if answer.status == 204 {
         return Vec::new();
@@ -61,14 +61,14 @@ fn found(portal: &Portal, browser: &Browser, query: &str) -> Vec<(String, String
 }
 
 /// An examination whose images are there, and who registered it.
-struct Waiting {
-    portal: Portal,
-    operator: Browser,
-    number: String,
-    id: String,
+pub(crate) struct Waiting {
+    pub(crate) portal: Portal,
+    pub(crate) operator: Browser,
+    pub(crate) number: String,
+    pub(crate) id: String,
 }
 
-fn waiting() -> Waiting {
+pub(crate) fn waiting() -> Waiting {
     let portal = Portal::start();
     let operator = portal.user("operator", &["operator@006"]);
     let number = registered(&operator, &patient());

@@ -1,8 +1,10 @@
 //! Examinations: one order, one ID, any number of studies.
 //!
 //! [`id`] numbers them; [`progress`] is what may happen to one, from the form to the report that
-//! reached the organisation; [`reconcile`] decides whose images are whose.
+//! reached the organisation; [`assignment`] is who is to read it; [`reconcile`] decides whose
+//! images are whose.
 
+pub mod assignment;
 mod body_part;
 pub mod id;
 pub mod progress;

@@ -1,6 +1,7 @@
 //! `/examinations`: the form and its ID, lists, what happens to one, its images.
 
 mod acts;
+mod assigning;
 mod form;
 mod progress;
 mod schemas;

@@ -188,6 +188,9 @@ pub enum TransitionError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Guard {
+    /// Somebody else is to read it.
+    #[error("the examination is for another reader")]
+    AssignedToAnother,
     /// The form names neither what is imaged nor how.
     #[error("body part and kind of image are missing")]
     BodyPartOrKind,

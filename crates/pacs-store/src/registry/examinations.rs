@@ -4,6 +4,7 @@
 //! [`progress`](pacs_core::examination::progress); here it is kept, with a row for each event.
 
 mod actions;
+mod assigning;
 mod candidates;
 mod counting;
 mod document;

@@ -52,6 +52,8 @@ pub(in crate::api) struct Standing {
     created_at: Moment,
     changed_at: Moment,
     lock: Option<Lock>,
+    /// The reader that it is for.
+    assigned_to: Option<String>,
     has_late_images: bool,
     is_incomplete: bool,
     is_expired: bool,
@@ -72,6 +74,7 @@ impl From<&Examination> for Standing {
                 by: lock.by.clone(),
                 at: lock.at,
             }),
+            assigned_to: of.assigned_to.clone(),
             has_late_images: of.progress.has_late_images(),
             is_incomplete: of.progress.is_incomplete(),
             is_expired: of.progress.is_expired(),

@@ -1,6 +1,6 @@
 //! The table of examinations.
 
-use super::{acts, progress, schemas, studies};
+use super::{acts, assigning, progress, schemas, studies};
 use super::{change, counts, events, list, of_patient, read, save};
 use crate::api::page::{CURSOR, LIMIT};
 use crate::api::patients::ORGANISATION;
@@ -38,6 +38,14 @@ pub(in crate::api) const FAMILY: Family = Family {
         Route {
             path: "/examinations/{id}/progress",
             operations: &[PROGRESS],
+        },
+        Route {
+            path: "/examinations/{id}/assign",
+            operations: &[ASSIGN],
+        },
+        Route {
+            path: "/examinations/{id}/unassign",
+            operations: &[UNASSIGN],
         },
         Route {
             path: "/examinations/{id}/claim",
@@ -251,6 +259,21 @@ const OF_PATIENT: Operation = Operation::get(
 .gives(200, "Examinations")
 .refuses(&[404])
 .needs(&[Permission::ImageView]);
+
+const ASSIGN: Operation = act(Operation::post(
+    "assignExamination",
+    "Say who is to read it; nobody else takes it into work then",
+    || post(assigning::assign),
+))
+.takes("ExaminationReader")
+.needs(&[Permission::OrderEdit, Permission::ReportWrite]);
+
+const UNASSIGN: Operation = act(Operation::post(
+    "unassignExamination",
+    "It is for nobody in particular: whoever it was for gives it back so",
+    || post(assigning::unassign),
+))
+.needs(&[Permission::OrderEdit, Permission::ReportWrite]);
 
 const CLAIM: Operation = act(Operation::post(
     "claimExamination",

@@ -10,6 +10,7 @@ use pacs_store::registry::{Refusal, RegistryError};
 use serde_json::json;
 
 codes! {
+    ASSIGNED = 409 "exam.assigned" "the examination is for another reader";
     BODY_PART_NEEDED = 422 "exam.body_part_needed" "body part and kind of images are missing";
     CLAIMED = 409 "exam.claimed" "somebody else has the examination in work";
     EXAMINATION_STATUS = 409 "exam.status_refused" "where the examination stands, this is no more";
@@ -102,6 +103,7 @@ impl From<TransitionError> for Problem {
 )]
 fn of_guard(guard: Guard) -> Problem {
     let code = match guard {
+        Guard::AssignedToAnother => &ASSIGNED,
         Guard::BodyPartOrKind => &BODY_PART_NEEDED,
         Guard::Duplicate => &OPEN_EXAMINATION,
         Guard::HasImages => &HAS_IMAGES,

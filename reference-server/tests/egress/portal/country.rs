@@ -11,7 +11,7 @@ use pacs_core::account::break_glass::BreakGlassReason;
 use pacs_core::account::totp::TotpSecret;
 use pacs_core::audit::Actor;
 use pacs_core::examination::progress::Completion;
-use pacs_core::examination::{Event, Numbering, Reason};
+use pacs_core::examination::{Event, Numbering, Reason, assignment};
 use pacs_core::patient::{PatientKey, PatientNumber};
 use pacs_core::rejection::{Asked, Rejected, Title};
 use pacs_core::role::{Agent, Grant, Grants, Reach, Role};
@@ -284,6 +284,20 @@ impl Country {
         };
         self.site.act(&system(), made.id, event).await;
         self.site.settle().await;
+        made
+    }
+
+    /// One that waits for somebody to read it.
+    pub(crate) async fn assigned(&self, of: &str, to: &str) -> Made {
+        let made = self.received(of).await;
+        let reads = Grants::new(grant(Role::Expert, of)).unwrap();
+        let to = assignment::Person {
+            name: to,
+            grants: &reads,
+        };
+        let (registry, system) = (&self.site.registry, system());
+        let assigned = registry.assign_examination(&system, (made.id, Some(to)), None, now());
+        assigned.await.unwrap();
         made
     }
 

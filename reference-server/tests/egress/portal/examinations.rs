@@ -79,6 +79,16 @@ async fn one((method, path): (&str, &str), case: Case<'_>) -> Asked {
             let revision = country.examination(made.id).await.revision;
             at(&made).based(revision).with(form())
         }
+        (_, "assign" | "unassign") => {
+            // Whoever reads takes it and gives it back; to others it is for the expert.
+            let reads = column.role == Some(Role::Expert);
+            let reader = if reads { column.user() } else { "ex" };
+            if act == "assign" {
+                at(&country.received(of).await).with(json!({ "reader": reader }))
+            } else {
+                at(&country.assigned(of, reader).await)
+            }
+        }
         (_, "claim") => at(&country.received(of).await),
         (_, "release" | "return") => {
             // Whoever asks has it in work, where their role could.

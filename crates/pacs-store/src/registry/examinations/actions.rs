@@ -189,7 +189,11 @@ impl Registry {
         let bound = u64::try_from(examination.studies.len()).unwrap_or(u64::MAX);
         let mut event = action.event.clone();
         match &mut event {
-            Event::Claim { is_locked, .. } => *is_locked = lock.is_some() && !holds_lock,
+            Event::Claim { is_locked, .. } => {
+                let assignment = examination.assignment();
+                assignment.take(&agent.name).map_err(Refusal::Transition)?;
+                *is_locked = lock.is_some() && !holds_lock;
+            }
             Event::Release { holds_lock: holds }
             | Event::Return {
                 holds_lock: holds, ..

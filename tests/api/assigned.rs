@@ -1,0 +1,155 @@
+//! Who is to read an examination: named, taken, given back, shown, and kept by both doors to a
+//! reading; and what a doctor sees of what they ordered.
+
+use pacs_tests::portal::{Browser, Portal, refusal, refused};
+use serde_json::{Value, json};
+
+use crate::examinations::{form, ids, saved};
+use crate::patients::{patient, registered};
+use crate::workitems::{Waiting, found, get, put, waiting, wish};
+
+/// Who is to read it, as the workitem has it (Scheduled Human Performers Sequence).
+fn meant_for(portal: &Portal, browser: &Browser, workitem: &str) -> Option<String> {
+    let shown = get(portal, browser, &format!("/{workitem}"));
+    assert_eq!(shown.status, 200, "{}", shown.head);
+    let shown = shown.json();
+    let performer = &shown["00404034"]["Value"][0];
+    let code = &performer["00404009"]["Value"][0]["00080100"]["Value"][0];
+    code.as_str().map(str::to_owned)
+}
+
+#[test]
+fn what_is_for_one_reader_is_taken_by_nobody_else_through_either_door() {
+    let Waiting {
+        portal,
+        operator,
+        number,
+        id,
+    } = waiting();
+    let [first, second] = ["first", "second"].map(|name| portal.user(name, &["expert@006"]));
+    let elsewhere = portal.user("elsewhere", &["expert@001"]);
+    let path = format!("/examinations/{id}");
+    let act = |who: &Browser, what: &str, body: &Value| who.post(&format!("{path}/{what}"), body);
+    let to = |name: &str| json!({ "reader": name });
+
+    let unfit = refused(422, "MALFORMED");
+    for name in ["nobody", "operator", "elsewhere", "???"] {
+        let wrong = act(&operator, "assign", &to(name));
+        assert_eq!(refusal(&wrong), unfit, "{name}");
+        assert_eq!(wrong.json()["what"], "reader");
+    }
+    let named = act(&first, "assign", &to("second"));
+    assert_eq!(refusal(&named), refused(403, "NOT_PERMITTED"));
+    let unseen = act(&elsewhere, "assign", &to("elsewhere"));
+    assert_eq!(refusal(&unseen), refused(404, "NOT_FOUND"));
+
+    let assigned = act(&operator, "assign", &to("first"));
+    assert_eq!(assigned.status, 200, "{}", assigned.json());
+    assert_eq!(assigned.json()["assigned_to"], "first");
+    let listed = operator.get("/examinations").json();
+    assert_eq!(listed["items"][0]["assigned_to"], "first", "{listed}");
+    assert_eq!(
+        ids(&first.get("/examinations?scope=assigned")),
+        [id.as_str()]
+    );
+    assert_eq!(ids(&second.get("/examinations?scope=assigned")), [""; 0]);
+    let queue = second.get("/examinations?scope=queue").json();
+    assert_eq!(queue["items"][0]["assigned_to"], "first", "it is shown");
+    let [(task, state)] = found(&portal, &second, "").try_into().expect("one task");
+    assert_eq!(state, "SCHEDULED");
+    assert_eq!(meant_for(&portal, &second, &task).as_deref(), Some("first"));
+
+    // Neither door opens to another.
+    let claimed = act(&second, "claim", &Value::Null);
+    assert_eq!(refusal(&claimed), refused(409, "ASSIGNED"));
+    assert_eq!(
+        put(&portal, &second, &task, &wish("IN PROGRESS", "2.25.1")),
+        403
+    );
+    let taken = act(&second, "assign", &to("second"));
+    assert_eq!(refusal(&taken), refused(403, "NOT_PERMITTED"));
+    let away = act(&second, "unassign", &Value::Null);
+    assert_eq!(refusal(&away), refused(403, "NOT_PERMITTED"));
+
+    // Given back it is anybody's, and taken by whoever wants it.
+    let back = act(&first, "unassign", &Value::Null);
+    assert_eq!(back.json()["assigned_to"], Value::Null, "{}", back.json());
+    assert_eq!(meant_for(&portal, &second, &task), None);
+    let taken = act(&second, "assign", &to("second"));
+    assert_eq!(taken.json()["assigned_to"], "second", "{}", taken.json());
+    assert_eq!(
+        put(&portal, &first, &task, &wish("IN PROGRESS", "2.25.2")),
+        403
+    );
+    assert_eq!(
+        put(&portal, &second, &task, &wish("IN PROGRESS", "2.25.3")),
+        200
+    );
+    // What is in work is for whoever has it.
+    let in_work = act(&operator, "assign", &to("first"));
+    assert_eq!(refusal(&in_work), refused(409, "EXAMINATION_STATUS"));
+    let released = act(&second, "release", &Value::Null);
+    assert_eq!(released.status, 200, "{}", released.json());
+    let again = act(&operator, "assign", &to("first"));
+    assert_eq!(again.json()["assigned_to"], "first", "{}", again.json());
+    let claimed = act(&first, "claim", &Value::Null);
+    assert_eq!(claimed.json()["status"], "under_review");
+
+    let events = operator.get(&format!("{path}/events")).json();
+    let events = events["items"].as_array().expect("events").iter();
+    let told = events
+        .filter(|event| ["assign", "unassign"].contains(&event["event"].as_str().unwrap_or("")));
+    let told: Vec<_> = told.map(|event| (&event["event"], &event["by"])).collect();
+    let expected = [
+        ("assign", "operator"),
+        ("unassign", "first"),
+        ("assign", "second"),
+        ("assign", "operator"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert_eq!((told.0, told.1), (&json!(expected.0), &json!(expected.1)));
+    }
+    let auditor = portal.user("auditor", &["auditor@national"]);
+    let trail = auditor.get(&format!("/audit?patient={number}&limit=100"));
+    let trail = trail.json().to_string();
+    assert!(trail.contains("ASSIGN first") && trail.contains("UNASSIGN first"));
+}
+
+/// Section 12: image.view and report.view of a referrer reach what they ordered themselves.
+#[test]
+fn a_referring_doctor_sees_what_they_ordered_and_nothing_else() {
+    let portal = Portal::start();
+    let operator = portal.user("operator", &["operator@006"]);
+    let number = registered(&operator, &patient());
+    let [own, other] = ["own", "other"].map(|name| portal.user(name, &["referrer@006"]));
+    let ordered = saved(&own, &form(&number));
+    let second = json!({"name": {"family": "Осмонова"}, "birth_date": "1980-05-01"});
+    let second = registered(&operator, &second);
+    let of_operator = saved(&operator, &form(&second));
+
+    for scope in ["ordering", "performing"] {
+        let list = |who: &Browser| ids(&who.get(&format!("/examinations?scope={scope}")));
+        assert_eq!(list(&own), [ordered.as_str()], "{scope}");
+        assert_eq!(list(&other), [""; 0], "{scope}");
+    }
+    let read = |who: &Browser, id: &str| who.get(&format!("/examinations/{id}")).status;
+    assert_eq!(read(&own, &ordered), 200);
+    assert_eq!(read(&other, &ordered), 404);
+    assert_eq!(read(&own, &of_operator), 404);
+    let of_patient =
+        |who: &Browser, number: &str| ids(&who.get(&format!("/patients/{number}/examinations")));
+    assert_eq!(of_patient(&own, &number), [ordered.as_str()]);
+    assert_eq!(of_patient(&other, &number), [""; 0]);
+    assert_eq!(of_patient(&own, &second), [""; 0]);
+    let mine = own.get("/examinations?scope=ordering").json();
+    assert_eq!(
+        mine["items"][0]["patient"]["number"],
+        json!(number),
+        "{mine}"
+    );
+    // What they ordered they do not read, and name no reader of it.
+    let assign = json!({"reader": "own"});
+    let assign = own.post(&format!("/examinations/{ordered}/assign"), &assign);
+    assert_eq!(refusal(&assign), refused(403, "NOT_PERMITTED"));
+}
