@@ -8,6 +8,8 @@ mod assigned;
 mod described;
 #[path = "api/examinations.rs"]
 mod examinations;
+#[path = "api/once.rs"]
+mod once;
 #[path = "api/patients.rs"]
 mod patients;
 #[path = "api/progress.rs"]

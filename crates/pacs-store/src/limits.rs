@@ -119,6 +119,10 @@ pub const PATIENT_TEXT_CHARS_MAX: usize = 500;
 /// Words of all forms of a name.
 pub const PATIENT_WORDS_MAX: usize = 24;
 
+/// Requests of one name wait for each other, and for as many others as share a turn with them: so
+/// many turns there are.
+pub(crate) const REQUEST_TURNS_COUNT: usize = 256;
+
 /// Requests that were done and are looked through at once for those that are forgotten.
 pub const REQUESTS_PAGE_COUNT: usize = 200;
 

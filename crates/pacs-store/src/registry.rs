@@ -29,7 +29,7 @@ pub use document::Stored;
 pub use error::{Refusal, RegistryError};
 pub use stirring::Stirred;
 
-use crate::limits::CHANGED_EXAMINATIONS_MAX;
+use crate::limits::{CHANGED_EXAMINATIONS_MAX, REQUEST_TURNS_COUNT};
 use crate::records::Records;
 pub use crate::records::Revision;
 use audit::AuditTrail;
@@ -58,6 +58,8 @@ struct Inner {
     /// Held from reading to committing by changes that many make at once, such as taking the next
     /// number: they would find each other's work, and begin again, without end.
     turn: Mutex<()>,
+    /// One of them is held by a request that is done once, as long as it is under way.
+    request_turns: [Mutex<()>; REQUEST_TURNS_COUNT],
     stirring: stirring::Stirring,
     /// Examinations that were changed, for whoever looks at them.
     changed: broadcast::Sender<ExaminationId>,
@@ -85,6 +87,7 @@ impl Registry {
                 trail: AuditTrail::new(Arc::clone(&records)),
                 records,
                 turn: Mutex::new(()),
+                request_turns: std::array::from_fn(|_| Mutex::new(())),
                 stirring: stirring::Stirring::default(),
                 changed: broadcast::Sender::new(CHANGED_EXAMINATIONS_MAX),
             }),

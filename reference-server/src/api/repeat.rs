@@ -65,6 +65,7 @@ impl<T> Once<T> {
         let user = signed.who.user.value.name.as_str();
         let content: [&[u8]; 2] = [self.operation.as_bytes(), &self.bytes];
         let request = requests::Request::new(user, &self.key, &content);
+        let _turn = api.registry.turn_of(&request).await;
         if let Some(outcome) = api.registry.outcome(&request).await? {
             return before(outcome);
         }

@@ -7,10 +7,11 @@
 use super::batch::Batch;
 use super::document::{Document, decode};
 use super::{Moment, Refusal, Registry, RegistryError};
-use crate::limits::REQUESTS_PAGE_COUNT;
+use crate::limits::{REQUEST_TURNS_COUNT, REQUESTS_PAGE_COUNT};
 use crate::records::{Change, Kind};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::sync::MutexGuard;
 
 /// A request, by who asks and what they call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,12 @@ impl Request {
             content: digest(content),
         }
     }
+}
+
+/// That no other request of the same name is under way, as long as it is held.
+#[derive(Debug)]
+pub struct RequestTurn<'a> {
+    _turn: Option<MutexGuard<'a, ()>>,
 }
 
 /// What a request made.
@@ -73,6 +80,22 @@ impl Registry {
         Self {
             inner: Arc::clone(&self.inner),
             request: Some(Arc::new(request)),
+        }
+    }
+
+    /// Waits until no other request of the same name is under way: whoever repeats one finds what
+    /// it made, and not what it left, such as images that are out of sight by now.
+    pub async fn turn_of(&self, request: &Request) -> RequestTurn<'_> {
+        let bytes = request.at.bytes();
+        let number = bytes.fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(usize::from(byte))
+        });
+        let turn = self.inner.request_turns.get(number % REQUEST_TURNS_COUNT);
+        RequestTurn {
+            _turn: match turn {
+                Some(turn) => Some(turn.lock().await),
+                None => None,
+            },
         }
     }
 
