@@ -18,5 +18,7 @@ mod progress;
 mod races;
 #[path = "api/rejected.rs"]
 mod rejected;
+#[path = "api/unmatched.rs"]
+mod unmatched;
 #[path = "api/workitems.rs"]
 mod workitems;

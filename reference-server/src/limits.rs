@@ -9,8 +9,12 @@ pub const AE_LABELS_MAX: usize = 200;
 /// silently. A result takes up to about a kilobyte until it is sent.
 pub const RESULTS_MAX: usize = 100_000;
 
-/// Steps that one query of a worklist is answered with; the log tells when there are more.
+/// Steps that one query of a worklist is answered with; where there are more, it ends with A700H.
 pub const WORKLIST_STEPS_MAX: usize = 500;
+
+/// Examinations that one query of a worklist looks at, so that no console has the server read
+/// years; where there are more, it ends with A700H. A busy organisation has a few hundred open.
+pub const WORKLIST_SCANNED_MAX: usize = 20_000;
 
 /// Examinations of a worklist that are read at once.
 pub const WORKLIST_PAGE_COUNT: usize = 200;

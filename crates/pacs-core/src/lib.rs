@@ -36,6 +36,7 @@ pub mod rejection;
 pub mod retention;
 pub mod role;
 pub mod scan;
+pub mod sender;
 pub mod tag;
 pub mod uid;
 pub mod workitem;

@@ -8,6 +8,7 @@ mod group;
 mod hiding;
 mod kept;
 mod parts;
+mod provenance;
 pub(crate) mod recover;
 mod refused;
 mod room;
@@ -332,25 +333,6 @@ impl Archive {
     #[must_use]
     pub fn opened(&self) -> Opened {
         self.shared.opened
-    }
-
-    /// Who a deposit comes from, and that it comes now.
-    #[must_use]
-    pub fn provenance(&self, caller: &Caller) -> Provenance {
-        let (calling, address) = match caller {
-            Caller::Device {
-                ae_title, address, ..
-            } => (ae_title.as_str().to_owned(), Some(*address)),
-            Caller::Client { address, name } => (name.clone().unwrap_or_default(), Some(*address)),
-            Caller::System { task } => ((*task).to_owned(), None),
-            Caller::User(user) => (user.name.clone(), Some(user.address)),
-            _ => (String::new(), None),
-        };
-        Provenance {
-            received_unix_ms: self.shared.clock.now_unix_ms(),
-            calling,
-            address,
-        }
     }
 
     /// Begins a deposit; nothing is kept of it before [`Deposit::seal`].

@@ -59,7 +59,8 @@ pub struct Location {
 pub struct Provenance {
     /// Milliseconds since 1970-01-01 UTC.
     pub received_unix_ms: u64,
-    /// The calling AE title, or the name of the task that made the deposit.
+    /// The calling AE title, or the name of the task that made the deposit; of programs and people
+    /// with the organisation for which they store: [`pacs_core::sender`].
     pub calling: String,
     /// The peer's address, where there is one.
     pub address: Option<std::net::IpAddr>,

@@ -18,7 +18,7 @@ use pacs_core::query::Matching;
 use pacs_core::rejection::{RejectionNote, SOP_CLASS};
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::uid::StudyUid;
-use pacs_core::{AeTitle, Key, Level, Permit, Query, SopInstanceUid, Tag};
+use pacs_core::{Key, Level, Permit, Query, SopInstanceUid, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of its cursor.
@@ -180,10 +180,7 @@ impl NoteFollower {
         };
         let Some(note) = read else { return Ok(None) };
         let sender = stored.provenance.calling.clone();
-        let organisation = match AeTitle::parse(&sender) {
-            Ok(title) => self.registry.organisation_of_title(&title).await?,
-            Err(_) => None,
-        };
+        let organisation = self.registry.organisation_of_sender(&sender).await?;
         Ok(Some(ReceivedNote {
             instance: instance.instance.clone(),
             study: instance.study.clone(),

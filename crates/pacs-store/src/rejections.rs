@@ -22,7 +22,7 @@ use pacs_core::retention::StudyFacts;
 use pacs_core::role::Agent;
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{AeTitle, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Tag};
+use pacs_core::{Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -414,11 +414,13 @@ impl Rejections {
         &self,
         instances: &[StoredInstance],
     ) -> Result<Option<OrganisationCode>, RejectError> {
-        let sender = instances.first().map(|first| &first.provenance.calling);
-        let Some(Ok(title)) = sender.map(|sender| AeTitle::parse(sender)) else {
-            return Ok(None);
-        };
-        Ok(self.registry.organisation_of_title(&title).await?)
+        match instances.first() {
+            None => Ok(None),
+            Some(first) => {
+                let sender = &first.provenance.calling;
+                Ok(self.registry.organisation_of_sender(sender).await?)
+            }
+        }
     }
 
     /// The instances of a study that are in sight.

@@ -9,7 +9,7 @@ pub(crate) use item::listing;
 use super::caller;
 use super::device::{KnownDevice, Unknown};
 use crate::access::Access;
-use crate::limits::{WORKLIST_PAGE_COUNT, WORKLIST_STEPS_MAX};
+use crate::limits::{WORKLIST_PAGE_COUNT, WORKLIST_SCANNED_MAX, WORKLIST_STEPS_MAX};
 use crate::place;
 use async_trait::async_trait;
 use pacs_core::access::{Worklist, permit};
@@ -30,6 +30,8 @@ use std::sync::Arc;
 struct Bounds {
     /// Examinations that are read at once.
     page_count: usize,
+    /// Examinations that one query looks at.
+    scanned_max: usize,
     /// Steps that one query is answered with.
     steps_max: usize,
 }
@@ -48,6 +50,7 @@ impl WorklistService {
     pub const fn new(registry: Registry, access: Arc<Access>) -> Self {
         let bounds = Bounds {
             page_count: WORKLIST_PAGE_COUNT,
+            scanned_max: WORKLIST_SCANNED_MAX,
             steps_max: WORKLIST_STEPS_MAX,
         };
         Self {

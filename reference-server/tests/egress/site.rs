@@ -297,14 +297,25 @@ impl Site {
     pub(crate) async fn order(
         &self,
         patient: PatientKey,
+        by: (&str, &str),
+        performing: &str,
+    ) -> ExaminationId {
+        self.order_of(patient, by, performing, 705).await
+    }
+
+    /// The same of a patient of this weight.
+    pub(crate) async fn order_of(
+        &self,
+        patient: PatientKey,
         (requester, ordering): (&str, &str),
         performing: &str,
+        weight_tenths_kg: u16,
     ) -> ExaminationId {
         let order = serde_json::json!({
             "kind": "Ct",
             "regions": [{ "part": "69536005" }],
             "scheduled_at": Utc::now().naive_utc(),
-            "weight_tenths_kg": 705,
+            "weight_tenths_kg": weight_tenths_kg,
             "complaints": "головная боль",
         });
         let new = NewExamination {

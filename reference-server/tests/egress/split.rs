@@ -5,9 +5,10 @@ use crate::site::{Sent, Site, may, now};
 use pacs_core::ExaminationId;
 use pacs_core::examination::Reason;
 use pacs_core::patient::PatientKey;
-use pacs_core::role::{Role, duty::Reconcile};
+use pacs_core::role::{Agent, Role, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_store::registry::examinations::Correcting;
+use pacs_store::registry::examinations::{Correcting, Reader};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 const STUDY: &str = "2.25.4712";
@@ -47,18 +48,25 @@ async fn split(site: &Site, id: ExaminationId) {
     site.settle().await;
 }
 
-/// The names that the metadata of something says, each once.
-async fn names(site: &Site, path: &str) -> BTreeSet<String> {
+async fn metadata(site: &Site, path: &str) -> Vec<Value> {
     let path = format!("/dicomweb/studies/{STUDY}{path}/metadata");
     let said = site.http("GET", &path, &[]).await.json();
-    let all = said.as_array().unwrap().iter();
-    all.map(|one| {
-        one["00100010"]["Value"][0]["Alphabetic"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    })
-    .collect()
+    said.as_array().unwrap().clone()
+}
+
+/// The names that the metadata of something says, each once.
+async fn names(site: &Site, path: &str) -> BTreeSet<String> {
+    let all = metadata(site, path).await;
+    let name = |one: &Value| one["00100010"]["Value"][0]["Alphabetic"].clone();
+    all.iter()
+        .map(|one| name(one).as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The weight that the images of a series say.
+async fn weight(site: &Site, series: u32) -> Option<f64> {
+    let all = metadata(site, &format!("/series/{STUDY}.{series}")).await;
+    all[0]["00101030"]["Value"][0].as_f64()
 }
 
 async fn order(site: &Site, family: &str) -> (PatientKey, ExaminationId) {
@@ -100,5 +108,74 @@ async fn series_that_were_split_off_say_the_patient_of_their_examination() {
         .http("GET", &format!("/dicomweb/studies/{STUDY}/metadata"), &[])
         .await;
     assert_ne!(again.header("etag").unwrap(), tag);
+    site.close().await;
+}
+
+/// Weight, complaints and history are of the order: images say those of the examination that they
+/// are of now, and the form of one that lost its images is as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_typed_stays_with_its_examination_and_images_say_that_of_theirs() {
+    let site = Site::open("[http]\nopen_loopback = true\n").await;
+    let patient = site.patient("Асанов").await;
+    let first = site.order(patient, ("op", "006"), "006").await;
+    let other = site.patient("Сыдыков").await;
+    let second = site.order_of(other, ("op", "006"), "006", 512).await;
+    let digits = first.to_string();
+    site.send(&sent(&digits, 1)).await;
+    site.send(&sent(&digits, 100)).await;
+    assert!(site.matched(STUDY).await);
+    let forms = async || {
+        let mut forms = Vec::new();
+        for id in [first, second] {
+            let system = Agent::system("test");
+            let reader = Reader::new(&system);
+            let found = site.registry.examination(&reader, id, now()).await;
+            let order = found.unwrap().value.order;
+            forms.push((order.weight_tenths_kg, order.complaints, order.anamnesis));
+        }
+        forms
+    };
+    let typed = forms().await;
+    assert_eq!(
+        (weight(&site, 1).await, weight(&site, 2).await),
+        (Some(70.5), Some(70.5))
+    );
+
+    split(&site, second).await;
+    assert_eq!(
+        (weight(&site, 1).await, weight(&site, 2).await),
+        (Some(70.5), Some(51.2))
+    );
+    assert_eq!(forms().await, typed);
+
+    let study = StudyUid::parse(STUDY).unwrap();
+    let kept = site
+        .archive
+        .kept_images(&may(), [study.clone()])
+        .await
+        .unwrap();
+    let reason = Reason::parse("nobody's").unwrap();
+    let operator = agent("op", Role::Operator, "006");
+    let licence = operator.licence::<Reconcile>(crate::people::code("006"));
+    let licence = licence.unwrap();
+    let how = Correcting {
+        licence: &licence,
+        kept: &kept,
+        expected: None,
+        reason: &reason,
+        random: [8; 16],
+        at: now(),
+    };
+    site.registry.unbind_study(&how, &study).await.unwrap();
+    site.settle().await;
+    assert_eq!(
+        (weight(&site, 1).await, weight(&site, 2).await),
+        (None, Some(51.2))
+    );
+    assert_eq!(
+        forms().await,
+        typed,
+        "it waits for its images, and says the same"
+    );
     site.close().await;
 }

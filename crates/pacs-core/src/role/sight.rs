@@ -4,6 +4,7 @@
 use super::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
 use super::{Extent, Grant, Grants, Permission, Reach, Role};
 use crate::patient::PatientKey;
+use crate::sender::stored_for;
 use crate::{AeTitle, OrganisationCode};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -25,6 +26,28 @@ impl Sight {
         matches!(self, Self::Narrowed(_))
     }
 
+    /// The only organisation where whoever looks holds `permission`; `None` of those who see all,
+    /// and where there are several.
+    #[must_use]
+    pub fn only_organisation(&self, permission: Permission) -> Option<OrganisationCode> {
+        let Self::Narrowed(onlooker) = self else {
+            return None;
+        };
+        let grants: Vec<Grant> = onlooker.grants.clone().into();
+        let held = grants.iter();
+        let held = held.filter(|grant| grant.role.extent(permission).is_some());
+        let mut only = None;
+        for grant in held {
+            match grant.reach {
+                Reach::Organisation(code) if only.is_none_or(|only| only == code) => {
+                    only = Some(code);
+                }
+                Reach::National | Reach::Organisation(_) => return None,
+            }
+        }
+        only
+    }
+
     /// Whether it reaches `study`.
     #[must_use]
     pub fn sees(&self, study: Studied<'_>) -> bool {
@@ -40,7 +63,7 @@ impl Sight {
 pub enum Studied<'a> {
     /// It was matched, or waits for a person.
     Known(&'a StudyFacts),
-    /// It has just come. Its first instance was sent by this AE title.
+    /// It has just come. Its first instance has this sender.
     Unknown(&'a str),
 }
 
@@ -88,9 +111,13 @@ pub struct Senders {
 }
 
 impl Senders {
-    /// The organisation of the device that calls itself `title`.
+    /// The organisation of whoever sent something: for which it was stored, or of the device that
+    /// calls itself `title`.
     #[must_use]
     pub fn organisation(&self, title: &str) -> Option<OrganisationCode> {
+        if let Some((organisation, _)) = stored_for(title) {
+            return Some(organisation);
+        }
         let device = AeTitle::parse(title).ok();
         let device = device.and_then(|title| self.devices.get(&title));
         let of_prefix = || self.prefixes.get(title.split_once('_')?.0);

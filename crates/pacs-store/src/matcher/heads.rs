@@ -12,9 +12,7 @@ use pacs_core::examination::reconcile::StudyHeader;
 use pacs_core::query::Matching;
 use pacs_core::tag::tags;
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{
-    AeTitle, Instance, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Uid, Vr,
-};
+use pacs_core::{Instance, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Uid, Vr};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -113,7 +111,7 @@ impl Matcher {
         Ok(())
     }
 
-    /// Whose device has this title; it is noted once.
+    /// Whose sender it is; it is noted once.
     async fn note_sender(
         &self,
         seen: &mut Seen,
@@ -123,10 +121,7 @@ impl Matcher {
         let owner = match (at, seen.owners.as_slice()) {
             // All of one organisation, as nearly always.
             (Some(_), [one]) => return Ok(*one),
-            _ => match AeTitle::parse(sender) {
-                Ok(title) => self.registry.organisation_of_title(&title).await?,
-                Err(_) => None,
-            },
+            _ => self.registry.organisation_of_sender(sender).await?,
         };
         if at.is_none() && seen.senders.len() < WITNESSES_MAX {
             seen.senders.push(sender.to_owned());

@@ -7,6 +7,7 @@ use crate::limits::{ORGANISATION_TEXT_CHARS_MAX, ORGANISATIONS_MAX, REGISTRY_ATT
 use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::role::{Licence, duty::OrganisationsManage};
+use pacs_core::sender::stored_for;
 use pacs_core::{AeTitle, OrganisationCode};
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +140,28 @@ impl Registry {
     pub async fn has_organisations(&self) -> Result<bool, RegistryError> {
         let any = self.records().list(Organisation::KIND, "", None, 1);
         Ok(!any.await?.is_empty())
+    }
+
+    /// Whose sender this is, as provenance has it: for which organisation it was stored, else whose
+    /// device has the title.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn organisation_of_sender(
+        &self,
+        sender: &str,
+    ) -> Result<Option<OrganisationCode>, RegistryError> {
+        if let Some((code, _)) = stored_for(sender) {
+            return match self.organisation(code).await {
+                Ok(_) => Ok(Some(code)),
+                Err(RegistryError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        match AeTitle::parse(sender) {
+            Ok(title) => self.organisation_of_title(&title).await,
+            Err(_) => Ok(None),
+        }
     }
 
     /// Whose device has this title: of a registered device its organisation, of others the one

@@ -246,7 +246,7 @@ impl Incoming {
         let Deposits {
             archive, permit, ..
         } = &self.deposits;
-        let provenance = archive.provenance(permit.caller());
+        let provenance = archive.provenance_of(permit);
         let deposit = archive.deposit(permit, announced, provenance);
         let mut deposit = deposit.map_err(|error| self.refused(&error))?;
         for bytes in held {

@@ -18,6 +18,9 @@ use pacs_store::registry::{Registry, RegistryError};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
+/// What a console is told that is not told of everything.
+const TOO_MUCH: &str = "there is more: name a day, a modality or a patient";
+
 /// Who asks what, and when.
 pub(super) struct Seen {
     pub(super) device: Device,
@@ -40,7 +43,10 @@ pub(super) struct Reading {
     place: Option<String>,
     ready: VecDeque<Bytes>,
     found_count: usize,
+    scanned_count: usize,
     is_read: bool,
+    /// There is more than is looked at or told of.
+    is_cut: bool,
 }
 
 impl Reading {
@@ -63,7 +69,9 @@ impl Reading {
             place: None,
             ready: VecDeque::new(),
             found_count: 0,
+            scanned_count: 0,
             is_read: false,
+            is_cut: false,
         }
     }
 
@@ -96,6 +104,11 @@ impl Reading {
     async fn read_page(&mut self) -> Result<(), RegistryError> {
         let page = self.page().await?;
         for scheduled in page.examinations {
+            if self.scanned_count == self.seen.bounds.scanned_max {
+                self.cut();
+                return Ok(());
+            }
+            self.scanned_count = self.scanned_count.saturating_add(1);
             let answer = match self.answer(&scheduled).await {
                 Ok(answer) => answer,
                 // What is wrong with one must not hide all the others.
@@ -108,11 +121,7 @@ impl Reading {
             };
             let Some(answer) = answer else { continue };
             if self.found_count == self.seen.bounds.steps_max {
-                tracing::warn!(
-                    calling = %self.seen.device.ae_title, answered = self.found_count,
-                    "a worklist has more steps than are answered: the query names too little"
-                );
-                self.is_read = true;
+                self.cut();
                 return Ok(());
             }
             self.found_count = self.found_count.saturating_add(1);
@@ -121,6 +130,17 @@ impl Reading {
         self.is_read = page.next.is_none();
         self.place = page.next;
         Ok(())
+    }
+
+    /// Ends where it is, and says so.
+    fn cut(&mut self) {
+        tracing::warn!(
+            calling = %self.seen.device.ae_title, answered = self.found_count,
+            looked_at = self.scanned_count,
+            "a worklist has more steps than are answered: the query names too little"
+        );
+        self.is_read = true;
+        self.is_cut = true;
     }
 
     /// The answer for an examination that the device still sees and the query means.
@@ -184,6 +204,9 @@ impl Matches for Reading {
         loop {
             if let Some(answer) = self.ready.pop_front() {
                 return Ok(Some(answer));
+            }
+            if self.is_cut {
+                return Err(FindStatus::OUT_OF_RESOURCES.with_comment(TOO_MUCH));
             }
             if self.is_read {
                 return Ok(None);

@@ -211,6 +211,25 @@ impl Centre {
         Ok((answers, bytes))
     }
 
+    /// How many steps a device is told of that asks for these, and the final status.
+    async fn told_in_part(&self, calling: &str, keys: WorklistKeys) -> (usize, u16) {
+        let mut association = self.associate(calling).await;
+        let identifier = keys.to_identifier(&syntax()).unwrap();
+        let find = association.find(MODALITY_WORKLIST_FIND, identifier.into());
+        let mut find = find.await.unwrap();
+        let mut count = 0;
+        let status = loop {
+            match find.next().await {
+                Ok(Some(_)) => count += 1,
+                Ok(None) => break 0,
+                Err(RequestorError::Status { code, .. }) => break code,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        association.release().await.unwrap();
+        (count, status)
+    }
+
     /// The status of the step in the worklist of a device, as often as it is there.
     async fn listed(&self, calling: &str) -> Vec<String> {
         let (answers, _) = self.asked(calling).await.unwrap();
@@ -468,6 +487,7 @@ async fn an_examination_follows_the_steps_of_the_devices_of_its_hospital() {
 async fn a_long_worklist_is_read_page_by_page_up_to_its_bound() {
     let bounds = Bounds {
         page_count: 4,
+        scanned_max: 12,
         steps_max: 9,
     };
     let centre = Centre::open(Some(bounds)).await;
@@ -475,9 +495,23 @@ async fn a_long_worklist_is_read_page_by_page_up_to_its_bound() {
     centre.device("NATHOS_CT1", "006", profile).await;
     centre.order("006", 7, soon()).await;
     assert_eq!(centre.listed("NATHOS_CT1").await.len(), 7);
-    // Three at the same minute as three of them, then beyond the bound.
-    centre.order("006", 3, soon()).await;
+    // Two at the same minute as two of them: all that may be, and no more.
+    centre.order("006", 2, soon()).await;
     assert_eq!(centre.listed("NATHOS_CT1").await.len(), 9);
+    centre.order("006", 1, soon()).await;
+    let cut = centre.told_in_part("NATHOS_CT1", WorklistKeys::all()).await;
+    assert_eq!(cut, (9, 0xA700), "nothing is cut silently");
+    // Of much that is looked at for little, too: what is named is looked up.
+    let nobody = || {
+        WorklistKeys::all()
+            .key(tags::PATIENT_NAME, "NOBODY*")
+            .unwrap()
+    };
+    let none = centre.told_in_part("NATHOS_CT1", nobody()).await;
+    assert_eq!(none, (0, 0), "ten are looked at");
+    centre.order("006", 3, soon()).await;
+    let none = centre.told_in_part("NATHOS_CT1", nobody()).await;
+    assert_eq!(none, (0, 0xA700), "not all of them are looked at");
     centre.archive.close().await;
 }
 
@@ -485,6 +519,7 @@ async fn a_long_worklist_is_read_page_by_page_up_to_its_bound() {
 async fn neither_many_orders_of_one_second_nor_one_that_is_damaged_hide_the_others() {
     let bounds = Bounds {
         page_count: 2,
+        scanned_max: 500,
         steps_max: 500,
     };
     let centre = Centre::open(Some(bounds)).await;
