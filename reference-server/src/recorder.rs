@@ -10,6 +10,7 @@
 
 pub mod arrivals;
 
+use crate::clock::World;
 use crate::directory::Directory;
 use crate::limits::{
     RECORDED_AT_ONCE_MAX, RECORDED_PATIENTS_MAX, RECORDED_SIGHTS_MAX, RECORDER_QUEUE_MAX,
@@ -50,6 +51,7 @@ struct Inner {
     directory: Directory,
     queue: mpsc::Sender<Waiting>,
     recent: Mutex<HashMap<[u8; 32], Instant>>,
+    world: World,
 }
 
 /// Events that somebody waits for, or nobody.
@@ -87,6 +89,7 @@ impl Recorder {
                 directory,
                 queue,
                 recent: Mutex::default(),
+                world: World::real(),
             }),
         })
     }
@@ -105,6 +108,7 @@ impl Recorder {
             return Ok(());
         }
         let mut event = event_of(Act::Queried, actor, caller);
+        event.correlation = self.inner.world.correlation();
         event.object.query = Some(Phi::new(query));
         self.write(vec![event]).await?;
         self.note_recent(key);
@@ -185,8 +189,11 @@ impl Recorder {
             };
             of_patients.entry(patient).or_default().push(study);
         }
+        // What is done at once is tied together, however many patients it is about.
+        let correlation = self.inner.world.correlation();
         let events = of_patients.into_iter().map(|(patient, studies)| {
             let mut event = event_of(act, actor.clone(), caller);
+            event.correlation.clone_from(&correlation);
             event.object.patient = patient.map(Phi::new);
             event.object.studies = studies;
             event.object.node = node.map(str::to_owned);

@@ -176,14 +176,24 @@ impl Accounts {
         Ok(self.inner.store.commit(vec![change], &[event]).await?)
     }
 
-    /// Emergencies that nobody has looked at, of those whom `who` may judge.
+    /// Emergencies that nobody has looked at, of those whom `who` may judge. The audit record has
+    /// who asked.
     ///
     /// # Errors
-    /// [`Refused::NotPermitted`], [`Refused::Internal`].
-    pub async fn emergencies_to_review(&self, who: &Who) -> Result<Vec<Shown>, Refused> {
+    /// [`Refused::NotPermitted`], [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn emergencies_to_review(
+        &self,
+        who: &Who,
+        from: IpAddr,
+    ) -> Result<Vec<Shown>, Refused> {
         if !who.user.value.grants.has(Permission::AuditRead) {
             return Err(Refused::NotPermitted);
         }
+        let actor = actor_of(&who.user.value, Some(&who.session.key));
+        let mut event = self.event(Act::Queried, actor, Some(from));
+        event.object.query = Some(Phi::new("emergencies to review".to_owned()));
+        event.correlation = self.inner.world.correlation();
+        self.inner.store.commit(Vec::new(), &[event]).await?;
         let mut found = Vec::new();
         for kept in self.all::<Emergency>().await? {
             if kept.value.review.is_none() && self.may_review(who, &kept.value).await? {

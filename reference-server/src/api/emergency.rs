@@ -96,7 +96,11 @@ pub(super) async fn to_review(
     State(api): State<Api>,
     signed: Signed,
 ) -> Result<Json<List<Opened>>, Problem> {
-    Ok(list(api.accounts.emergencies_to_review(&signed.who).await?))
+    Ok(list(
+        api.accounts
+            .emergencies_to_review(&signed.who, signed.from)
+            .await?,
+    ))
 }
 
 #[derive(Deserialize)]

@@ -188,6 +188,7 @@ async fn tell(api: &Api, signed: &Signed, patient: Option<PatientKey>) -> Result
     let actor = api.accounts.actor(&signed.who);
     let mut event = AuditEvent::new(Act::AuditRead, api.world.moment(), actor);
     event.from = Some(signed.from);
+    event.correlation = api.world.correlation();
     event.object.patient = patient.map(Phi::new);
     event.purpose = Some(Purpose::Administration);
     let told = api.accounts.trail().commit(Vec::new(), &event).await;

@@ -9,6 +9,7 @@ pub(crate) use item::listing;
 use super::caller;
 use super::device::{KnownDevice, Unknown};
 use crate::access::Access;
+use crate::clock::World;
 use crate::limits::{WORKLIST_PAGE_COUNT, WORKLIST_SCANNED_MAX, WORKLIST_STEPS_MAX};
 use crate::place;
 use async_trait::async_trait;
@@ -73,6 +74,7 @@ impl WorklistService {
         actor.organisation = Some(device.organisation());
         let mut event = AuditEvent::new(Act::Queried, now, actor);
         event.from = Some(peer.address.ip());
+        event.correlation = World::real().correlation();
         event.object.query = Some(Phi::new(masked(query.describe().reveal())));
         let trail = self.registry.audit_trail();
         trail.commit(Vec::new(), &event).await.map(drop)

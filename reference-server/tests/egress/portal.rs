@@ -3,6 +3,7 @@
 
 mod country;
 mod examinations;
+mod looked;
 mod people;
 mod studies;
 

@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::commit::agent_event;
 use super::document::Document;
 use super::examinations::StudyMatch;
-use super::rejections::{RejectionId, Turned};
+use super::rejections::{Opened, RejectionId, Turned};
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::{ERASURES_OPEN_MAX, RETENTION_RULES_MAX};
 use crate::records::{Kind, Revision};
@@ -347,6 +347,28 @@ impl Registry {
         Err(RegistryError::NotFound {
             what: Erasure::NAME,
         })
+    }
+
+    /// The same; the audit record has who opened it.
+    ///
+    /// # Errors
+    /// As [`Registry::erasure`].
+    pub async fn open_erasure(
+        &self,
+        agent: &Agent,
+        id: &RejectionId,
+        at: Moment,
+    ) -> Result<Stored<Erasure>, RegistryError> {
+        let found = self.erasure(agent, id).await?;
+        let opened = Opened {
+            what: format!("erasure {id}"),
+            study: &found.value.study,
+            organisation: found.value.organisation,
+            examination: None,
+            patient: None,
+        };
+        self.note_opened(agent, opened, at).await?;
+        Ok(found)
     }
 
     /// Erasures that wait, oldest first, as far as `agent` may see them.

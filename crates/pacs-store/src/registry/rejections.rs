@@ -10,6 +10,7 @@ mod listing;
 mod notes;
 
 pub use document::{Part, Rejection, RejectionId, RejectionState, Turned};
+pub(in crate::registry) use listing::Opened;
 pub use listing::{RejectionPage, RejectionSearch};
 pub use notes::{NotePage, NoteState, ReceivedNote, StoredNote};
 

@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::commit::agent_event;
 use super::document::Document;
 use super::examinations::Examination;
-use super::rejections::RejectionId;
+use super::rejections::{Opened, RejectionId};
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::{
     REGISTRY_ATTEMPTS_MAX, REJECTIONS_PAGE_MAX, SENDING_REFUSALS_LISTED_MAX, SENDINGS_OPEN_MAX,
@@ -390,6 +390,28 @@ impl Registry {
         Err(RegistryError::NotFound {
             what: Sending::NAME,
         })
+    }
+
+    /// The same; the audit record has who opened it.
+    ///
+    /// # Errors
+    /// As [`Registry::sending`].
+    pub async fn open_sending(
+        &self,
+        agent: &Agent,
+        id: &RejectionId,
+        at: Moment,
+    ) -> Result<Stored<Sending>, RegistryError> {
+        let found = self.sending(agent, id).await?;
+        let opened = Opened {
+            what: format!("sending {id}"),
+            study: &found.value.study,
+            organisation: found.value.organisation,
+            examination: None,
+            patient: found.value.patient,
+        };
+        self.note_opened(agent, opened, at).await?;
+        Ok(found)
     }
 
     /// Sendings of a study, newest first, as far as `agent` may see them.

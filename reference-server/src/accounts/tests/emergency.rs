@@ -93,7 +93,7 @@ async fn an_administrator_of_the_organisation_or_an_auditor_judges_it_and_nobody
     let who = rig.who(&admin).await;
     let waiting = async || {
         rig.accounts
-            .emergencies_to_review(&who)
+            .emergencies_to_review(&who, HERE)
             .await
             .unwrap()
             .len()
@@ -106,6 +106,6 @@ async fn an_administrator_of_the_organisation_or_an_auditor_judges_it_and_nobody
     assert_eq!(waiting().await, 0);
     assert_eq!(judge(&auditor).await.unwrap_err(), Refused::Taken);
     let who = rig.who(&doctor).await;
-    let refused = rig.accounts.emergencies_to_review(&who).await;
+    let refused = rig.accounts.emergencies_to_review(&who, HERE).await;
     assert_eq!(refused.unwrap_err(), Refused::NotPermitted);
 }

@@ -348,6 +348,10 @@ pub(super) async fn of_list(
     let scope = scope(&mut asked, &seeing.agent)?;
     asked.done()?;
     let place = place(&api, &signed)?;
+    let pools = seeing.pools();
+    let reader = seeing.reader(&pools);
+    let at = api.world.moment();
+    api.registry.note_following(&reader, &scope, at).await?;
     let licence = Agent::system("api").national_licence::<Reconcile>()?;
     Ok(respond(|events| {
         follow_list(look(&api, &signed, place, events), scope, licence)

@@ -168,10 +168,9 @@ pub(super) async fn read(
     signed: Signed,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Tagged<ErasureShown>, Problem> {
-    let found = api
-        .registry
-        .erasure(&signed.agent(&api), &id_of(path)?)
-        .await?;
+    let (agent, id) = (signed.agent(&api), id_of(path)?);
+    let at = api.world.moment();
+    let found = api.registry.open_erasure(&agent, &id, at).await?;
     Ok(Tagged(StatusCode::OK, found.revision, (&found).into()))
 }
 

@@ -174,10 +174,9 @@ pub(super) async fn read(
     signed: Signed,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Tagged<RejectionShown>, Problem> {
-    let found = api
-        .registry
-        .rejection(&signed.agent(&api), &id_of(path)?)
-        .await?;
+    let (agent, id) = (signed.agent(&api), id_of(path)?);
+    let at = api.world.moment();
+    let found = api.registry.open_rejection(&agent, &id, at).await?;
     Ok(Tagged(StatusCode::OK, found.revision, (&found).into()))
 }
 
@@ -240,7 +239,9 @@ pub(super) async fn note(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Tagged<NoteShown>, Problem> {
     let instance = instance_of(path)?;
-    let found = api.registry.note(&signed.agent(&api), &instance).await?;
+    let agent = signed.agent(&api);
+    let at = api.world.moment();
+    let found = api.registry.open_note(&agent, &instance, at).await?;
     Ok(Tagged(StatusCode::OK, found.revision, (&found).into()))
 }
 

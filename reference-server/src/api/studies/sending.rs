@@ -82,10 +82,9 @@ pub(super) async fn read(
     signed: Signed,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Tagged<SendingShown>, Problem> {
-    let found = api
-        .registry
-        .sending(&signed.agent(&api), &id_of(path)?)
-        .await?;
+    let (agent, id) = (signed.agent(&api), id_of(path)?);
+    let at = api.world.moment();
+    let found = api.registry.open_sending(&agent, &id, at).await?;
     Ok(Tagged(StatusCode::OK, found.revision, (&found).into()))
 }
 

@@ -165,7 +165,33 @@ impl Registry {
         }
     }
 
-    /// How many examinations of each status `reader` sees in a scope, up to a bound.
+    /// Writes down that somebody follows what happens to the examinations of a scope.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; nothing is to be told then.
+    pub async fn note_following(
+        &self,
+        reader: &Reader<'_>,
+        scope: &Scope,
+        at: Moment,
+    ) -> Result<(), RegistryError> {
+        self.note_scope(reader, ("progress of examinations", scope), at)
+            .await
+    }
+
+    async fn note_scope(
+        &self,
+        reader: &Reader<'_>,
+        (what, scope): (&str, &Scope),
+        at: Moment,
+    ) -> Result<(), RegistryError> {
+        let event = agent_event(Act::Queried, reader.agent, None, at);
+        let event = asked(event, format!("{what} {}", scope.name()));
+        self.commit(Batch::default(), event).await.map(drop)
+    }
+
+    /// How many examinations of each status `reader` sees in a scope, up to a bound. The audit
+    /// record has which scope was asked for.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -175,6 +201,8 @@ impl Registry {
         scope: &Scope,
         at: Moment,
     ) -> Result<Vec<StatusCount>, RegistryError> {
+        self.note_scope(reader, ("counts of examinations", scope), at)
+            .await?;
         let mut counts = Vec::with_capacity(STATUSES.len());
         for status in STATUSES {
             let prefix = format!("{}{BETWEEN}{}{BETWEEN}", scope.name(), status_name(status));

@@ -10,7 +10,7 @@ use super::{Belonging, OF_STUDY, OPEN, Rejection, RejectionId};
 use crate::limits::{REJECTIONS_OF_STUDY_MAX, REJECTIONS_PAGE_MAX, REJECTIONS_SCANNED_MAX};
 use crate::records::{Kind, Record};
 use chrono::NaiveDate;
-use pacs_core::audit::Act;
+use pacs_core::audit::{Act, AuditEvent, StudyTouched};
 use pacs_core::patient::PatientKey;
 use pacs_core::rejection::may_see;
 use pacs_core::role::{Agent, AgentKind};
@@ -30,6 +30,18 @@ pub struct RejectionSearch {
     pub from: Option<NaiveDate>,
     /// Of this day and earlier.
     pub to: Option<NaiveDate>,
+}
+
+/// One thing that is kept of a study, which somebody opens.
+pub(in crate::registry) struct Opened<'a> {
+    /// What it is, as the audit record has it.
+    pub(in crate::registry) what: String,
+    pub(in crate::registry) study: &'a StudyUid,
+    pub(in crate::registry) organisation: Option<OrganisationCode>,
+    /// The examination that it says it is about.
+    pub(in crate::registry) examination: Option<ExaminationId>,
+    /// The patient that it says it is about.
+    pub(in crate::registry) patient: Option<PatientKey>,
 }
 
 impl RejectionSearch {
@@ -84,6 +96,35 @@ impl Registry {
         Err(RegistryError::NotFound {
             what: Rejection::NAME,
         })
+    }
+
+    /// The same; the audit record has who opened it.
+    ///
+    /// # Errors
+    /// As [`Registry::rejection`].
+    pub async fn open_rejection(
+        &self,
+        agent: &Agent,
+        id: &RejectionId,
+        at: Moment,
+    ) -> Result<Stored<Rejection>, RegistryError> {
+        let found = self.rejection(agent, id).await?;
+        let Rejection {
+            study,
+            organisation,
+            examination,
+            patient,
+            ..
+        } = &found.value;
+        let opened = Opened {
+            what: format!("rejection {id}"),
+            study,
+            organisation: *organisation,
+            examination: *examination,
+            patient: *patient,
+        };
+        self.note_opened(agent, opened, at).await?;
+        Ok(found)
     }
 
     /// The rejections of a search that `agent` sees, newest first, from where a former part says. A
@@ -172,6 +213,44 @@ impl Registry {
         let mut event = agent_event(Act::Queried, agent, organisation, at);
         event.object.query = Some(Phi::new(what));
         self.commit(Batch::default(), event).await.map(drop)
+    }
+
+    /// Writes down that somebody opens one thing that is kept of a study: whose images it is about
+    /// is what it says itself, else what is known of the study now.
+    pub(in crate::registry) async fn note_opened(
+        &self,
+        agent: &Agent,
+        opened: Opened<'_>,
+        at: Moment,
+    ) -> Result<(), RegistryError> {
+        let mut event = agent_event(Act::Queried, agent, opened.organisation, at);
+        event.object.query = Some(Phi::new(opened.what));
+        event.object.studies = vec![StudyTouched {
+            study: opened.study.clone(),
+            sop_class: None,
+            instances_count: 0,
+            instances: Vec::new(),
+        }];
+        event.object.examination = opened.examination;
+        event.object.patient = opened.patient.map(Phi::new);
+        if opened.examination.is_none() && opened.patient.is_none() {
+            self.is_of_study(&mut event, opened.study).await?;
+        }
+        self.commit(Batch::default(), event).await.map(drop)
+    }
+
+    /// Says in `event` which examination and whose a study is, where that is known.
+    async fn is_of_study(
+        &self,
+        event: &mut AuditEvent,
+        study: &StudyUid,
+    ) -> Result<(), RegistryError> {
+        if let Some((id, _)) = self.belonging(study).await?.examination {
+            let examination = self.read::<Examination>(&id.to_string()).await?;
+            event.object.patient = Some(Phi::new(examination.value.patient));
+            event.object.examination = Some(id);
+        }
+        Ok(())
     }
 
     /// Writes down that somebody looks at what is kept of a study.

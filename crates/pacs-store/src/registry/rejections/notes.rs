@@ -7,7 +7,7 @@ use super::super::document::Document;
 use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
 use super::document::scope;
 use super::listing::pointed_at;
-use super::{RejectionId, Turned, unlicensed};
+use super::{Opened, RejectionId, Turned, unlicensed};
 use crate::limits::REJECTIONS_PAGE_MAX;
 use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent, Outcome, StudyTouched};
@@ -166,6 +166,28 @@ impl Registry {
         Err(RegistryError::NotFound {
             what: StoredNote::NAME,
         })
+    }
+
+    /// The same; the audit record has who opened it.
+    ///
+    /// # Errors
+    /// As [`Registry::note`].
+    pub async fn open_note(
+        &self,
+        agent: &Agent,
+        instance: &SopInstanceUid,
+        at: Moment,
+    ) -> Result<Stored<StoredNote>, RegistryError> {
+        let found = self.note(agent, instance).await?;
+        let opened = Opened {
+            what: format!("rejection note {}", instance.as_str()),
+            study: &found.value.study,
+            organisation: found.value.organisation,
+            examination: None,
+            patient: None,
+        };
+        self.note_opened(agent, opened, at).await?;
+        Ok(found)
     }
 
     /// Notes of an organisation that nobody has looked at, newest first, as far as `agent` may see
