@@ -251,7 +251,7 @@ async fn work(
             Ok(Reply::Accounts(told))
         }
         Request::Audit(asked) => {
-            let told = audit::answer(accounts.trail(), asked).await?;
+            let told = audit::answer(&archive.registry(), asked).await?;
             Ok(Reply::Audit(Box::new(told)))
         }
         Request::Device(device) => {

@@ -10,7 +10,7 @@ use super::page::{CURSOR, LIMIT, List, Page};
 use super::problem::codes;
 use super::routes::{Family, Operation, Parameter, Route};
 use super::{Api, Problem};
-use crate::limits::API_AUDIT_SCANNED_MAX;
+use crate::limits::{API_AUDIT_SCANNED_MAX, API_PAGE_COUNT_MAX};
 use axum::Json;
 use axum::extract::State;
 use axum::routing::{get, post};
@@ -20,7 +20,8 @@ use pacs_core::audit::{Act, AuditEvent, Purpose};
 use pacs_core::patient::PatientKey;
 use pacs_core::role::duty::AuditRead;
 use pacs_core::role::{Agent, Permission};
-use pacs_store::registry::audit::{Anchor, AuditError, AuditRecord};
+use pacs_store::registry::audit::{Anchor, AuditError};
+use pacs_store::registry::witnesses::About;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -44,7 +45,8 @@ const LIST: Operation = Operation::get("audit", "Records of the audit trail, new
 .asks(&[
     Parameter {
         name: "patient",
-        summary: "only those about the patient of this number: who has looked at their data",
+        summary: "only those about the patient of this number, and of those that went into it or it \
+                  into: who has looked at their data",
         schema: r#"{"type": "string", "pattern": "^[PT][0-9]{10}$"}"#,
     },
     CURSOR,
@@ -102,11 +104,18 @@ struct Shown {
     event: AuditEvent,
     previous: String,
     digest: String,
+    /// The number that the patient had gone into then, by a merge that was undone since.
+    while_merged_into: Option<String>,
 }
 
-impl From<AuditRecord> for Shown {
-    fn from(record: AuditRecord) -> Self {
+impl From<About> for Shown {
+    fn from(about: About) -> Self {
+        let About {
+            record,
+            while_merged_into,
+        } = about;
         Self {
+            while_merged_into: while_merged_into.map(|number| number.to_string()),
             number: record.number,
             event: record.event,
             previous: record.previous.to_string(),
@@ -151,28 +160,28 @@ async fn read(
     patient: Option<PatientKey>,
     mut before: Option<u64>,
     count_max: usize,
-) -> Result<(Vec<AuditRecord>, Option<u64>), Problem> {
-    let trail = api.accounts.trail();
+) -> Result<(Vec<About>, Option<u64>), Problem> {
+    // Of what is not all shown much is looked at at once: a patient has many numbers.
+    let part = match reach {
+        Reach::All => count_max,
+        Reach::Of(_) => API_PAGE_COUNT_MAX,
+    };
     let mut shown = Vec::new();
     let mut scanned_count = 0;
     while scanned_count < API_AUDIT_SCANNED_MAX {
-        let found = match patient {
-            Some(patient) => trail.of_patient(patient, before, count_max).await,
-            None => trail.page(before, count_max).await,
-        };
-        let found = found.map_err(of_trail)?;
-        let is_last = found.len() < count_max;
-        scanned_count += found.len();
-        for record in found {
-            before = Some(record.number);
-            if reach.shows(&record.event) {
-                shown.push(record);
+        let page = api.registry.audit_page(patient, (before, part)).await?;
+        scanned_count += part;
+        for about in page.records {
+            before = Some(about.record.number);
+            if reach.shows(&about.record.event) {
+                shown.push(about);
             }
             if shown.len() == count_max {
                 return Ok((shown, before));
             }
         }
-        if is_last {
+        before = page.next;
+        if before.is_none() {
             return Ok((shown, None));
         }
     }
@@ -253,6 +262,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ),
         ("previous", digest()),
         ("digest", digest()),
+        ("while_merged_into", nothing_or(text())),
     ];
     let noted = [("noted", nothing_or(text()))];
     let verified = [

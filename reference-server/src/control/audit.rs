@@ -5,7 +5,8 @@ use crate::place;
 use pacs_core::Phi;
 use pacs_core::audit::{Act, Actor, AuditEvent};
 use pacs_core::patient::PatientKey;
-use pacs_store::registry::audit::{Anchor, AuditError, AuditRecord, AuditTrail};
+use pacs_store::registry::audit::{Anchor, AuditRecord};
+use pacs_store::registry::{Registry, RegistryError};
 use serde::{Deserialize, Serialize};
 
 /// What can be asked.
@@ -48,23 +49,28 @@ pub enum Told {
 /// Does it.
 ///
 /// # Errors
-/// [`AuditError`].
-pub async fn answer(trail: &AuditTrail, asked: Asked) -> Result<Told, AuditError> {
+/// [`RegistryError`].
+pub async fn answer(registry: &Registry, asked: Asked) -> Result<Told, RegistryError> {
+    let trail = registry.audit_trail();
     match asked {
         Asked::Page {
             patient,
-            before,
+            mut before,
             count_max,
         } => {
             let actor = Actor::system("pacs audit");
             let mut event = AuditEvent::new(Act::AuditRead, place::now(), actor);
             event.object.patient = patient.map(Phi::new);
             trail.commit(Vec::new(), &event).await?;
-            let page = match patient {
-                Some(patient) => trail.of_patient(patient, before, count_max).await?,
-                None => trail.page(before, count_max).await?,
-            };
-            Ok(Told::Page(bounded(page)))
+            loop {
+                let page = registry.audit_page(patient, (before, count_max)).await?;
+                before = page.next;
+                // None is only after the last.
+                if !page.records.is_empty() || before.is_none() {
+                    let records = page.records.into_iter().map(|about| about.record);
+                    return Ok(Told::Page(bounded(records.collect())));
+                }
+            }
         }
         Asked::Verify { noted } => {
             let noted = noted.and_then(|noted| noted.parse::<Anchor>().ok());

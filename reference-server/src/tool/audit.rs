@@ -51,7 +51,7 @@ impl Reader<'_> {
     async fn ask(&self, asked: Asked) -> Result<Told, Failure> {
         match self {
             Self::Here(archive) => {
-                let told = answer(&archive.registry().audit_trail(), asked).await;
+                let told = answer(&archive.registry(), asked).await;
                 told.map_err(|error| Failure::archive(&error))
             }
             Self::Served(data) => {

@@ -61,7 +61,11 @@ async fn witnesses(site: &Site, patient: PatientKey) {
         .who_saw(&licence, patient, (None, 100), now())
         .await
         .unwrap();
-    let acts: Vec<Act> = seen.records.iter().map(|record| record.event.act).collect();
+    let acts: Vec<Act> = seen
+        .records
+        .iter()
+        .map(|about| about.record.event.act)
+        .collect();
     let expected = [
         Act::AuditRead,
         Act::ImagesSent,

@@ -24,6 +24,8 @@ use pacs_core::audit::{AuditEvent, StateDigest};
 use pacs_core::patient::PatientKey;
 use record::{RECORD, key_of, read_record, write_record};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -261,41 +263,44 @@ impl AuditTrail {
         Ok(read?)
     }
 
-    /// Up to `count_max` records about a patient before the record `before`, newest first: who has
-    /// looked at their data.
+    /// Up to `count_max` records about any of `patients` before the record `before`, newest first,
+    /// each once: there are no more where it gives fewer.
     ///
     /// # Errors
     /// [`AuditError::Damaged`], [`AuditError::Records`].
-    pub async fn of_patient(
+    pub async fn of_patients(
         &self,
-        patient: PatientKey,
+        patients: &[PatientKey],
         before: Option<u64>,
         count_max: usize,
     ) -> Result<Vec<AuditRecord>, AuditError> {
         let count_max = count_max.min(AUDIT_PAGE_COUNT_MAX);
-        let prefix = format!("{}/", name_of(patient));
-        let after = before.map(|before| pointer_key(patient, before));
-        let found = self
-            .records
-            .list(OF_PATIENT, &prefix, after.as_deref(), count_max);
-        let mut read = Vec::new();
-        for pointer in found.await? {
-            let record = self.pointed_at(&pointer).await?;
-            if !record.event.patients().any(|of| of == patient) {
+        // The newest of all are among the newest of each.
+        let mut newest = BTreeSet::new();
+        for patient in patients {
+            let prefix = format!("{}/", name_of(*patient));
+            let after = before.map(|before| pointer_key(*patient, before));
+            let found = self
+                .records
+                .list(OF_PATIENT, &prefix, after.as_deref(), count_max);
+            for pointer in found.await? {
+                newest.insert(Reverse(number_of(&pointer)?));
+            }
+            while newest.len() > count_max {
+                newest.pop_last();
+            }
+        }
+        let mut read = Vec::with_capacity(newest.len());
+        for Reverse(number) in newest {
+            let record = self.records.get(RECORD, &key_of(number)).await?;
+            let record = record.ok_or_else(|| damaged(OF_PATIENT))?;
+            let record = read_record(&record)?;
+            if !record.event.patients().any(|of| patients.contains(&of)) {
                 return Err(damaged(OF_PATIENT).into());
             }
             read.push(record);
         }
         Ok(read)
-    }
-
-    async fn pointed_at(&self, pointer: &Record) -> Result<AuditRecord, AuditError> {
-        let Pointer { version, number } = read(OF_PATIENT, &pointer.value)?;
-        let record = self.records.get(RECORD, &key_of(number)).await?;
-        match record {
-            Some(record) if version == VERSION => Ok(read_record(&record)?),
-            _ => Err(damaged(OF_PATIENT).into()),
-        }
     }
 
     async fn read_head(&self) -> Result<Head, AuditError> {
@@ -319,6 +324,16 @@ impl AuditTrail {
             digest,
             revision: Some(record.revision),
         })
+    }
+}
+
+/// The record that a pointer points at.
+fn number_of(pointer: &Record) -> Result<u64, DocumentError> {
+    let Pointer { version, number } = read(OF_PATIENT, &pointer.value)?;
+    if version == VERSION {
+        Ok(number)
+    } else {
+        Err(damaged(OF_PATIENT))
     }
 }
 

@@ -400,6 +400,83 @@ async fn two_patients_are_merged_and_for_ninety_days_taken_apart() {
     }
 }
 
+/// The records about a patient, by their places behind `first`, and the number that the patient had
+/// gone into at each, read in parts.
+async fn about(
+    (rig, first): (&Rig, u64),
+    patient: PatientKey,
+    part: usize,
+) -> Vec<(u64, Option<PatientKey>)> {
+    let (mut all, mut before) = (Vec::new(), None);
+    loop {
+        let page = rig.registry.audit_page(Some(patient), (before, part)).await;
+        let page = page.unwrap();
+        assert!(page.records.len() <= part);
+        let records = page.records.into_iter();
+        all.extend(records.map(|one| (one.record.number - first, one.while_merged_into)));
+        before = page.next;
+        if before.is_none() {
+            return all;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_record_of_a_patient_follows_merges_and_tells_those_apart_that_were_undone() {
+    let rig = Rig::new().await;
+    let minute = |count| now() + TimeDelta::minutes(count);
+    let trail = rig.registry.audit_trail();
+    let first = trail.anchor().await.unwrap().map_or(0, |last| last.number);
+    let rig = (&rig, first);
+    // Records 1 and 2.
+    let survivor = register(rig.0, zheenbekov()).await;
+    let temporary = rig
+        .0
+        .registry
+        .register_unidentified(&editing(), code("006"), None, now())
+        .await
+        .unwrap();
+    let (into, gone) = (survivor.value.key, temporary.value.key);
+    let look = async |patient, at| {
+        let licence = searching();
+        let looked = rig.0.registry.patient(&licence, patient, at);
+        looked.await.unwrap();
+    };
+    look(into, minute(1)).await; // 3
+    look(gone, minute(2)).await; // 4
+    let licence = merging();
+    let pair = ((into, survivor.revision), (gone, temporary.revision));
+    let merged = rig
+        .0
+        .registry
+        .merge_patients(&licence, pair.0, pair.1, reason(), minute(3));
+    merged.await.unwrap(); // 5
+    look(gone, minute(4)).await; // 6, of the survivor
+
+    let all: Vec<_> = (1..=6).rev().map(|number| (number, None)).collect();
+    for (patient, part) in [(into, 99), (gone, 99), (into, 1), (gone, 4)] {
+        assert_eq!(about(rig, patient, part).await, all, "{patient} {part}");
+    }
+
+    let undone = rig
+        .0
+        .registry
+        .unmerge_patient(&licence, gone, reason(), minute(5));
+    undone.await.unwrap(); // 7
+    look(into, minute(6)).await; // 8
+    look(gone, minute(7)).await; // 9
+    let of_one: Vec<_> = [8, 7, 6, 5, 3, 1].map(|number| (number, None)).into();
+    let of_other: Vec<_> = [9, 7, 6, 5, 4, 2]
+        .map(|number| (number, (number == 6).then_some(into)))
+        .into();
+    for part in [99, 1, 2] {
+        assert_eq!(about(rig, into, part).await, of_one, "{part}");
+        assert_eq!(about(rig, gone, part).await, of_other, "{part}");
+    }
+    let nobody = PatientKey::Known(PatientNumber::from_serial(987_654).unwrap());
+    assert_eq!(about(rig, nobody, 9).await, []);
+}
+
 #[tokio::test]
 async fn a_patient_is_not_merged_into_itself_nor_taken_out_of_nobody() {
     let rig = Rig::new().await;
@@ -441,7 +518,7 @@ async fn whoever_reads_or_searches_stands_in_the_audit_trail_without_the_pin() {
     let of_patient = rig
         .registry
         .audit_trail()
-        .of_patient(patient, None, 9)
+        .of_patients(&[patient], None, 9)
         .await;
     assert_eq!(of_patient.unwrap().len(), 2);
 }

@@ -51,7 +51,7 @@ async fn a_doctor_opens_one_patient_for_an_hour() {
     assert_eq!(open_now().await, 0, "after an hour");
     rig.accounts.sweep().await.unwrap();
     let trail = rig.accounts.trail();
-    let told = trail.of_patient(patient(), None, 9).await.unwrap();
+    let told = trail.of_patients(&[patient()], None, 9).await.unwrap();
     let acts: Vec<_> = told.iter().map(|record| record.event.act).collect();
     assert_eq!(acts, [Act::BreakGlassStopped, Act::BreakGlassStarted]);
 }

@@ -54,11 +54,23 @@ async fn what_is_appended_is_read_back_newest_first_in_pages() {
     assert_eq!(numbers(&trail.page(Some(4), 2).await.unwrap()), [3, 2]);
     assert_eq!(numbers(&trail.page(Some(2), 9).await.unwrap()), [1]);
     assert_eq!(numbers(&trail.page(Some(1), 9).await.unwrap()), [0; 0]);
-    let of_patient = trail.of_patient(patient(1), None, 9).await.unwrap();
-    assert_eq!(numbers(&of_patient), [7, 4, 1]);
-    let more = trail.of_patient(patient(1), Some(7), 1).await.unwrap();
-    assert_eq!(numbers(&more), [4]);
-    assert_eq!(trail.of_patient(patient(9), None, 9).await.unwrap(), []);
+    for (patients, before, count_max, expected) in [
+        (&[1][..], None, 9, &[7, 4, 1][..]),
+        (&[1], Some(7), 1, &[4]),
+        (&[9], None, 9, &[]),
+        (&[1, 2, 1], None, 9, &[8, 7, 5, 4, 2, 1]),
+        (&[2, 9, 1], None, 3, &[8, 7, 5]),
+        (&[2, 9, 1], Some(5), 3, &[4, 2, 1]),
+        (&[], None, 9, &[]),
+    ] {
+        let patients: Vec<_> = patients.iter().copied().map(patient).collect();
+        let found = trail.of_patients(&patients, before, count_max).await;
+        assert_eq!(
+            numbers(&found.unwrap()),
+            expected,
+            "{patients:?} {before:?}"
+        );
+    }
     let found = verified(&records, None).await;
     assert_eq!((found.records_count, found.problem), (8, None));
     assert_eq!(found.anchor, trail.anchor().await.unwrap());
