@@ -7,6 +7,7 @@
 mod accounts;
 mod asked;
 mod conditional;
+mod cursor;
 mod devices;
 mod emergency;
 mod examinations;
@@ -33,6 +34,7 @@ mod unmatched;
 mod users;
 mod worklist;
 
+pub(crate) use cursor::Cursors;
 pub use feed::Feed;
 pub use problem::Problem;
 pub(crate) use repeat::forget;
@@ -65,6 +67,8 @@ struct Api {
     register: Register,
     images: Images,
     feed: Feed,
+    /// What seals where parts of lists begin.
+    cursors: Cursors,
     world: World,
     /// Held by whoever has the whole audit trail read.
     verifying: Arc<Semaphore>,
@@ -78,6 +82,8 @@ struct Api {
 
 /// What stands behind the routes, beside archive and accounts.
 pub(crate) struct Behind {
+    /// What seals where parts of lists begin.
+    pub(crate) cursors: Cursors,
     /// Follows the change sequence for those who look at examinations while they are made.
     pub(crate) feed: Feed,
     /// What is seen of studies by those who decide whose they are.
@@ -106,6 +112,7 @@ pub(crate) fn router(
         verifying: Arc::new(Semaphore::new(1)),
         images: behind.feed.images.clone(),
         feed: behind.feed,
+        cursors: behind.cursors,
         world: World::real(),
         keeping: behind.keeping,
         provider: behind.provider,

@@ -180,7 +180,8 @@ impl Server {
         let upkeep = (upkeep, forwarder);
         let health = health(config, &commitments, metrics, upkeep);
         let register = register::open(&config.register, archive.registry(), World::real())?;
-        let (web, feed) = with_portal(web, &archive, (&accounts, &register, &keeping), config)?;
+        let portal = (&accounts, &register, &keeping);
+        let (web, feed) = with_portal(web, &archive, portal, config).await?;
         let server = Self {
             background: Background {
                 door: door(config),

@@ -20,6 +20,7 @@ pub mod organisations;
 pub mod patients;
 pub mod rejections;
 pub mod requests;
+pub mod secrets;
 pub mod sendings;
 pub mod steps;
 mod stirring;

@@ -140,7 +140,7 @@ async fn all(
     let agent = signed.agent(&api);
     let organisation = asked.take_by("organisation", |text| OrganisationCode::parse(text).ok())?;
     let name = organisation.map_or_else(|| "devices".to_owned(), |code| format!("devices {code}"));
-    let page = Page::take(&mut asked, &name)?;
+    let page = Page::take(&mut asked, (&api, &signed), &name)?;
     asked.done()?;
     may_look(&agent)?;
     let after = page.after.as_deref().map(AeTitle::parse);

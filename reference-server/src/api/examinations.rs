@@ -166,7 +166,11 @@ async fn list(
 ) -> Result<Json<List<ListedExamination>>, Problem> {
     let seeing = Seeing::of(&api, &signed).await?;
     let listed = listed(&mut asked, &seeing.agent)?;
-    let page = Page::take(&mut asked, &format!("examinations {listed:?}"))?;
+    let page = Page::take(
+        &mut asked,
+        (&api, &signed),
+        &format!("examinations {listed:?}"),
+    )?;
     asked.done()?;
     let pools = seeing.pools();
     let reader = seeing.reader(&pools);
@@ -372,7 +376,7 @@ async fn events(
     mut asked: Asked,
 ) -> Result<Json<List<ShownEvent>>, Problem> {
     let id = examination_id(&id?.0)?;
-    let page = Page::take(&mut asked, &format!("events of {id}"))?;
+    let page = Page::take(&mut asked, (&api, &signed), &format!("events of {id}"))?;
     asked.done()?;
     let seeing = Seeing::of(&api, &signed).await?;
     let pools = seeing.pools();

@@ -1,10 +1,12 @@
 //! Parts of lists. A cursor says behind which entry the next part begins, so that what comes in or
 //! goes meanwhile neither hides an entry nor shows one twice.
 
-use super::Problem;
 use super::asked::Asked;
+use super::cursor::Cursors;
+use super::guard::Signed;
 use super::problem::codes;
 use super::routes::Parameter;
+use super::{Api, Problem};
 use crate::limits::{API_PAGE_COUNT, API_PAGE_COUNT_MAX};
 use serde::Serialize;
 
@@ -22,37 +24,50 @@ pub(super) const LIMIT: Parameter = Parameter {
     schema: r#"{"type": "integer", "minimum": 1, "maximum": 200, "default": 50}"#,
 };
 
-/// Hexadecimal digits of a cursor that say which list it is of.
-const NAME_CHARS: usize = 16;
-
 /// Which part of a list is asked for.
 pub(super) struct Page {
     /// How many entries it has at most.
     pub(super) limit: usize,
     /// Behind what it begins; `None`: at the first.
     pub(super) after: Option<String>,
-    name: String,
+    list: String,
+    user: String,
+    cursors: Cursors,
 }
 
 impl Page {
     /// Takes cursor and limit. `list` names the list with all that it is asked for by: the cursor
-    /// of another one is refused.
-    pub(super) fn take(asked: &mut Asked, list: &str) -> Result<Self, Problem> {
+    /// of another one, or of somebody else, is refused.
+    pub(super) fn take(
+        asked: &mut Asked,
+        (api, signed): (&Api, &Signed),
+        list: &str,
+    ) -> Result<Self, Problem> {
+        let user = signed.who.user.value.name.as_str();
+        Self::take_of(asked, (&api.cursors, user), list)
+    }
+
+    fn take_of(
+        asked: &mut Asked,
+        (cursors, user): (&Cursors, &str),
+        list: &str,
+    ) -> Result<Self, Problem> {
         let limit = asked.take::<usize>("limit")?.unwrap_or(API_PAGE_COUNT);
         if !(1..=API_PAGE_COUNT_MAX).contains(&limit) {
             return Err(Problem::Malformed);
         }
-        let name = blake3::hash(list.as_bytes()).to_hex();
-        let name: String = name.chars().take(NAME_CHARS).collect();
         let cursor = asked.take::<String>("cursor")?;
-        let after = match cursor {
-            None => None,
-            Some(cursor) => {
-                let position = cursor.strip_prefix(&name).and_then(text);
-                Some(position.ok_or(&codes::BAD_CURSOR)?)
-            }
-        };
-        Ok(Self { limit, after, name })
+        let after = cursor.map(|cursor| {
+            let place = cursors.open_sealed(user, list, &cursor);
+            place.ok_or(&codes::BAD_CURSOR)
+        });
+        Ok(Self {
+            limit,
+            after: after.transpose()?,
+            list: list.to_owned(),
+            user: user.to_owned(),
+            cursors: cursors.clone(),
+        })
     }
 
     /// The part of a list that only grows at its end, and where the next one begins.
@@ -69,11 +84,8 @@ impl Page {
 
     /// The part, which the next one begins behind `next`.
     pub(super) fn of<T>(&self, items: Vec<T>, next: Option<&str>) -> List<T> {
-        let digits = |text: &str| -> String {
-            let bytes = text.bytes();
-            bytes.map(|byte| format!("{byte:02x}")).collect()
-        };
-        let next = next.map(|position| format!("{}{}", self.name, digits(position)));
+        let seal = |place| self.cursors.seal(&self.user, &self.list, place);
+        let next = next.map(seal);
         List { items, next }
     }
 }
@@ -93,45 +105,33 @@ impl<T> List<T> {
     }
 }
 
-fn text(digits: &str) -> Option<String> {
-    if !digits.is_ascii() {
-        return None;
-    }
-    let pairs = digits.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| match pair {
-        [high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-            u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
-        }
-        _ => None,
-    };
-    let bytes: Option<Vec<u8>> = pairs.map(byte).collect();
-    String::from_utf8(bytes?).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pacs_store::registry::secrets::Secret;
 
-    /// The page that a query asks of a list.
-    fn page(query: &str, list: &str) -> Result<Page, Problem> {
+    /// The page that a query of somebody asks of a list.
+    fn page(query: &str, user: &str, list: &str) -> Result<Page, Problem> {
+        let cursors = Cursors::from(&Secret::from([7; 32]));
         let mut asked = Asked::parse(query).ok_or(Problem::Malformed)?;
-        let page = Page::take(&mut asked, list)?;
+        let page = Page::take_of(&mut asked, (&cursors, user), list)?;
         asked.done()?;
         Ok(page)
     }
 
     #[test]
     fn a_cursor_leads_on_in_its_own_list_alone() {
-        let first = page("", "examinations 006").unwrap();
+        let first = page("", "a", "examinations 006").unwrap();
         assert_eq!((first.limit, &first.after), (API_PAGE_COUNT, &None));
         let next = first.of(vec![1], Some("a\u{1f}Ж")).next.unwrap();
         let query = format!("limit=7&cursor={next}");
-        let second = page(&query, "examinations 006").unwrap();
+        let second = page(&query, "a", "examinations 006").unwrap();
         assert_eq!(
             (second.limit, second.after.as_deref()),
             (7, Some("a\u{1f}Ж"))
         );
-        assert!(page(&query, "examinations 001").is_err());
+        assert!(page(&query, "a", "examinations 001").is_err());
+        assert!(page(&query, "b", "examinations 006").is_err());
         assert!(first.of(Vec::<u8>::new(), None).next.is_none());
     }
 
@@ -144,19 +144,9 @@ mod tests {
             "cursor=",
             "cursor=zz",
             "cursor=0",
+            "cursor=61",
         ] {
-            assert!(page(query, "l").is_err(), "{query}");
-        }
-        let name: String = blake3::hash(b"l")
-            .to_hex()
-            .chars()
-            .take(NAME_CHARS)
-            .collect();
-        for tail in ["a", "ff", "+1"] {
-            assert!(
-                page(&format!("cursor={name}{tail}"), "l").is_err(),
-                "{tail}"
-            );
+            assert!(page(query, "a", "l").is_err(), "{query}");
         }
     }
 }

@@ -478,7 +478,7 @@ async fn history(
 ) -> Result<Json<List<Change>>, Problem> {
     let organisation = asked.take_named("organisation")?;
     let key = patient_key(&number?.0)?;
-    let page = Page::take(&mut asked, &format!("history of {key:?}"))?;
+    let page = Page::take(&mut asked, (&api, &signed), &format!("history of {key:?}"))?;
     asked.done()?;
     let agent = signed.agent(&api);
     let licence = licence::<PatientSearch>(&agent, organisation)?;

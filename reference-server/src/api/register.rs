@@ -208,7 +208,7 @@ async fn mismatches(
     let licence = licence::<PatientSearch>(&agent, organisation)?;
     let of = licence.organisation().map(|code| code.to_string());
     let name = format!("mismatches {}", of.unwrap_or_default());
-    let page = Page::take(&mut asked, &name)?;
+    let page = Page::take(&mut asked, (&api, &signed), &name)?;
     asked.done()?;
     let after = page.after.as_deref().map(PatientKey::parse);
     let after = after.transpose().map_err(|_| &codes::BAD_CURSOR)?;

@@ -195,7 +195,7 @@ async fn list(
     let organisation = asked.take_by("organisation", |text| OrganisationCode::parse(text).ok())?;
     let scope = organisation.map_or_else(|| "all".to_owned(), |code| code.to_string());
     let name = format!("studies of {scope}");
-    let page = Page::take(&mut asked, &name)?;
+    let page = Page::take(&mut asked, (&api, &signed), &name)?;
     asked.done()?;
     let seeing = Seeing::of(&api, &signed).await?;
     let at = api.world.moment();

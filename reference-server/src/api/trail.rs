@@ -141,7 +141,7 @@ async fn all(
         .map(|text| patient_of(text).ok_or(Problem::Malformed));
     let patient = patient.transpose()?;
     let name = format!("audit {}", text.unwrap_or_default());
-    let page = Page::take(&mut asked, &name)?;
+    let page = Page::take(&mut asked, (&api, &signed), &name)?;
     asked.done()?;
     let before = page.after.as_deref().map(str::parse::<u64>);
     let before = before.transpose().map_err(|_| &codes::BAD_CURSOR)?;

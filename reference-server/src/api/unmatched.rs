@@ -71,7 +71,11 @@ pub(super) async fn list(
     let with_postponed = asked.take::<bool>("postponed")?.unwrap_or(false);
     let (licence, organisation) = whose_queue(&agent, whose.as_deref())?;
     let name = organisation.map_or_else(|| "nobody".to_owned(), |code| code.to_string());
-    let page = Page::take(&mut asked, &format!("unmatched {name} {with_postponed}"))?;
+    let page = Page::take(
+        &mut asked,
+        (&api, &signed),
+        &format!("unmatched {name} {with_postponed}"),
+    )?;
     asked.done()?;
     let now = api.world.moment();
     let mut event = looked(&agent, organisation, now);

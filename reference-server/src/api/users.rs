@@ -242,7 +242,7 @@ async fn all(
     mut asked: Asked,
 ) -> Result<Json<List<Entry>>, Problem> {
     let administrator = Administrator::of(&api, &signed)?;
-    let page = Page::take(&mut asked, "users")?;
+    let page = Page::take(&mut asked, (&api, &signed), "users")?;
     asked.done()?;
     let mut after = page.after.clone();
     let mut items = Vec::new();

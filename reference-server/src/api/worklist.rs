@@ -164,7 +164,7 @@ async fn read(
     let station = asked.take_by("station", |text| AeTitle::parse(text).ok())?;
     let kind = asked.take_by("kind", kind)?;
     let name = format!("worklist {organisation} {from} {to} {station:?} {kind:?}");
-    let page = Page::take(&mut asked, &name)?;
+    let page = Page::take(&mut asked, (&api, &signed), &name)?;
     asked.done()?;
     let device = match station {
         None => None,

@@ -179,7 +179,7 @@ pub(super) async fn keeping(
 }
 
 /// The routes of DICOMweb and of the portal, and what the portal follows.
-pub(super) fn with_portal(
+pub(super) async fn with_portal(
     web: axum::Router,
     archive: &Archive,
     (accounts, register, keeping): (&Accounts, &Register, &Keeping),
@@ -190,7 +190,10 @@ pub(super) fn with_portal(
     let desk = crate::matcher::matcher(archive).map_err(StartError::Assembly)?;
     let feed = api::Feed::new(archive);
     let public_url = config.web.public_url.as_deref();
+    let cursors = api::Cursors::open(&archive.registry(), &World::real()).await;
+    let cursors = cursors.map_err(|error| StartError::Assembly(Box::new(error)))?;
     let behind = api::Behind {
+        cursors,
         feed: feed.clone(),
         desk: Arc::new(desk),
         register: register.clone(),

@@ -29,7 +29,7 @@ pub(super) async fn studies(
     mut asked: Asked,
 ) -> Result<Json<List<Study>>, Problem> {
     let id = examination_id(&id?.0)?;
-    let page = Page::take(&mut asked, &format!("studies of {id}"))?;
+    let page = Page::take(&mut asked, (&api, &signed), &format!("studies of {id}"))?;
     asked.done()?;
     let seeing = Seeing::of(&api, &signed).await?;
     let pools = seeing.pools();

@@ -153,7 +153,11 @@ pub(super) async fn list(
         from: parameters.take("from")?,
         to: parameters.take("to")?,
     };
-    let page = Page::take(&mut parameters, &format!("rejections {search:?}"))?;
+    let page = Page::take(
+        &mut parameters,
+        (&api, &signed),
+        &format!("rejections {search:?}"),
+    )?;
     parameters.done()?;
     let found = api
         .registry
@@ -211,7 +215,7 @@ pub(super) async fn notes(
     let agent = signed.agent(&api);
     let organisation = organisation(&mut parameters, &agent)?;
     let name = format!("rejection notes {}", named(organisation));
-    let page = Page::take(&mut parameters, &name)?;
+    let page = Page::take(&mut parameters, (&api, &signed), &name)?;
     parameters.done()?;
     let found = api
         .registry

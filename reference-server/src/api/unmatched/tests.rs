@@ -114,7 +114,9 @@ impl Portal {
         let rules = crate::register::RegisterRules::default();
         let world = World::real();
         let register = crate::register::Register::new(None, archive.registry(), rules, world);
+        let cursors = crate::api::Cursors::open(&registry, &World::real()).await;
         let behind = crate::api::Behind {
+            cursors: cursors.unwrap(),
             feed: crate::api::Feed::new(&archive),
             desk: Arc::clone(&desk),
             register,

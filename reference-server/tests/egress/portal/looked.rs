@@ -2,7 +2,9 @@
 //! route that reads is asked, by somebody who is answered.
 
 use super::country::Country;
-use super::{Column, Expected, OWN, Row, TABLE, columns};
+use super::{Column, Expected, FOREIGN, OWN, Row, TABLE, columns};
+use crate::policy::{Shows, grant};
+use pacs_core::role::Role;
 use pacs_store::registry::audit::AuditRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,5 +101,47 @@ async fn whoever_is_told_of_a_patient_is_on_record() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(left_out.len(), unrecorded.len(), "one is no route any more");
+    country.site.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_part_begins_is_said_to_one_person_and_to_nobody_else() {
+    let country = Country::open().await;
+    for of in [OWN, FOREIGN, OWN, FOREIGN] {
+        country.user(of).await;
+    }
+    let admin = async |name: &str, of: &str| {
+        let grants = grant(Role::OrgAdmin, of);
+        Shows::Session(country.site.sign_in(name, grants, false).await)
+    };
+    let (own, foreign) = (
+        admin("admin.own", OWN).await,
+        admin("admin.foreign", FOREIGN).await,
+    );
+    let ask = async |by: &Shows, query: &str| {
+        let path = format!("/api/v1/users?limit=1{query}");
+        by.ask(&country.site, "GET", &path).await
+    };
+    let first = ask(&own, "").await.json();
+    let next = first["next"].as_str().unwrap();
+    let name = first["items"][0]["name"].as_str().unwrap();
+    let digits = |text: &str| -> String { text.bytes().map(|b| format!("{b:02x}")).collect() };
+    assert!(!next.contains(&digits(name)));
+
+    assert_eq!(ask(&own, &format!("&cursor={next}")).await.status, 200);
+    let of_list: String = blake3::hash(b"users").to_hex().chars().take(16).collect();
+    for (by, cursor) in [
+        (&foreign, next.to_owned()),
+        (&own, format!("{of_list}{}", digits("user"))),
+        (&own, digits("user")),
+        (&own, next[..next.len() - 2].to_owned()),
+    ] {
+        let refused = ask(by, &format!("&cursor={cursor}")).await;
+        assert_eq!(refused.status, 422, "{cursor}");
+        assert_eq!(refused.json()["code"], "BAD_CURSOR");
+    }
+    let elsewhere = format!("/api/v1/devices?cursor={next}");
+    let refused = own.ask(&country.site, "GET", &elsewhere).await;
+    assert_eq!(refused.json()["code"], "BAD_CURSOR");
     country.site.close().await;
 }
