@@ -331,6 +331,11 @@ pub const SESSION_USE_KEPT_EVERY_S: i64 = 60;
 /// How long the token is good by which the first account is made.
 pub const SET_UP_TOKEN_LIFE_MINUTES: i64 = 15;
 
+/// Days, for which a password that somebody else gave is good for choosing another one: whoever is
+/// told theirs before a weekend or a holiday is in time, and one that nobody used, since they sign
+/// in by a provider, is no way in for ever (NIST SP 800-63B-4 3.1.2 on what is issued once).
+pub const FIRST_PASSWORD_LIFE_DAYS: i64 = 7;
+
 /// How often a wrong password is tried to be kept, where others of the same network are wrong at
 /// the same time.
 pub const THROTTLE_ATTEMPTS_MAX: usize = 64;

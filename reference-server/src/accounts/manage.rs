@@ -2,7 +2,7 @@
 
 use super::throttling::Tried;
 use super::{Accounts, Refused, hash_of, hex};
-use crate::limits::{DISPLAY_NAME_CHARS_MAX, SET_UP_TOKEN_LIFE_MINUTES};
+use crate::limits::{DISPLAY_NAME_CHARS_MAX, FIRST_PASSWORD_LIFE_DAYS, SET_UP_TOKEN_LIFE_MINUTES};
 use chrono::{DateTime, TimeDelta, Utc};
 use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
@@ -49,6 +49,8 @@ pub struct Listed {
     pub is_disabled: bool,
     /// They have to choose another password.
     pub must_change_password: bool,
+    /// Until when the one that they have is good for that.
+    pub first_password_until: Option<DateTime<Utc>>,
     /// They have a second factor.
     pub has_second_factor: bool,
     /// When the account was made.
@@ -67,11 +69,20 @@ impl From<&User> for Listed {
             grants: user.grants.clone(),
             is_disabled: user.is_disabled,
             must_change_password: user.must_change_password,
+            first_password_until: first_password_until(user),
             has_second_factor: factor.is_some_and(|factor| factor.is_confirmed),
             created_at: user.created_at,
             external: user.external.clone(),
         }
     }
+}
+
+/// Until when the password of a user is good for choosing another one; `None`: they chose it.
+pub(super) fn first_password_until(user: &User) -> Option<DateTime<Utc>> {
+    let given_at = user.password_changed_at;
+    let life = TimeDelta::days(FIRST_PASSWORD_LIFE_DAYS);
+    let until = given_at.checked_add_signed(life).unwrap_or(given_at);
+    user.must_change_password.then_some(until)
 }
 
 /// A password that is shown once.
@@ -104,7 +115,7 @@ impl std::fmt::Debug for FirstUser {
 }
 
 impl Accounts {
-    /// Makes an account, with a password that is good for choosing another one.
+    /// Makes an account, with a password that is good for choosing another one, for a week.
     ///
     /// # Errors
     /// [`Refused::Taken`], [`Refused::Busy`], [`Refused::Internal`].
@@ -168,7 +179,7 @@ impl Accounts {
         Ok(self.inner.store.commit(vec![change], &[event]).await?)
     }
 
-    /// Gives somebody a new password, good for choosing another one, and takes their second factor
+    /// Gives somebody a new password, good for choosing another one for a week, and takes their second factor
     /// away. All of their sessions end.
     ///
     /// # Errors

@@ -23,10 +23,12 @@ impl Accounts {
         let kept = Some(&who.user.value.password);
         let hashing = &self.inner.hashing;
         let is_right = hashing.is_right(typed.as_ref(), kept, name.as_str());
-        if is_right.await? {
-            return Ok(());
-        }
-        let failed = attempt.failed(Act::SignedIn, Some(name), "WRONG_PASSWORD");
+        let reason = match (is_right.await?, self.is_over(&who.user.value)) {
+            (true, false) => return Ok(()),
+            (true, true) => "FIRST_PASSWORD_OVER",
+            (false, _) => "WRONG_PASSWORD",
+        };
+        let failed = attempt.failed(Act::SignedIn, Some(name), reason);
         Err(failed.await)
     }
 

@@ -1,5 +1,6 @@
 //! Signing in: a name, a password, and a code where there is a second factor.
 
+use super::manage::first_password_until;
 use super::throttling::Tried;
 use super::{Accounts, Refused, actor_of, hash_of, hex};
 use crate::oidc::Identity;
@@ -79,6 +80,10 @@ impl Accounts {
             let wrong = attempt.failed(Act::SignedIn, known.as_ref(), "WRONG_CREDENTIALS");
             return Err(wrong.await);
         };
+        if self.is_over(&user.value) {
+            let over = attempt.failed(Act::SignedIn, known.as_ref(), "FIRST_PASSWORD_OVER");
+            return Err(over.await);
+        }
         let mut next = user.value.clone();
         // Whoever tries codes knows the password: that is counted apart.
         let attempt = match typed.code {
@@ -110,6 +115,12 @@ impl Accounts {
         }
         let by = By::Password;
         self.begin_session(&user, next, from, (by, None)).await
+    }
+
+    /// Whether the password of a user is one that somebody else gave them, too long ago.
+    pub(super) fn is_over(&self, user: &User) -> bool {
+        let now = self.inner.world.now();
+        first_password_until(user).is_some_and(|until| now >= until)
     }
 
     /// Tells that somebody has come as far as the code of their second factor.

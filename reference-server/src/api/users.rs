@@ -8,7 +8,7 @@
 use super::asked::Asked;
 use super::conditional::{Based, Tagged, etag};
 use super::guard::{Body, Signed};
-use super::openapi::{flag, list, object, reference, several, text, time};
+use super::openapi::{flag, list, nothing_or, object, reference, several, text, time};
 use super::page::{CURSOR, LIMIT, List, Page};
 use super::problem::{Code, codes};
 use super::routes::{Basis, Family, Operation, Route};
@@ -488,6 +488,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("grants", grants()),
         ("is_disabled", flag()),
         ("must_change_password", flag()),
+        ("first_password_until", nothing_or(time())),
         ("has_second_factor", flag()),
         ("created_at", time()),
         ("external", several(reference("LinkedIdentity"))),

@@ -11,6 +11,8 @@ use crate::accounts::{AccountRules, Accounts};
 use crate::clock::World;
 use crate::control::accounts::{Asked, Told, answer};
 use crate::control::{Reply, Request};
+use crate::limits::FIRST_PASSWORD_LIFE_DAYS;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use pacs_core::account::UserName;
 use pacs_core::role::{Grant, Grants};
@@ -221,7 +223,8 @@ fn password(name: &UserName, told: Told, output: &Output) -> Result<(), Failure>
         return Err(Failure::Archive("no password was made".to_owned()));
     };
     output.note(&format!(
-        "This is shown once: the password of {name}, who has to choose another one first:"
+        "This is shown once: the password of {name}, who has to choose another one first, within \
+         {FIRST_PASSWORD_LIFE_DAYS} days:"
     ));
     let value = json!({ "name": name.as_str(), "password": password });
     output.result(&password, &value);
@@ -281,7 +284,7 @@ async fn list(local: &Local, output: &Output) -> Result<(), Failure> {
                 "{}\t{}\t{}\t{}",
                 user.name,
                 shown(&user.grants),
-                state(user),
+                state(user, World::real().now()),
                 user.display_name.replace(char::is_control, "\u{fffd}")
             );
             output.result(&text, user);
@@ -291,13 +294,17 @@ async fn list(local: &Local, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn state(user: &Listed) -> &'static str {
+/// What is to be known of an account at `now`.
+fn state(user: &Listed, now: DateTime<Utc>) -> &'static str {
     match (
         user.is_disabled,
         user.must_change_password,
         user.has_second_factor,
     ) {
         (true, _, _) => "disabled",
+        (_, true, _) if user.first_password_until.is_some_and(|until| until <= now) => {
+            "first password is over"
+        }
         (_, true, _) => "must choose a password",
         (_, _, true) => "with a second factor",
         _ => "active",

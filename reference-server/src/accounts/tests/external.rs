@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::accounts::external::{Named, Shows};
-use crate::limits::EXTERNAL_IDENTITIES_MAX;
+use crate::accounts::manage::Listed;
+use crate::limits::{EXTERNAL_IDENTITIES_MAX, FIRST_PASSWORD_LIFE_DAYS};
 use crate::oidc::Identity;
 
 const ISSUER: &str = "https://sso.example/realms/health";
@@ -181,4 +182,46 @@ async fn what_no_provider_says_is_no_identity() {
     ] {
         assert_eq!(Named::parse(issuer, subject), None, "{issuer} {subject}");
     }
+}
+
+#[tokio::test]
+async fn a_first_password_that_nobody_used_ends_by_itself() {
+    let rig = Rig::new();
+    let name = UserName::parse("linked").unwrap();
+    let new = NewUser {
+        name: name.clone(),
+        display_name: "linked".to_owned(),
+        is_doctor: false,
+        grants: Grants::new(vec![parse_grant("operator@006").unwrap()]).unwrap(),
+    };
+    let first = rig.accounts.add(new, Actor::system("test")).await.unwrap();
+    rig.link("linked", "s").await.unwrap();
+    rig.come("s", None).await.unwrap();
+    let life = TimeDelta::days(FIRST_PASSWORD_LIFE_DAYS);
+    rig.pass(life - TimeDelta::seconds(1));
+    let early = rig.sign_in("linked", &first.0, None).await.unwrap();
+    let who = rig.who(&early).await;
+    assert!(who.must_change_password());
+
+    rig.pass(TimeDelta::seconds(1));
+
+    let over = Some("FIRST_PASSWORD_OVER".to_owned());
+    let refused = rig.sign_in("linked", &first.0, None).await.unwrap_err();
+    assert_eq!(refused, Refused::WrongCredentials, "nobody is told which");
+    assert_eq!(rig.trail(1).await.remove(0).2, over);
+    let change = rig.accounts.change_password(&who, &first.0, PASSWORD, HERE);
+    assert_eq!(change.await.unwrap_err(), Refused::WrongCredentials);
+    assert_eq!(rig.trail(1).await.remove(0).2, over);
+    rig.come("s", None).await.unwrap();
+    let listed = rig.accounts.page(None, 9).await.unwrap().remove(0);
+    assert_eq!(listed.first_password_until, Some(*rig.now.lock().unwrap()));
+
+    let by = Actor::system("test");
+    let second = rig.accounts.reset(&name, by).await.unwrap();
+    rig.sign_in("linked", &second.0, None).await.unwrap();
+    // One that somebody chose has no end.
+    let own = rig.user("own", "operator@006", false).await;
+    rig.pass(life * 50);
+    assert!(rig.sign_in("own", PASSWORD, None).await.is_ok());
+    assert_eq!(Listed::from(&own.user).first_password_until, None);
 }
