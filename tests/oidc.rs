@@ -7,6 +7,8 @@ mod abuse;
 mod described;
 #[path = "oidc/foreign.rs"]
 mod foreign;
+#[path = "oidc/leaving.rs"]
+mod leaving;
 #[path = "oidc/linking.rs"]
 mod linking;
 

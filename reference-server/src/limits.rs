@@ -333,7 +333,7 @@ pub const SET_UP_TOKEN_LIFE_MINUTES: i64 = 15;
 
 /// Days, for which a password that somebody else gave is good for choosing another one: whoever is
 /// told theirs before a weekend or a holiday is in time, and one that nobody used, since they sign
-/// in by a provider, is no way in for ever (NIST SP 800-63B-4 3.1.2 on what is issued once).
+/// in by a provider, is no way in for ever.
 pub const FIRST_PASSWORD_LIFE_DAYS: i64 = 7;
 
 /// How often a wrong password is tried to be kept, where others of the same network are wrong at
@@ -384,6 +384,10 @@ pub const OIDC_UNDER_WAY_MAX: usize = 16;
 
 /// How long a sign-in waits for others to be answered by the OpenID provider.
 pub const OIDC_QUEUE_DURATION_MAX: Duration = Duration::from_secs(5);
+
+/// Time for which somebody who has signed out waits for the provider, where what it says of itself is
+/// not known any more. They are signed out here, and think that nothing happened if it takes longer.
+pub const OIDC_LEAVE_DURATION_MAX: Duration = Duration::from_secs(3);
 
 /// How long somebody may take at the OpenID provider.
 pub const OIDC_SIGN_IN_LIFE: Duration = Duration::from_secs(600);

@@ -24,8 +24,8 @@ use crate::carrier::Endpoint;
 use crate::clock::{NoRandomness, World};
 use crate::config::oidc::OidcConfig;
 use crate::limits::{
-    AUDIT_NAME_CHARS_MAX, OIDC_CLOCK_SKEW_S_MAX, OIDC_PARAMETER_CHARS_MAX, OIDC_SECRET_BYTES_MAX,
-    OIDC_SIGN_IN_LIFE,
+    AUDIT_NAME_CHARS_MAX, OIDC_CLOCK_SKEW_S_MAX, OIDC_LEAVE_DURATION_MAX, OIDC_PARAMETER_CHARS_MAX,
+    OIDC_SECRET_BYTES_MAX, OIDC_SIGN_IN_LIFE,
 };
 use crate::tls::{TlsFileError, outgoing};
 use asking::{Asking, Secret, pairs};
@@ -39,6 +39,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::time::timeout;
 
 /// Mode bits of the file of the secret that nobody but owner and group may have.
 const OTHERS: u32 = 0o007;
@@ -244,6 +245,16 @@ impl fmt::Debug for Came {
     }
 }
 
+/// Where a browser goes to end its session at the provider too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    /// The address.
+    pub location: String,
+    /// What the provider has the browser bring when it sends it to the page of the settings; `None`:
+    /// it sends it nowhere.
+    pub state: Option<String>,
+}
+
 /// Somebody who came, and has to say the code of their second factor.
 #[derive(Clone)]
 pub struct Waiting {
@@ -349,9 +360,7 @@ impl Provider {
         if let Some(seconds) = &age_max {
             asked.push(("max_age", seconds));
         }
-        let endpoint = &about.authorization_endpoint;
-        let mark = if endpoint.contains('?') { '&' } else { '?' };
-        let location = format!("{endpoint}{mark}{}", pairs(&asked));
+        let location = with_pairs(&about.authorization_endpoint, &asked);
         let names = (&*state, &*secret);
         self.inner.flows.put(names, from, Instant::now(), flow);
         Ok(Begun { location, secret })
@@ -436,6 +445,29 @@ impl Provider {
         }
     }
 
+    /// Where a browser goes whose session here is over, so that the one at the provider ends as well
+    /// (OpenID Connect RP-Initiated Logout 1.0, 2). `None` where the provider has no such address, or
+    /// does not say so soon.
+    ///
+    /// It knows the archive by `client_id`. No ID token is kept to be a hint, which would go through
+    /// the browser: so that it asks whoever leaves whether they mean it, as it must without one.
+    pub async fn leave(&self) -> Option<Leaving> {
+        let about = timeout(OIDC_LEAVE_DURATION_MAX, self.inner.asking.about()).await;
+        let about = about.ok()?.ok()?;
+        let endpoint = about.end_session_endpoint.as_ref()?;
+        let config = &self.inner.config;
+        let page = config.post_logout_redirect_url.as_deref();
+        let state = page.map(|_| self.random()).transpose();
+        let state = state.map_err(OidcError::from).ok()?;
+        let mut asked = vec![("client_id", &*config.client_id)];
+        asked.extend(page.map(|page| ("post_logout_redirect_uri", page)));
+        asked.extend(state.as_deref().map(|state| ("state", state)));
+        Some(Leaving {
+            location: with_pairs(endpoint, &asked),
+            state,
+        })
+    }
+
     /// Remembers that somebody in the browser with `secret` has to say a code.
     pub fn wait_for_code(&self, waiting: Waiting, secret: &str, from: IpAddr) {
         let names = (secret, secret);
@@ -467,6 +499,12 @@ fn is_random(text: &str) -> bool {
 #[must_use]
 pub const fn sign_in_life_s() -> u64 {
     OIDC_SIGN_IN_LIFE.as_secs()
+}
+
+/// An endpoint, asked for this.
+fn with_pairs(endpoint: &str, asked: &[(&str, &str)]) -> String {
+    let mark = if endpoint.contains('?') { '&' } else { '?' };
+    format!("{endpoint}{mark}{}", pairs(asked))
 }
 
 fn is_short(text: &str) -> bool {

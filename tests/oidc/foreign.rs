@@ -12,6 +12,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
+use crate::leaving::{PAGE, sign_out};
 use crate::{API, NAME, cookies, location, refusal, refused, session, settings};
 
 /// A browser at the provider: cookies by name, wherever they are for.
@@ -32,14 +33,10 @@ impl Visitor {
     fn goes(&mut self, url: &str, form: Option<&str>) -> String {
         let own = format!("http://{}", self.provider);
         let path = url.strip_prefix(&own).unwrap_or(url);
-        let cookies: Vec<String> = self
-            .cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let cookie = self.cookie();
         let reply = match form {
-            None => get(self.provider, path, &[("Cookie", &cookies.join("; "))]),
-            Some(form) => post(self.provider, path, &cookies.join("; "), form),
+            None => get(self.provider, path, &[("Cookie", &cookie)]),
+            Some(form) => post(self.provider, path, &cookie, form),
         };
         for (_, cookie) in reply.headers.iter().filter(|it| it.0 == "set-cookie") {
             let pair = cookie
@@ -56,6 +53,19 @@ impl Visitor {
             String::from_utf8_lossy(&reply.body)
         );
         location(&reply)
+    }
+
+    /// Looks at a page of the provider.
+    fn looks(&self, url: &str) -> Reply {
+        let own = format!("http://{}", self.provider);
+        let path = url.strip_prefix(&own).expect("a page of the provider");
+        get(self.provider, path, &[("Cookie", &self.cookie())])
+    }
+
+    fn cookie(&self) -> String {
+        let cookies = self.cookies.iter();
+        let cookies = cookies.map(|(name, value)| format!("{name}={value}"));
+        cookies.collect::<Vec<_>>().join("; ")
     }
 
     /// Signs in as `subject`, and agrees: what the provider has the browser bring.
@@ -89,8 +99,23 @@ fn post(address: SocketAddr, path: &str, cookie: &str, form: &str) -> Reply {
     Reply::of(&answer)
 }
 
+/// Signs out at the provider, which asks whether that is meant: where the browser is sent then.
+fn leaves(visitor: &mut Visitor, location: &str) -> String {
+    let page = visitor.looks(location);
+    assert_eq!(page.status, 200, "{location}");
+    let page = String::from_utf8(page.body).expect("UTF-8");
+    let attribute = |behind: &str, name: &str| {
+        let rest = page.split(behind).nth(1).expect("a form");
+        let rest = rest.split(&format!("{name}=\"")).nth(1).expect("a value");
+        rest.split('"').next().expect("a value").to_owned()
+    };
+    let action = attribute("<form", "action");
+    let secret = attribute("name=\"xsrf\"", "value");
+    visitor.goes(&action, Some(&format!("xsrf={secret}&logout=yes")))
+}
+
 #[test]
-fn somebody_signs_in_by_a_foreign_provider_with_each_algorithm() {
+fn somebody_signs_in_and_out_by_a_foreign_provider_with_each_algorithm() {
     let Some(modules) = oidc_provider() else {
         return;
     };
@@ -98,7 +123,8 @@ fn somebody_signs_in_by_a_foreign_provider_with_each_algorithm() {
     let script = workspace::root().join("tests/oidc/provider.cjs");
     let mut command = Command::new("node");
     command.env("NODE_PATH", modules).arg(script);
-    let provider = Listener::start(command.arg(port.to_string()).arg(CALLBACK), port);
+    let command = command.arg(port.to_string()).args([CALLBACK, PAGE]);
+    let provider = Listener::start(command, port);
     let issuer = format!("http://127.0.0.1:{port}");
     let folder = workspace::temporary_folder();
     let secret = folder.path().join("secret");
@@ -109,6 +135,7 @@ fn somebody_signs_in_by_a_foreign_provider_with_each_algorithm() {
             "EdDSA" => "scopes = [\"profile\"]".to_owned(),
             _ => format!("client_secret_file = {secret:?}"),
         };
+        let more = format!("post_logout_redirect_url = {PAGE:?}\n{more}");
         let server = Server::start(Options {
             config: settings(&issuer, &format!("pacs-{algorithm}"), &more),
             ..Options::default()
@@ -127,7 +154,7 @@ fn somebody_signs_in_by_a_foreign_provider_with_each_algorithm() {
             subject,
         ];
         let _ = pacs(&server, &words).succeeded();
-        let comes = |subject: &str| {
+        let begins = || {
             let begun = get(server.http(), &format!("{API}/session/oidc"), &[]);
             assert_eq!(
                 begun.status,
@@ -137,21 +164,36 @@ fn somebody_signs_in_by_a_foreign_provider_with_each_algorithm() {
             );
             let cookie = cookies(&begun).pop().expect("a cookie");
             let cookie = cookie.split(';').next().expect("a cookie").to_owned();
-            let mut visitor = Visitor::new(provider.address());
-            let query = visitor.signs_in(&location(&begun), subject);
+            (location(&begun), cookie)
+        };
+        let comes = |visitor: &mut Visitor, subject: &str| {
+            let (begin, cookie) = begins();
+            let query = visitor.signs_in(&begin, subject);
             assert!(query.contains("iss="), "it names itself: {query}");
             let path = format!("{API}/session/oidc/callback?{query}");
             get(server.http(), &path, &[("Cookie", &cookie)])
         };
 
-        let cookie = session(&comes(subject));
+        let mut visitor = Visitor::new(provider.address());
+        let cookie = session(&comes(&mut visitor, subject));
         let who = get(
             server.http(),
             &format!("{API}/session"),
             &[("Cookie", &cookie)],
         );
         assert_eq!(who.json()["user"], NAME, "{algorithm}");
-        let stranger = refusal(&comes("stranger-2"));
+        let mut other = Visitor::new(provider.address());
+        let stranger = refusal(&comes(&mut other, "stranger-2"));
         assert_eq!(stranger, refused(403, "NOT_LINKED"), "{algorithm}");
+
+        // The provider knows the browser, until it is signed out there as well.
+        let back = visitor.goes(&begins().0, None);
+        assert!(back.starts_with(CALLBACK), "{algorithm}: {back}");
+        let said = sign_out(&server, &cookie).json();
+        let back = leaves(&mut visitor, said["location"].as_str().expect("a location"));
+        let state = said["state"].as_str().expect("a state");
+        assert_eq!(back, format!("{PAGE}?state={state}"), "{algorithm}");
+        let asked = visitor.goes(&begins().0, None);
+        assert!(asked.contains("/interaction/"), "{algorithm}: {asked}");
     }
 }

@@ -1,7 +1,9 @@
 // oidc-provider as the OpenID provider by which people sign in to the server under test; the tests
 // in oidc.rs run it.
 //
-//   node provider.cjs PORT CALLBACK
+//   node provider.cjs PORT CALLBACK PAGE
+//
+// PAGE is where it sends browsers that have signed out.
 //
 // NODE_PATH leads to oidc-provider. It has a client for each algorithm of ID tokens, and lets in
 // whoever types a name; that name is the subject.
@@ -11,7 +13,7 @@ const { generateKeyPairSync } = require('node:crypto');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 
-const [port, callback] = process.argv.slice(2);
+const [port, callback, page] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
 
 function key(type, options, alg) {
@@ -38,6 +40,7 @@ const clients = Object.entries(authentication).map(([alg, method]) => ({
   client_id: `pacs-${alg}`,
   client_secret: method === 'none' ? undefined : 'wooden bridge: 71% goats',
   redirect_uris: [callback],
+  post_logout_redirect_uris: [page],
   grant_types: ['authorization_code'],
   response_types: ['code'],
   id_token_signed_response_alg: alg,

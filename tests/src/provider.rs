@@ -104,6 +104,8 @@ pub struct Terrain {
     pub is_public: bool,
     /// Its answers through the browser name it (RFC 9207), and it says so.
     pub names_itself: bool,
+    /// It ends sessions, at this address behind the issuer or at another one.
+    pub ends_sessions_at: Option<String>,
     /// How those who sign in proved who they are.
     pub methods: Vec<String>,
     /// How many seconds ago they did, where it says so.
@@ -375,6 +377,12 @@ impl Provider {
             "authorization_response_iss_parameter_supported": shared.terrain.names_itself,
             "subject_types_supported": ["public"],
         });
+        if let Some(end) = &shared.terrain.ends_sessions_at {
+            about["end_session_endpoint"] = match end.strip_prefix('/') {
+                Some(path) => json!(format!("{issuer}/{path}")),
+                None => json!(end),
+            };
+        }
         if shared.terrain.takes_post_alone {
             about["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
         }

@@ -60,7 +60,12 @@ const SIGN_IN: Operation = Operation::post("signIn", "Sign in", || post(session:
     .gives(201, "Session")
     .refuses(&[401, 429, 503]);
 
-const SIGN_OUT: Operation = Operation::delete("signOut", "Sign out", || delete(session::sign_out));
+const SIGN_OUT: Operation = Operation::delete(
+    "signOut",
+    "Sign out; who came by the OpenID provider is told where they sign out there",
+    || delete(session::sign_out),
+)
+.or_gives(200, "SignedOut");
 
 const CHANGE_PASSWORD: Operation = Operation::put(
     "changePassword",
@@ -175,7 +180,9 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("proof", text()),
     ];
     let judged = [("verdict", verdict), ("explanation", text())];
+    let signed_out = [("location", text()), ("state", nothing_or(text()))];
     vec![
+        ("SignedOut", object(&signed_out, &[])),
         (
             "First",
             texts(&["token", "user", "display_name", "password"], &[]),

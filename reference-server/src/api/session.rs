@@ -3,6 +3,7 @@
 use super::guard::{Beginning, Body, From, Signed, cookie, csrf_token, secret};
 use super::{Api, Problem};
 use crate::accounts::{Credentials, Refused, SignedIn, Who, must_change_password};
+use crate::oidc::Leaving;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -94,12 +95,33 @@ pub(super) async fn sign_in(
     Ok(begun(&api, StatusCode::CREATED, &signed_in))
 }
 
+/// Whoever is signed out here, and may be signed in at the provider.
+#[derive(Serialize)]
+struct SignedOut {
+    /// Where the browser goes to be signed out there too.
+    location: String,
+    /// What it brings back from there, where it is sent back.
+    state: Option<String>,
+}
+
 pub(super) async fn sign_out(
     State(api): State<Api>,
     Beginning(signed): Beginning,
 ) -> Result<Response, Problem> {
     api.accounts.sign_out(&signed.secret, signed.from).await?;
-    Ok((StatusCode::NO_CONTENT, [cookie("")]).into_response())
+    let is_by_provider = signed.who.session.value.by == SignedInBy::Provider;
+    let leaving = match api.provider.as_ref().filter(|_| is_by_provider) {
+        Some(provider) => provider.leave().await,
+        None => None,
+    };
+    let cookie = [cookie("")];
+    Ok(match leaving {
+        Some(Leaving { location, state }) => {
+            let signed_out = SignedOut { location, state };
+            (StatusCode::OK, cookie, Json(signed_out)).into_response()
+        }
+        None => (StatusCode::NO_CONTENT, cookie).into_response(),
+    })
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use super::register::{EndpointConfig, EndpointTls, fingerprints, parts_of};
 use crate::direct::is_loopback;
-use crate::limits::ISSUER_CHARS_MAX;
+use crate::limits::{ISSUER_CHARS_MAX, OIDC_PARAMETER_CHARS_MAX};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub(super) struct OidcSection {
     client_id: String,
     client_secret_file: Option<PathBuf>,
     redirect_url: String,
+    post_logout_redirect_url: Option<String>,
     name: Option<String>,
     scopes: Option<Vec<String>>,
     show_claim: Option<String>,
@@ -59,6 +60,8 @@ pub struct OidcConfig {
     pub client_secret_file: Option<PathBuf>,
     /// Where it sends browsers back to.
     pub redirect_url: String,
+    /// The page here that it sends browsers to which have signed out there; `None`: it keeps them.
+    pub post_logout_redirect_url: Option<String>,
     /// What it is called where people choose how to sign in.
     pub name: String,
     /// What is asked for, with `openid` first.
@@ -97,6 +100,7 @@ pub(super) fn settings(
             section.redirect_url
         ));
     }
+    page_fault(&section).into_iter().for_each(&mut fault);
     let name = section.name.as_deref().unwrap_or("OpenID Connect").trim();
     let is_shown = |letter: char| !letter.is_control();
     let count = name.chars().count();
@@ -142,6 +146,7 @@ pub(super) fn settings(
         client_id: section.client_id,
         client_secret_file: section.client_secret_file,
         redirect_url: section.redirect_url,
+        post_logout_redirect_url: section.post_logout_redirect_url,
         show_claim: section.show_claim,
         require_acr: section.require_acr,
         require_amr: section.require_amr,
@@ -165,6 +170,24 @@ fn is_second_factor(contexts: &[String], methods: &[String]) -> bool {
 fn is_callback(url: &str) -> bool {
     let parts = parts_of(url).filter(|(_, _, path)| path.ends_with(CALLBACK));
     parts.is_some_and(|(is_secure, address, _)| is_secure || is_loopback(&address))
+}
+
+/// What is wrong with the page for browsers that have signed out.
+fn page_fault(section: &OidcSection) -> Option<String> {
+    let page = section.post_logout_redirect_url.as_ref()?;
+    let is_beside = is_page_beside(page, &section.redirect_url);
+    (!is_beside).then(|| {
+        format!("post_logout_redirect_url: {page:?} is no page at the host of redirect_url")
+    })
+}
+
+/// Whether a URL is one of a page at the scheme, host and port of another.
+fn is_page_beside(url: &str, other: &str) -> bool {
+    let (Some((is_secure, address, path)), Some(other)) = (parts_of(url), parts_of(other)) else {
+        return false;
+    };
+    let is_beside = (is_secure, address) == (other.0, other.1);
+    is_beside && url.len() <= OIDC_PARAMETER_CHARS_MAX && !path.starts_with("/api/")
 }
 
 fn endpoint(section: &OidcSection, faults: &mut Vec<String>) -> Option<EndpointConfig> {
@@ -234,6 +257,12 @@ mod tests {
             ("sso.example:443", "/realms/health")
         );
         assert_eq!(config.scope, "openid profile");
+        assert_eq!(config.post_logout_redirect_url, None);
+        let page = "https://pacs.example/signed-out";
+        let (config, faults) = read(&format!("{WHOLE}post_logout_redirect_url = {page:?}"));
+        assert!(faults.is_empty(), "{faults:?}");
+        let config = config.unwrap();
+        assert_eq!(config.post_logout_redirect_url.as_deref(), Some(page));
         assert_eq!(config.answer_duration_max, Duration::from_secs(10));
         let here = WHOLE
             .replace("https://sso.example", "http://127.0.0.1:8081")
@@ -266,6 +295,21 @@ mod tests {
                 "certificate_sha256",
             ),
             ("\"profile\"", "\"a b\"", "scopes"),
+            (
+                "scopes",
+                "post_logout_redirect_url = \"https://evil.example/\"\nscopes",
+                "post_logout_redirect_url",
+            ),
+            (
+                "scopes",
+                "post_logout_redirect_url = \"http://pacs.example/\"\nscopes",
+                "post_logout_redirect_url",
+            ),
+            (
+                "scopes",
+                "post_logout_redirect_url = \"https://pacs.example/api/v1/session\"\nscopes",
+                "post_logout_redirect_url",
+            ),
             ("scopes", "require_amr = [\"\"]\nscopes", "require_amr"),
             ("scopes", "name = \" \"\nscopes", "name"),
             ("scopes", "answer_seconds = 61\nscopes", "answer_seconds"),

@@ -67,6 +67,8 @@ pub(super) struct About {
     authenticates: Authenticates,
     /// Its answers name their issuer (RFC 9207).
     pub(super) names_issuer: bool,
+    /// Where browsers go to end their session there (OpenID Connect RP-Initiated Logout 1.0, 2.1).
+    pub(super) end_session_endpoint: Option<String>,
 }
 
 /// How the archive says at the token endpoint who it is (OpenID Connect Core 1.0, 9).
@@ -87,6 +89,7 @@ struct Document {
     code_challenge_methods_supported: Option<Vec<String>>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    end_session_endpoint: Option<String>,
 }
 
 /// Tokens; none of them is kept, shown or logged.
@@ -174,7 +177,13 @@ impl Asking {
             return Err(AskError::Document("browsers cannot be sent there"));
         }
         let methods = document.token_endpoint_auth_methods_supported;
+        let end = document.end_session_endpoint;
+        let is_fit = |end: &String| is_for_browsers(end, may_be_plain);
+        if end.as_ref().is_some_and(|end| !is_fit(end)) {
+            tracing::warn!("the OpenID provider ends sessions where no browser can be sent");
+        }
         Ok(About {
+            end_session_endpoint: end.filter(is_fit),
             authorization_endpoint: document.authorization_endpoint,
             token_path: token_path.ok_or(AskError::Document(elsewhere))?,
             keys_path: keys_path.ok_or(AskError::Document(elsewhere))?,
