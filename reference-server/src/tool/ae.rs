@@ -49,7 +49,8 @@ fn action(action: &pacs_core::Action) -> String {
     format!("{action:?}").to_lowercase()
 }
 
-fn load(config: Option<&Path>) -> Result<Config, Failure> {
+/// Reads the settings of the server.
+pub(super) fn load(config: Option<&Path>) -> Result<Config, Failure> {
     let options = Options {
         config: config.map(Path::to_owned),
         ..Options::default()

@@ -1,6 +1,7 @@
 //! `pacs users`: accounts of people. A server that has the archive open does it itself.
 
 use super::Local;
+use super::ae;
 use super::backup::{ask, expect, unexpected};
 use super::failure::{Failure, chain};
 use super::maintain;
@@ -18,6 +19,7 @@ use pacs_core::account::UserName;
 use pacs_core::role::{Grant, Grants};
 use pacs_store::OpenError;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// What can be done about accounts.
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,9 @@ pub enum UsersCommand {
         /// They are a doctor
         #[arg(long)]
         doctor: bool,
+        /// What its password costs to hash
+        #[command(flatten)]
+        settings: Settings,
         /// The archive
         #[command(flatten)]
         local: Local,
@@ -82,6 +87,9 @@ pub enum UsersCommand {
         /// Whom
         #[arg(value_name = "NAME", value_parser = parse_name)]
         name: UserName,
+        /// What its password costs to hash
+        #[command(flatten)]
+        settings: Settings,
         /// The archive
         #[command(flatten)]
         local: Local,
@@ -113,6 +121,23 @@ pub enum UsersCommand {
     },
 }
 
+/// The settings by which passwords are hashed where no server does it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Settings {
+    /// TOML file with the settings of the server, which hashes by them itself where it runs
+    #[arg(long, value_name = "FILE", env = "PACS_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+impl Settings {
+    fn rules(&self) -> Result<AccountRules, Failure> {
+        match &self.config {
+            Some(config) => Ok(ae::load(Some(config))?.accounts),
+            None => Ok(AccountRules::default()),
+        }
+    }
+}
+
 /// An identity at an OpenID provider.
 #[derive(Debug, Clone, Args)]
 pub struct Identity {
@@ -141,6 +166,7 @@ pub(super) async fn users(command: &UsersCommand, output: &Output) -> Result<(),
             display_name,
             role,
             doctor,
+            settings,
             local,
         } => {
             let new = NewUser {
@@ -149,7 +175,7 @@ pub(super) async fn users(command: &UsersCommand, output: &Output) -> Result<(),
                 is_doctor: *doctor,
                 grants: grants(role)?,
             };
-            let told = run(Asked::Add(new), local).await?;
+            let told = run_by(settings, Asked::Add(new), local).await?;
             password(name, told, output)
         }
         UsersCommand::Link {
@@ -165,9 +191,13 @@ pub(super) async fn users(command: &UsersCommand, output: &Output) -> Result<(),
         UsersCommand::List { local } => list(local, output).await,
         UsersCommand::Disable { name, local } => disable(name, true, local, output).await,
         UsersCommand::Enable { name, local } => disable(name, false, local, output).await,
-        UsersCommand::Reset { name, local } => {
+        UsersCommand::Reset {
+            name,
+            settings,
+            local,
+        } => {
             let asked = Asked::Reset { name: name.clone() };
-            let told = run(asked, local).await?;
+            let told = run_by(settings, asked, local).await?;
             password(name, told, output)
         }
         UsersCommand::Roles { name, role, local } => {
@@ -193,8 +223,13 @@ fn grants(roles: &[Grant]) -> Result<Grants, Failure> {
     grants.map_err(|error| Failure::CommandLine(error.to_string()))
 }
 
-/// Has it done by whoever has the archive.
+/// Has done by whoever has the archive what hashes no password.
 async fn run(asked: Asked, local: &Local) -> Result<Told, Failure> {
+    run_by(&Settings::default(), asked, local).await
+}
+
+/// Has it done by whoever has the archive: by these settings where that is nobody else.
+async fn run_by(settings: &Settings, asked: Asked, local: &Local) -> Result<Told, Failure> {
     let archive = match maintain::open_here(local).await? {
         Ok(archive) => archive,
         Err(OpenError::Locked) => {
@@ -210,10 +245,14 @@ async fn run(asked: Asked, local: &Local) -> Result<Told, Failure> {
     };
     let trail = archive.registry().audit_trail();
     let told = async {
-        let accounts = Accounts::new(trail, AccountRules::default(), World::real())?;
-        answer(&accounts, asked).await
+        let rules = settings.rules()?;
+        let told = async {
+            let accounts = Accounts::new(trail, rules, World::real())?;
+            answer(&accounts, asked).await
+        };
+        told.await.map_err(|error| Failure::Archive(chain(&error)))
     };
-    let told = told.await.map_err(|error| Failure::Archive(chain(&error)));
+    let told = told.await;
     archive.close().await;
     told
 }
@@ -308,5 +347,57 @@ fn state(user: &Listed, now: DateTime<Utc>) -> &'static str {
         (_, true, _) => "must choose a password",
         (_, _, true) => "with a second factor",
         _ => "active",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pacs_store::registry::accounts::{AccountStore, User};
+
+    #[tokio::test]
+    async fn without_a_server_passwords_are_hashed_as_it_is_configured_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = Local {
+            data: folder.path().join("data"),
+        };
+        let config = folder.path().join("pacs.toml");
+        let text = "[accounts]\npassword_memory_mib = 19\npassword_passes = 2\n";
+        std::fs::write(&config, text).unwrap();
+        let settings = Settings {
+            config: Some(config.clone()),
+        };
+        let name = UserName::parse("b.osmonova").unwrap();
+        let output = Output::new(false);
+        let made = crate::local::open(&local.data).await.unwrap();
+        made.close().await;
+        drop(made);
+        let add = UsersCommand::Add {
+            name: name.clone(),
+            display_name: "B. Osmonova".to_owned(),
+            role: vec![parse_grant("radiologist@006").unwrap()],
+            doctor: true,
+            settings: settings.clone(),
+            local: local.clone(),
+        };
+        let reset = UsersCommand::Reset {
+            name: name.clone(),
+            settings,
+            local: local.clone(),
+        };
+        for command in [add, reset] {
+            users(&command, &output).await.unwrap();
+            let archive = crate::local::open(&local.data).await.unwrap();
+            let accounts = AccountStore::new(archive.registry().audit_trail());
+            let kept = accounts.get::<User>(name.as_str()).await.unwrap().unwrap();
+            archive.close().await;
+            let cost = (kept.value.password.memory_kib, kept.value.password.passes);
+            assert_eq!(cost, (19 << 10, 2));
+        }
+        std::fs::write(&config, "[accounts]\npassword_passes = 1\n").unwrap();
+        let wrong = Settings {
+            config: Some(config),
+        };
+        assert!(matches!(wrong.rules(), Err(Failure::CommandLine(_))));
     }
 }
