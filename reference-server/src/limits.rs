@@ -291,6 +291,9 @@ pub const API_DEVICES_SCANNED_MAX: usize = 2_000;
 /// Users that one part of a list looks at, of whom its reader may see few.
 pub const API_USERS_SCANNED_MAX: usize = 2_000;
 
+/// Emergencies that one part of a list looks at, of which most are judged: they are kept for ever.
+pub const API_EMERGENCIES_SCANNED_MAX: usize = 2_000;
+
 /// Audit records that one part of a list looks at, of which its reader may see few.
 pub const API_AUDIT_SCANNED_MAX: usize = 2_000;
 

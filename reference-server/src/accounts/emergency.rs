@@ -2,7 +2,9 @@
 
 use super::{Accounts, Refused, Who, actor_of, hex};
 use crate::clock::local;
-use crate::limits::{ACCOUNTS_PAGE_COUNT, BREAK_GLASS_OPEN_PER_USER_MAX};
+use crate::limits::{
+    ACCOUNTS_PAGE_COUNT, API_EMERGENCIES_SCANNED_MAX, BREAK_GLASS_OPEN_PER_USER_MAX,
+};
 use chrono::NaiveDate;
 use pacs_core::account::break_glass::{BreakGlassReason, Verdict, explanation, review_due};
 use pacs_core::audit::{Act, Actor, Purpose};
@@ -35,6 +37,15 @@ pub struct Shown {
     pub emergency: Emergency,
     /// By when somebody has to look at it.
     pub review_due: NaiveDate,
+}
+
+/// A part of those that somebody has to look at.
+#[derive(Debug, Clone, Default)]
+pub struct ToReview {
+    /// They.
+    pub emergencies: Vec<Shown>,
+    /// Behind which one the next part begins; `None` after the last.
+    pub next: Option<String>,
 }
 
 fn shown(kept: Kept<Emergency>) -> Shown {
@@ -176,16 +187,18 @@ impl Accounts {
         Ok(self.inner.store.commit(vec![change], &[event]).await?)
     }
 
-    /// Emergencies that nobody has looked at, of those whom `who` may judge. The audit record has
-    /// who asked.
+    /// Up to `count_max` emergencies that nobody has looked at, of those whom `who` may judge, by the
+    /// name of the doctor, from where a former part says. A part may have fewer than it could. The
+    /// audit record has who asked.
     ///
     /// # Errors
     /// [`Refused::NotPermitted`], [`Refused::Busy`], [`Refused::Internal`].
     pub async fn emergencies_to_review(
         &self,
         who: &Who,
+        (after, count_max): (Option<&str>, usize),
         from: IpAddr,
-    ) -> Result<Vec<Shown>, Refused> {
+    ) -> Result<ToReview, Refused> {
         if !who.user.value.grants.has(Permission::AuditRead) {
             return Err(Refused::NotPermitted);
         }
@@ -193,14 +206,33 @@ impl Accounts {
         let mut event = self.event(Act::Queried, actor, Some(from));
         event.object.query = Some(Phi::new("emergencies to review".to_owned()));
         event.correlation = self.inner.world.correlation();
-        self.inner.store.commit(Vec::new(), &[event]).await?;
-        let mut found = Vec::new();
-        for kept in self.all::<Emergency>().await? {
-            if kept.value.review.is_none() && self.may_review(who, &kept.value).await? {
-                found.push(shown(kept));
+        let store = &self.inner.store;
+        store.commit(Vec::new(), &[event]).await?;
+        let mut part = ToReview {
+            next: after.map(str::to_owned),
+            ..ToReview::default()
+        };
+        let mut scanned_count = 0;
+        while scanned_count < API_EMERGENCIES_SCANNED_MAX {
+            let page = store.list::<Emergency>("", part.next.as_deref(), ACCOUNTS_PAGE_COUNT);
+            let page = page.await?;
+            let is_last = page.len() < ACCOUNTS_PAGE_COUNT;
+            scanned_count += page.len();
+            for kept in page {
+                part.next = Some(kept.key.clone());
+                if kept.value.review.is_none() && self.may_review(who, &kept.value).await? {
+                    part.emergencies.push(shown(kept));
+                }
+                if part.emergencies.len() >= count_max {
+                    return Ok(part);
+                }
+            }
+            if is_last {
+                part.next = None;
+                break;
             }
         }
-        Ok(found)
+        Ok(part)
     }
 
     /// Judges an emergency.

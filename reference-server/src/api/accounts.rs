@@ -1,6 +1,7 @@
 //! The family of accounts: the first one, signing in and out, one's own account, emergencies.
 
 use super::openapi::{day, flag, list, nothing_or, object, reference, several, text, time};
+use super::page::{CURSOR, LIMIT};
 use super::routes::{Family, Operation, Route};
 use super::{emergency, session, set_up};
 use axum::routing::{delete, get, post, put};
@@ -126,6 +127,7 @@ const EMERGENCIES_TO_REVIEW: Operation = Operation::get(
     "Emergencies that nobody has looked at",
     || get(emergency::to_review),
 )
+.asks(&[CURSOR, LIMIT])
 .gives(200, "Emergencies")
 .needs(&[Permission::AuditRead]);
 

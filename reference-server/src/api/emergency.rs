@@ -2,10 +2,10 @@
 //! look at.
 
 use super::guard::{Body, Signed};
-use super::page::List;
+use super::page::{List, Page};
 use super::session::to_the_end;
 use super::{Api, Problem};
-use crate::accounts::emergency::{Shown, Wanted};
+use crate::accounts::emergency::{Shown, ToReview, Wanted};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -95,12 +95,16 @@ pub(super) async fn close(State(api): State<Api>, signed: Signed) -> Result<Stat
 pub(super) async fn to_review(
     State(api): State<Api>,
     signed: Signed,
+    mut asked: super::asked::Asked,
 ) -> Result<Json<List<Opened>>, Problem> {
-    Ok(list(
-        api.accounts
-            .emergencies_to_review(&signed.who, signed.from)
-            .await?,
-    ))
+    let page = Page::take(&mut asked, (&api, &signed), "emergencies")?;
+    asked.done()?;
+    let part = (page.after.as_deref(), page.limit);
+    let accounts = &api.accounts;
+    let found = accounts.emergencies_to_review(&signed.who, part, signed.from);
+    let ToReview { emergencies, next } = found.await?;
+    let items = emergencies.into_iter().map(Opened::from).collect();
+    Ok(Json(page.of(items, next.as_deref())))
 }
 
 #[derive(Deserialize)]

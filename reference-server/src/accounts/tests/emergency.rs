@@ -92,11 +92,8 @@ async fn an_administrator_of_the_organisation_or_an_auditor_judges_it_and_nobody
     assert_eq!(judge(&elsewhere).await.unwrap_err(), Refused::NotFound);
     let who = rig.who(&admin).await;
     let waiting = async || {
-        rig.accounts
-            .emergencies_to_review(&who, HERE)
-            .await
-            .unwrap()
-            .len()
+        let part = rig.accounts.emergencies_to_review(&who, (None, 9), HERE);
+        part.await.unwrap().emergencies.len()
     };
     assert_eq!(waiting().await, 1);
 
@@ -106,6 +103,44 @@ async fn an_administrator_of_the_organisation_or_an_auditor_judges_it_and_nobody
     assert_eq!(waiting().await, 0);
     assert_eq!(judge(&auditor).await.unwrap_err(), Refused::Taken);
     let who = rig.who(&doctor).await;
-    let refused = rig.accounts.emergencies_to_review(&who, HERE).await;
+    let refused = rig
+        .accounts
+        .emergencies_to_review(&who, (None, 9), HERE)
+        .await;
     assert_eq!(refused.unwrap_err(), Refused::NotPermitted);
+}
+
+#[tokio::test]
+async fn what_waits_to_be_judged_comes_in_parts() {
+    let rig = Rig::new();
+    let auditor = rig.user("f.auditor", "auditor@national", false).await;
+    let mut opened = Vec::new();
+    for (name, role) in [
+        ("a.doctor", "radiologist@006"),
+        ("b.doctor", "radiologist@001"),
+        ("c.doctor", "radiologist@006"),
+    ] {
+        let doctor = rig.user(name, role, true).await;
+        opened.push(open(&rig, &doctor, PASSWORD).await.unwrap().id);
+    }
+    let admin = rig.user("d.admin", "org_admin@006", false).await;
+    for (of, expected) in [
+        (&auditor, &opened[..]),
+        (&admin, &[opened[0].clone(), opened[2].clone()]),
+    ] {
+        let who = rig.who(of).await;
+        let (mut seen, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let part = (after.as_deref(), 1);
+            let part = rig.accounts.emergencies_to_review(&who, part, HERE).await;
+            let part = part.unwrap();
+            assert!(part.emergencies.len() <= 1);
+            seen.extend(part.emergencies.into_iter().map(|one| one.id));
+            after = part.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, expected);
+    }
 }
