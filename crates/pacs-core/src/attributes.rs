@@ -121,10 +121,8 @@ impl Attributes {
         for attribute in other {
             // Both are in order, so that the next is never before the last.
             let rest = self.0.get(at..).unwrap_or_default();
-            at += rest
-                .iter()
-                .take_while(|own| own.tag < attribute.tag)
-                .count();
+            let before = rest.iter().take_while(|own| own.tag < attribute.tag);
+            at = at.saturating_add(before.count());
             if self.0.get(at).is_none_or(|own| own.tag != attribute.tag) {
                 self.0.insert(at, attribute.clone());
             }

@@ -201,7 +201,10 @@ impl Collector {
         if let Value::Suspect(text) | Value::Text(text) = &mut value
             && text.len() > self.limits.text_bytes_max
         {
-            let end = text.floor_char_boundary(self.limits.text_bytes_max);
+            let mut end = self.limits.text_bytes_max;
+            while !text.is_char_boundary(end) {
+                end = end.saturating_sub(1);
+            }
             *text = text.get(..end).unwrap_or_default().into();
         }
         value
