@@ -112,7 +112,7 @@ enum Stage {
 
 /// Patient, organisation, what is imaged, how far it has come, and how many hours ago it began.
 const EXAMINATIONS: [(usize, &str, Phantom, Stage, i64); 16] = [
-    (0, "001", Phantom::Chest, Stage::Delivered, 150),
+    (0, "001", Phantom::Chest, Stage::Delivered, 140),
     (1, "001", Phantom::Radiograph, Stage::Sent, 98),
     (2, "001", Phantom::Head, Stage::Reported, 51),
     (3, "001", Phantom::Chest, Stage::UnderReview, 30),
