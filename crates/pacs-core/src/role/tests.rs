@@ -207,8 +207,17 @@ fn each_tie_shows_an_examination_to_those_it_is_for() {
         seen_by(&own_order),
         [Operator, Radiographer, Radiologist, Referrer]
     );
-    let assigned = with(|e| e.assigned_to = Some("viewer"));
-    assert_eq!(seen_by(&assigned), [Expert, Radiologist]);
+    let assigned = with(|e| {
+        e.performing = organisation("006");
+        e.assigned_to = Some("viewer");
+    });
+    assert_eq!(
+        seen_by(&assigned),
+        [Device, Expert, Operator, Radiographer, Radiologist]
+    );
+    // Who was to read it has no role there any more.
+    let stale = with(|e| e.assigned_to = Some("viewer"));
+    assert_eq!(seen_by(&stale), []);
     let pooled = with(|e| e.pool = Some("pool"));
     assert_eq!(seen_by(&pooled), [Expert, Radiologist]);
 

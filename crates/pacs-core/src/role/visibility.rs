@@ -90,7 +90,8 @@ pub fn pools_of(grants: &Grants, all: impl IntoIterator<Item = OrganisationCode>
 /// Whether `viewer` sees the images of `examined` at `now`.
 ///
 /// The work of their own organisation, where their role sees that; what they or their organisation
-/// ordered, once delivered or by themselves; what is assigned to them or waits in their pool; what
+/// ordered, once delivered or by themselves; what is assigned to them where they read, or waits in
+/// their pool; what
 /// is older of a patient whom they treat; what the patient agreed to; and one patient after break
 /// glass. Of restricted ones nothing without being named, whatever else holds.
 #[must_use]
@@ -103,11 +104,15 @@ pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTi
         (of_organisation && (examined.is_delivered || is_requester))
             || (extent == Extent::OwnOrders && is_requester)
     });
-    let is_assigned = viewer.grants.has(Permission::ReportWrite)
-        && (examined.assigned_to == Some(viewer.user)
-            || examined
-                .pool
-                .is_some_and(|pool| viewer.pools.contains(&pool)));
+    let grants = viewer.grants;
+    let mut reading = grants.extents(Permission::ReportWrite, examined.performing);
+    // An assignment opens nothing that a role does not, and nothing any more once that is gone.
+    let reads_here = reading.any(|extent| extent == Extent::Whole);
+    let is_assigned = reads_here && examined.assigned_to == Some(viewer.user);
+    let is_pooled = grants.has(Permission::ReportWrite)
+        && examined
+            .pool
+            .is_some_and(|pool| viewer.pools.contains(&pool));
     let is_clinical = |organisation: &OrganisationCode| {
         extents(*organisation)
             .any(|(role, extent)| extent != Extent::Technical && role != Role::Device)
@@ -119,6 +124,7 @@ pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTi
         && viewer
             .break_glass
             .is_some_and(|glass| glass.opens(examined.patient, now));
-    let is_tied = is_own_work || is_own_order || is_assigned || is_treating || is_agreed || is_open;
+    let is_reader = is_assigned || is_pooled;
+    let is_tied = is_own_work || is_own_order || is_reader || is_treating || is_agreed || is_open;
     is_tied && (!examined.is_restricted || viewer.may_see_restricted)
 }

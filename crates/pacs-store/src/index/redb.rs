@@ -41,6 +41,7 @@ use kept::KeptRows;
 use pacs_core::{Level, Matching, Query, SopInstanceUid};
 use plan::Plan;
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tables::Counters;
@@ -263,8 +264,7 @@ impl Inner {
             let finished = group.finish(committed.position)?;
             Ok((transaction, finished))
         })?;
-        self.commit("note", transaction)?;
-        self.kept.forget(finished.changed);
+        self.commit("note", transaction, Some(finished.changed))?;
         self.progress().is_ahead = true;
         Ok(())
     }
@@ -287,13 +287,20 @@ impl Inner {
         })
     }
 
-    /// Commits, and remembers it if that fails.
+    /// Commits, and remembers it if that fails. The rows of these studies are others then; `None`:
+    /// all rows.
     fn commit(
         &self,
         operation: &'static str,
         transaction: WriteTransaction,
+        changed: Option<BTreeSet<u64>>,
     ) -> Result<(), IndexError> {
+        self.kept.changing();
         let outcome = attempt(operation, || Ok(transaction.commit()?));
+        match changed.filter(|_| outcome.is_ok()) {
+            Some(studies) => self.kept.changed(studies),
+            None => self.kept.changed_all(),
+        }
         if outcome.is_err() {
             self.has_failed.store(true, Ordering::Release);
         }
@@ -308,7 +315,7 @@ impl Inner {
             put_state(&transaction, committed)?;
             Ok(transaction)
         })?;
-        self.commit("flush", transaction)?;
+        self.commit("flush", transaction, Some(BTreeSet::new()))?;
         let mut progress = self.progress();
         progress.durable = committed.position;
         progress.is_ahead = false;
@@ -324,8 +331,7 @@ impl Inner {
             create_tables(&transaction)?;
             Ok(transaction)
         })?;
-        self.commit("clear", transaction)?;
-        self.kept.forget_all();
+        self.commit("clear", transaction, None)?;
         *self.progress() = Progress {
             committed: Counters::default(),
             durable: LogPosition::default(),
@@ -416,8 +422,7 @@ impl Staged for StagedInRedb {
             applied,
             _turn,
         } = *self;
-        inner.commit("commit", transaction)?;
-        inner.kept.forget(finished.changed);
+        inner.commit("commit", transaction, Some(finished.changed))?;
         let mut progress = inner.progress();
         progress.committed = finished.counters;
         progress.is_ahead = true;

@@ -263,7 +263,12 @@ impl Registry {
             flags.push(QueueReason::Unbound);
             after.decided_at = at;
         }
-        after.is_out_of_sight = !is_in_question && new.kept.count_of(&new.study) == Some(0);
+        let waits_for_owner = matches!(
+            &after.state,
+            MatchState::Bound { flags, .. } if flags.contains(&QueueReason::Unbound)
+        );
+        let waits = is_in_question || waits_for_owner;
+        after.is_out_of_sight = !waits && new.kept.count_of(&new.study) == Some(0);
         self.put_match(batch, matched, &after).await
     }
 

@@ -1,8 +1,10 @@
 //! Rows of studies that were read lately, in memory: a search that finds two hundred studies would
 //! else go down the tree two hundred times, through pages that every other search reads too.
 //!
-//! A row that a commit changes goes before the commit is answered. A row that was read of a moment
-//! before it is not kept any more.
+//! **Invariant:** what is read of a moment is given the rows of that moment, never those of an older
+//! or a newer one: who sees a study stands elsewhere, and must not be held against another row.
+//! A row says of which moment it is, and goes with the commit that changes it; nothing is kept or
+//! given while a commit is under way.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,18 +21,22 @@ const ROW_BYTES: usize = 64;
 pub(super) struct KeptRows {
     parts: Vec<Mutex<Part>>,
     bytes_of_part_max: usize,
+    /// Odd while a commit is under way.
     moment: AtomicU64,
 }
 
-/// A moment between two commits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The time between two commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
+
+/// A row, and the first moment of which it was read.
+type Kept = (Moment, Arc<[u8]>);
 
 #[derive(Debug, Default)]
 struct Part {
     /// Those that were used since the others became old.
-    young: HashMap<u64, Arc<[u8]>>,
-    old: HashMap<u64, Arc<[u8]>>,
+    young: HashMap<u64, Kept>,
+    old: HashMap<u64, Kept>,
     young_bytes: usize,
 }
 
@@ -45,9 +51,11 @@ impl KeptRows {
         }
     }
 
-    /// Now; to be asked before what is read is opened.
-    pub(super) fn moment(&self) -> Moment {
-        Moment(self.moment.load(Ordering::Acquire))
+    /// Now; `None` while a commit is under way. What is opened is of this moment if it is still the
+    /// same then.
+    pub(super) fn moment(&self) -> Option<Moment> {
+        let now = self.moment.load(Ordering::Acquire);
+        now.is_multiple_of(2).then_some(Moment(now))
     }
 
     fn part(&self, study: u64) -> Option<MutexGuard<'_, Part>> {
@@ -56,51 +64,56 @@ impl KeptRows {
         Some(part.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The row of a study, as it is now or was a moment ago.
-    pub(super) fn get(&self, study: u64) -> Option<Arc<[u8]>> {
+    /// The row of a study as it was at `moment`.
+    pub(super) fn get(&self, study: u64, moment: Moment) -> Option<Arc<[u8]>> {
         let mut part = self.part(study)?;
-        if let Some(row) = part.young.get(&study) {
-            return Some(Arc::clone(row));
+        if let Some((from, row)) = part.young.get(&study) {
+            return (*from <= moment).then(|| Arc::clone(row));
         }
-        let row = part.old.remove(&study)?;
-        part.put(study, Arc::clone(&row), self.bytes_of_part_max);
-        Some(row)
+        let (from, row) = part.old.remove(&study)?;
+        part.put(study, (from, Arc::clone(&row)), self.bytes_of_part_max);
+        (from <= moment).then_some(row)
     }
 
-    /// Keeps a row that was read of what there was at `moment`.
+    /// Keeps a row that was read of `moment`.
     pub(super) fn keep(&self, study: u64, row: &[u8], moment: Moment) {
         let row: Arc<[u8]> = row.into();
         let Some(mut part) = self.part(study) else {
             return;
         };
-        // Under the lock: whoever changes the row takes it out after the moment is over.
-        if self.moment() == moment {
-            part.put(study, row, self.bytes_of_part_max);
+        // Under the lock: the commit that ends the moment takes it out later.
+        if self.moment() == Some(moment) {
+            part.put(study, (moment, row), self.bytes_of_part_max);
         }
     }
 
-    /// The rows of these studies were changed.
-    pub(super) fn forget(&self, studies: impl IntoIterator<Item = u64>) {
+    /// A commit begins. One at a time, each to be ended by one of the next two.
+    pub(super) fn changing(&self) {
         self.moment.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A commit has changed the rows of these studies.
+    pub(super) fn changed(&self, studies: impl IntoIterator<Item = u64>) {
         for study in studies {
             if let Some(mut part) = self.part(study) {
                 part.take(study);
             }
         }
+        self.moment.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// All rows were changed.
-    pub(super) fn forget_all(&self) {
-        self.moment.fetch_add(1, Ordering::AcqRel);
+    /// A commit has changed all rows, or it is not known which.
+    pub(super) fn changed_all(&self) {
         for part in &self.parts {
             *part.lock().unwrap_or_else(PoisonError::into_inner) = Part::default();
         }
+        self.moment.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 impl Part {
-    fn put(&mut self, study: u64, row: Arc<[u8]>, bytes_max: usize) {
-        let bytes = row.len().saturating_add(ROW_BYTES);
+    fn put(&mut self, study: u64, row: Kept, bytes_max: usize) {
+        let bytes = row.1.len().saturating_add(ROW_BYTES);
         // Old and young are a half each.
         if self.young_bytes.saturating_add(bytes) > bytes_max / 2 {
             self.old = std::mem::take(&mut self.young);
@@ -115,7 +128,7 @@ impl Part {
 
     fn take(&mut self, study: u64) {
         self.old.remove(&study);
-        if let Some(row) = self.young.remove(&study) {
+        if let Some((_, row)) = self.young.remove(&study) {
             let bytes = row.len().saturating_add(ROW_BYTES);
             self.young_bytes = self.young_bytes.saturating_sub(bytes);
         }
@@ -126,27 +139,61 @@ impl Part {
 mod tests {
     use super::*;
 
+    fn now(rows: &KeptRows) -> Moment {
+        rows.moment().unwrap()
+    }
+
+    fn change(rows: &KeptRows, studies: &[u64]) {
+        rows.changing();
+        rows.changed(studies.iter().copied());
+    }
+
     fn kept(rows: &KeptRows, studies: impl IntoIterator<Item = u64>) -> Vec<u64> {
-        let studies = studies.into_iter();
-        studies.filter(|study| rows.get(*study).is_some()).collect()
+        let is_kept = |study: &u64| rows.get(*study, now(rows)).is_some();
+        studies.into_iter().filter(is_kept).collect()
     }
 
     #[test]
     fn a_row_is_kept_until_it_is_changed_and_one_of_before_is_not_kept_again() {
         let rows = KeptRows::new(1 << 20);
-        let before = rows.moment();
+        let before = now(&rows);
         rows.keep(1, b"one", before);
         rows.keep(2, b"two", before);
 
-        rows.forget([1]);
+        change(&rows, &[1]);
         rows.keep(1, b"one", before);
         rows.keep(3, b"three", before);
 
         assert_eq!(kept(&rows, 1..=3), [2]);
-        rows.keep(1, b"uno", rows.moment());
-        assert_eq!(rows.get(1).as_deref(), Some(&b"uno"[..]));
-        rows.forget_all();
+        rows.keep(1, b"uno", now(&rows));
+        assert_eq!(rows.get(1, now(&rows)).as_deref(), Some(&b"uno"[..]));
+        rows.changing();
+        rows.changed_all();
         assert!(kept(&rows, 1..=3).is_empty());
+    }
+
+    #[test]
+    fn nobody_is_given_a_row_of_another_moment() {
+        let rows = KeptRows::new(1 << 20);
+        let before = now(&rows);
+        rows.keep(1, b"one", before);
+        rows.keep(2, b"two", before);
+        rows.changing();
+
+        // Who looks at what was before goes on with that; nobody is given anything of what is
+        // half done.
+        assert_eq!(rows.moment(), None);
+        assert_eq!(rows.get(1, before).as_deref(), Some(&b"one"[..]));
+        rows.keep(3, b"three", before);
+        assert!(rows.get(3, before).is_none());
+        rows.changed([1]);
+
+        let after = now(&rows);
+        rows.keep(1, b"uno", after);
+        assert!(rows.get(1, before).is_none());
+        assert_eq!(rows.get(1, after).as_deref(), Some(&b"uno"[..]));
+        // What no commit has changed is the same for both.
+        assert!(rows.get(2, before).is_some() && rows.get(2, after).is_some());
     }
 
     #[test]
@@ -157,8 +204,8 @@ mod tests {
         // All of one part.
         let studies = (1..=1_000).map(|n| n * PARTS);
         for study in studies.clone() {
-            rows.keep(study, &row, rows.moment());
-            assert!(rows.get(PARTS).is_some(), "{study}");
+            rows.keep(study, &row, now(&rows));
+            assert!(rows.get(PARTS, now(&rows)).is_some(), "{study}");
         }
         let kept = kept(&rows, studies);
         assert!((5..=10).contains(&kept.len()), "{kept:?}");
@@ -168,7 +215,7 @@ mod tests {
     #[test]
     fn a_row_that_is_larger_than_all_of_it_is_not_kept() {
         let rows = KeptRows::new(1_000);
-        rows.keep(1, &[0; 1_000], rows.moment());
-        assert!(rows.get(1).is_none());
+        rows.keep(1, &[0; 1_000], now(&rows));
+        assert!(kept(&rows, [1]).is_empty());
     }
 }

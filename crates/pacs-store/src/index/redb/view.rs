@@ -24,13 +24,15 @@ pub(super) struct View {
     arrivals: ReadOnlyTable<u64, Bytes>,
     moves: ReadOnlyTable<u64, Bytes>,
     kept: Arc<KeptRows>,
-    moment: Moment,
+    /// `None`: something was committed while this was made.
+    moment: Option<Moment>,
 }
 
 impl View {
     pub(super) fn new(database: &Database, kept: &Arc<KeptRows>) -> Result<Self, Fault> {
         let moment = kept.moment();
         let transaction = database.begin_read()?;
+        let moment = moment.filter(|moment| kept.moment() == Some(*moment));
         Ok(Self {
             entities: transaction.open_table(ENTITIES)?,
             instances: transaction.open_table(INSTANCES)?,
@@ -46,18 +48,21 @@ impl View {
         })
     }
 
-    /// What `read` makes of the row of a study, which may be some commits newer than the rest.
+    /// What `read` makes of the row of a study.
     pub(super) fn study<T>(
         &self,
         study: u64,
         read: impl FnOnce(&StudyRow<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        if let Some(row) = self.kept.get(study) {
+        let kept = self.moment.and_then(|moment| self.kept.get(study, moment));
+        if let Some(row) = kept {
             return read(&StudyRow::decode(&row)?);
         }
         let row = self.entities.get(entity_key(study, 0).as_slice())?;
         let row = row.ok_or(missing("row of a study"))?;
-        self.kept.keep(study, row.value(), self.moment);
+        if let Some(moment) = self.moment {
+            self.kept.keep(study, row.value(), moment);
+        }
         read(&StudyRow::decode(row.value())?)
     }
 
