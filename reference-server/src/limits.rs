@@ -10,8 +10,8 @@ pub const AE_LABELS_MAX: usize = 200;
 pub const RESULTS_MAX: usize = 100_000;
 
 /// Steps that one query of a worklist is answered with; where there are more, it ends with A700H.
-/// A hospital that plans two hundred examinations a day has fewer in the nine days that a console is
-/// shown.
+/// A hospital that plans two hundred examinations a day has fewer in the nine days that a console
+/// is shown.
 pub const WORKLIST_STEPS_MAX: usize = 2_000;
 
 /// Examinations that one query of a worklist looks at, so that no console has the server read
@@ -390,8 +390,9 @@ pub const OIDC_UNDER_WAY_MAX: usize = 16;
 /// How long a sign-in waits for others to be answered by the OpenID provider.
 pub const OIDC_QUEUE_DURATION_MAX: Duration = Duration::from_secs(5);
 
-/// Time for which somebody who has signed out waits for the provider, where what it says of itself is
-/// not known any more. They are signed out here, and think that nothing happened if it takes longer.
+/// Time for which somebody who has signed out waits for the provider, where what it says of itself
+/// is not known any more. They are signed out here, and think that nothing happened if it takes
+/// longer.
 pub const OIDC_LEAVE_DURATION_MAX: Duration = Duration::from_secs(3);
 
 /// How long somebody may take at the OpenID provider.

@@ -250,8 +250,8 @@ impl fmt::Debug for Came {
 pub struct Leaving {
     /// The address.
     pub location: String,
-    /// What the provider has the browser bring when it sends it to the page of the settings; `None`:
-    /// it sends it nowhere.
+    /// What the provider has the browser bring when it sends it to the page of the settings;
+    /// `None`: it sends it nowhere.
     pub state: Option<String>,
 }
 
@@ -445,12 +445,13 @@ impl Provider {
         }
     }
 
-    /// Where a browser goes whose session here is over, so that the one at the provider ends as well
-    /// (OpenID Connect RP-Initiated Logout 1.0, 2). `None` where the provider has no such address, or
-    /// does not say so soon.
+    /// Where a browser goes whose session here is over, so that the one at the provider ends as
+    /// well (OpenID Connect RP-Initiated Logout 1.0, 2). `None` where the provider has no such
+    /// address, or does not say so soon.
     ///
-    /// It knows the archive by `client_id`. No ID token is kept to be a hint, which would go through
-    /// the browser: so that it asks whoever leaves whether they mean it, as it must without one.
+    /// It knows the archive by `client_id`. No ID token is kept to be a hint, which would go
+    /// through the browser: so that it asks whoever leaves whether they mean it, as it must without
+    /// one.
     pub async fn leave(&self) -> Option<Leaving> {
         let about = timeout(OIDC_LEAVE_DURATION_MAX, self.inner.asking.about()).await;
         let about = about.ok()?.ok()?;

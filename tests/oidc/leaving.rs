@@ -1,5 +1,5 @@
-//! Signing out: here, and where the provider can do it there too (OpenID Connect RP-Initiated Logout
-//! 1.0).
+//! Signing out: here, and where the provider can do it there too (OpenID Connect RP-Initiated
+//! Logout 1.0).
 
 use pacs_tests::provider::{Provider, Terrain, form};
 use pacs_tests::server::Server;

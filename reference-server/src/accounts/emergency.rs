@@ -189,9 +189,9 @@ impl Accounts {
         Ok(self.inner.store.commit(vec![change], &[event]).await?)
     }
 
-    /// Up to `count_max` emergencies that nobody has looked at, of those whom `who` may judge, by the
-    /// name of the doctor, from where a former part says. A part may have fewer than it could. The
-    /// audit record has who asked.
+    /// Up to `count_max` emergencies that nobody has looked at, of those whom `who` may judge, by
+    /// the name of the doctor, from where a former part says. A part may have fewer than it could.
+    /// The audit record has who asked.
     ///
     /// # Errors
     /// [`Refused::NotPermitted`], [`Refused::Busy`], [`Refused::Internal`].

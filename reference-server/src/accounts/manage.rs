@@ -179,8 +179,8 @@ impl Accounts {
         Ok(self.inner.store.commit(vec![change], &[event]).await?)
     }
 
-    /// Gives somebody a new password, good for choosing another one for a week, and takes their second factor
-    /// away. All of their sessions end.
+    /// Gives somebody a new password, good for choosing another one for a week, and takes their
+    /// second factor away. All of their sessions end.
     ///
     /// # Errors
     /// [`Refused::NotFound`], [`Refused::Busy`], [`Refused::Internal`].

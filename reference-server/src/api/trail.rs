@@ -45,8 +45,8 @@ const LIST: Operation = Operation::get("audit", "Records of the audit trail, new
 .asks(&[
     Parameter {
         name: "patient",
-        summary: "only those about the patient of this number, and of those that went into it or it \
-                  into: who has looked at their data",
+        summary: "only those about the patient of this number, and of those that went into it or \
+                  it into: who has looked at their data",
         schema: r#"{"type": "string", "pattern": "^[PT][0-9]{10}$"}"#,
     },
     CURSOR,

@@ -1,9 +1,9 @@
 //! «Кто смотрел мои данные»: records of the audit trail about a patient, and who saw their data.
 //!
 //! A patient has several numbers where others went into theirs. Records are about the numbers that
-//! were asked for when they were made, and about whoever has them now. Where a merge was undone each
-//! has their own again; whoever went back is told besides what was done with the other number in
-//! between, when theirs was shown with it, and that it was so.
+//! were asked for when they were made, and about whoever has them now. Where a merge was undone
+//! each has their own again; whoever went back is told besides what was done with the other number
+//! in between, when theirs was shown with it, and that it was so.
 
 use super::audit::AuditRecord;
 use super::batch::Batch;

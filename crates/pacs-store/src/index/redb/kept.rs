@@ -1,10 +1,10 @@
 //! Rows of studies that were read lately, in memory: a search that finds two hundred studies would
 //! else go down the tree two hundred times, through pages that every other search reads too.
 //!
-//! **Invariant:** what is read of a moment is given the rows of that moment, never those of an older
-//! or a newer one: who sees a study stands elsewhere, and must not be held against another row.
-//! A row says of which moment it is, and goes with the commit that changes it; nothing is kept or
-//! given while a commit is under way.
+//! **Invariant:** what is read of a moment is given the rows of that moment, never those of an
+//! older or a newer one: who sees a study stands elsewhere, and must not be held against another
+//! row. A row says of which moment it is, and goes with the commit that changes it; nothing is kept
+//! or given while a commit is under way.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
