@@ -95,6 +95,11 @@ fn what_is_for_one_reader_is_taken_by_nobody_else_through_either_door() {
     let claimed = act(&first, "claim", &Value::Null);
     assert_eq!(claimed.json()["status"], "under_review");
 
+    is_told(&portal, &operator, (&path, &number));
+}
+
+/// Who said it, in the events of the examination and in the trail.
+fn is_told(portal: &Portal, operator: &Browser, (path, number): (&str, &str)) {
     let events = operator.get(&format!("{path}/events")).json();
     let events = events["items"].as_array().expect("events").iter();
     let told = events

@@ -154,6 +154,16 @@ impl Place {
                     ..kept
                 }
             }
+            _ => self.case_of_study(kept, (own, others)),
+        }
+    }
+
+    /// The same of an operation on a study.
+    fn case_of_study(&self, kept: Case, (own, others): (&str, &str)) -> Case {
+        let path = kept.operation.strip_prefix("POST ").expect("a POST");
+        let of = |study: &str| path.replace("{study}", study);
+        let operation = kept.operation.clone();
+        match operation.as_str() {
             "POST /studies/{study}/rejections" => {
                 let because = |why: &str| json!({"title": "quality", "reason": why});
                 Case {
