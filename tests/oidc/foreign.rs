@@ -114,6 +114,23 @@ fn leaves(visitor: &mut Visitor, location: &str) -> String {
     visitor.goes(&action, Some(&format!("xsrf={secret}&logout=yes")))
 }
 
+/// Makes an account of somebody whom the provider knows.
+fn link(server: &Server, issuer: &str, subject: &str) {
+    let role = "radiologist@006";
+    let words = ["users", "add", NAME, "--display-name", "X", "--role", role];
+    let _ = pacs(server, &words).succeeded();
+    let words = [
+        "users",
+        "link",
+        NAME,
+        "--issuer",
+        issuer,
+        "--subject",
+        subject,
+    ];
+    let _ = pacs(server, &words).succeeded();
+}
+
 #[test]
 fn somebody_signs_in_and_out_by_a_foreign_provider_with_each_algorithm() {
     let Some(modules) = oidc_provider() else {
@@ -140,20 +157,8 @@ fn somebody_signs_in_and_out_by_a_foreign_provider_with_each_algorithm() {
             config: settings(&issuer, &format!("pacs-{algorithm}"), &more),
             ..Options::default()
         });
-        let role = "radiologist@006";
-        let words = ["users", "add", NAME, "--display-name", "X", "--role", role];
-        let _ = pacs(&server, &words).succeeded();
         let subject = "osmonova-1";
-        let words = [
-            "users",
-            "link",
-            NAME,
-            "--issuer",
-            &issuer,
-            "--subject",
-            subject,
-        ];
-        let _ = pacs(&server, &words).succeeded();
+        link(&server, &issuer, subject);
         let begins = || {
             let begun = get(server.http(), &format!("{API}/session/oidc"), &[]);
             assert_eq!(
