@@ -91,9 +91,8 @@ pub fn pools_of(grants: &Grants, all: impl IntoIterator<Item = OrganisationCode>
 ///
 /// The work of their own organisation, where their role sees that; what they or their organisation
 /// ordered, once delivered or by themselves; what is assigned to them where they read, or waits in
-/// their pool; what
-/// is older of a patient whom they treat; what the patient agreed to; and one patient after break
-/// glass. Of restricted ones nothing without being named, whatever else holds.
+/// their pool; what is older of a patient whom they treat; what the patient agreed to; and one
+/// patient after break glass. Of restricted ones nothing without being named, whatever else holds.
 #[must_use]
 pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTime<Utc>) -> bool {
     let extents = |organisation| viewer.grants.held_at(Permission::ImageView, organisation);
