@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::group::{decode_move, missing, read_place, versions};
-use super::kept::{KeptRows, Moment};
+use super::kept_rows::{KeptRows, Moment};
 use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, from_entity_key};
 use super::tables::{ARRIVALS, Bytes, ENTITIES, FACTS, INSTANCES, KEYS, MOVES, NAMES, NOTES, SOPS};
 use crate::index::{
