@@ -16,6 +16,7 @@ pub mod forged_media;
 pub mod huge;
 pub mod peers;
 pub mod portal;
+mod ports;
 pub mod power;
 pub mod provider;
 pub mod proxy;

@@ -1,8 +1,9 @@
 //! Foreign peers: DCMTK, pynetdicom and Orthanc, as child processes.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::workspace;
+
+pub use crate::ports::free_port;
 
 /// How long a peer's command may run.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -254,24 +257,13 @@ pub(crate) fn has_tool(name: &str) -> bool {
     on_path(name).is_some() || Path::new("/usr/sbin").join(name).is_file()
 }
 
-/// A port nobody listens on now. A peer that cannot say which port it took needs one.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener
-        .local_addr()
-        .expect("a bound listener has an address")
-        .port()
-}
-
 /// A peer that listens; dropping it kills it.
 #[derive(Debug)]
 pub struct Listener {
     child: Child,
     address: SocketAddr,
+    /// What it says on standard error.
+    complaints: File,
 }
 
 impl Listener {
@@ -282,13 +274,19 @@ impl Listener {
     #[must_use]
     pub fn start(command: &mut Command, port: u16) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let complaints = tempfile::tempfile().expect("a file");
+        let stderr = complaints.try_clone().expect("a file");
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut listener = Self { child, address };
+        let mut listener = Self {
+            child,
+            address,
+            complaints,
+        };
         listener.wait_until_open(port);
         listener
     }
@@ -303,13 +301,27 @@ impl Listener {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             let ended = self.child.try_wait().expect("a child can be asked");
-            assert!(ended.is_none(), "the peer ended: {ended:?}");
+            if let Some(status) = ended {
+                panic!("the peer ended, {status}:\n{}", self.last_words());
+            }
             assert!(
                 Instant::now() < deadline,
                 "the peer does not listen on {address}"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The end of what it said on standard error.
+    fn last_words(&mut self) -> String {
+        const LENGTH: usize = 4_000;
+        let mut said = Vec::new();
+        let read = self
+            .complaints
+            .rewind()
+            .and_then(|()| self.complaints.read_to_end(&mut said));
+        read.expect("a file can be read");
+        String::from_utf8_lossy(&said[said.len().saturating_sub(LENGTH)..]).into_owned()
     }
 
     /// Where it listens.

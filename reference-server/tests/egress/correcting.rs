@@ -9,6 +9,7 @@ use pacs_core::patient::PatientKey;
 use pacs_core::role::Agent;
 use pacs_store::registry::Stored;
 use pacs_store::registry::patients::Patient;
+use pacs_tests::peers::free_port;
 use std::path::{Path, PathBuf};
 
 const OPEN: &str = "[http]\nopen_loopback = true\n";
@@ -197,11 +198,6 @@ fn exported_file(out: &Path) -> PathBuf {
         folder = only_file(&folder);
     }
     folder
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn value<'v>(of: &'v serde_json::Value, tag: &str) -> &'v serde_json::Value {
