@@ -32,6 +32,8 @@ macro_rules! index_conformance {
             a_conflict_in_another_study_does_not_show_there
             a_commit_without_proof_of_its_content_is_refused
             a_dropped_group_leaves_nothing
+            a_promised_group_is_seen_by_whoever_reads_after_the_promise
+            a_promise_that_is_not_kept_is_not_taken_for_an_empty_index
             a_group_may_hide_what_it_brings
             a_hidden_study_that_gets_more_shows_only_that
             a_key_longer_than_any_index_key_is_found

@@ -119,5 +119,5 @@ pub async fn try_apply(
     end: LogPosition,
 ) -> Result<Vec<Applied>, IndexError> {
     let staged = index.stage(group, end).await?;
-    staged.commit(DurableContent::synced_up_to(end)).await
+    staged.commit(DurableContent::synced_up_to(end))
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 /// something to do.
 ///
 /// In order: `before-append`, `after-append`, `after-sync`, `after-keep` (of large packs),
-/// `after-stage`, `after-commit`, `before-answer` for a group; `before-flush`, `after-flush` for
-/// the index; `large-begun`, `large-written`, `large-synced` for an instance in a pack of its own;
-/// and at opening `recovery-begun`, `recovery-applied`, `recovery-cut`, `recovery-swept`,
-/// `recovery-flushed`.
+/// `after-stage`, `before-answer` for a group, and beside the last `after-commit`;
+/// `before-flush`, `after-flush` for the index; `large-begun`, `large-written`, `large-synced` for
+/// an instance in a pack of its own; and at opening `recovery-begun`, `recovery-applied`,
+/// `recovery-cut`, `recovery-swept`, `recovery-flushed`.
 #[derive(Clone, Default)]
 pub struct FailPoints(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 

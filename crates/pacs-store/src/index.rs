@@ -360,18 +360,44 @@ pub enum IndexError {
 }
 
 /// A group of records, written but not yet visible.
-#[async_trait]
 pub trait Staged: Send {
-    /// Makes the group visible, all at once.
+    /// Promises that the group is visible, all at once: whoever begins to read after this waits
+    /// until [`Promised::show`] has made it so, and gets an error where that fails. So whoever sent
+    /// the group can be answered while it is being shown.
     ///
-    /// `content` proves that the bytes came first. After return every search sees the group; a
-    /// crash may still take the group back from the index, and the log then gives it again.
+    /// `content` proves that the bytes came first. A crash may still take the group back from the
+    /// index, and the log then gives it again.
     ///
     /// # Errors
-    /// [`IndexError::Premature`] where `content` does not reach the group's end,
-    /// [`IndexError::Backend`]; nothing of the group is visible then, and after `Backend` the index
-    /// takes no more groups.
-    async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError>;
+    /// [`IndexError::Premature`] where `content` does not reach the group's end: nothing of the
+    /// group is visible then.
+    fn promise(
+        self: Box<Self>,
+        content: DurableContent,
+    ) -> Result<(Vec<Applied>, Box<dyn Promised>), IndexError>;
+}
+
+/// A group of records that everybody believes to be visible. Dropping it instead of showing it is a
+/// failure as one of [`Self::show`].
+pub trait Promised: Send {
+    /// Keeps the promise. Blocks as long as that takes.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`]; then nothing of the group is visible, and the index neither takes
+    /// groups nor answers any more.
+    fn show(self: Box<Self>) -> Result<(), IndexError>;
+}
+
+impl dyn Staged {
+    /// Makes the group visible, all at once: after return every search sees it.
+    ///
+    /// # Errors
+    /// Those of [`Staged::promise`] and [`Promised::show`].
+    pub fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError> {
+        let (applied, promised) = self.promise(content)?;
+        promised.show()?;
+        Ok(applied)
+    }
 }
 
 /// Finds instances by their attributes.
@@ -408,7 +434,7 @@ pub trait Staged: Send {
 /// what came after it.
 #[async_trait]
 pub trait Index: std::fmt::Debug + Send + Sync + 'static {
-    /// Writes `records` in order, visible to nobody before [`Staged::commit`]. One group at a time:
+    /// Writes `records` in order, visible to nobody before [`Promised::show`]. One group at a time:
     /// the caller is the only writer, and commits or drops a group before it calls `stage`,
     /// [`Self::flush`] or [`Self::clear`] again. `end` is the log position after the last record.
     ///

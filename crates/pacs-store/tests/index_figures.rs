@@ -108,10 +108,7 @@ impl Archive {
         let start = Instant::now();
         self.runtime.block_on(async {
             let staged = self.index.stage(group, end).await.unwrap();
-            staged
-                .commit(DurableContent::synced_up_to(end))
-                .await
-                .unwrap();
+            staged.commit(DurableContent::synced_up_to(end)).unwrap();
         });
         start.elapsed()
     }

@@ -53,7 +53,7 @@ pub async fn a_staged_group_is_invisible_until_it_is_committed(index: Arc<dyn In
     assert!(!index.knows(&uid, &digest).await.unwrap());
 
     let proof = DurableContent::synced_up_to(end);
-    let applied = staged.commit(proof).await.unwrap();
+    let applied = staged.commit(proof).unwrap();
 
     let new = |number| Applied::New {
         change: ChangeNumber(number),
@@ -101,6 +101,58 @@ pub async fn a_dropped_group_leaves_nothing(index: Arc<dyn Index>) {
     assert_eq!(log.search(&studies).await.len(), 2);
 }
 
+/// Who sent it has been answered: whoever asks must find it, even before it is shown.
+pub async fn a_promised_group_is_seen_by_whoever_reads_after_the_promise(index: Arc<dyn Index>) {
+    for count in 1..=20 {
+        let end = position(count as usize);
+        let group = vec![Sample::new(1, 1, count).record()];
+        let staged = index.stage(group, end).await.unwrap();
+        let (applied, promised) = staged.promise(DurableContent::synced_up_to(end)).unwrap();
+        let change = ChangeNumber(u64::from(count));
+        assert_eq!(applied, [Applied::New { change }]);
+
+        let (asked, asking) = std::sync::mpsc::channel();
+        let reading = Arc::clone(&index);
+        let reader = std::thread::spawn(move || {
+            let uid = instance_uid(1, 1, count);
+            let digest = digest_of(uid.as_str(), 0);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            asked.send(()).unwrap();
+            runtime.block_on(async {
+                let committed = reading.committed().await.unwrap();
+                (
+                    committed.change,
+                    reading.knows(&uid, &digest).await.unwrap(),
+                )
+            })
+        });
+        asking.recv().unwrap();
+        promised.show().unwrap();
+
+        assert_eq!(reader.join().unwrap(), (change, true));
+    }
+}
+
+/// What was answered must not look as if it had never come.
+pub async fn a_promise_that_is_not_kept_is_not_taken_for_an_empty_index(index: Arc<dyn Index>) {
+    let group = vec![Sample::new(1, 1, 1).record()];
+    let staged = index.stage(group, position(1)).await.unwrap();
+    let proof = DurableContent::synced_up_to(position(1));
+    let (_, promised) = staged.promise(proof).unwrap();
+
+    drop(promised);
+
+    let uid = instance_uid(1, 1, 1);
+    let known = index.knows(&uid, &digest_of(uid.as_str(), 0)).await;
+    assert!(matches!(known, Ok(true) | Err(IndexError::Backend { .. })));
+    let all = index
+        .search(&query(Level::Study, []), &Quota::of(MANY))
+        .await;
+    assert!(all.map_or(true, |found| !found.is_empty()));
+}
+
 /// The index never names content that is not durable.
 pub async fn a_commit_without_proof_of_its_content_is_refused(index: Arc<dyn Index>) {
     let log = Log::new(Arc::clone(&index));
@@ -111,7 +163,7 @@ pub async fn a_commit_without_proof_of_its_content_is_refused(index: Arc<dyn Ind
         ..position(1)
     };
 
-    let outcome = staged.commit(DurableContent::synced_up_to(short)).await;
+    let outcome = staged.commit(DurableContent::synced_up_to(short));
 
     assert!(matches!(outcome, Err(IndexError::Premature)));
     assert_eq!(log.entries().await, []);

@@ -7,7 +7,7 @@
 
 use super::Clock;
 use super::damage::FoundDamage;
-use super::finish::{End, Finisher, Tools, Written, index_refusal};
+use super::finish::{End, Finisher, Showing, Tools, Written, index_refusal};
 use super::group::{Group, Refusal};
 use super::room::Reserve;
 use crate::deposit::Receipt;
@@ -427,7 +427,12 @@ impl Committer {
         if self.next.is_some() {
             self.finisher.begin(written)?;
         } else {
-            self.finisher.finish_here(written)?;
+            // Without a queue this is the thread of whoever sent it.
+            let showing = match queue {
+                Some(_) => Showing::Here,
+                None => Showing::Beside,
+            };
+            self.finisher.finish_here(written, showing)?;
         }
         self.dirty_since.get_or_insert_with(Instant::now);
         Ok(())

@@ -2,7 +2,8 @@
 //! answered.
 //!
 //! While the sync runs the index stages the group on a thread of its own, so that its work is
-//! hidden behind the sync. Long groups are finished on a third thread, while the next one is
+//! hidden behind the sync. It shows the group while whoever sent it is answered already: who reads
+//! meanwhile waits for it. Long groups are finished on a third thread, while the next one is
 //! written: the disk has to do then all the time.
 
 use super::commit::Failed;
@@ -10,7 +11,7 @@ use super::group::{Group, Refusal};
 use super::stage::Stager;
 use crate::disk::DiskFile;
 use crate::fail_point::FailPoints;
-use crate::index::{Applied, Digest, DurableContent, Index, IndexError, LogPosition};
+use crate::index::{Applied, Digest, DurableContent, Index, IndexError, LogPosition, Promised};
 use pacs_core::SopInstanceUid;
 use std::collections::HashMap;
 use std::io;
@@ -59,6 +60,15 @@ pub(super) struct Tools {
     pub(super) failed: watch::Sender<bool>,
 }
 
+/// Where a group is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Showing {
+    /// On the thread that stages, since this one belongs to somebody who was answered.
+    Beside,
+    /// On this thread, after everybody was answered: what it costs to wake another one is saved.
+    Here,
+}
+
 /// What is to be known of the group on the thread.
 struct InFlight {
     end: LogPosition,
@@ -95,7 +105,8 @@ impl Finisher {
     /// Starts the threads. What stands in the log up to `durable` is durable.
     pub(super) fn start(tools: Tools, durable: LogPosition) -> io::Result<Self> {
         let failed = tools.failed.clone();
-        let stager = Stager::start(Arc::clone(&tools.index), tools.runtime.clone())?;
+        let tools = Arc::new(tools);
+        let stager = Stager::start(Arc::clone(&tools))?;
         let work = Arc::new(Mutex::new(Finishing { tools, stager }));
         let (groups, queue) = mpsc::channel::<Written>();
         let (reply, results) = mpsc::channel();
@@ -105,7 +116,7 @@ impl Finisher {
             .spawn(move || {
                 let mut end = End::new(&failed);
                 while let Ok(written) = queue.recv() {
-                    let result = finish(&own, written);
+                    let result = finish(&own, written, Showing::Here);
                     let is_failed = result.is_err();
                     if reply.send(result).is_err() || is_failed {
                         end.is_orderly = !is_failed;
@@ -146,10 +157,10 @@ impl Finisher {
     }
 
     /// Finishes a group on this thread.
-    pub(super) fn finish_here(&mut self, written: Written) -> Result<(), Failed> {
+    pub(super) fn finish_here(&mut self, written: Written, showing: Showing) -> Result<(), Failed> {
         self.wait()?;
         let end = written.group.end();
-        finish(&self.work, written)?;
+        finish(&self.work, written, showing)?;
         self.durable = end;
         Ok(())
     }
@@ -185,15 +196,24 @@ impl Finisher {
 }
 
 /// Whoever panicked at this has left nothing that can be relied on.
-fn finish(work: &Mutex<Finishing>, written: Written) -> Result<(), Failed> {
+fn finish(work: &Mutex<Finishing>, written: Written, showing: Showing) -> Result<(), Failed> {
     let mut work = work.lock().map_err(|_| Failed)?;
     let Written { mut group, file } = written;
     match work.keep(&mut group, &*file) {
-        Ok(applied) => {
+        Ok((applied, promised)) => {
             work.tools.fail_points.reach("before-answer");
             work.tools.visible.send_replace(group.end());
-            group.answer(applied);
-            Ok(())
+            match showing {
+                Showing::Beside => {
+                    work.stager.show(promised);
+                    group.answer(applied);
+                    Ok(())
+                }
+                Showing::Here => {
+                    group.answer(applied);
+                    work.tools.show(promised)
+                }
+            }
         }
         Err(refusal) => {
             group.refuse(&refusal);
@@ -202,14 +222,31 @@ fn finish(work: &Mutex<Finishing>, written: Written) -> Result<(), Failed> {
     }
 }
 
+impl Tools {
+    /// Shows a group that was answered. Where that fails the archive has failed: the group is
+    /// durable in the log, and the index gets it at the next opening.
+    pub(super) fn show(&self, promised: Box<dyn Promised>) -> Result<(), Failed> {
+        if let Err(error) = promised.show() {
+            tracing::error!(%error, "what was answered cannot be shown");
+            self.failed.send_replace(true);
+            return Err(Failed);
+        }
+        self.fail_points.reach("after-commit");
+        Ok(())
+    }
+}
+
+/// What became of a group, and what is to be shown of it.
+type Kept = (Vec<Applied>, Box<dyn Promised>);
+
 struct Finishing {
-    tools: Tools,
+    tools: Arc<Tools>,
     stager: Stager,
 }
 
 impl Finishing {
     /// Content first, then the index: the order that everything rests on (docs/decisions/0001).
-    fn keep(&mut self, group: &mut Group, file: &dyn DiskFile) -> Result<Vec<Applied>, Refusal> {
+    fn keep(&mut self, group: &mut Group, file: &dyn DiskFile) -> Result<Kept, Refusal> {
         let end = group.end();
         let records = std::mem::take(&mut group.records);
         self.stager.begin(records, end);
@@ -232,11 +269,8 @@ impl Finishing {
         if *self.tools.failed.borrow() {
             return Err(Refusal::Closed);
         }
-        let content = DurableContent::synced_up_to(end);
-        let applied = self.tools.runtime.block_on(staged.commit(content));
-        let applied = applied.map_err(|error| index_refusal("commit to the index", error))?;
-        self.tools.fail_points.reach("after-commit");
-        Ok(applied)
+        let promised = staged.promise(DurableContent::synced_up_to(end));
+        promised.map_err(|error| index_refusal("commit to the index", error))
     }
 }
 

@@ -89,7 +89,7 @@ impl<'a> Applier<'a> {
         self.applied_count = self.applied_count.saturating_add(group.len() as u64);
         self.runtime.block_on(async {
             let staged = self.index.stage(group, end).await?;
-            staged.commit(DurableContent::synced_up_to(end)).await?;
+            staged.commit(DurableContent::synced_up_to(end))?;
             Ok(())
         })
     }

@@ -6,8 +6,8 @@
 
 use super::{
     Applied, Change, ChangeKind, ChangeNumber, Committed, Digest, DurableContent, Index,
-    IndexError, LogPosition, LogRecord, Match, Notes, Quota, Results, Staged, StoredInstance,
-    StudyNote, Target, Versions, answer, note,
+    IndexError, LogPosition, LogRecord, Match, Notes, Promised, Quota, Results, Staged,
+    StoredInstance, StudyNote, Target, Versions, answer, note,
 };
 use async_trait::async_trait;
 use pacs_core::instance::level_of;
@@ -360,9 +360,20 @@ struct StagedInMemory {
     applied: Vec<Applied>,
 }
 
-#[async_trait]
+/// Shows itself when it is promised.
+struct Shown;
+
+impl Promised for Shown {
+    fn show(self: Box<Self>) -> Result<(), IndexError> {
+        Ok(())
+    }
+}
+
 impl Staged for StagedInMemory {
-    async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError> {
+    fn promise(
+        self: Box<Self>,
+        content: DurableContent,
+    ) -> Result<(Vec<Applied>, Box<dyn Promised>), IndexError> {
         content.covers(self.next.position)?;
         let mut state = self.index.state();
         let (notes, noted) = (std::mem::take(&mut state.notes), state.noted);
@@ -371,7 +382,7 @@ impl Staged for StagedInMemory {
             noted,
             ..self.next
         };
-        Ok(self.applied)
+        Ok((self.applied, Box::new(Shown)))
     }
 }
 

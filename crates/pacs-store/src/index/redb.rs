@@ -13,6 +13,7 @@
 mod budget;
 mod codec;
 mod fault;
+mod gate;
 mod group;
 mod kept_rows;
 mod plan;
@@ -23,7 +24,7 @@ mod view;
 
 use super::{
     Applied, Change, ChangeNumber, Committed, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Quota, Results, Staged,
+    LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Promised, Quota, Results, Staged,
     StoredInstance, Versions, page,
 };
 use crate::directory::DataDirectory;
@@ -35,6 +36,7 @@ use crate::shares::Shares;
 use async_trait::async_trait;
 use budget::Budget;
 use fault::{Fault, attempt};
+use gate::Gate;
 use group::notes::NOTED;
 use group::{Finished, Group};
 use kept_rows::KeptRows;
@@ -106,6 +108,10 @@ struct Inner {
     progress: Mutex<Progress>,
     /// Set after a failed commit: what the file then holds is known only to whoever opens it anew.
     has_failed: AtomicBool,
+    /// Closed while a group is promised and not yet shown.
+    gate: Gate,
+    /// Set where a promised group could not be shown.
+    is_broken: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -140,6 +146,8 @@ impl RedbIndex {
                 space,
                 progress: Mutex::new(progress),
                 has_failed: AtomicBool::new(false),
+                gate: Gate::default(),
+                is_broken: AtomicBool::new(false),
             };
             Ok(Self {
                 inner: Arc::new(inner),
@@ -231,8 +239,21 @@ impl Inner {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tables as they are now.
+    /// Waits until what is promised is shown.
+    fn wait(&self) -> Result<(), IndexError> {
+        self.gate.wait();
+        if self.is_broken.load(Ordering::Acquire) {
+            return Err(IndexError::Backend {
+                operation: "read after a failed commit",
+                source: "the index must be opened anew".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The tables as they are now, with all that is promised.
     fn view(&self) -> Result<View, Fault> {
+        self.wait()?;
         View::new(self.database.get()?, &self.kept)
     }
 
@@ -404,29 +425,83 @@ async fn blocking<T: Send + 'static>(
 
 /// A group in an open transaction. Dropping it takes everything back.
 struct StagedInRedb {
+    applied: Vec<Applied>,
+    group: StagedGroup,
+}
+
+struct StagedGroup {
     inner: Arc<Inner>,
     transaction: WriteTransaction,
     finished: Finished,
-    applied: Vec<Applied>,
-    _turn: OwnedMutexGuard<()>,
+    turn: OwnedMutexGuard<()>,
 }
 
-#[async_trait]
 impl Staged for StagedInRedb {
-    async fn commit(self: Box<Self>, content: DurableContent) -> Result<Vec<Applied>, IndexError> {
-        content.covers(self.finished.counters.position)?;
-        let Self {
+    fn promise(
+        self: Box<Self>,
+        content: DurableContent,
+    ) -> Result<(Vec<Applied>, Box<dyn Promised>), IndexError> {
+        let Self { applied, group } = *self;
+        content.covers(group.finished.counters.position)?;
+        group.inner.gate.close();
+        Ok((applied, Box::new(PromisedInRedb { group: Some(group) })))
+    }
+}
+
+/// A group that readers wait for.
+struct PromisedInRedb {
+    /// Taken when it is shown.
+    group: Option<StagedGroup>,
+}
+
+impl Promised for PromisedInRedb {
+    fn show(mut self: Box<Self>) -> Result<(), IndexError> {
+        let Some(group) = self.group.take() else {
+            return Ok(());
+        };
+        let StagedGroup {
             inner,
             transaction,
             finished,
-            applied,
-            _turn,
-        } = *self;
+            turn,
+        } = group;
+        // Opens the gate also where this panics.
+        let opening = Opening(&inner);
         inner.commit("commit", transaction, Some(finished.changed))?;
         let mut progress = inner.progress();
         progress.committed = finished.counters;
         progress.is_ahead = true;
-        Ok(applied)
+        drop(progress);
+        opening.open();
+        drop(turn);
+        Ok(())
+    }
+}
+
+impl Drop for PromisedInRedb {
+    fn drop(&mut self) {
+        if let Some(group) = &self.group {
+            drop(Opening(&group.inner));
+        }
+    }
+}
+
+/// Lets readers in when it is dropped. The promise is broken then, unless [`Self::open`] was
+/// called: what was answered is not to be seen, and so nothing is.
+struct Opening<'i>(&'i Inner);
+
+impl Opening<'_> {
+    fn open(self) {
+        self.0.gate.open();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.has_failed.store(true, Ordering::Release);
+        self.0.is_broken.store(true, Ordering::Release);
+        self.0.gate.open();
     }
 }
 
@@ -446,11 +521,13 @@ impl Index for RedbIndex {
             blocking("stage", move || Ok(inner.stage(records, end)?)).await?
         };
         Ok(Box::new(StagedInRedb {
-            inner,
-            transaction,
-            finished,
             applied,
-            _turn: turn,
+            group: StagedGroup {
+                inner,
+                transaction,
+                finished,
+                turn,
+            },
         }))
     }
 
@@ -544,6 +621,7 @@ impl Index for RedbIndex {
     }
 
     async fn committed(&self) -> Result<Committed, IndexError> {
+        self.inner.wait()?;
         let counters = self.inner.progress().committed;
         Ok(Committed {
             position: counters.position,

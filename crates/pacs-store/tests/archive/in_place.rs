@@ -80,7 +80,7 @@ async fn the_index_is_made_durable_in_time_by_the_thread_of_the_archive() {
     let mut flush_thread = None;
     while let Some((step, thread)) = steps.recv().await {
         match step {
-            "after-commit" => commit_thread = thread,
+            "before-answer" => commit_thread = thread,
             "after-flush" => {
                 flush_thread = thread;
                 break;

@@ -333,7 +333,7 @@ async fn open_at(directory: &Path, pack: u64, offset: u64) -> Result<Archive, Op
     let records: Vec<LogRecord> = Vec::new();
     let staged = index.stage(records, position).await.unwrap();
     let content = DurableContent::synced_up_to(position);
-    staged.commit(content).await.unwrap();
+    staged.commit(content).unwrap();
     index.flush().await.unwrap();
     assert_eq!(index.durable_position().await.unwrap(), position);
     Archive::open(rig::options(directory, index)?).await
