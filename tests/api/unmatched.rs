@@ -57,22 +57,29 @@ fn what_comes_over_the_web_is_of_the_organisation_for_which_it_is_stored() {
         let secret = said.lines().find(|line| line.starts_with("pacs_"));
         format!("Bearer {}", secret.expect("a secret"))
     };
-    // Whatever it is called: the second begins as the devices of 001 do.
+    // Whatever they are called: the second as the devices of 001 are, the fourth as those of 006.
     let plain = token("gate", &["--organisation", "006"]);
     let named = token("KRKL_GATE", &["--organisation", "006"]);
     let all = token("everything", &["--everything"]);
-    let slices: Vec<Slice> = (1..=4).map(|number| Slice::new(number, 1)).collect();
-    for (token, slice) in [&plain, &named, &all].into_iter().zip(&slices) {
+    let named_all = token("NATHOS_GATE", &["--everything"]);
+    let slices: Vec<Slice> = (1..=5).map(|number| Slice::new(number, 1)).collect();
+    for (token, slice) in [&plain, &named, &all, &named_all].into_iter().zip(&slices) {
         stow(&portal, &[("Authorization", token)], slice);
     }
     let session = [("Cookie", &*own.cookie), ("X-CSRF-Token", &*own.token)];
-    stow(&portal, &session, &slices[3]);
+    stow(&portal, &session, &slices[4]);
 
-    let expected: BTreeSet<String> = [0, 1, 3].map(|at: usize| slices[at].study.clone()).into();
+    let studies = |at: &[usize]| -> BTreeSet<String> {
+        at.iter().map(|at| slices[*at].study.clone()).collect()
+    };
+    let (of_own, of_nobody) = (studies(&[0, 1, 4]), studies(&[2, 3]));
     until(PATIENCE, "the queues", || {
-        let of_own: BTreeSet<String> = queue(&own, "").into_iter().collect();
-        let of_nobody = queue(&keeper, "organisation=none");
-        (of_own == expected && of_nobody == [slices[2].study.as_str()]).then_some(())
+        let queued = |who: &Browser, query: &str| -> BTreeSet<String> {
+            queue(who, query).into_iter().collect()
+        };
+        let is_right =
+            queued(&own, "") == of_own && queued(&keeper, "organisation=none") == of_nobody;
+        is_right.then_some(())
     });
     assert_eq!(queue(&foreign, ""), [""; 0]);
     // The trail has who it was, and for whom.
@@ -86,6 +93,12 @@ fn what_comes_over_the_web_is_of_the_organisation_for_which_it_is_stored() {
         };
         records.find(is_it).map(drop)
     });
+    let waiting = keeper.get("/unmatched?organisation=none").json();
+    let senders = |item: &Value| item["senders"][0].as_str().map(str::to_owned);
+    let items = waiting["items"].as_array().expect("items").iter();
+    let senders: BTreeSet<_> = items.filter_map(senders).collect();
+    let programs = ["\\NATHOS_GATE", "\\everything"].map(str::to_owned);
+    assert_eq!(senders, programs.into(), "no device");
 }
 
 #[test]

@@ -2,25 +2,55 @@
 //! person with the organisation for which they store.
 //!
 //! The two are told apart by a backslash, which no AE title has (PS3.5 6.2, AE): nobody who calls
-//! itself something becomes somebody else's program.
+//! itself something becomes somebody else's program, and no program's name makes it a device.
 
 use crate::OrganisationCode;
 
 /// Between the organisation and the name.
 const BETWEEN: char = '\\';
 
-/// A program or person called `name`, who stores for `organisation`.
-#[must_use]
-pub fn storing_for(organisation: OrganisationCode, name: &str) -> String {
-    format!("{organisation}{BETWEEN}{name}")
+/// Who sent something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender<'a> {
+    /// A device, by the title that it calls itself.
+    Device(&'a str),
+    /// A program or person: whose they are does not follow from what they are called.
+    Program {
+        /// For which organisation they stored; `None`: for none, or for several.
+        organisation: Option<OrganisationCode>,
+        /// What they are called.
+        name: &'a str,
+    },
 }
 
-/// The organisation for which something was stored, and who did; `None` for devices, and for who
-/// stores for no organisation.
+impl<'a> Sender<'a> {
+    /// Whom provenance means.
+    #[must_use]
+    pub fn of(kept: &'a str) -> Self {
+        let Some((organisation, name)) = kept.split_once(BETWEEN) else {
+            return Self::Device(kept);
+        };
+        match OrganisationCode::parse(organisation) {
+            Ok(code) => Self::Program {
+                organisation: Some(code),
+                name,
+            },
+            Err(_) => Self::Program {
+                organisation: None,
+                name: if organisation.is_empty() { name } else { kept },
+            },
+        }
+    }
+}
+
+/// What is kept of a program or person called `name`, who stores for `organisation`; `None`: for
+/// none, or for several.
 #[must_use]
-pub fn stored_for(sender: &str) -> Option<(OrganisationCode, &str)> {
-    let (organisation, name) = sender.split_once(BETWEEN)?;
-    Some((OrganisationCode::parse(organisation).ok()?, name))
+pub fn stored_by(name: &str, organisation: Option<OrganisationCode>) -> String {
+    match organisation {
+        Some(code) => format!("{code}{BETWEEN}{name}"),
+        None => format!("{BETWEEN}{name}"),
+    }
 }
 
 #[cfg(test)]
@@ -28,13 +58,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_organisation_and_a_name_are_found_again_and_are_no_ae_title() {
-        let code = OrganisationCode::parse("006").unwrap();
-        let sender = storing_for(code, "KRKL_GATE");
-        assert_eq!(stored_for(&sender), Some((code, "KRKL_GATE")));
-        assert!(crate::AeTitle::parse(&sender).is_err());
-        for device in ["NATHOS_CT1", "006/gate", "gate", "", "x\\y"] {
-            assert_eq!(stored_for(device), None, "{device}");
+    fn a_program_is_found_again_with_its_organisation_or_without_and_is_no_ae_title() {
+        let name = "KRKL_GATE";
+        for organisation in [OrganisationCode::parse("006").ok(), None] {
+            let kept = stored_by(name, organisation);
+            assert_eq!(Sender::of(&kept), Sender::Program { organisation, name });
+            assert!(crate::AeTitle::parse(&kept).is_err(), "{kept}");
         }
+        for device in ["NATHOS_CT1", "006/gate", "gate", ""] {
+            assert_eq!(Sender::of(device), Sender::Device(device));
+        }
+        let of_nobody = Sender::Program {
+            organisation: None,
+            name: "x\\y",
+        };
+        assert_eq!(Sender::of("x\\y"), of_nobody);
     }
 }

@@ -12,7 +12,7 @@ use chrono::DateTime;
 use pacs_core::access::{Maintain, permit};
 use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent, StudyTouched};
 use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
-use pacs_core::sender::stored_for;
+use pacs_core::sender::Sender;
 use pacs_core::uid::StudyUid;
 use pacs_core::{Action, AeTitle, Caller, Denied, Permit, Phi};
 use pacs_store::index::{IndexError, StoredInstance};
@@ -170,10 +170,12 @@ impl Arrivals {
         }
         let mut events = Vec::with_capacity(groups.len());
         for ((study, calling, address), (touched, received_unix_ms)) in groups {
-            let mut actor = match (stored_for(&calling), AeTitle::parse(&calling)) {
-                (Some((_, name)), _) => Actor::new(ActorKind::Program, name),
-                (None, Ok(title)) => Actor::new(ActorKind::Device, title.as_str()),
-                (None, Err(_)) => Actor::new(ActorKind::Program, calling.clone()),
+            let mut actor = match Sender::of(&calling) {
+                Sender::Program { name, .. } => Actor::new(ActorKind::Program, name),
+                Sender::Device(title) => match AeTitle::parse(title) {
+                    Ok(title) => Actor::new(ActorKind::Device, title.as_str()),
+                    Err(_) => Actor::new(ActorKind::Program, title),
+                },
             };
             actor.organisation = self.directory.organisation(&calling);
             let received = i64::try_from(received_unix_ms).unwrap_or(i64::MAX);

@@ -4,7 +4,7 @@
 use super::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
 use super::{Extent, Grant, Grants, Permission, Reach, Role};
 use crate::patient::PatientKey;
-use crate::sender::stored_for;
+use crate::sender::Sender;
 use crate::{AeTitle, OrganisationCode};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -111,13 +111,14 @@ pub struct Senders {
 }
 
 impl Senders {
-    /// The organisation of whoever sent something: for which it was stored, or of the device that
-    /// calls itself `title`.
+    /// The organisation of a sender as provenance has it: for which it was stored, or of the device
+    /// that calls itself so.
     #[must_use]
-    pub fn organisation(&self, title: &str) -> Option<OrganisationCode> {
-        if let Some((organisation, _)) = stored_for(title) {
-            return Some(organisation);
-        }
+    pub fn organisation(&self, sender: &str) -> Option<OrganisationCode> {
+        let title = match Sender::of(sender) {
+            Sender::Program { organisation, .. } => return organisation,
+            Sender::Device(title) => title,
+        };
         let device = AeTitle::parse(title).ok();
         let device = device.and_then(|title| self.devices.get(&title));
         let of_prefix = || self.prefixes.get(title.split_once('_')?.0);
@@ -293,6 +294,24 @@ mod tests {
             examined: Some(examined),
             others,
         }))
+    }
+
+    #[test]
+    fn what_has_just_come_is_of_whom_it_was_stored_for_and_not_of_what_a_program_is_called() {
+        let senders = Senders {
+            devices: [(AeTitle::parse("OLD_CT").unwrap(), code("001"))].into(),
+            prefixes: [("NATHOS".to_owned(), code("006"))].into(),
+        };
+        for (sender, of) in [
+            ("OLD_CT", Some("001")),
+            ("NATHOS_CT1", Some("006")),
+            ("ELSE_CT1", None),
+            ("001\\NATHOS_GATE", Some("001")),
+            ("\\NATHOS_GATE", None),
+            ("\\OLD_CT", None),
+        ] {
+            assert_eq!(senders.organisation(sender), of.map(code), "{sender}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Archive;
 use crate::index::Provenance;
 use pacs_core::access::Store;
 use pacs_core::role::Permission;
-use pacs_core::sender::storing_for;
+use pacs_core::sender::stored_by;
 use pacs_core::{Caller, Permit};
 
 impl Archive {
@@ -27,22 +27,23 @@ impl Archive {
         }
     }
 
-    /// The same of whoever may store: of a program or person of one organisation that it is for it.
+    /// The same of whoever may store: of a program or person that it is one, and of one of a single
+    /// organisation that it is for that. What they are called says nothing of whose they are.
     #[must_use]
     pub fn provenance_of(&self, permit: &Permit<Store>) -> Provenance {
         let provenance = self.provenance(permit.caller());
-        let organisation = match permit.caller() {
-            Caller::Client { .. } | Caller::User(_) => {
-                permit.sight().only_organisation(Permission::ImageStore)
-            }
-            Caller::Device { .. } | Caller::System { .. } | _ => None,
+        let is_named = match permit.caller() {
+            Caller::Client { name, .. } => name.is_some(),
+            Caller::User(_) => true,
+            Caller::Device { .. } | Caller::System { .. } | _ => false,
         };
-        match organisation {
-            None => provenance,
-            Some(organisation) => Provenance {
-                calling: storing_for(organisation, &provenance.calling),
-                ..provenance
-            },
+        if !is_named {
+            return provenance;
+        }
+        let organisation = permit.sight().only_organisation(Permission::ImageStore);
+        Provenance {
+            calling: stored_by(&provenance.calling, organisation),
+            ..provenance
         }
     }
 }

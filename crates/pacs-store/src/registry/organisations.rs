@@ -7,7 +7,7 @@ use crate::limits::{ORGANISATION_TEXT_CHARS_MAX, ORGANISATIONS_MAX, REGISTRY_ATT
 use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::role::{Licence, duty::OrganisationsManage};
-use pacs_core::sender::stored_for;
+use pacs_core::sender::Sender;
 use pacs_core::{AeTitle, OrganisationCode};
 use serde::{Deserialize, Serialize};
 
@@ -151,14 +151,23 @@ impl Registry {
         &self,
         sender: &str,
     ) -> Result<Option<OrganisationCode>, RegistryError> {
-        if let Some((code, _)) = stored_for(sender) {
-            return match self.organisation(code).await {
-                Ok(_) => Ok(Some(code)),
-                Err(RegistryError::NotFound { .. }) => Ok(None),
-                Err(error) => Err(error),
-            };
-        }
-        match AeTitle::parse(sender) {
+        let title = match Sender::of(sender) {
+            Sender::Program {
+                organisation: Some(code),
+                ..
+            } => {
+                return match self.organisation(code).await {
+                    Ok(_) => Ok(Some(code)),
+                    Err(RegistryError::NotFound { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                };
+            }
+            Sender::Program {
+                organisation: None, ..
+            } => return Ok(None),
+            Sender::Device(title) => AeTitle::parse(title),
+        };
+        match title {
             Ok(title) => self.organisation_of_title(&title).await,
             Err(_) => Ok(None),
         }
