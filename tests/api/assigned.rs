@@ -38,8 +38,13 @@ fn what_is_for_one_reader_is_taken_by_nobody_else_through_either_door() {
         assert_eq!(refusal(&wrong), unfit, "{name}");
         assert_eq!(wrong.json()["what"], "reader");
     }
-    let named = act(&first, "assign", &to("second"));
-    assert_eq!(refusal(&named), refused(403, "NOT_PERMITTED"));
+    // Who may not say so learns of no name whether there is somebody.
+    let may_not = ["second", "operator", "elsewhere", "nobody", "???"];
+    let may_not = may_not.map(|name| act(&first, "assign", &to(name)));
+    for named in &may_not {
+        assert_eq!(refusal(named), refused(403, "NOT_PERMITTED"));
+        assert_eq!(named.json(), may_not[0].json());
+    }
     let unseen = act(&elsewhere, "assign", &to("elsewhere"));
     assert_eq!(refusal(&unseen), refused(404, "NOT_FOUND"));
 
@@ -86,8 +91,14 @@ fn what_is_for_one_reader_is_taken_by_nobody_else_through_either_door() {
         200
     );
     // What is in work is for whoever has it.
-    let in_work = act(&operator, "assign", &to("first"));
-    assert_eq!(refusal(&in_work), refused(409, "EXAMINATION_STATUS"));
+    for name in ["first", "elsewhere", "nobody", "???"] {
+        let in_work = act(&operator, "assign", &to(name));
+        assert_eq!(
+            refusal(&in_work),
+            refused(409, "EXAMINATION_STATUS"),
+            "{name}"
+        );
+    }
     let released = act(&second, "release", &Value::Null);
     assert_eq!(released.status, 200, "{}", released.json());
     let again = act(&operator, "assign", &to("first"));

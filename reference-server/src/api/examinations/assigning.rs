@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use pacs_core::ExaminationId;
 use pacs_core::account::UserName;
 use pacs_core::examination::assignment::Person;
+use pacs_core::role::Grants;
 use pacs_store::registry::Revision;
 use pacs_store::registry::accounts::{AccountStore, User};
 use serde::Deserialize;
@@ -32,10 +33,10 @@ pub(super) async fn assign(
     Body(named): Body<NamedReader>,
 ) -> Answer {
     let (seeing, id) = seen(&api, &signed, id).await?;
-    let user = user(&api, &named.reader).await?;
+    let (name, grants) = reader(&api, &named.reader).await?;
     let to = Person {
-        name: user.name.as_str(),
-        grants: &user.grants,
+        name: &name,
+        grants: &grants,
     };
     change(&api, &seeing, (id, Some(to)), expected).await
 }
@@ -62,10 +63,12 @@ async fn seen(api: &Api, signed: &Signed, id: Id) -> Result<(Seeing, Examination
     Ok((seeing, id))
 }
 
-/// An account that is in use. Whether there is none, or it reads elsewhere, is told alike.
-async fn user(api: &Api, name: &str) -> Result<User, Problem> {
-    let unfit = || codes::MALFORMED.with("what", "reader");
-    let key = UserName::parse(name).map_err(|_| unfit())?;
+/// Somebody by the name of their account, with their roles. Of whom there is none that is in use is
+/// answered as somebody without roles: nobody learns here which accounts there are.
+async fn reader(api: &Api, name: &str) -> Result<(String, Grants), Problem> {
+    let Ok(key) = UserName::parse(name) else {
+        return Ok((name.to_owned(), Grants::default()));
+    };
     let store = AccountStore::new(api.registry.audit_trail());
     let found = store.get::<User>(key.as_str()).await.map_err(|error| {
         let error = crate::tool::failure::chain(&error);
@@ -73,7 +76,9 @@ async fn user(api: &Api, name: &str) -> Result<User, Problem> {
         Problem::from(&codes::INTERNAL)
     })?;
     let found = found.map(|found| found.value);
-    found.filter(|user| !user.is_disabled).ok_or_else(unfit)
+    let grants = found.filter(|user| !user.is_disabled);
+    let grants = grants.map_or_else(Grants::default, |user| user.grants);
+    Ok((key.into(), grants))
 }
 
 async fn change(
