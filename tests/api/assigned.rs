@@ -132,6 +132,68 @@ fn is_told(portal: &Portal, operator: &Browser, (path, number): (&str, &str)) {
     assert!(trail.contains("ASSIGN first") && trail.contains("UNASSIGN first"));
 }
 
+/// Nobody has to say that it is for nobody first: it would wait until somebody thinks of that.
+#[test]
+fn whoever_does_not_come_any_more_keeps_nobody_from_reading() {
+    let Waiting {
+        portal,
+        operator,
+        id,
+        ..
+    } = waiting();
+    let second = portal.user("second", &["expert@006"]);
+    let _ = portal.user("first", &["expert@006"]);
+    let path = format!("/examinations/{id}");
+    let act = |who: &Browser, what: &str, body: &Value| who.post(&format!("{path}/{what}"), body);
+    let to = |name: &str| json!({ "reader": name });
+    let claim = || act(&second, "claim", &Value::Null);
+    let for_another = refused(409, "ASSIGNED");
+    let released = || {
+        let released = act(&second, "release", &Value::Null);
+        assert_eq!(released.status, 200, "{}", released.json());
+    };
+    let assigned = act(&operator, "assign", &to("first"));
+    assert_eq!(assigned.status, 200, "{}", assigned.json());
+    assert_eq!(refusal(&claim()), for_another);
+
+    let _ = portal.pacs(&["users", "disable", "first"]);
+    let claimed = claim();
+    assert_eq!(
+        claimed.json()["status"],
+        "under_review",
+        "{}",
+        claimed.json()
+    );
+    released();
+    // Back at work it is theirs again.
+    let _ = portal.pacs(&["users", "enable", "first"]);
+    assert_eq!(refusal(&claim()), for_another);
+
+    let roles = |roles: &[&str]| {
+        let roles = roles.iter().flat_map(|role| ["--role", *role]);
+        let words: Vec<&str> = ["users", "roles", "first"]
+            .into_iter()
+            .chain(roles)
+            .collect();
+        let _ = portal.pacs(&words);
+    };
+    roles(&["expert@001", "operator@006"]);
+    let [(task, _)] = found(&portal, &second, "").try_into().expect("one task");
+    let taken = wish("IN PROGRESS", "2.25.4");
+    assert_eq!(
+        put(&portal, &second, &task, &taken),
+        200,
+        "by the other door"
+    );
+    released();
+    let taken = act(&second, "assign", &to("second"));
+    assert_eq!(taken.json()["assigned_to"], "second", "{}", taken.json());
+    roles(&["expert@006"]);
+    let first = portal.again("first");
+    let claimed = act(&first, "claim", &Value::Null);
+    assert_eq!(refusal(&claimed), for_another, "it is another's now");
+}
+
 /// Section 12: image.view and report.view of a referrer reach what they ordered themselves.
 #[test]
 fn a_referring_doctor_sees_what_they_ordered_and_nothing_else() {

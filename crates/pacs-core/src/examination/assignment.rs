@@ -3,8 +3,8 @@
 //! It is a fact beside where an examination stands, and no step of [`progress`](super::progress).
 //! Who edits orders where it is made names its reader, and another one after that; a reader takes
 //! what nobody has; whoever it is for gives it back. An examination that is for somebody is taken
-//! into work by nobody else. A reader reads where it is made: an assignment opens nothing that a
-//! role does not.
+//! into work by nobody else, as long as they read there. A reader reads where it is made: an
+//! assignment opens nothing that a role does not.
 
 use super::progress::{Actor, Guard};
 use super::{Status, TransitionError};
@@ -48,6 +48,19 @@ impl Person<'_> {
 }
 
 impl Assignment<'_> {
+    /// It, as far as it still holds; `assignee` is whom it is for, as they are now, and `None`:
+    /// there is no such account, or it is disabled. Whoever does not read here any more is passed
+    /// over, so that it waits for nobody who will not come.
+    #[must_use]
+    pub fn holding(self, assignee: Option<Person<'_>>) -> Self {
+        let is_reader =
+            |to: &&str| assignee.is_some_and(|one| one.name == *to && one.reads(self.performing));
+        Self {
+            assigned_to: self.assigned_to.filter(is_reader),
+            ..self
+        }
+    }
+
     /// Whether `by` may say that it is for `to`; `None`: for nobody in particular.
     ///
     /// # Errors
@@ -246,5 +259,27 @@ mod tests {
         assert_eq!(waiting(Some("me")).take("me"), Ok(()));
         let refused = Err(Guard::AssignedToAnother.into());
         assert_eq!(waiting(Some("other")).take("me"), refused);
+    }
+
+    #[test]
+    fn whoever_does_not_read_there_any_more_is_passed_over() {
+        let now = |name, role, at| {
+            waiting(Some("other")).holding(Some(Person {
+                name,
+                grants: &held(role, at),
+            }))
+        };
+        let holds = now("other", Role::Expert, "006");
+        assert_eq!(holds.take("me"), Err(Guard::AssignedToAnother.into()));
+        for passed_over in [
+            waiting(Some("other")).holding(None),
+            now("other", Role::Expert, "001"),
+            now("other", Role::Operator, "006"),
+            now("another", Role::Expert, "006"),
+        ] {
+            assert_eq!(passed_over.take("me"), Ok(()));
+            let me = Some(("me", Role::Expert, "006"));
+            assert!(tried(passed_over, (Role::Expert, "006"), me).is_ok());
+        }
     }
 }

@@ -190,7 +190,7 @@ impl Registry {
         let mut event = action.event.clone();
         match &mut event {
             Event::Claim { is_locked, .. } => {
-                let assignment = examination.assignment();
+                let assignment = self.assignment(examination).await?;
                 assignment.take(&agent.name).map_err(Refusal::Transition)?;
                 *is_locked = lock.is_some() && !holds_lock;
             }

@@ -1,5 +1,6 @@
 //! Who is to read an examination, as it is kept.
 
+use super::super::accounts::{AccountStore, User};
 use super::super::batch::Batch;
 use super::super::commit::agent_event;
 use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
@@ -16,7 +17,7 @@ use pacs_core::{ExaminationId, Phi};
 
 impl Examination {
     /// It, as far as it matters who reads it.
-    pub(super) fn assignment(&self) -> Assignment<'_> {
+    fn assignment(&self) -> Assignment<'_> {
         Assignment {
             status: self.status(),
             performing: self.performing,
@@ -26,6 +27,25 @@ impl Examination {
 }
 
 impl Registry {
+    /// It, as far as it matters who reads it: whoever it was for and who is disabled, or does not
+    /// read there any more, keeps nobody from it.
+    pub(super) async fn assignment<'a>(
+        &self,
+        of: &'a Examination,
+    ) -> Result<Assignment<'a>, RegistryError> {
+        let assignment = of.assignment();
+        let Some(name) = assignment.assigned_to else {
+            return Ok(assignment);
+        };
+        let accounts = AccountStore::new(self.audit_trail());
+        let found = accounts.get::<User>(name).await?.map(|found| found.value);
+        let assignee = found.as_ref().filter(|user| !user.is_disabled);
+        Ok(assignment.holding(assignee.map(|user| Person {
+            name: user.name.as_str(),
+            grants: &user.grants,
+        })))
+    }
+
     /// Says who is to read an examination, or that nobody in particular is.
     ///
     /// # Errors
@@ -71,7 +91,8 @@ impl Registry {
             name: &agent.name,
             grants: &agent.grants,
         };
-        let actor = match before.value.assignment().change(by, &actors, to) {
+        let assignment = self.assignment(&before.value).await?;
+        let actor = match assignment.change(by, &actors, to) {
             Ok(actor) => actor,
             Err(TransitionError::Guard(Guard::MayNotRead)) => {
                 return Err(Refusal::Unfit { what: "reader" }.into());
