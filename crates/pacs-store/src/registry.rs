@@ -113,10 +113,21 @@ impl Registry {
         &*self.inner.records
     }
 
-    /// Waits for the turn to change something.
-    async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.inner.turn.lock().await
+    /// Waits for the turn to change something. Whoever holds it makes no change but those that take
+    /// it: any other would wait for it.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn {
+            _held: self.inner.turn.lock().await,
+        }
     }
+}
+
+/// The turn to change something of a registry. What is counted in an archive while it is held is so
+/// when the change is made that rests on it: images are hidden and brought back in turns, and what
+/// comes later is judged in a later one.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    _held: MutexGuard<'a, ()>,
 }
 
 /// Why a document was not understood. Shows nothing of what it holds.

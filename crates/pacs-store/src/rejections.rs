@@ -11,8 +11,9 @@ use crate::index::{IndexError, StoredInstance, Target};
 use crate::limits::{REGISTRY_ATTEMPTS_MAX, TURNED_AT_ONCE_MAX};
 use crate::records::Revision;
 use crate::registry::erasures::{Erasure, ErasureState, Ground};
+use crate::registry::examinations::KeptImages;
 use crate::registry::rejections::{NewRejection, Part, Rejection, RejectionId, RejectionState};
-use crate::registry::{Moment, Registry, RegistryError, Stored};
+use crate::registry::{Moment, Registry, RegistryError, Stored, Turn};
 use chrono::NaiveDate;
 use pacs_core::access::{Find, Get, Hide};
 use pacs_core::examination::Reason;
@@ -23,7 +24,7 @@ use pacs_core::role::Agent;
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Tag};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -141,16 +142,24 @@ impl Rejections {
     ) -> Result<Stored<Rejection>, RejectError> {
         for _ in 0..REGISTRY_ATTEMPTS_MAX {
             let new = self.measured(agent, &wanted).await?;
-            match self.registry.order_rejection(agent, &new, at).await {
+            let turn = self.registry.turn().await;
+            let kept = self.staying(&new).await?;
+            let in_turn = (&turn, &kept);
+            match self
+                .registry
+                .order_rejection(in_turn, agent, &new, at)
+                .await
+            {
                 // Whose the images are was changed since they were counted.
                 Err(RegistryError::Changed) => {}
-                ordered => return Ok(self.applied(ordered?).await),
+                // In the same turn: nothing is judged by images that are about to go.
+                ordered => return Ok(self.applied(&turn, ordered?).await),
             }
         }
         Err(RegistryError::Busy.into())
     }
 
-    /// What is meant, as far as it is in sight, and what stays.
+    /// What is meant, as far as it is in sight.
     async fn measured(&self, agent: &Agent, wanted: &Wanted) -> Result<NewRejection, RejectError> {
         let visible = self.visible(&wanted.study).await?;
         let mut belonging = self.registry.belonging(&wanted.study).await?;
@@ -163,22 +172,29 @@ impl Rejections {
             return Err(RejectError::NotFound);
         }
         let (part, instances) = meant(&wanted.meant, &visible)?;
-        let others = belonging.beside.into_iter();
-        let others = others.filter(|study| *study != wanted.study);
-        let mut kept = self.archive.kept_images(&self.find, others).await?;
-        kept.insert(wanted.study.clone(), staying(&visible, &instances));
         Ok(NewRejection {
             study: wanted.study.clone(),
             organisation: belonging.organisation,
             part,
             instances,
-            kept,
             title: wanted.title,
             quality: wanted.quality,
             reason: wanted.reason.clone(),
             note: wanted.note.clone(),
             random: wanted.random,
         })
+    }
+
+    /// What stays in sight of a study without what is to be rejected, and of what is of the same
+    /// examinations.
+    async fn staying(&self, new: &NewRejection) -> Result<KeptImages, RejectError> {
+        let mut studies = self.registry.belonging(&new.study).await?.beside;
+        studies.insert(new.study.clone());
+        let mut kept = self.archive.kept_images(&self.find, studies).await?;
+        for (_, series) in &new.instances {
+            kept.remove_one(&new.study, series);
+        }
+        Ok(kept)
     }
 
     /// Undoes a rejection: its instances are in sight again, but for those that another one hides.
@@ -195,7 +211,8 @@ impl Rejections {
         let _turn = self.turn.lock().await;
         let ordered = self.registry.order_restore(agent, rejection, reason, at);
         let ordered = ordered.await?;
-        Ok(self.applied(ordered).await)
+        let turn = self.registry.turn().await;
+        Ok(self.applied(&turn, ordered).await)
     }
 
     /// Proposes to erase a study: one that is out of sight, or whose term is over.
@@ -342,7 +359,8 @@ impl Rejections {
         let _turn = self.turn.lock().await;
         let (mut count, mut failure) = (0_u64, None);
         for open in self.registry.open_rejections().await? {
-            match self.apply(&open).await {
+            let turn = self.registry.turn().await;
+            match self.apply(&turn, &open).await {
                 Ok(_) => count = count.saturating_add(1),
                 Err(error) => {
                     tracing::error!(%error, rejection = %open.value.id, "a rejection waits");
@@ -354,8 +372,8 @@ impl Rejections {
     }
 
     /// Does what is ordered; what is left where that fails is done another time.
-    async fn applied(&self, ordered: Stored<Rejection>) -> Stored<Rejection> {
-        match self.apply(&ordered).await {
+    async fn applied(&self, turn: &Turn<'_>, ordered: Stored<Rejection>) -> Stored<Rejection> {
+        match self.apply(turn, &ordered).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, rejection = %ordered.value.id, "a rejection waits");
@@ -364,7 +382,11 @@ impl Rejections {
         }
     }
 
-    async fn apply(&self, ordered: &Stored<Rejection>) -> Result<Stored<Rejection>, RejectError> {
+    async fn apply(
+        &self,
+        turn: &Turn<'_>,
+        ordered: &Stored<Rejection>,
+    ) -> Result<Stored<Rejection>, RejectError> {
         let rejection = &ordered.value;
         let instances = self.registry.instances_of_rejection(&rejection.id).await?;
         match &rejection.state {
@@ -398,7 +420,10 @@ impl Rejections {
             }
             RejectionState::Applied | RejectionState::Restored(_) => {}
         }
-        let done = self.registry.finish_rejection(ordered).await?;
+        let study = &rejection.study;
+        let is_in_sight = self.archive.is_in_sight(&self.find, study).await?;
+        let in_turn = (turn, is_in_sight);
+        let done = self.registry.finish_rejection(in_turn, ordered).await?;
         tracing::info!(
             rejection = %done.value.id,
             study = %done.value.study,
@@ -476,22 +501,6 @@ fn meant(
         return Err(RejectError::NotFound);
     }
     Ok((part, instances))
-}
-
-/// The images of each series that stay in sight without `rejected`.
-fn staying(
-    visible: &[StoredInstance],
-    rejected: &[(SopInstanceUid, SeriesUid)],
-) -> BTreeMap<SeriesUid, u64> {
-    let rejected: BTreeSet<_> = rejected.iter().map(|(instance, _)| instance).collect();
-    let mut staying = BTreeMap::<_, u64>::new();
-    for stored in visible {
-        if !rejected.contains(&stored.instance.instance) {
-            let count = staying.entry(stored.instance.series.clone()).or_default();
-            *count = count.saturating_add(1);
-        }
-    }
-    staying
 }
 
 fn targets<'a>(

@@ -1,4 +1,4 @@
-//! How many images of which series are in sight.
+//! What is in sight of studies, and how many images of which series.
 
 use super::Archive;
 use crate::index::IndexError;
@@ -23,13 +23,8 @@ impl Archive {
         let mut kept = KeptImages::new();
         let studies: Vec<StudyUid> = studies.into_iter().collect();
         for study in studies {
-            let of_study = Key {
-                tag: tags::STUDY_INSTANCE_UID,
-                vr: Vr::UI,
-                matching: Matching::SingleValue(study.as_str().to_owned()),
-            };
             let query = Query::new(Level::Series)
-                .with(of_study)
+                .with(of_study(&study))
                 .returning(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
             let mut series = BTreeMap::new();
             for found in self.search(permit, &query).await? {
@@ -43,5 +38,26 @@ impl Archive {
             kept.insert(study, series);
         }
         Ok(kept)
+    }
+
+    /// Whether anything of a study is in sight.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn is_in_sight(
+        &self,
+        permit: &Permit<Find>,
+        study: &StudyUid,
+    ) -> Result<bool, IndexError> {
+        let query = Query::new(Level::Study).with(of_study(study));
+        Ok(!self.search(permit, &query).await?.is_empty())
+    }
+}
+
+fn of_study(study: &StudyUid) -> Key {
+    Key {
+        tag: tags::STUDY_INSTANCE_UID,
+        vr: Vr::UI,
+        matching: Matching::SingleValue(study.as_str().to_owned()),
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Seen {
     /// The first instance in sight, and when it came.
     pub(super) first: Option<(SopInstanceUid, u64)>,
     pub(super) witnesses: Vec<Witness>,
+    /// It is all of versions that are served as of another study.
+    pub(super) is_by_versions: bool,
     /// There were more different headers than are remembered.
     pub(super) has_more: bool,
     /// Each once, the first one first.
@@ -75,6 +77,7 @@ impl Matcher {
         if seen.first.is_none() && known.is_none() {
             for version in self.with_heads(news.versions.clone()).await? {
                 self.note(&mut seen, &version).await?;
+                seen.is_by_versions = true;
             }
         }
         if seen.first.is_none() && known.is_some() {

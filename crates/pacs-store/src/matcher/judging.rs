@@ -51,7 +51,7 @@ impl Matcher {
             Some(known) => known.received_at,
             None => self.moment(received_unix_ms),
         };
-        let received = ReceivedStudy {
+        let mut received = ReceivedStudy {
             study: study.clone(),
             organisation: self.owner(study, &seen, known.as_ref()).await?,
             is_import: known
@@ -72,9 +72,14 @@ impl Matcher {
         };
         let found = self.verdict_of(&received, &seen, known.as_ref()).await?;
         let at = self.now();
+        let turn = self.registry.turn().await;
+        let is_by_versions = seen.is_by_versions;
+        if !is_by_versions && !self.is_still_there(&mut received, known.as_ref()).await? {
+            return Ok(None);
+        }
         let stored = self
             .registry
-            .store_verdict(&self.licence, &received, &found, at)
+            .store_verdict(&turn, &self.licence, (&received, &found), at)
             .await;
         // Between the question and the answer the order was cancelled, or its device said that it
         // was a wrong one, or it takes no more studies: the study waits for a person, and the
@@ -90,9 +95,30 @@ impl Matcher {
         };
         let stored = self
             .registry
-            .store_verdict(&self.licence, &received, &found, at)
+            .store_verdict(&turn, &self.licence, (&received, &found), at)
             .await?;
         Ok(Some(stored))
+    }
+
+    /// Whether something of a study that was seen is in sight in the turn that is held: images are
+    /// hidden in such turns. Series of which all was hidden since are no news.
+    async fn is_still_there(
+        &self,
+        received: &mut ReceivedStudy,
+        known: Option<&StudyMatch>,
+    ) -> Result<bool, MatcherError> {
+        let (find, study) = (&self.permits.find, &received.study);
+        if known.is_none_or(|known| known.parts.is_empty()) {
+            return Ok(self.archive.is_in_sight(find, study).await?);
+        }
+        // Its series are of several examinations.
+        let kept = self.archive.kept_images(find, [study.clone()]).await?;
+        let all = kept.series_of(study);
+        received.news.retain(|series, _| {
+            let count = all.and_then(|all| all.get(series));
+            count.is_some_and(|count| *count > 0)
+        });
+        Ok(kept.count_of(study) > Some(0))
     }
 
     /// Whose a study is: what was decided stays; else it is of the organisation that planned it, if

@@ -19,7 +19,7 @@ use super::commit::agent_event;
 use super::document::Document;
 use super::erasures::ErasureState;
 use super::examinations::{Action, Examination, KeptImages, MatchState, StudyMatch};
-use super::{Moment, Refusal, Registry, RegistryError, Stored};
+use super::{Moment, Refusal, Registry, RegistryError, Stored, Turn};
 use crate::limits::{
     REGISTRY_ATTEMPTS_MAX, REJECTION_CHUNK_COUNT, REJECTION_INSTANCES_MAX, REJECTIONS_OF_STUDY_MAX,
 };
@@ -52,8 +52,6 @@ pub struct NewRejection {
     pub part: Part,
     /// Those of its instances that are in sight and meant, each with its series.
     pub instances: Vec<(SopInstanceUid, SeriesUid)>,
-    /// What stays in sight: of the study, and of [`Belonging::beside`].
-    pub kept: KeptImages,
     /// Why.
     pub title: Title,
     /// What is wrong with them, where that is it.
@@ -119,7 +117,8 @@ impl Registry {
     }
 
     /// Writes down that instances are rejected, with what the examinations become that have nothing
-    /// in sight then; the archive has to be told then, and [`Self::finish_rejection`].
+    /// in sight then; the archive has to be told then, and [`Self::finish_rejection`]. What stays
+    /// in sight was counted in the turn: of the study, and of [`Belonging::beside`].
     ///
     /// # Errors
     /// [`RegistryError::Unlicensed`] for whoever may not; [`Refusal::Transition`] where a signed
@@ -127,6 +126,7 @@ impl Registry {
     /// where whose the images are was changed since they were counted; [`RegistryError`].
     pub async fn order_rejection(
         &self,
+        (_turn, kept): (&Turn<'_>, &KeptImages),
         agent: &Agent,
         new: &NewRejection,
         at: Moment,
@@ -137,7 +137,6 @@ impl Registry {
         if new.quality.is_some() && new.title != Title::Quality {
             return Err(Refusal::Unfit { what: "quality" }.into());
         }
-        let _turn = self.turn().await;
         let matched = self.find::<StudyMatch>(new.study.as_str()).await?;
         let organisation = matched.as_ref().and_then(|found| found.value.organisation);
         let organisation = organisation.or(new.organisation);
@@ -177,7 +176,7 @@ impl Registry {
                 rejection: title,
                 reason: new.reason.clone(),
             };
-            for found in self.emptied(&matched.value, new).await? {
+            for found in self.emptied(&matched.value, new, kept).await? {
                 self.tell_examination(&mut others, agent, &found, &event, at)
                     .await?;
             }
@@ -233,11 +232,12 @@ impl Registry {
         &self,
         matched: &StudyMatch,
         new: &NewRejection,
+        kept: &KeptImages,
     ) -> Result<Vec<Stored<Examination>>, RegistryError> {
         let mut emptied = Vec::new();
         for id in hit(matched, new.instances.iter().map(|(_, series)| series)) {
             let found = self.read::<Examination>(&id.to_string()).await?;
-            let (_, images_left) = self.left(&found.value, &[], &new.kept).await?;
+            let (_, images_left) = self.left(&found.value, &[], kept).await?;
             if images_left == 0 {
                 emptied.push(found);
             }
@@ -245,8 +245,8 @@ impl Registry {
         Ok(emptied)
     }
 
-    /// What a rejection makes of the queue: a study whose images were made under another order is
-    /// looked at by a person; of any other one nobody has to look at what nobody sees.
+    /// What a rejection makes of the queue at once: a study whose images were made under another
+    /// order is looked at by a person.
     async fn tell_queue(
         &self,
         batch: &mut Batch,
@@ -254,22 +254,30 @@ impl Registry {
         new: &NewRejection,
         at: Moment,
     ) -> Result<(), RegistryError> {
-        let is_in_question = new.title == Title::WorklistEntry;
         let mut after = matched.value.clone();
         if let MatchState::Bound { flags, .. } = &mut after.state
-            && is_in_question
+            && new.title == Title::WorklistEntry
             && !flags.contains(&QueueReason::Unbound)
         {
             flags.push(QueueReason::Unbound);
             after.decided_at = at;
         }
-        let waits_for_owner = matches!(
-            &after.state,
-            MatchState::Bound { flags, .. } if flags.contains(&QueueReason::Unbound)
-        );
-        let waits = is_in_question || waits_for_owner;
-        after.is_out_of_sight = !waits && new.kept.count_of(&new.study) == Some(0);
         self.put_match(batch, matched, &after).await
+    }
+
+    /// Whether nobody has to look at a study: nothing of it is in sight, and it was not made under
+    /// another order.
+    async fn is_out_of_sight(
+        &self,
+        study: &StudyUid,
+        is_in_sight: bool,
+    ) -> Result<bool, RegistryError> {
+        if is_in_sight {
+            return Ok(false);
+        }
+        let rejections = self.rejections_of_study(study).await?;
+        let mut standing = rejections.iter().map(|one| &one.value);
+        Ok(!standing.any(|one| one.is_standing() && one.title == Title::WorklistEntry))
     }
 
     async fn put_match(
@@ -351,41 +359,55 @@ impl Registry {
             after.id.as_str(),
         )
         .await?;
-        let (instances, series) = self.content_of(&after.id).await?;
+        let content = self.content_of(&after.id).await?;
         let (hidden, _) = self.hidden_by_others(rejection).await?;
-        let matched = self.find::<StudyMatch>(rejection.study.as_str()).await?;
-        // Where another one hides all of it, nothing comes back yet.
-        let is_coming_back = instances.iter().any(|instance| !hidden.contains(instance));
-        if let Some(matched) = matched.filter(|_| is_coming_back) {
-            let event = Event::Restore {
-                reason: reason.clone(),
-            };
-            let mut others = Batch::default();
-            // Where its images have gone meanwhile: to the examinations that they are of now.
-            for id in hit(&matched.value, &series) {
-                let found = self.read::<Examination>(&id.to_string()).await?;
-                self.tell_examination(&mut others, agent, &found, &event, at)
-                    .await?;
-            }
-            batch.changes.extend(others.changes);
-            let in_sight = StudyMatch {
-                is_out_of_sight: false,
-                ..matched.value.clone()
-            };
-            self.put_match(&mut batch, &matched, &in_sight).await?;
+        let mut others = Batch::default();
+        let event = Event::Restore {
+            reason: reason.clone(),
+        };
+        for id in self.revived(rejection, &content, &hidden).await? {
+            let found = self.read::<Examination>(&id.to_string()).await?;
+            self.tell_examination(&mut others, agent, &found, &event, at)
+                .await?;
         }
+        batch.changes.extend(others.changes);
+        let instances: Vec<_> = content.into_iter().flat_map(|of| of.instances).collect();
         let event = touched(Act::ImagesRestored, agent, &after, &instances, at);
         let revisions = self.commit(batch, event).await?;
         let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
         Stored::of(after, revision)
     }
 
-    /// Writes down that the archive did what was ordered.
+    /// The examinations to which something of a rejection comes back that is not `hidden` by
+    /// others: those that its images are of now, wherever they have gone meanwhile.
+    async fn revived(
+        &self,
+        rejection: &Rejection,
+        content: &[Chunk],
+        hidden: &BTreeSet<SopInstanceUid>,
+    ) -> Result<BTreeSet<ExaminationId>, RegistryError> {
+        let Some(found) = self.find::<StudyMatch>(rejection.study.as_str()).await? else {
+            return Ok(BTreeSet::new());
+        };
+        let (matched, mut revived) = (found.value, BTreeSet::new());
+        for chunk in content {
+            match chunk.series_of(|instance| !hidden.contains(instance)) {
+                Some(series) => revived.extend(hit(&matched, &series)),
+                // Of which series they are, nobody knew to write down: of the rest of the study.
+                None => revived.extend(matched.examination()),
+            }
+        }
+        Ok(revived)
+    }
+
+    /// Writes down that the archive did what was ordered, and whether somebody has to look at the
+    /// study then. Whether anything of it is in sight was looked at in the turn.
     ///
     /// # Errors
     /// [`RegistryError::Changed`] where it was changed since; [`RegistryError`].
     pub async fn finish_rejection(
         &self,
+        (_turn, is_in_sight): (&Turn<'_>, bool),
         before: &Stored<Rejection>,
     ) -> Result<Stored<Rejection>, RegistryError> {
         let mut after = before.value.clone();
@@ -394,16 +416,39 @@ impl Registry {
             RejectionState::Restoring(turned) => RejectionState::Restored(turned),
             RejectionState::Applied | RejectionState::Restored(_) => return Ok(before.clone()),
         };
+        for _ in 0..REGISTRY_ATTEMPTS_MAX {
+            match self.finish_once(before, &after, is_in_sight).await {
+                // Perhaps it was whose the study is.
+                Err(RegistryError::Changed) => {}
+                Err(error) => return Err(error),
+                Ok(revision) => return Stored::of(after, revision),
+            }
+        }
+        Err(RegistryError::Changed)
+    }
+
+    async fn finish_once(
+        &self,
+        before: &Stored<Rejection>,
+        after: &Rejection,
+        is_in_sight: bool,
+    ) -> Result<Revision, RegistryError> {
         let mut batch = Batch::default();
         let id = after.id.as_str();
-        batch.main(id, &after, Some(before))?;
-        let (had, has) = (keys_of(&before.value), keys_of(&after));
+        batch.main(id, after, Some(before))?;
+        let (had, has) = (keys_of(&before.value), keys_of(after));
         self.reindex(&mut batch, &had, &has, id).await?;
+        if let Some(matched) = self.find::<StudyMatch>(after.study.as_str()).await? {
+            let told = StudyMatch {
+                is_out_of_sight: self.is_out_of_sight(&after.study, is_in_sight).await?,
+                ..matched.value.clone()
+            };
+            self.put_match(&mut batch, &matched, &told).await?;
+        }
         // No event tells of it: that it was ordered was told.
         let trail = self.audit_trail();
         let revisions = trail.commit_all(batch.changes, &[]).await?;
-        let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
-        Stored::of(after, revision)
+        revisions.first().copied().ok_or(RegistryError::Changed)
     }
 
     /// The instances of a rejection.
@@ -414,22 +459,15 @@ impl Registry {
         &self,
         id: &RejectionId,
     ) -> Result<Vec<SopInstanceUid>, RegistryError> {
-        Ok(self.content_of(id).await?.0)
+        let content = self.content_of(id).await?.into_iter();
+        Ok(content.flat_map(|chunk| chunk.instances).collect())
     }
 
-    /// The instances of a rejection, and the series that they are of.
-    async fn content_of(
-        &self,
-        id: &RejectionId,
-    ) -> Result<(Vec<SopInstanceUid>, BTreeSet<SeriesUid>), RegistryError> {
+    async fn content_of(&self, id: &RejectionId) -> Result<Vec<Chunk>, RegistryError> {
         let prefix = format!("{id}/");
         let count_max = REJECTION_INSTANCES_MAX.div_ceil(REJECTION_CHUNK_COUNT);
-        let (mut instances, mut series) = (Vec::new(), BTreeSet::new());
-        for chunk in self.list::<Chunk>(&prefix, None, count_max).await? {
-            instances.extend(chunk.value.instances);
-            series.extend(chunk.value.series);
-        }
-        Ok((instances, series))
+        let chunks = self.list::<Chunk>(&prefix, None, count_max).await?;
+        Ok(chunks.into_iter().map(|chunk| chunk.value).collect())
     }
 
     /// What other rejections of the study hide, and what of it is not taken again.
@@ -498,16 +536,12 @@ impl Rejection {
     }
 }
 
-/// The examinations that images of these series are of. Rejections that were written down before
-/// their series were are of the rest of the study.
+/// The examinations that images of these series are of.
 fn hit<'a>(
     matched: &StudyMatch,
     series: impl IntoIterator<Item = &'a SeriesUid>,
 ) -> BTreeSet<ExaminationId> {
-    let mut series = series.into_iter().peekable();
-    if series.peek().is_none() {
-        return matched.examination().into_iter().collect();
-    }
+    let series = series.into_iter();
     series
         .filter_map(|series| matched.examination_of(series))
         .collect()

@@ -128,9 +128,10 @@ pub(crate) async fn judge(
         news: news.into_iter().collect(),
         judged,
     };
+    let turn = rig.registry.turn().await;
     let stored = rig
         .registry
-        .store_verdict(&matcher(), &received, &verdict, now())
+        .store_verdict(&turn, &matcher(), (&received, &verdict), now())
         .await;
     Ok((verdict, stored?))
 }

@@ -352,15 +352,16 @@ async fn order_only(rig: &Rig, title: Title) -> Stored<Rejection> {
         organisation: None,
         part: Part::Study,
         instances: (1..=3).map(|n| (instance(n), series.clone())).collect(),
-        kept: kept(&[(STUDY, 0)]),
         title,
         quality: None,
         reason: reason(),
         note: None,
         random: rand8(),
     };
+    let turn = rig.registry.turn().await;
+    let in_turn = (&turn, &kept(&[(STUDY, 0)]));
     rig.registry
-        .order_rejection(&keeper(), &new, now())
+        .order_rejection(in_turn, &keeper(), &new, now())
         .await
         .unwrap()
 }

@@ -104,7 +104,8 @@ pub struct StudyMatch {
     /// The archive keeps another version of one of its instances.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_other_version: bool,
-    /// All of it is rejected: nobody has to look before something of it is in sight again.
+    /// All of it is rejected, and not for having been made under another order: nobody has to look
+    /// before something of it is in sight again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_out_of_sight: bool,
     /// What was decided.
@@ -178,9 +179,19 @@ impl StudyMatch {
         self.correction.is_some() || !self.examinations().is_empty()
     }
 
+    /// Whether it was made under another order than it is bound to: somebody looks at it, in sight
+    /// or not.
+    fn is_disowned(&self) -> bool {
+        match &self.state {
+            MatchState::Bound { flags, .. } => flags.contains(&QueueReason::Unbound),
+            MatchState::Queued { .. } | MatchState::Rejected => false,
+        }
+    }
+
     /// Where it waits for a person.
     pub(in super::super) fn keys(&self) -> BTreeSet<(Kind, String)> {
-        let waits = !self.is_out_of_sight && !self.waits_for().is_empty();
+        let is_seen = !self.is_out_of_sight || self.is_disowned();
+        let waits = is_seen && !self.waits_for().is_empty();
         let at = newest_first(self.received_at);
         let (prefix, study) = (prefix_of(self.organisation), self.study.as_str());
         let key = format!("{prefix}{at}{BETWEEN}{study}");

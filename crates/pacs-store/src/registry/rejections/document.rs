@@ -11,7 +11,7 @@ use pacs_core::rejection::{Quality, Title};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode, SopInstanceUid};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Rejections of an organisation, newest first.
@@ -164,9 +164,13 @@ impl Document for Rejection {
 /// Some of the instances of a rejection, and the series that these are of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Chunk {
+    /// Series by series, where `counts` are there.
     pub(super) instances: Vec<SopInstanceUid>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(super) series: BTreeSet<SeriesUid>,
+    series: BTreeSet<SeriesUid>,
+    /// How many of `instances` are of each of `series`; none where nobody wrote that down yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    counts: Vec<usize>,
 }
 
 impl Document for Chunk {
@@ -176,12 +180,43 @@ impl Document for Chunk {
 
 impl Chunk {
     pub(super) fn of(instances: &[(SopInstanceUid, SeriesUid)]) -> Self {
-        let (instances, series) = instances.iter().cloned().unzip();
-        Self { instances, series }
+        let mut by_series = BTreeMap::<_, Vec<_>>::new();
+        for (instance, series) in instances {
+            let of_series = by_series.entry(series.clone()).or_default();
+            of_series.push(instance.clone());
+        }
+        Self {
+            counts: by_series.values().map(Vec::len).collect(),
+            series: by_series.keys().cloned().collect(),
+            instances: by_series.into_values().flatten().collect(),
+        }
     }
 
     pub(super) fn key(id: &RejectionId, number: usize) -> String {
         format!("{id}/{number:06}")
+    }
+
+    /// The series of its instances that are `meant`, where that is known of each, else of all;
+    /// `None`: nobody wrote them down.
+    pub(super) fn series_of(
+        &self,
+        meant: impl Fn(&SopInstanceUid) -> bool,
+    ) -> Option<BTreeSet<SeriesUid>> {
+        let mut of_them = BTreeSet::new();
+        if self.counts.is_empty() {
+            if self.instances.iter().any(meant) {
+                return (!self.series.is_empty()).then(|| self.series.clone());
+            }
+            return Some(of_them);
+        }
+        let mut rest = self.instances.iter();
+        for (series, count) in self.series.iter().zip(&self.counts) {
+            let of_series = rest.by_ref().take(*count);
+            if of_series.filter(|instance| meant(instance)).count() > 0 {
+                of_them.insert(series.clone());
+            }
+        }
+        Some(of_them)
     }
 }
 
@@ -208,4 +243,42 @@ pub(super) fn keys_of(rejection: &Rejection) -> BTreeSet<(Kind, String)> {
         keys.insert((REFUSING, id.as_str().to_owned()));
     }
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(text: &str) -> SopInstanceUid {
+        SopInstanceUid::parse(text).unwrap()
+    }
+
+    fn series<const N: usize>(texts: [&str; N]) -> BTreeSet<SeriesUid> {
+        texts.map(|text| SeriesUid::parse(text).unwrap()).into()
+    }
+
+    #[test]
+    fn the_series_of_some_instances_are_known_as_far_as_they_were_written_down() {
+        let of = |uid: &str, of: &str| (instance(uid), SeriesUid::parse(of).unwrap());
+        let mixed = [of("1.2.1", "1.2"), of("1.1.1", "1.1"), of("1.2.2", "1.2")];
+        let chunk = Chunk::of(&mixed);
+        let meant = |chunk: &Chunk, uids: &[&str]| {
+            let uids: Vec<_> = uids.iter().map(|uid| instance(uid)).collect();
+            chunk.series_of(|uid| uids.contains(uid))
+        };
+        assert_eq!(meant(&chunk, &["1.2.1"]), Some(series(["1.2"])));
+        assert_eq!(meant(&chunk, &["1.2.2"]), Some(series(["1.2"])));
+        assert_eq!(meant(&chunk, &["1.1.1"]), Some(series(["1.1"])));
+        let both = Some(series(["1.1", "1.2"]));
+        assert_eq!(meant(&chunk, &["1.1.1", "1.2.2"]), both);
+        assert_eq!(meant(&chunk, &[]), Some(series([])));
+
+        // As rejections of before have it.
+        let text = r#"{"instances": ["1.2.1", "1.1.1"], "series": ["1.1", "1.2"]}"#;
+        let older: Chunk = serde_json::from_str(text).unwrap();
+        assert_eq!(meant(&older, &["1.1.1"]), both);
+        assert_eq!(meant(&older, &[]), Some(series([])));
+        let oldest: Chunk = serde_json::from_str(r#"{"instances": ["1.1.1"]}"#).unwrap();
+        assert_eq!(meant(&oldest, &["1.1.1"]), None);
+    }
 }

@@ -347,6 +347,7 @@ impl Registry {
             after.witnesses.clone_from(&now.value.witnesses);
             after.senders.clone_from(&now.value.senders);
             after.has_other_version = now.value.has_other_version;
+            after.is_out_of_sight = now.value.is_out_of_sight;
             after.state = with_news(after.state, &news_since(was, &now.value));
             if let Some(made) = correction.value.made()
                 && !after.not_of.contains(&made)

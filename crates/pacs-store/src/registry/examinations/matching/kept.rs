@@ -19,6 +19,14 @@ impl KeptImages {
         self.0.insert(study, series);
     }
 
+    /// Sets that one image of a series is in sight no longer.
+    pub fn remove_one(&mut self, study: &StudyUid, series: &SeriesUid) {
+        let count = self.0.get_mut(study).and_then(|of| of.get_mut(series));
+        if let Some(count) = count {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// The series of a study, each with the count of its images; `None`: it was not looked at.
     #[must_use]
     pub fn series_of(&self, study: &StudyUid) -> Option<&BTreeMap<SeriesUid, u64>> {

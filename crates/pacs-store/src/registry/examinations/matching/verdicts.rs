@@ -1,7 +1,7 @@
 //! What the matcher decides, as it is stored.
 
 use super::super::super::batch::Batch;
-use super::super::super::{Moment, Refusal, Registry, RegistryError, Stored};
+use super::super::super::{Moment, Refusal, Registry, RegistryError, Stored, Turn};
 use super::super::{Examination, Random};
 use super::allocation::{By, Moving};
 use super::state::{state_of, with_flag};
@@ -55,7 +55,8 @@ impl ReceivedStudy {
 
 impl Registry {
     /// Stores what the matcher decided. What was decided before and is the same is not stored
-    /// again, so that it may be told twice; what a person decided stays so.
+    /// again, so that it may be told twice; what a person decided stays so. In the turn it was seen
+    /// that something of the study is there to be judged.
     ///
     /// # Errors
     /// [`Refusal::Transition`] where the examination takes no images; [`Refusal::Disowned`] where
@@ -63,15 +64,14 @@ impl Registry {
     /// otherwise since it was judged; [`RegistryError`] otherwise.
     pub async fn store_verdict(
         &self,
+        _turn: &Turn<'_>,
         licence: &Licence<Reconcile>,
-        received: &ReceivedStudy,
-        verdict: &Verdict,
+        (received, verdict): (&ReceivedStudy, &Verdict),
         at: Moment,
     ) -> Result<Stored<StudyMatch>, RegistryError> {
         if let Some(organisation) = received.organisation {
             licence.check(organisation)?;
         }
-        let _turn = self.turn().await;
         for _ in 0..REGISTRY_ATTEMPTS_MAX {
             let now = self.find::<StudyMatch>(received.study.as_str()).await?;
             if now.as_ref().map(|now| now.revision) != received.judged {
