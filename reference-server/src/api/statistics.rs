@@ -1,5 +1,5 @@
 //! The family of statistics: figures of examinations without persons, of one organisation or, for
-//! the ministry, of all.
+//! the ministry, of all; for an expert of what they read and signed.
 
 use super::asked::Asked;
 use super::guard::{Signed, organisations};
@@ -113,7 +113,7 @@ async fn statistics(
 async fn permitted(api: &Api, agent: &Agent) -> Result<Vec<OrganisationCode>, Problem> {
     let is_permitted = |code: &OrganisationCode| {
         let mut extents = agent.grants.extents(Permission::Statistics, *code);
-        extents.any(|of| matches!(of, Extent::Aggregated | Extent::Whole))
+        extents.any(|of| matches!(of, Extent::Aggregated | Extent::Own | Extent::Whole))
     };
     let mut of: Vec<OrganisationCode> = organisations(agent);
     for stored in api.registry.organisations().await? {

@@ -13,7 +13,7 @@ use pacs_core::worklist::WorklistSubject;
 use pacs_core::{ExaminationId, OrganisationCode};
 use pacs_store::matcher::Progressed;
 use pacs_store::registry::examinations::{
-    Action, Examination, FoundTasks, NewExamination, Priority, Reader, WantedTasks,
+    Action, Examination, FoundTasks, NewExamination, Period, Priority, Reader, WantedTasks,
 };
 use pacs_store::registry::{Moment, Refusal, Registry, RegistryError};
 
@@ -123,6 +123,57 @@ async fn what_waits_is_found_by_urgency_over_all_organisations_and_by_those_who_
         let operator = user("op", Role::Operator, "001");
         let theirs = found(registry, &operator, &["001"], &State::ALL).await;
         assert_eq!(shown(&theirs), [ids[1], ids[3]]);
+    }
+}
+
+#[tokio::test]
+async fn an_expert_counts_what_they_read_and_signed_and_others_count_everything() {
+    let rig = Rig::new().await;
+    let registry = &rig.registry;
+    let new = new_for(&rig).await;
+    let [first, second] = ["first", "second"].map(|name| user(name, Role::Expert, "006"));
+    for (number, reader) in [(1, &first), (2, &first), (3, &second)] {
+        let id = save(registry, &new, number).await.unwrap().value.id;
+        receive(registry, id).await;
+        claim(registry, reader, id, "2.25.1", now()).await;
+        // What is in work is nobody's yet.
+        if number > 1 {
+            act(registry, reader, id, Event::Sign(SIGNED))
+                .await
+                .unwrap();
+        }
+    }
+    let day = now().date_naive();
+    let period = Period {
+        from: day,
+        until: day,
+    };
+    let counted = async |agent: &Agent| {
+        let figures = registry.examination_figures(agent, code("006"), period, now());
+        let figures = figures.await?;
+        let all = figures.iter().map(|one| (one.status, one.count));
+        Ok::<_, RegistryError>(all.collect::<Vec<_>>())
+    };
+    let reported = |count| vec![(Status::Reported, count)];
+    assert_eq!(counted(&first).await.unwrap(), reported(1));
+    assert_eq!(counted(&second).await.unwrap(), reported(1));
+    let idle = user("idle", Role::Expert, "006");
+    assert_eq!(counted(&idle).await.unwrap(), []);
+    let operator = user("op", Role::Operator, "006");
+    let all = counted(&operator).await.unwrap();
+    assert_eq!(
+        all.iter().map(|(_, count)| count).sum::<u64>(),
+        3,
+        "{all:?}"
+    );
+    for (role, at) in [
+        (Role::Expert, "001"),
+        (Role::ArchiveAdmin, "006"),
+        (Role::Referrer, "006"),
+    ] {
+        let refused = counted(&user("x", role, at)).await;
+        let is_refused = matches!(refused, Err(RegistryError::Unlicensed(_)));
+        assert!(is_refused, "{role:?} {at}: {refused:?}");
     }
 }
 

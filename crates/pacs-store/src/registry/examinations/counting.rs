@@ -3,9 +3,9 @@
 use super::super::batch::Batch;
 use super::super::commit::agent_event;
 use super::super::{Moment, Refusal, Registry, RegistryError};
-use super::document::LIST;
+use super::document::{LIST, status_name};
 use super::listing::id_of;
-use super::{BETWEEN, newest_first};
+use super::{BETWEEN, Examination, newest_first};
 use crate::limits::{EXAMINATIONS_IN_STATISTICS_MAX, EXAMINATIONS_PAGE_MAX};
 use chrono::{Days, FixedOffset, NaiveDate, NaiveTime};
 use pacs_core::audit::Act;
@@ -39,8 +39,8 @@ pub struct Period {
 
 impl Registry {
     /// Counts the examinations that `organisation` makes, of those that got their IDs within
-    /// `period`, by the clock of `at`. The table of roles has to permit figures there, of its own
-    /// or of all.
+    /// `period`, by the clock of `at`. The table of roles has to permit figures there; whoever may
+    /// see figures of their own work alone gets those of what they read and signed.
     ///
     /// # Errors
     /// [`Refusal::Unfit`] where there are more than are counted at once; [`RegistryError`]
@@ -52,13 +52,7 @@ impl Registry {
         period: Period,
         at: Moment,
     ) -> Result<Vec<ExaminationCount>, RegistryError> {
-        let permission = Permission::Statistics;
-        let mut extents = agent.grants.extents(permission, organisation);
-        let is_permitted = extents.any(|of| matches!(of, Extent::Aggregated | Extent::Whole));
-        drop(extents);
-        if !is_permitted && agent.kind != AgentKind::System {
-            return Err(Unlicensed { permission }.into());
-        }
+        let counted_for = counted_for(agent, organisation)?;
         let mut event = agent_event(Act::Queried, agent, Some(organisation), at);
         let query = format!("statistics {} {}", period.from, period.until);
         event.object.query = Some(Phi::new(query));
@@ -71,8 +65,7 @@ impl Registry {
         };
         // Behind the last one that is too new.
         let mut after = format!("{prefix}{}{BETWEEN}\u{7f}", newest_first(beyond));
-        let mut counts: BTreeMap<(NaiveDate, String, &'static str), ExaminationCount> =
-            BTreeMap::new();
+        let mut counts = Counts::new();
         let mut counted = 0_usize;
         loop {
             let page = self
@@ -89,24 +82,9 @@ impl Registry {
                 if counted > EXAMINATIONS_IN_STATISTICS_MAX {
                     return Err(Refusal::Unfit { what: "period" }.into());
                 }
-                let day = examination
-                    .created_at
-                    .with_timezone(at.offset())
-                    .date_naive();
-                let status = examination.status();
-                let kind = examination.order.kind;
-                let key = (
-                    day,
-                    format!("{kind:?}"),
-                    super::document::status_name(status),
-                );
-                let count = counts.entry(key).or_insert(ExaminationCount {
-                    day,
-                    kind,
-                    status,
-                    count: 0,
-                });
-                count.count = count.count.saturating_add(1);
+                if counted_for.is_none_or(|user| examination.readings().has_completed(user)) {
+                    count(&mut counts, examination, *at.offset());
+                }
                 after = record.key;
             }
             if is_last {
@@ -114,6 +92,37 @@ impl Registry {
             }
         }
     }
+}
+
+/// The figures, by what is alike.
+type Counts = BTreeMap<(NaiveDate, String, &'static str), ExaminationCount>;
+
+fn count(counts: &mut Counts, examination: Examination, place: FixedOffset) {
+    let day = examination.created_at.with_timezone(&place).date_naive();
+    let status = examination.status();
+    let kind = examination.order.kind;
+    let key = (day, format!("{kind:?}"), status_name(status));
+    let count = counts.entry(key).or_insert(ExaminationCount {
+        day,
+        kind,
+        status,
+        count: 0,
+    });
+    count.count = count.count.saturating_add(1);
+}
+
+/// Whose work alone is counted for `agent` at an organisation; `None`: everybody's.
+fn counted_for(agent: &Agent, organisation: OrganisationCode) -> Result<Option<&str>, Unlicensed> {
+    let permission = Permission::Statistics;
+    let extents = || agent.grants.extents(permission, organisation);
+    let is_all = extents().any(|of| matches!(of, Extent::Aggregated | Extent::Whole));
+    if is_all || agent.kind == AgentKind::System {
+        return Ok(None);
+    }
+    if extents().any(|of| of == Extent::Own) {
+        return Ok(Some(&agent.name));
+    }
+    Err(Unlicensed { permission })
 }
 
 fn midnight(day: Option<NaiveDate>, offset: FixedOffset) -> Option<Moment> {

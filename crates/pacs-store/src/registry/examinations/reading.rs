@@ -126,6 +126,13 @@ impl Readings {
         completed.filter(|_| is_canceled).or(last)
     }
 
+    /// Whether `user` completed one of them: signed what is to be known of the images.
+    #[must_use]
+    pub fn has_completed(&self, user: &str) -> bool {
+        let mut completed = self.0.iter().filter(|it| it.state == State::Completed);
+        completed.any(|reading| reading.by.as_deref() == Some(user))
+    }
+
     /// The number of the last one; 0 where there was none.
     #[must_use]
     pub fn last_number(&self) -> u32 {
