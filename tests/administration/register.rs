@@ -7,7 +7,7 @@ use pacs_tests::samples::Slice;
 use pacs_tests::server::{PATIENCE, Server};
 use pacs_tests::signed_in::{Browser, code};
 use pacs_tests::wire::{Context, uid};
-use pacs_tests::xroad::{Behaviour, KNOWN_PIN, SecurityServer};
+use pacs_tests::xroad::{Behaviour, HASTY, KNOWN_PIN, PATIENT, SecurityServer};
 use serde_json::{Value, json};
 
 /// Nobody has it.
@@ -190,7 +190,6 @@ fn whatever_is_wrong_with_an_answer_it_is_told_and_nothing_is_made_of_it() {
         (Behaviour::FaultOutside, "unavailable", Value::Null),
         (Behaviour::Drops, "unavailable", Value::Null),
         (Behaviour::Page, "unavailable", Value::Null),
-        (Behaviour::Silent, "timed_out", Value::Null),
         (Behaviour::Right, "found", Value::Null),
     ] {
         behind.behave(behaviour);
@@ -200,6 +199,17 @@ fn whatever_is_wrong_with_an_answer_it_is_told_and_nothing_is_made_of_it() {
         assert_eq!(answer["person"].is_null(), outcome != "found");
     }
     assert!(!server.log().contains("CANARY") && !server.log().contains(KNOWN_PIN));
+}
+
+#[test]
+fn a_register_that_says_nothing_is_waited_for_as_long_as_the_settings_say() {
+    let behind = SecurityServer::start();
+    let server = start(&behind.soap_settings().replace(PATIENT, HASTY));
+    let browser = operator(&server, "operator");
+    behind.behave(Behaviour::Silent);
+    let answer = ask(&browser, &server, KNOWN_PIN);
+    assert_eq!(answer["outcome"], "timed_out", "{answer}");
+    assert!(answer["fault"].is_null() && answer["person"].is_null());
 }
 
 #[test]
@@ -229,8 +239,7 @@ fn a_register_that_is_down_is_left_in_peace_while_images_arrive() {
 #[test]
 fn a_register_that_hangs_keeps_no_image_of_the_patient_waiting() {
     let behind = SecurityServer::start();
-    let settings = behind.soap_settings();
-    let server = start(&settings.replace("answer_seconds = 1", "answer_seconds = 60"));
+    let server = start(&behind.soap_settings());
     let browser = operator(&server, "operator");
     behind.behave(Behaviour::Silent);
 

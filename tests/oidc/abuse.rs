@@ -89,7 +89,7 @@ fn whom_the_provider_knows_and_nobody_here_keeps_nobody_out() {
 
 #[test]
 fn of_one_network_no_more_are_at_the_provider_at_once_than_may_be_wrong() {
-    let rig = Rig::new(Terrain::default());
+    let rig = Rig::hasty(None);
     session(&rig.sign_in());
     let begun: Vec<_> = (0..80).map(|_| rig.begin("/")).collect();
     rig.provider.has(Some(Flaw::SilentTokens));

@@ -45,6 +45,12 @@ pub const HANDSHAKE: u8 = 22;
 /// The one whom it knows.
 pub const KNOWN_PIN: &str = "20101199099907";
 
+/// Of the settings of an archive that asks it: how long it waits for an answer.
+pub const PATIENT: &str = "answer_seconds = 60";
+
+/// The same of one that gives it up soon.
+pub const HASTY: &str = "answer_seconds = 1";
+
 /// It listens until the process ends.
 #[derive(Debug)]
 pub struct SecurityServer {
@@ -167,11 +173,13 @@ impl SecurityServer {
         )
     }
 
+    /// An answer that comes is never late, however busy the machine is: whoever waits for one to be
+    /// late sets [`HASTY`] in place of [`PATIENT`].
     fn settings(&self, kind: &str, service: &str) -> String {
         let terms = self.shared.terms.lock().expect("no panic");
         let scheme = if terms.is_some() { "https" } else { "http" };
         format!(
-            "[register]\nkind = \"{kind}\"\nurl = \"{scheme}://{}/\"\nanswer_seconds = 1\n\
+            "[register]\nkind = \"{kind}\"\nurl = \"{scheme}://{}/\"\n{PATIENT}\n\
              pause_seconds = 1\n[register.client]\ninstance = \"central-server\"\n\
              class = \"GOV\"\nmember = \"70000099\"\nsubsystem = \"pacs-service\"\n\
              [register.services.person]\nclass = \"GOV\"\nmember = \"70000005\"\n\
