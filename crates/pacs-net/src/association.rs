@@ -14,6 +14,7 @@ pub(crate) use state::{Action, Event, Occasion, Output};
 use crate::error::{Fault, Misuse};
 use crate::limits::NetLimits;
 use crate::negotiation::Negotiated;
+use crate::pdu::data::Framer;
 use crate::pdu::{self, AbortSource, AssociateAccept, AssociateRequest, DataPdu, Rejection, Taken};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -67,6 +68,8 @@ pub struct UpperLayer {
     role: Role,
     limits: Arc<NetLimits>,
     output: Output,
+    /// Frames the data set that is being sent.
+    framer: Framer,
     /// When the PDU that has begun must be complete.
     pdu_until: Option<Instant>,
     /// Bytes to have before there is something to take.
@@ -103,6 +106,7 @@ impl UpperLayer {
             role,
             limits,
             output: Output::default(),
+            framer: Framer::default(),
             pdu_until: None,
             needed_bytes: pdu::HEADER_BYTES,
             discardable_bytes: DISCARDED_BYTES_MAX,
@@ -228,7 +232,8 @@ impl UpperLayer {
         let pdu_bytes_max = self.may_send()?;
         let output = &mut self.output;
         let transmit = |bytes| output.transmit(bytes);
-        pdu::data::frame(context_id, false, is_last, piece, pdu_bytes_max, transmit);
+        let framer = &mut self.framer;
+        framer.frame(context_id, is_last, piece, pdu_bytes_max, transmit);
         Ok(())
     }
 

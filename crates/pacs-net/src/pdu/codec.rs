@@ -202,7 +202,7 @@ fn identity_of(identity: &ul::UserIdentity) -> Option<UserIdentity> {
 #[error("PDU has a field that is too long for it")]
 pub struct WriteError;
 
-/// Writes any PDU but P-DATA-TF, which [`super::data::frame`] writes.
+/// Writes any PDU but P-DATA-TF, which [`super::data::Framer`] writes.
 ///
 /// # Errors
 /// [`WriteError`] for a title over 16 bytes or an item over 65,535.

@@ -94,37 +94,71 @@ impl Iterator for DataPdu {
     }
 }
 
-/// Frames `payload` as P-DATA-TF PDUs of at most `pdu_bytes_max`, one PDV in each, and gives `out`
-/// headers and slices of the payload in turn. An empty payload becomes one empty PDV, to carry
-/// `is_last`.
-pub fn frame(
-    context_id: u8,
-    is_command: bool,
-    is_last: bool,
-    mut payload: Bytes,
-    pdu_bytes_max: u32,
-    mut out: impl FnMut(Bytes),
-) {
-    let fragment_max = fragment_bytes_max(pdu_bytes_max);
-    let fragments = payload.len().div_ceil(fragment_max).max(1);
-    let mut headers = BytesMut::with_capacity(fragments.saturating_mul(FRAME_HEADER_BYTES));
-    loop {
-        let fragment = payload.split_to(payload.len().min(fragment_max));
-        let ends = payload.is_empty();
-        let control = u8::from(is_command) | (u8::from(is_last && ends) << 1);
-        put_header(&mut headers, context_id, control, fragment.len());
-        out(headers.split().freeze());
-        if !fragment.is_empty() {
-            out(fragment);
+/// Frames a data set that comes in pieces of any length. Fragments have an even length (PS3.8
+/// Annex E), so the last byte of an odd piece goes out with the next one. `Debug` does not show it.
+#[derive(Default)]
+pub struct Framer {
+    /// A byte that waits.
+    held: Option<u8>,
+}
+
+impl std::fmt::Debug for Framer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Framer").finish_non_exhaustive()
+    }
+}
+
+impl Framer {
+    /// Frames `piece` as P-DATA-TF PDUs of at most `pdu_bytes_max`, one PDV in each, and gives
+    /// `out` headers and slices of the piece in turn. The last piece, which may be empty, has a PDV
+    /// that carries `is_last`, and nothing waits behind it.
+    pub fn frame(
+        &mut self,
+        context_id: u8,
+        is_last: bool,
+        mut piece: Bytes,
+        pdu_bytes_max: u32,
+        mut out: impl FnMut(Bytes),
+    ) {
+        let mut first = self.held.take();
+        let is_odd = (piece.len() % 2 == 1) != first.is_some();
+        if is_odd && !is_last {
+            self.held = piece.last().copied().or_else(|| first.take());
+            piece.truncate(piece.len().saturating_sub(1));
         }
-        if ends {
+        if piece.is_empty() && first.is_none() && !is_last {
             return;
+        }
+        let fragment_max = fragment_bytes_max(pdu_bytes_max);
+        let fragments = piece.len().div_ceil(fragment_max).saturating_add(1);
+        let mut headers = BytesMut::with_capacity(fragments.saturating_mul(FRAME_HEADER_BYTES));
+        loop {
+            let room = fragment_max.saturating_sub(usize::from(first.is_some()));
+            let fragment = piece.split_to(piece.len().min(room));
+            let length = fragment.len().saturating_add(usize::from(first.is_some()));
+            let ends = piece.is_empty();
+            put_header(
+                &mut headers,
+                context_id,
+                u8::from(is_last && ends) << 1,
+                length,
+            );
+            if let Some(byte) = first.take() {
+                headers.put_u8(byte);
+            }
+            out(headers.split().freeze());
+            if !fragment.is_empty() {
+                out(fragment);
+            }
+            if ends {
+                return;
+            }
         }
     }
 }
 
-/// Appends a small `payload` to `out` as [`frame`] would frame it, copied, so that one write sends
-/// it.
+/// Appends a small `payload`, whole, to `out` as [`Framer::frame`] would frame it, copied, so that
+/// one write sends it.
 pub fn frame_copied(
     context_id: u8,
     is_command: bool,

@@ -7,7 +7,7 @@ use crate::services::{asking, instance, title};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use pacs_net::dimse::CommandSet;
-use pacs_net::pdu::data::frame_copied;
+use pacs_net::pdu::data::{Framer, frame_copied};
 use pacs_net::pdu::{
     self, AbortReason, AbortSource, Pdu, ProposedContext, RejectReason, Rejection,
 };
@@ -100,16 +100,10 @@ async fn a_peer_that_vanishes_in_a_data_set_leaves_nothing() {
     raw.associate().await;
     raw.request(1, 1, true).await;
     let mut out = BytesMut::new();
-    pdu::data::frame(
-        1,
-        false,
-        false,
-        Bytes::from_static(&[7; 9000]),
-        16_384,
-        |bytes| {
-            out.extend_from_slice(&bytes);
-        },
-    );
+    let piece = Bytes::from_static(&[7; 9000]);
+    Framer::default().frame(1, false, piece, 16_384, |bytes| {
+        out.extend_from_slice(&bytes)
+    });
     raw.send(&out).await;
 
     let Raw {
@@ -447,16 +441,9 @@ async fn a_data_set_that_drips_costs_its_association() {
     let dripping = async {
         loop {
             let mut pdu = BytesMut::new();
-            pdu::data::frame(
-                1,
-                false,
-                false,
-                Bytes::from_static(b"ab"),
-                16_384,
-                |bytes| {
-                    pdu.extend_from_slice(&bytes);
-                },
-            );
+            let piece = Bytes::from_static(b"ab");
+            let transmit = |bytes: Bytes| pdu.extend_from_slice(&bytes);
+            Framer::default().frame(1, false, piece, 16_384, transmit);
             if raw.stream.write_all(&pdu).await.is_err() {
                 break;
             }
