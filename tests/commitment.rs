@@ -2,10 +2,10 @@
 //! association, whatever happens in between; and what clients over the web are told.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
-use pacs_tests::peers::{files_below, free_port, run};
+use pacs_tests::flip::damage;
+use pacs_tests::peers::{free_port, run};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, RemoteAe, Server};
 use pacs_tests::stow::{Answer, ask};
@@ -202,21 +202,6 @@ fn a_device_that_shows_up_again_is_told_at_once() {
     );
 }
 
-/// Changes one byte of pixel data of `slice` in the packs below `data`.
-fn damage(data: &Path, slice: &Slice) {
-    let data_set = slice.data_set();
-    for pack in files_below(&data.join("packs")) {
-        let mut bytes = std::fs::read(&pack).expect("a pack");
-        let at = bytes.windows(data_set.len()).position(|of| of == data_set);
-        if let Some(at) = at {
-            bytes[at + data_set.len() - 1000] ^= 0x10;
-            std::fs::write(&pack, bytes).expect("a pack");
-            return;
-        }
-    }
-    panic!("the slice is in no pack");
-}
-
 #[test]
 fn one_bit_that_has_changed_on_the_disk_is_no_commitment() {
     let mut server = Server::start(Options::default());
@@ -224,7 +209,7 @@ fn one_bit_that_has_changed_on_the_disk_is_no_commitment() {
     let instances = store(&mut association, 3);
     association.release().expect("a release in order");
     server.stop();
-    damage(&server.data(), &Slice::new(1, 2));
+    damage(&server.data(), &Slice::new(1, 2).data_set());
     server.restart();
 
     let mut association = associate(&server, "ANYBODY").expect("an association");
@@ -488,7 +473,7 @@ fn a_request_over_the_web_survives_a_kill_and_a_changed_bit_fails_it() {
     server.restart();
     assert_eq!(result(&server, "2.25.1", &[]).body, before.body);
     server.stop();
-    damage(&server.data(), &Slice::new(1, 2));
+    damage(&server.data(), &Slice::new(1, 2).data_set());
     server.restart();
     let after = result(&server, "2.25.1", &[]);
 

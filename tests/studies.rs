@@ -1,15 +1,12 @@
 //! Taking images out of sight and bringing them back, over the API; what devices can do about it,
 //! which is nothing; and sending studies back to them.
 
-#[path = "studies/foreign.rs"]
-mod foreign;
-
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use pacs_tests::peers::{free_port, run};
-use pacs_tests::samples::{Slice, long, text};
+use pacs_tests::samples::{KEY_OBJECTS, Slice, rejection_note};
 use pacs_tests::server::{Options, RemoteAe, Server};
 use pacs_tests::signed_in::{Browser, pacs};
 use pacs_tests::stow::{Answer, RELATED, ask, related};
@@ -17,7 +14,6 @@ use pacs_tests::wire::{Association, Context, Proposal, uid};
 use pacs_tests::workspace;
 use serde_json::{Value, json};
 
-const KEY_OBJECTS: &str = "1.2.840.10008.5.1.4.1.1.88.59";
 const SYNTAX: &str = uid::EXPLICIT_LITTLE_ENDIAN;
 
 /// Passwords that cost little, and the tool as an AE that sees everything.
@@ -146,54 +142,13 @@ fn counts(server: &Server, study: &str) -> [u64; 2] {
     [by_find.unwrap_or(0), by_qido.unwrap_or(0)]
 }
 
-/// A sequence of items, each a data set.
-fn sequence(out: &mut Vec<u8>, tag: u32, items: &[Vec<u8>]) {
-    let mut all = Vec::new();
-    for item in items {
-        all.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0]);
-        let length = u32::try_from(item.len()).expect("short");
-        all.extend_from_slice(&length.to_le_bytes());
-        all.extend_from_slice(item);
-    }
-    long(out, tag, "SQ", &all);
-}
-
-fn made(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    build(&mut out);
-    out
-}
-
 /// A rejection note about a slice: "Rejected for Quality Reasons".
 fn note(about: &Slice, instance: &str) -> Vec<u8> {
-    made(|out| {
-        text(out, 0x0008_0016, "UI", KEY_OBJECTS);
-        text(out, 0x0008_0018, "UI", instance);
-        text(out, 0x0008_0060, "CS", "KO");
-        text(out, 0x0010_0010, "PN", &about.patient_name);
-        text(out, 0x0010_0020, "LO", &about.patient_id);
-        text(out, 0x0020_000D, "UI", &about.study);
-        text(out, 0x0020_000E, "UI", &format!("{}.77", about.study));
-        let title = made(|out| {
-            text(out, 0x0008_0100, "SH", "113001");
-            text(out, 0x0008_0102, "SH", "DCM");
-            text(out, 0x0008_0104, "LO", "Rejected for Quality Reasons");
-        });
-        sequence(out, 0x0040_A043, &[title]);
-        let of_instance = made(|out| {
-            text(out, 0x0008_1150, "UI", uid::CT_IMAGE_STORAGE);
-            text(out, 0x0008_1155, "UI", &about.instance);
-        });
-        let of_series = made(|out| {
-            sequence(out, 0x0008_1199, &[of_instance]);
-            text(out, 0x0020_000E, "UI", &about.series);
-        });
-        let of_study = made(|out| {
-            sequence(out, 0x0008_1115, &[of_series]);
-            text(out, 0x0020_000D, "UI", &about.study);
-        });
-        sequence(out, 0x0040_A375, &[of_study]);
-    })
+    let place = (&*about.study, &*about.series);
+    rejection_note(instance, place, &[&about.instance])
+        .text(0x0010_0010, "PN", &about.patient_name)
+        .text(0x0010_0020, "LO", &about.patient_id)
+        .encode()
 }
 
 #[test]

@@ -1,143 +1,40 @@
 //! What a newcomer sees: `pacs-server --demo`, and all that it promises.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use pacs_tests::server::{Ready, ready_line, wait_for_exit};
-use pacs_tests::stow::{Answer, ask};
+use pacs_tests::demonstration::{Demonstration, FILLED, command};
+use pacs_tests::portal::Browser;
 use pacs_tests::web::get;
 use pacs_tests::workspace;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-struct Demo {
-    child: Child,
-    ready: Ready,
-    /// What it printed until it said what to try.
-    told: String,
-    _out: BufReader<ChildStdout>,
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(workspace::binary("pacs-server"));
-    command.args(["--dicom", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-    command
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    command.stderr(Stdio::null());
-    command
-}
-
-impl Demo {
-    /// Starts one, and reads until `until` has been printed.
-    fn start(mut command: Command, until: &str) -> Self {
-        let mut child = command.spawn().expect("the server runs");
-        let mut out = BufReader::new(child.stdout.take().expect("piped"));
-        let (mut told, mut ready) = (String::new(), None);
-        while !told.contains(until) {
-            let mut line = String::new();
-            let read = out.read_line(&mut line).expect("text");
-            assert!(read > 0, "it ended: {told}");
-            ready = ready.or_else(|| ready_line(&line));
-            told.push_str(&line);
-        }
-        Self {
-            child,
-            ready: ready.expect("a line that says it is ready"),
-            told,
-            _out: out,
-        }
-    }
-
-    /// Name and password of each account that was printed.
-    fn accounts(&self) -> BTreeMap<String, String> {
-        let lines = self
-            .told
-            .lines()
-            .skip_while(|line| !line.starts_with("Accounts"));
-        let lines = lines.take_while(|line| !line.starts_with("Try"));
-        let words = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let accounts = words.filter(|words| words.len() > 2 && words[1].contains('-'));
-        accounts
-            .map(|words| (words[0].to_owned(), words[1].to_owned()))
-            .collect()
-    }
-
-    fn sign_in(&self, user: &str, password: &str) -> (String, String) {
-        let typed = json!({"user": user, "password": password}).to_string();
-        let kind = [("Content-Type", "application/json")];
-        let path = "/api/v1/session";
-        let answer = ask(self.ready.http, "POST", path, &kind, typed.as_bytes());
-        assert_eq!(answer.status, 201, "{user}: {:?}", answer.json());
-        assert_eq!(answer.json()["must_change_password"], false);
-        let cookie = answer.head.split("set-cookie: ").nth(1).expect("a cookie");
-        let secret = cookie.split(['=', ';']).nth(1).expect("a secret");
-        let token = answer.json()["csrf_token"]
-            .as_str()
-            .expect("a token")
-            .to_owned();
-        (format!("__Host-pacs_session={secret}"), token)
-    }
-
-    fn read(&self, cookie: &str, path: &str) -> Value {
-        let path = format!("/api/v1{path}");
-        let answer = ask(self.ready.http, "GET", &path, &[("Cookie", cookie)], b"");
-        assert_eq!(answer.status, 200, "{path}: {:?}", answer.json());
-        answer.json()
-    }
-
-    fn ask_register(&self, (cookie, token): &(String, String), pin: &str) -> Answer {
-        let fields = [
-            ("Content-Type", "application/json"),
-            ("Cookie", &**cookie),
-            ("X-CSRF-Token", &**token),
-        ];
-        let body = json!({"pin": pin, "organisation": "001"}).to_string();
-        ask(
-            self.ready.http,
-            "POST",
-            "/api/v1/register",
-            &fields,
-            body.as_bytes(),
-        )
-    }
-
-    fn stop(mut self) {
-        let process = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
-        assert!(wait_for_exit(&mut self.child).success());
-    }
+fn read(browser: &Browser, path: &str) -> Value {
+    let answer = browser.get(path);
+    assert_eq!(answer.status, 200, "{path}: {:?}", answer.json());
+    answer.json()
 }
 
 #[test]
 fn a_newcomer_finds_people_examinations_in_every_state_and_images() {
     let home = TempDir::new().expect("a folder");
     let folder = home.path().join("demo");
-    let folder_text = folder.to_str().expect("a path");
-    let demo = Demo::start(command(&["--demo", folder_text]), "Try, in another window");
+    let demo = Demonstration::fill(&folder);
     let accounts = demo.accounts();
     assert_eq!(accounts.len(), 9, "{}", demo.told);
     assert!(!demo.told.contains("nobody has an account yet"));
-    for (user, password) in &accounts {
-        let _signed_in = demo.sign_in(user, password);
+    for user in accounts.keys() {
+        let session = read(&demo.user(user), "/session");
+        assert_eq!(session["must_change_password"], false, "{user}");
     }
 
-    let ministry = demo.sign_in("moh-admin", &accounts["moh-admin"]);
-    let organisations = demo.read(&ministry.0, "/organisations");
+    let ministry = demo.user("moh-admin");
+    let organisations = read(&ministry, "/organisations");
     assert_eq!(organisations["items"].as_array().expect("a list").len(), 11);
-    let devices = demo.read(&ministry.0, "/devices?limit=200");
+    let devices = read(&ministry, "/devices?limit=200");
     assert_eq!(devices["items"].as_array().expect("a list").len(), 44);
-    let figures = demo.read(&ministry.0, "/statistics");
+    let figures = read(&ministry, "/statistics");
     assert_eq!(figures["total"], 16, "{figures}");
     let mut states: Vec<&str> = figures["counts"]
         .as_array()
@@ -161,8 +58,8 @@ fn a_newcomer_finds_people_examinations_in_every_state_and_images() {
     ];
     assert_eq!(states, expected);
 
-    let operator = demo.sign_in("operator", &accounts["operator"]);
-    let found = demo.ask_register(&operator, "21710199599912");
+    let asked = json!({"pin": "21710199599912", "organisation": "001"});
+    let found = demo.user("operator").post("/register", &asked);
     assert_eq!(
         found.json()["person"]["family"],
         "Новиков",
@@ -182,17 +79,17 @@ fn a_newcomer_finds_people_examinations_in_every_state_and_images() {
     );
     assert_eq!(picture.status, 200);
 
-    let auditor = demo.sign_in("auditor", &accounts["auditor"]);
     assert!(
-        !demo.read(&auditor.0, "/audit")["items"]
+        !read(&demo.user("auditor"), "/audit")["items"]
             .as_array()
             .expect("a list")
             .is_empty()
     );
     demo.stop();
 
-    let again = Demo::start(command(&["--demo", folder_text]), "passwords were shown");
-    let _signed_in = again.sign_in("operator", &accounts["operator"]);
+    let folder = folder.to_str().expect("a path");
+    let again = Demonstration::start(command(&["--demo", folder]), "passwords were shown");
+    let _signed_in = Browser::sign_in(again.ready.http, "operator", &accounts["operator"]);
     assert!(!again.told.contains(&accounts["operator"]));
     again.stop();
 }
@@ -202,7 +99,7 @@ fn a_demonstration_in_a_folder_of_its_own_leaves_nothing() {
     let home = TempDir::new().expect("a folder");
     let mut start = command(&["--demo"]);
     start.env("TMPDIR", home.path());
-    let demo = Demo::start(start, "Try, in another window");
+    let demo = Demonstration::start(start, FILLED);
     let folders = || std::fs::read_dir(home.path()).expect("the folder").count();
     assert_eq!(folders(), 1);
     demo.stop();

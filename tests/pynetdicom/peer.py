@@ -4,6 +4,8 @@
 
 Every command ends with exit status 0 and a last line of JSON, or with a traceback.
 
+With AE_TITLE set, that is what it calls itself, else PYNETDICOM.
+
 With TLS_CA set, associations go over TLS in both directions: TLS_CA is the file of the authority,
 TLS_CERT and TLS_KEY are our own, TLS_VERSION (1.2 or 1.3) is the only version that is spoken."""
 import hashlib
@@ -46,7 +48,7 @@ def tls(protocol):
 
 
 def entity(*contexts):
-    ae = AE(ae_title="PYNETDICOM")
+    ae = AE(ae_title=os.environ.get("AE_TITLE", "PYNETDICOM"))
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     for context in contexts:
         ae.add_requested_context(*context)
@@ -419,6 +421,8 @@ def changed(dataset, changes):
     for keyword, value in changes.items():
         if value is None:
             delattr(dataset, keyword)
+        elif keyword == "scheduled":
+            changed(dataset.ScheduledStepAttributesSequence[0], value)
         elif keyword == "series":
             images = [identifier(ReferencedSOPClassUID=CT, ReferencedSOPInstanceUID=uid) for uid in value]
             dataset.PerformedSeriesSequence = [identifier(SeriesInstanceUID="2.25.78", ProtocolName="chest",

@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::crash::Oracle;
 use crate::drill::pacs;
+use crate::peers::files_below;
 use crate::samples::{Random, Slice};
 use crate::server::{Options, Server};
 use crate::wire::{Association, Context, Proposal, digest, uid};
@@ -38,6 +39,23 @@ struct Bench {
     oracle: Oracle,
     /// The files, as they are.
     whole: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// Changes one bit near the end of a data set in the packs of a stopped archive.
+///
+/// # Panics
+/// When it is in no pack.
+pub fn damage(data: &Path, data_set: &[u8]) {
+    for pack in files_below(&data.join("packs")) {
+        let mut bytes = std::fs::read(&pack).expect("a pack");
+        let at = bytes.windows(data_set.len()).position(|of| of == data_set);
+        if let Some(at) = at {
+            bytes[at + data_set.len() - 16] ^= 0x10;
+            std::fs::write(&pack, bytes).expect("a pack");
+            return;
+        }
+    }
+    panic!("the data set is in no pack");
 }
 
 /// Changes bits until `count` were noticed, one at a time.
@@ -109,7 +127,7 @@ impl Bench {
         let mut whole: Vec<_> = ["index.redb", "records.redb"]
             .iter()
             .map(|name| data.join(name))
-            .chain(crate::peers::files_below(&data.join("packs")))
+            .chain(files_below(&data.join("packs")))
             .map(|file| (file.clone(), std::fs::read(&file).expect("a file")))
             .collect();
         whole.sort();
@@ -175,10 +193,7 @@ fn set_aside(data: &Path) -> Vec<PathBuf> {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.starts_with("cut-") || name.ends_with(".damaged"))
     };
-    crate::peers::files_below(data)
-        .into_iter()
-        .filter(is_aside)
-        .collect()
+    files_below(data).into_iter().filter(is_aside).collect()
 }
 
 /// Reads a command line of two numbers: how often, and the seed.

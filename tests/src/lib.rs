@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod corpus;
 pub mod crash;
 pub mod day;
+pub mod demonstration;
 pub mod described;
 pub mod drill;
 pub mod edges;

@@ -17,7 +17,7 @@ use crate::wire::{Association, Context, Proposal, uid};
 use crate::workspace;
 
 /// The password of everybody.
-const PASSWORD: &str = "wooden bridge 71 goats";
+pub const PASSWORD: &str = "wooden bridge 71 goats";
 
 /// Where the API is.
 pub const API: &str = "/api/v1";
@@ -122,7 +122,7 @@ impl Portal {
         }
         let first = self.pacs(&words);
         let first = first.lines().last().expect("a password").to_owned();
-        let browser = self.sign_in(name, &first);
+        let browser = Browser::sign_in(self.server.http(), name, &first);
         let body = json!({"current": first, "new": PASSWORD});
         let changed = browser.send("PUT", "/session/password", &[], &body);
         assert_eq!(changed.status, 200, "{:?}", changed.json());
@@ -135,16 +135,7 @@ impl Portal {
     /// When that is refused.
     #[must_use]
     pub fn again(&self, name: &str) -> Browser {
-        self.sign_in(name, PASSWORD)
-    }
-
-    fn sign_in(&self, name: &str, password: &str) -> Browser {
-        let typed = json!({"user": name, "password": password}).to_string();
-        let json_kind = [("Content-Type", "application/json")];
-        let path = format!("{API}/session");
-        let http = self.server.http();
-        let answer = ask(http, "POST", &path, &json_kind, typed.as_bytes());
-        Browser::of(http, &answer)
+        Browser::sign_in(self.server.http(), name, PASSWORD)
     }
 
     /// Stores a slice as the device of this title.
@@ -186,6 +177,19 @@ pub fn slice_of(slice: &Slice, accession: &str, patient: &str) -> Vec<u8> {
 }
 
 impl Browser {
+    /// Signs in at the server at `http`.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn sign_in(http: SocketAddr, name: &str, password: &str) -> Self {
+        let typed = json!({"user": name, "password": password}).to_string();
+        let json_kind = [("Content-Type", "application/json")];
+        let path = format!("{API}/session");
+        let answer = ask(http, "POST", &path, &json_kind, typed.as_bytes());
+        Self::of(http, &answer)
+    }
+
     fn of(http: SocketAddr, answer: &Answer) -> Self {
         let lines = answer.head.lines();
         let mut set = lines.filter_map(|line| line.strip_prefix("set-cookie: "));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::wire::{digest, uid};
+use crate::wire::{Tree, digest, uid};
 
 /// The root below which the tests make UIDs.
 const UID_ROOT: &str = "2.25.202611250001";
@@ -127,6 +127,40 @@ pub fn write_study(folder: &Path, study: u32, count: u32) -> Vec<PathBuf> {
             path
         })
         .collect()
+}
+
+/// The SOP Class of rejection notes: Key Object Selection Document Storage.
+pub const KEY_OBJECTS: &str = "1.2.840.10008.5.1.4.1.1.88.59";
+
+/// A note `instance` by which a device says that CT images of a series are "Rejected for Quality
+/// Reasons" (IHE RAD TF-3 4.66, IOCM); of nobody so far.
+#[must_use]
+pub fn rejection_note(instance: &str, (study, series): (&str, &str), images: &[&str]) -> Tree {
+    let title = Tree::default()
+        .text(0x0008_0100, "SH", "113001")
+        .text(0x0008_0102, "SH", "DCM")
+        .text(0x0008_0104, "LO", "Rejected for Quality Reasons");
+    let images = images.iter().map(|image| {
+        Tree::default()
+            .text(0x0008_1150, "UI", uid::CT_IMAGE_STORAGE)
+            .text(0x0008_1155, "UI", image)
+    });
+    let of_series =
+        Tree::default()
+            .items(0x0008_1199, images.collect())
+            .text(0x0020_000E, "UI", series);
+    let of_study =
+        Tree::default()
+            .items(0x0008_1115, vec![of_series])
+            .text(0x0020_000D, "UI", study);
+    Tree::default()
+        .text(0x0008_0016, "UI", KEY_OBJECTS)
+        .text(0x0008_0018, "UI", instance)
+        .text(0x0008_0060, "CS", "KO")
+        .text(0x0020_000D, "UI", study)
+        .text(0x0020_000E, "UI", &format!("{study}.77"))
+        .items(0x0040_A043, vec![title])
+        .items(0x0040_A375, vec![of_study])
 }
 
 /// Appends one element with a two byte length.

@@ -103,7 +103,11 @@ fn mistyped(identity: Identity, id: &str, random: &mut Random) -> String {
 }
 
 /// The digit that makes a number right (Damm).
-fn damm(digits: &str) -> u32 {
+///
+/// # Panics
+/// When there is something else than digits in it.
+#[must_use]
+pub fn damm(digits: &str) -> u32 {
     const TABLE: [&str; 10] = [
         "0317598642",
         "7092154863",

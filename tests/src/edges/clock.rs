@@ -3,7 +3,7 @@
 //! libfaketime moves the wall clock of the server; the monotonic one stays as it is, as when
 //! somebody sets the time of a machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Kept, has, library, storing};
 use crate::samples::Slice;
@@ -20,21 +20,57 @@ const JUMPS: [&str; 12] = [
     "+1h", "-1h", "+1d", "-1d", "-10y", "+0", "+10y", "-1h", "+2h", "-3650d", "+13y", "+81y",
 ];
 
-fn set(file: &Path, offset: &str) {
-    // In one step, so that the server never reads half of it.
-    let new = file.with_extension("new");
-    std::fs::write(&new, format!("{offset}\n")).expect("a file");
-    std::fs::rename(&new, file).expect("a file");
+/// A clock that is moved while a server runs.
+#[derive(Debug)]
+pub struct Clock {
+    /// What the library reads whenever somebody asks for the time.
+    file: PathBuf,
 }
 
-fn server_with_clock(file: &Path) -> Server {
-    let environment = [
-        ("LD_PRELOAD", library(LIBRARY).display().to_string()),
-        ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
+impl Clock {
+    /// One that is right so far, with its file in `folder`; `None` (said loudly) without the
+    /// library.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    #[must_use]
+    pub fn start(folder: &Path) -> Option<Self> {
+        if !has(&library(LIBRARY).display().to_string(), "faketime") {
+            return None;
+        }
+        let clock = Self {
+            file: folder.join("clock"),
+        };
+        clock.set("+0");
+        Some(clock)
+    }
+
+    /// Moves it, by an offset in the notation of libfaketime.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn set(&self, offset: &str) {
+        // In one step, so that the server never reads half of it.
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, format!("{offset}\n")).expect("a file");
+        std::fs::rename(&new, &self.file).expect("a file");
+    }
+
+    /// What the environment of a server is that goes by it.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("LD_PRELOAD", library(LIBRARY).display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+    }
+}
+
+fn server_with(clock: &Clock) -> Server {
+    let environment = clock.environment();
     Server::start(Options {
         config: "[dicom]\nidle_seconds = 30\n".to_owned(),
         environment: environment
@@ -49,11 +85,11 @@ fn store_while_it_jumps(
     server: &Server,
     association: &mut Association,
     kept: &Kept,
-    file: &Path,
+    clock: &Clock,
     study: u32,
 ) -> Result<(), WireError> {
     for (number, jump) in (1..).zip(JUMPS) {
-        set(file, jump);
+        clock.set(jump);
         let status = kept.store(association, &Slice::new(study, number))?;
         assert_eq!(status, 0, "after a jump by {jump}");
         assert_eq!(association.echo()?, 0, "after a jump by {jump}");
@@ -73,18 +109,16 @@ fn days(log: &str) -> std::collections::BTreeSet<String> {
 /// # Panics
 /// When an association ends of a jump, or anything is lost.
 pub fn jumps() -> bool {
-    if !has(&library(LIBRARY).display().to_string(), "faketime") {
-        return false;
-    }
     let home = workspace::temporary_folder();
-    let file = home.path().join("clock");
-    set(&file, "+0");
-    let mut server = server_with_clock(&file);
+    let Some(clock) = Clock::start(home.path()) else {
+        return false;
+    };
+    let mut server = server_with(&clock);
     let kept = Kept::default();
     let mut first = Association::connect(server.dicom(), &storing()).expect("an association");
     let mut idle = Association::connect(server.dicom(), &storing()).expect("an association");
 
-    store_while_it_jumps(&server, &mut first, &kept, &file, 1)
+    store_while_it_jumps(&server, &mut first, &kept, &clock, 1)
         .expect("no association ends of a jump");
     assert_eq!(idle.echo().expect("an idle one lives on"), 0);
     kept.check(&server);
@@ -94,7 +128,7 @@ pub fn jumps() -> bool {
     for (study, jump) in (2..).zip(JUMPS) {
         assert!(server.stop().success(), "the server does not stop in order");
         crash::verify(&server.data());
-        set(&file, jump);
+        clock.set(jump);
         server.restart();
         let mut association =
             Association::connect(server.dicom(), &storing()).expect("an association");
@@ -103,7 +137,7 @@ pub fn jumps() -> bool {
         kept.check(&server);
     }
     server.kill();
-    set(&file, "-10y");
+    clock.set("-10y");
     server.restart();
     kept.check(&server);
     true

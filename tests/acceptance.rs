@@ -1,0 +1,20 @@
+//! The acceptance tests of the workflow, one for each number of its list, against the real server
+//! and with foreign peers as the modality: DCMTK asks for worklists, sends images and gets them
+//! back, pynetdicom tells of steps and asks for commitment; people are signed in to the API.
+//!
+//! What of a number is not built, and so not tested, stands in docs/decisions/0029.
+
+#[path = "acceptance/hospital.rs"]
+mod hospital;
+#[path = "acceptance/keeping.rs"]
+mod keeping;
+#[path = "acceptance/matching.rs"]
+mod matching;
+#[path = "acceptance/people.rs"]
+mod people;
+#[path = "acceptance/reports.rs"]
+mod reports;
+#[path = "acceptance/steps.rs"]
+mod steps;
+#[path = "acceptance/worklist.rs"]
+mod worklist;
