@@ -1,20 +1,25 @@
 //! The kill -9 campaign: what the server acknowledged must come back, whenever it dies.
 //!
-//! Eight senders store instances in parallel, and a device asks for commitment of what they have
-//! stored. An oracle outside the server remembers the digest of every data set that was sent and
-//! which of them were acknowledged. The server is killed, or aborts itself at a named step
-//! (`PACS_CRASH_AT`, in a build with `pacs-store/failpoints`), is started again, and is asked for
-//! all of it. An instance that was not acknowledged may be there or not, but never in part and
-//! never visible to C-FIND alone; every request for commitment that was taken is reported.
+//! Eight senders store instances over C-STORE and four over STOW-RS, a device asks for commitment
+//! of what they have stored, and a person takes studies of earlier rounds out of sight and brings
+//! them back. An oracle outside the server remembers the digest of every data set that was sent,
+//! which of them were acknowledged, and which studies are out of sight. The server is killed, or
+//! aborts itself at a named step (`PACS_CRASH_AT`, in a build with `pacs-store/failpoints`), is
+//! started again, and is asked for all of it. An instance that was not acknowledged may be there or
+//! not, but never in part and never visible to a search alone; a study that was hidden is not to be
+//! found, one that was brought back is; where the answer did not come it is one of the two, wholly.
+//! Every request for commitment that was taken is reported.
 //!
 //! A kill does not lose what the system has not yet written to the disk; the crash disk of
 //! `pacs-store-conformance` does that.
 
 mod commitments;
+mod hider;
 mod oracle;
 mod senders;
 
 use commitments::Device;
+pub(crate) use hider::Hider;
 pub(crate) use oracle::Oracle;
 pub(crate) use senders::{Mix, SENDERS, send_until_it_dies};
 
@@ -25,7 +30,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::samples::{Random, Slice};
-use crate::server::{Options, Server};
+use crate::server::{Options, RemoteAe, Server};
+use crate::signed_in::CHEAP_PASSWORDS;
 use crate::workspace;
 
 /// Kills after which everything is checked and a new archive begins, so that the disk stays small.
@@ -33,6 +39,9 @@ const KILLS_PER_ARCHIVE: u32 = 100;
 
 /// Studies of earlier rounds that are asked for after each kill.
 const EARLIER_STUDIES: usize = 12;
+
+/// Studies of a round: one of each sender, and one that is there to be taken out of sight.
+pub(crate) const STUDIES_PER_ROUND: u32 = SENDERS + 1;
 
 /// What a campaign does.
 #[derive(Clone, Debug)]
@@ -45,8 +54,19 @@ pub struct Plan {
     pub seed: u64,
     /// How often each named step is crashed at; 0 leaves them out.
     pub rounds_per_step: u32,
-    /// Throw the archive away after each kill, to see that the loss is noticed.
-    pub lose_everything: bool,
+    /// What is done wrong on purpose, to see that it is noticed.
+    pub sabotage: Sabotage,
+}
+
+/// What is done wrong on purpose: it has to be noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Nothing.
+    None,
+    /// The archive is thrown away after each kill.
+    LoseEverything,
+    /// The oracle believes in sight what is out of it, and the other way round.
+    LieAboutSight,
 }
 
 /// What a campaign found, when it found no fault.
@@ -58,8 +78,14 @@ pub struct Report {
     pub kills_in_recovery: u32,
     /// Crashes at named steps.
     pub steps_crashed: u32,
-    /// Instances acknowledged, all of which came back.
+    /// Instances acknowledged, all of which came back, or were out of sight.
     pub acknowledged: usize,
+    /// How many of them were acknowledged by a response of STOW-RS.
+    pub stowed: usize,
+    /// Studies taken out of sight, none of which was found then.
+    pub hidden: usize,
+    /// Studies brought back, all of which were found then.
+    pub restored: usize,
     /// Instances sent, not acknowledged, and there nevertheless, whole.
     pub kept_unacknowledged: usize,
     /// Reports of storage commitment, each of a request that was taken; all of them came.
@@ -71,6 +97,7 @@ struct Campaign {
     server: Server,
     oracle: Mutex<Oracle>,
     device: Device,
+    hider: Hider,
     random: Random,
     round: u32,
     report: Report,
@@ -105,12 +132,10 @@ pub fn run(plan: &Plan) -> Report {
 impl Campaign {
     fn begin(seed: u64, round: u32, report: Report) -> Self {
         let device = Device::start();
-        let options = Options {
-            remote: vec![device.remote()],
-            ..Options::default()
-        };
+        let server = Server::start(options(vec![device.remote()]));
         Self {
-            server: Server::start(options),
+            hider: Hider::start(&server),
+            server,
             oracle: Mutex::default(),
             device,
             random: Random::new(seed),
@@ -129,8 +154,12 @@ impl Campaign {
             server.kill();
         });
         self.report.kills += 1;
-        if plan.lose_everything {
-            std::fs::remove_dir_all(self.server.data()).expect("a stopped archive");
+        match plan.sabotage {
+            Sabotage::None => {}
+            Sabotage::LoseEverything => {
+                std::fs::remove_dir_all(self.server.data()).expect("a stopped archive");
+            }
+            Sabotage::LieAboutSight => self.oracle().be_lied_to(),
         }
         if self.random.below(5) == 0 {
             let delay = self.below_ms(Duration::from_millis(120));
@@ -190,28 +219,28 @@ impl Campaign {
     /// Runs the senders while `ending` brings the server to its end.
     fn send_until_it_dies(&mut self, base: u32, mix: Mix, ending: impl FnOnce(&mut Server)) {
         let what = (base, self.random.number(), mix);
-        let (address, seed) = (self.server.dicom(), self.random.number());
-        let (device, oracle, server) = (&self.device, &self.oracle, &mut self.server);
-        let studies: Vec<String> = (0..SENDERS)
-            .map(|sender| Slice::new(base + sender, 1).study)
-            .collect();
+        let (asks, turns) = (self.random.number(), self.random.number());
+        let (dicom, http) = (self.server.dicom(), self.server.http());
+        let (device, hider) = (&self.device, &self.hider);
+        let (oracle, server) = (&self.oracle, &mut self.server);
+        let studies = studies_sent_in(base);
         std::thread::scope(|scope| {
-            scope.spawn(|| device.ask_until_it_dies(address, oracle, &studies, seed));
+            scope.spawn(|| device.ask_until_it_dies(dicom, oracle, &studies, asks));
+            scope.spawn(|| hider.turn_until_it_dies(http, oracle, (base, turns)));
             send_until_it_dies(server, oracle, what, ending);
         });
     }
 
     /// Asks for everything of the round that began with study `base`, and for some of the earlier.
     fn ask_for_recent(&mut self, base: u32) {
-        let mut studies: BTreeSet<String> = (0..SENDERS)
-            .map(|sender| Slice::new(base + sender, 1).study)
-            .collect();
+        let mut studies: BTreeSet<String> = studies_sent_in(base).into_iter().collect();
+        studies.extend(self.oracle().take_turned());
         let all: Vec<String> = self.oracle().studies().into_iter().collect();
         for _ in 0..EARLIER_STUDIES.min(all.len()) {
             let index = self.random.below(all.len() as u64);
             studies.insert(all[usize::try_from(index).expect("an index")].clone());
         }
-        self.oracle().ask(self.server.dicom(), &studies);
+        self.oracle().ask(&self.server, &studies);
         self.device.collect();
         no_temporary_files(&self.server.data());
     }
@@ -225,13 +254,14 @@ impl Campaign {
         );
         verify(&self.server.data());
         self.server.restart();
-        let (kept, acknowledged) = {
-            let oracle = self.oracle();
-            let kept = oracle.ask(self.server.dicom(), &oracle.studies());
-            (kept, oracle.acknowledged())
-        };
-        self.report.acknowledged += acknowledged;
-        self.report.kept_unacknowledged += kept;
+        let mut oracle = self.oracle.into_inner().expect("no sender panics");
+        let all = oracle.studies();
+        self.report.kept_unacknowledged += oracle.ask(&self.server, &all);
+        self.report.acknowledged += oracle.acknowledged();
+        let counts = oracle.counts();
+        self.report.stowed += counts.stowed;
+        self.report.hidden += counts.hidden;
+        self.report.restored += counts.restored;
         self.report.commitments += self.device.collect();
         self.server.stop();
         no_temporary_files(&self.server.data());
@@ -245,13 +275,29 @@ impl Campaign {
     /// The number of the first study of a new round.
     fn next_round(&mut self) -> u32 {
         self.round += 1;
-        self.round * SENDERS
+        self.round * STUDIES_PER_ROUND
     }
 
     fn below_ms(&mut self, bound: Duration) -> Duration {
         let bound = u64::try_from(bound.as_micros()).expect("a short time");
         Duration::from_micros(self.random.below(bound.max(1)))
     }
+}
+
+/// How a server is started that is asked over the web, too, and has people.
+pub(crate) fn options(remote: Vec<RemoteAe>) -> Options {
+    Options {
+        remote,
+        arguments: vec!["--open-loopback".to_owned()],
+        config: CHEAP_PASSWORDS.to_owned(),
+        ..Options::default()
+    }
+}
+
+/// The studies that senders send in the round that begins with study `base`.
+fn studies_sent_in(base: u32) -> Vec<String> {
+    let studies = base..base + SENDERS;
+    studies.map(|study| Slice::new(study, 1).study).collect()
 }
 
 /// Runs `pacs verify` on a stopped archive.

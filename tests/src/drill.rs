@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::crash::{Mix, Oracle, send_until_it_dies};
-use crate::server::{Options, Server};
+use crate::web_server::open_server;
 use crate::workspace;
 
 /// Backups that are made while they send, one after the other.
@@ -74,7 +74,7 @@ pub fn drill(rounds: u32, seed: u64) -> Report {
 }
 
 fn one(seed: u64, report: &mut Report) {
-    let mut server = Server::start(Options::default());
+    let mut server = open_server();
     let folder = workspace::temporary_folder();
     let (data, to) = (server.data(), folder.path().join("backup"));
     let backup = || done(&["backup", "--data", text(&data), text(&to)]);
@@ -101,9 +101,10 @@ fn one(seed: u64, report: &mut Report) {
     std::fs::remove_dir_all(&data).expect("a stopped archive");
     done(&["restore", text(&to), text(&data)]);
     server.restart();
-    let oracle = oracle.into_inner().expect("no sender panics");
+    let mut oracle = oracle.into_inner().expect("no sender panics");
     report.acknowledged += oracle.acknowledged();
-    report.later += oracle.ask(server.dicom(), &oracle.studies());
+    let all = oracle.studies();
+    report.later += oracle.ask(&server, &all);
     // And on it goes.
     backup();
     done(&["backup", "--check", "--data", text(&data), text(&to)]);

@@ -13,7 +13,7 @@ use crate::crash::Oracle;
 use crate::drill::pacs;
 use crate::peers::files_below;
 use crate::samples::{Random, Slice};
-use crate::server::{Options, Server};
+use crate::server::Server;
 use crate::wire::{Association, Context, Proposal, digest, uid};
 
 /// Images that the archive holds, beside one that has a pack of its own.
@@ -93,7 +93,7 @@ pub fn flip(count: u32, seed: u64) -> Report {
 
 impl Bench {
     fn new() -> Self {
-        let mut server = Server::start(Options::default());
+        let mut server = crate::web_server::open_server();
         let mut oracle = Oracle::default();
         let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
         let context = Context::new(uid::CT_IMAGE_STORAGE, syntax);
@@ -181,8 +181,8 @@ impl Bench {
     /// Asks for everything.
     fn assert_equal(&mut self) {
         self.server.restart();
-        let oracle = &self.oracle;
-        assert_eq!(oracle.ask(self.server.dicom(), &oracle.studies()), 0);
+        let all = self.oracle.studies();
+        assert_eq!(self.oracle.ask(&self.server, &all), 0);
         assert!(self.server.stop().success());
     }
 }

@@ -1,10 +1,12 @@
 //! The power campaign: what the server acknowledged must be there when the power comes back.
 //!
 //! The real server keeps its data on an ext4 (or XFS) of its own in a file. Eight senders store
-//! instances; at a random moment, or when the server aborts itself at a named step, the file system
-//! is shut down without a flush of its journal, so that everything that was not synced is lost, as
-//! if the power had gone. It is mounted again, which replays its journal, and checked; the server
-//! is started, and asked for every instance it ever acknowledged.
+//! instances over C-STORE and four over STOW-RS, and a person takes studies of earlier rounds out
+//! of sight and brings them back; at a random moment, or when the server aborts itself at a named
+//! step, the file system is shut down without a flush of its journal, so that everything that was
+//! not synced is lost, as if the power had gone. It is mounted again, which replays its journal,
+//! and checked; the server is started, and asked for every instance it ever acknowledged and every
+//! study that was turned.
 //!
 //! Everything runs in a mount namespace of its own and dies with it: the system takes the mounts
 //! and loop devices away whatever ends the campaign.
@@ -18,18 +20,17 @@ pub use disk::{FileSystem, why_not};
 
 use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::crash::{
-    CRASH_AT, Mix, Oracle, SENDERS, STEPS, no_temporary_files, send_until_it_dies, setting_of,
-    verify,
+    CRASH_AT, Hider, Mix, Oracle, STEPS, STUDIES_PER_ROUND, no_temporary_files, send_until_it_dies,
+    setting_of, verify,
 };
 use crate::samples::Random;
-use crate::server::{Options, Server};
-use crate::workspace;
+use crate::server::Server;
+use crate::{crash, workspace};
 use disk::{Cutter, LoopDisk};
 
 /// Cuts after which a new file system and a new archive begin, so that asking for all of it does
@@ -71,8 +72,14 @@ pub struct Report {
     pub cuts_at_steps: u32,
     /// Further cuts while the server was recovering from one.
     pub cuts_in_recovery: u32,
-    /// Instances acknowledged, all of which came back.
+    /// Instances acknowledged, all of which came back, or were out of sight.
     pub acknowledged: usize,
+    /// How many of them were acknowledged by a response of STOW-RS.
+    pub stowed: usize,
+    /// Studies taken out of sight, none of which was found then.
+    pub hidden: usize,
+    /// Studies brought back, all of which were found then.
+    pub restored: usize,
     /// Instances sent, not acknowledged, and there nevertheless, whole.
     pub kept_unacknowledged: usize,
     /// Instances answered while the power was going, which may be there or not.
@@ -147,6 +154,7 @@ pub fn run_until_a_loss(plan: &Plan) -> u32 {
 struct Attacked {
     server: Server,
     disk: LoopDisk,
+    hider: Hider,
     oracle: Mutex<Oracle>,
     random: Random,
     round: u32,
@@ -158,29 +166,31 @@ impl Attacked {
         let disk = LoopDisk::new(plan.file_system, &plan.mount_options);
         let data = disk.mount_point().join("data");
         let data = data.to_str().expect("a path in UTF-8").to_owned();
-        let mut options = Options {
-            arguments: vec!["--data".to_owned(), data],
-            // Whatever ends the campaign ends its server, which would keep the namespace alive.
-            launcher: ["setpriv", "--pdeathsig", "KILL"].map(str::to_owned).into(),
-            ..Options::default()
-        };
+        let mut options = crash::options(Vec::new());
+        options.arguments.extend(["--data".to_owned(), data]);
+        // Whatever ends the campaign ends its server, which would keep the namespace alive.
+        options.launcher = ["setpriv", "--pdeathsig", "KILL"].map(str::to_owned).into();
         if plan.is_without_syncs {
             options.binary = Some(workspace::server_with_failpoints());
             let without = ("PACS_WITHOUT_SYNCS".to_owned(), "1".to_owned());
             options.environment.push(without);
         }
+        let server = Server::start(options);
+        let hider = Hider::start(&server);
+        if plan.is_without_syncs {
+            // What was there before is not what is to be missed; without its beginnings an archive
+            // is refused, and nobody asks for anything.
+            disk.sync();
+        }
         Self {
-            server: Server::start(options),
+            server,
+            hider,
             disk,
             oracle: Mutex::default(),
             random: Random::new(seed),
             round: 0,
             report,
         }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.disk.mount_point().join("data")
     }
 
     /// One round: senders, a cut, perhaps another during recovery, and the questions.
@@ -196,9 +206,10 @@ impl Attacked {
             self.disk.put_together();
         }
         self.server.restart();
-        let oracle = self.oracle();
-        oracle.ask(self.server.dicom(), &oracle.studies());
-        no_temporary_files(&self.data());
+        let mut oracle = self.oracle();
+        let all = oracle.studies();
+        oracle.ask(&self.server, &all);
+        no_temporary_files(&self.server.data());
     }
 
     fn cut_at_random(&mut self, wait_max: Duration) {
@@ -269,10 +280,14 @@ impl Attacked {
 
     fn send_until_it_dies(&mut self, mix: Mix, ending: impl FnOnce(&mut Server, &Mutex<Oracle>)) {
         self.round += 1;
-        let what = (self.round * SENDERS, self.random.number(), mix);
-        let oracle = &self.oracle;
-        send_until_it_dies(&mut self.server, oracle, what, |server| {
-            ending(server, oracle);
+        let base = self.round * STUDIES_PER_ROUND;
+        let what = (base, self.random.number(), mix);
+        let turns = (base, self.random.number());
+        let (oracle, hider) = (&self.oracle, &self.hider);
+        let (http, server) = (self.server.http(), &mut self.server);
+        std::thread::scope(|scope| {
+            scope.spawn(|| hider.turn_until_it_dies(http, oracle, turns));
+            send_until_it_dies(server, oracle, what, |server| ending(server, oracle));
         });
         self.oracle().note_power_back();
     }
@@ -285,13 +300,17 @@ impl Attacked {
     fn end(mut self) -> Report {
         let status = self.server.stop();
         assert!(status.success(), "the server stops in order: {status}");
-        verify(&self.data());
+        verify(&self.server.data());
         self.server.restart();
-        let oracle = self.oracle.lock().expect("no sender panics");
-        self.report.answered_without_power += oracle.answered_without_power();
-        let kept = oracle.ask(self.server.dicom(), &oracle.studies());
+        let mut oracle = self.oracle.into_inner().expect("no sender panics");
+        let all = oracle.studies();
+        self.report.kept_unacknowledged += oracle.ask(&self.server, &all);
         self.report.acknowledged += oracle.acknowledged();
-        self.report.kept_unacknowledged += kept;
+        let counts = oracle.counts();
+        self.report.stowed += counts.stowed;
+        self.report.hidden += counts.hidden;
+        self.report.restored += counts.restored;
+        self.report.answered_without_power += counts.answered_without_power;
         self.report
     }
 

@@ -1,5 +1,6 @@
 //! The real server as a child process: started on free ports with its own folder, watched, killed.
 
+mod ending;
 mod output;
 
 use std::fmt::Write as _;
@@ -15,6 +16,8 @@ use tempfile::TempDir;
 use crate::wire::{Association, Context, Proposal, WireError, uid};
 use crate::workspace;
 
+use ending::exit_within;
+pub use ending::wait_for_exit;
 use output::lines;
 pub use output::{Ready, ready_line};
 
@@ -196,10 +199,13 @@ impl Server {
     /// Its data folder.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.home.path().join("data")
+        let arguments = &self.options.arguments;
+        let told = arguments.iter().position(|argument| argument == "--data");
+        let told = told.and_then(|at| arguments.get(at + 1));
+        self.home.path().join(told.map_or("data", String::as_str))
     }
 
-    /// The folder it runs in; `data` and the configuration file are in it.
+    /// The folder it runs in; the configuration file is in it, and the data if not told otherwise.
     #[must_use]
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -571,30 +577,4 @@ pub fn unharmed(server: &mut Server, idle: u64, bytes_max: u64, after: &str) {
         "{after}: memory grew by {} MiB",
         grown >> 20
     );
-}
-
-/// Waits for a child to end, at most [`PATIENCE`].
-///
-/// # Panics
-/// When it does not.
-pub fn wait_for_exit(child: &mut Child) -> ExitStatus {
-    exit_within(child, PATIENCE).unwrap_or_else(|| {
-        child.kill().ok();
-        child.wait().ok();
-        panic!("the process did not end within {PATIENCE:?}");
-    })
-}
-
-fn exit_within(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
-    // A process has no event to wait on without unsafe code, so this asks every few milliseconds.
-    let deadline = Instant::now() + patience;
-    loop {
-        if let Some(status) = child.try_wait().expect("a child can be asked") {
-            return Some(status);
-        }
-        if Instant::now() > deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -1,12 +1,14 @@
 //! Somebody at the portal: an account of the server, and a browser that is signed in to it.
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::peers::{Said, run};
 use crate::server::Server;
-use crate::stow::{Answer, ask};
+use crate::stow::{Answer, try_ask};
 use crate::workspace;
 
 const SESSION: &str = "/api/v1/session";
@@ -28,6 +30,9 @@ pub fn pacs(server: &Server, words: &[&str]) -> Said {
 }
 
 /// Sends a request with a body of JSON, or without one.
+///
+/// # Panics
+/// When there is no answer.
 #[must_use]
 pub fn send(
     server: &Server,
@@ -36,6 +41,18 @@ pub fn send(
     fields: &[(&str, &str)],
     body: &Value,
 ) -> Answer {
+    let answer = try_send(server.http(), method, path, fields, body);
+    answer.unwrap_or_else(|error| panic!("no answer: {error}"))
+}
+
+/// The same to a server that may be gone.
+fn try_send(
+    http: SocketAddr,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &Value,
+) -> io::Result<Answer> {
     let mut all = Vec::new();
     let mut text = String::new();
     if !body.is_null() {
@@ -43,7 +60,7 @@ pub fn send(
         text = body.to_string();
     }
     all.extend_from_slice(fields);
-    ask(server.http(), method, path, &all, text.as_bytes())
+    try_ask(http, method, path, &all, text.as_bytes())
 }
 
 /// A browser that is signed in.
@@ -108,6 +125,9 @@ impl Browser {
     }
 
     /// Sends a request below `/api/v1`, or another one.
+    ///
+    /// # Panics
+    /// When there is no answer.
     #[must_use]
     pub fn send(
         &self,
@@ -117,9 +137,25 @@ impl Browser {
         fields: &[(&str, &str)],
         body: &Value,
     ) -> Answer {
+        let answer = self.try_send(server.http(), method, path, fields, body);
+        answer.unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// The same to a server that may be gone.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn try_send(
+        &self,
+        http: SocketAddr,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &Value,
+    ) -> io::Result<Answer> {
         let mut all = vec![("Cookie", &*self.cookie), ("X-CSRF-Token", &*self.token)];
         all.extend_from_slice(fields);
-        send(server, method, path, &all, body)
+        try_send(http, method, path, &all, body)
     }
 
     /// What is read below `/api/v1`.

@@ -45,13 +45,16 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
+    /// The body as JSON; `None` where it is none, or was cut.
+    #[must_use]
+    pub fn try_json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
     /// SOP Instance UIDs that are said to be stored.
     #[must_use]
     pub fn stored(&self) -> Vec<String> {
-        let json = self.json();
-        items(&json, "00081199")
-            .map(|item| text(item, "00081155"))
-            .collect()
+        stored(&self.json())
     }
 
     /// SOP Instance UIDs that are said to have failed, with their reasons.
@@ -76,6 +79,14 @@ impl Answer {
             .map(|item| item["00081197"]["Value"][0].as_u64().expect("a reason"))
             .collect()
     }
+}
+
+/// SOP Instance UIDs that a response (PS3.18 10.5.3) says are stored.
+#[must_use]
+pub fn stored(response: &Value) -> Vec<String> {
+    items(response, "00081199")
+        .map(|item| text(item, "00081155"))
+        .collect()
 }
 
 fn items<'j>(json: &'j Value, tag: &str) -> impl Iterator<Item = &'j Value> {

@@ -28,7 +28,7 @@ fn kill(arguments: Vec<String>) {
         wait_max: Duration::from_millis(400),
         seed: seed_of_the_clock(),
         rounds_per_step: 5,
-        lose_everything: false,
+        sabotage: crash::Sabotage::None,
     };
     for (name, value) in pairs(arguments) {
         match name.as_str() {

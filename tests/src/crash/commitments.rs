@@ -14,6 +14,9 @@ use crate::wire::{Association, Context, Proposal, WireError, uid};
 /// Its title.
 const TITLE: &str = "CONSOLE";
 
+/// The reason of what is not there, or out of sight (PS3.3 C.14.1.1).
+const NO_SUCH_INSTANCE: u16 = 0x0112;
+
 /// Instances it asks about at once.
 const REFERENCES_MAX: usize = 20;
 
@@ -106,9 +109,15 @@ impl Device {
     }
 
     fn check(&self, report: &Report, owed: &mut BTreeMap<String, BTreeSet<String>>) {
-        assert_eq!(report.failed, [], "acknowledged, and not committed");
         *self.reports_count.lock().expect("a number") += 1;
         // One whose response did not come is reported all the same, and a crash may repeat one.
+        // Such a one may come when somebody has taken the study out of sight.
+        let is_owed = owed.contains_key(&report.transaction);
+        let failed = report.failed.iter();
+        let failed: Vec<_> = failed
+            .filter(|(_, _, reason)| is_owed || *reason != NO_SUCH_INSTANCE)
+            .collect();
+        assert!(failed.is_empty(), "acknowledged, not committed: {failed:?}");
         if let Some(asked) = owed.remove(&report.transaction) {
             let committed = report
                 .committed

@@ -132,6 +132,11 @@ impl LoopDisk {
         self.is_mounted = true;
     }
 
+    /// Makes all that is on it durable.
+    pub(crate) fn sync(&self) {
+        must(command(&["sync", "--file-system"]).arg(self.mount_point()));
+    }
+
     fn unmount(&mut self) {
         must(command(&["umount"]).arg(self.mount_point()));
         self.is_mounted = false;
