@@ -7,6 +7,8 @@
 //! memory.
 
 mod pass;
+#[cfg(test)]
+mod tests;
 
 use crate::archive::{Archive, Shared};
 use crate::error::MaintainError;
@@ -46,6 +48,26 @@ pub struct ScrubPlan {
     pub pass_duration: Duration,
     /// Bytes read in a second at most, even where a pass comes late then.
     pub bytes_per_second_max: u64,
+}
+
+impl ScrubPlan {
+    /// How long to wait after so many bytes, to end the pass in time.
+    fn pause(&self, pass: &Pass, now_unix_ms: u64, bytes: u64) -> Duration {
+        // A tenth is kept for what comes between.
+        let whole = self.pass_duration.mul_f64(0.9);
+        let gone = Duration::from_millis(now_unix_ms.saturating_sub(pass.started_unix_ms));
+        let left_s = whole.saturating_sub(gone).as_secs_f64();
+        let left_bytes = pass
+            .total_bytes
+            .saturating_sub(pass.bytes)
+            .max(bytes)
+            .max(1);
+        let fastest_s = bytes as f64 / self.bytes_per_second_max.max(1) as f64;
+        let pause_s = (left_s * bytes as f64 / left_bytes as f64).max(fastest_s);
+        Duration::try_from_secs_f64(pause_s)
+            .unwrap_or(whole)
+            .min(whole)
+    }
 }
 
 /// How far a scrub has come, and what it found.
@@ -236,33 +258,14 @@ impl<'a> Scrub<'a> {
                 self.save().await?;
             }
             self.tell();
-            let pause = self.pause(step.bytes);
+            let pass = self.state.pass.as_ref();
+            let pause = pass.map(|pass| self.plan.pause(pass, self.now(), step.bytes));
+            let pause = pause.unwrap_or_default();
             self.sleep(pause).await?;
             if step.next.is_none() {
                 return Ok(());
             }
         }
-    }
-
-    /// How long to wait after so many bytes, to end the pass in time.
-    fn pause(&self, bytes: u64) -> Duration {
-        let Some(pass) = &self.state.pass else {
-            return Duration::ZERO;
-        };
-        // A tenth is kept for what comes between.
-        let whole = self.plan.pass_duration.mul_f64(0.9);
-        let gone = Duration::from_millis(self.now().saturating_sub(pass.started_unix_ms));
-        let left_s = whole.saturating_sub(gone).as_secs_f64();
-        let left_bytes = pass
-            .total_bytes
-            .saturating_sub(pass.bytes)
-            .max(bytes)
-            .max(1);
-        let fastest_s = bytes as f64 / self.plan.bytes_per_second_max.max(1) as f64;
-        let pause_s = (left_s * bytes as f64 / left_bytes as f64).max(fastest_s);
-        Duration::try_from_secs_f64(pause_s)
-            .unwrap_or(whole)
-            .min(whole)
     }
 
     /// Sleeps; looks again at what is damaged when that is asked for meanwhile.

@@ -35,7 +35,7 @@ pub struct Pass {
     /// The log ended here when it began.
     pub(super) end: LogPosition,
     /// Decides the order.
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 /// A pass that came to its end.

@@ -3,12 +3,13 @@
 use crate::maintain::lived_in;
 use crate::rig::{self, sample};
 use pacs_core::access::Maintain;
-use pacs_store::Archive;
 use pacs_store::records::memory::MemoryRecords;
-use pacs_store::scrub::{ScrubPlan, ScrubState};
+use pacs_store::scrub::{Pass, ScrubPlan, ScrubState};
+use pacs_store::{Archive, Clock};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -76,6 +77,49 @@ async fn a_scrub_reads_everything_and_goes_on_where_the_last_process_was() {
         "{last:?} {first:?}"
     );
     assert!(ended.is_clean());
+}
+
+/// The order of a pass follows from its seed.
+#[tokio::test]
+async fn the_next_pass_begins_when_it_is_due_and_in_another_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let archive = rig::open_with(directory.path(), |o| {
+        let clock = Arc::clone(&clock);
+        o.limits.pack_bytes = 9_000;
+        o.clock = Clock::new(move || clock.load(Ordering::Relaxed));
+    })
+    .await;
+    lived_in(&archive).await;
+    let plan = ScrubPlan {
+        pass_duration: Duration::from_millis(50),
+        ..AT_ONCE
+    };
+    let seed_of = |pass: &Option<Pass>| {
+        let pass = serde_json::to_value(pass).unwrap();
+        pass["seed"].as_u64().expect("a pass with a seed")
+    };
+    let (status, mut told) = watch::channel(ScrubState::default());
+    let permit = rig::permit::<Maintain>();
+    let turned = async {
+        let has_begun = |state: &ScrubState| state.pass.is_some();
+        let first = seed_of(&told.wait_for(has_begun).await.unwrap().pass);
+        let ended = |state: &ScrubState| state.last.is_some() && state.pass.is_none();
+        drop(told.wait_for(ended).await.unwrap());
+        // It is not due before the clock says so.
+        clock.fetch_add(60, Ordering::Relaxed);
+        (
+            first,
+            seed_of(&told.wait_for(has_begun).await.unwrap().pass),
+        )
+    };
+
+    let (first, next) = tokio::select! {
+        ended = archive.scrub(&permit, plan, &status) => panic!("{ended:?}"),
+        seeds = turned => seeds,
+    };
+
+    assert_eq!(next, first + 60);
 }
 
 #[tokio::test]
