@@ -169,7 +169,7 @@ fn an_index_from_yesterday_is_brought_up_to_the_packs_and_a_lost_one_made_again(
     std::fs::write(&index, old).expect("a stopped archive");
     server.restart();
     let images_then = images(&server);
-    server.wait_for_log("index was brought up to the log");
+    server.wait_for_log("the index was of an earlier day");
     assert!(server.stop().success());
     done(&["verify", "--data", text(&server.data())]);
     std::fs::remove_file(&index).expect("a stopped archive");

@@ -1,5 +1,6 @@
 //! The archive: the only way to content and index.
 
+mod come_to;
 mod commit;
 mod cursor;
 mod damage;
@@ -147,6 +148,9 @@ pub struct Opened {
     pub replayed_count: u64,
     /// Entries that are damaged, though they were durable once, and packs that are missing.
     pub damaged_count: u64,
+    /// Whether the index had come less far than when the archive was last opened or closed: its file
+    /// is one of an earlier day, and no crash leaves that. It was brought up to the log.
+    pub is_index_old: bool,
     /// Whether the end of the log was cut with something that a crash tore: 1, else 0. A copy of
     /// that is in `packs`, in a file whose name begins with `cut`.
     pub set_aside_count: u64,
@@ -241,12 +245,15 @@ impl Archive {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(options: ArchiveOptions) -> Result<Self, OpenError> {
+        let is_old = come_to::is_old(&*options.index, &*options.records).await?;
         let runtime = Handle::current();
-        let task = tokio::task::spawn_blocking(move || Self::open_blocking(options, runtime));
+        let task =
+            tokio::task::spawn_blocking(move || Self::open_blocking(options, runtime, is_old));
         match task.await {
             Ok(result) => {
                 let archive = result?;
                 let shared = &archive.shared;
+                come_to::keep(&*shared.index, &*shared.records).await?;
                 shared.refused.read(&shared.registry).await?;
                 Ok(archive)
             }
@@ -256,13 +263,17 @@ impl Archive {
         }
     }
 
-    fn open_blocking(options: ArchiveOptions, runtime: Handle) -> Result<Self, OpenError> {
+    fn open_blocking(
+        options: ArchiveOptions,
+        runtime: Handle,
+        is_index_old: bool,
+    ) -> Result<Self, OpenError> {
         let disk = Arc::clone(options.directory.disk());
         let limits = Arc::new(options.limits);
         let files = Arc::new(PackFiles::new(Arc::clone(&disk), limits.open_packs_max));
         let found = recover::recover(
             &files,
-            &*options.index,
+            (&*options.index, is_index_old),
             &runtime,
             &limits,
             &options.fail_points,
@@ -438,6 +449,7 @@ impl Archive {
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<Progress, MaintainError> {
         let held = Arc::clone(&self.shared.maintenance).lock_owned().await;
+        come_to::forget(&*self.shared.records).await?;
         let progress = move |told| {
             // Until the work is done, whether or not anybody still waits for it.
             let _ = &held;
@@ -505,6 +517,11 @@ impl Archive {
             tokio::task::spawn_blocking(move || thread.join())
                 .await
                 .ok();
+            let shared = &self.shared;
+            if let Err(error) = come_to::keep(&*shared.index, &*shared.records).await {
+                // It is known as of the start then; nothing depends on it.
+                tracing::warn!(%error, "how far the index has come could not be kept");
+            }
         }
     }
 }

@@ -66,6 +66,10 @@ pub enum OpenError {
     /// The index knows more than the packs hold: packs are missing or older than the index.
     #[error("index has come to {index:?}, but the log ends before")]
     IndexAhead { index: LogPosition },
+    /// The index has come to a place within an entry, or does not know the instance before its
+    /// place: it was made of the packs of another archive. It is to be made again from these.
+    #[error("index is of another archive, to judge by {index:?}, to which it has come")]
+    IndexForeign { index: LogPosition },
     /// Another process has the directory open.
     #[error("data directory is in use by another process")]
     Locked,

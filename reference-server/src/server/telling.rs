@@ -87,7 +87,14 @@ pub(super) async fn tell_later(accounts: Accounts, event: AuditEvent) {
 /// The log says where the last run did not end well.
 pub(super) fn tell_of_the_last_run(archive: &Archive) {
     let opened = archive.opened();
-    if opened.replayed_count > 0 || opened.damaged_count > 0 {
+    if opened.is_index_old {
+        tracing::error!(
+            replayed = opened.replayed_count,
+            damaged = opened.damaged_count,
+            "the index was of an earlier day, which no crash leaves: somebody, or the disk, put an \
+             older file in its place; it was brought up to the log"
+        );
+    } else if opened.replayed_count > 0 || opened.damaged_count > 0 {
         tracing::warn!(
             replayed = opened.replayed_count,
             damaged = opened.damaged_count,

@@ -117,6 +117,12 @@ impl<'a> Applier<'a> {
         })
     }
 
+    /// Whether the index has this content of `stored`, hidden or not, wherever that is.
+    fn knows(&self, stored: &StoredInstance) -> Result<bool, IndexError> {
+        let uid = &stored.instance.instance;
+        self.runtime.block_on(self.index.knows(uid, &stored.digest))
+    }
+
     /// Makes the index durable, if much was applied since it was last. To be called where all that
     /// was applied is known to be durable in the packs.
     pub(crate) fn flush_if_long(&mut self) -> Result<(), IndexError> {
@@ -139,7 +145,7 @@ struct Recovery<'a> {
 /// Recovers. Blocks; to be called on a thread that may.
 pub(crate) fn recover(
     files: &PackFiles,
-    index: &dyn Index,
+    (index, is_index_old): (&dyn Index, bool),
     runtime: &Handle,
     limits: &StoreLimits,
     fail_points: &FailPoints,
@@ -182,6 +188,7 @@ pub(crate) fn recover(
             replayed_count,
             damaged_count: recovery.damaged_count,
             set_aside_count: recovery.set_aside_count,
+            is_index_old,
         },
     })
 }
@@ -221,8 +228,16 @@ impl Recovery<'_> {
             // name it.
             file.sync_data().map_err(OpenError::disk("sync a pack"))?;
             let offset = if *number == from.pack { from.offset } else { 0 };
-            if !read::has_come_to(&*file, name, offset).map_err(OpenError::disk("read a pack"))? {
-                return Err(OpenError::IndexAhead { index: from });
+            let failed = OpenError::disk("read a pack");
+            if !read::has_come_to(&*file, name, offset).map_err(&failed)? {
+                return Err(if read::is_amid(&*file, name, offset).map_err(&failed)? {
+                    OpenError::IndexForeign { index: from }
+                } else {
+                    OpenError::IndexAhead { index: from }
+                });
+            }
+            if self.is_foreign(name, &*file, offset)? {
+                return Err(OpenError::IndexForeign { index: from });
             }
             let later = logs.get(at.saturating_add(1)..).unwrap_or(&[]);
             let has_later = self
@@ -239,6 +254,29 @@ impl Recovery<'_> {
             self.applier.flush_if_long()?;
         }
         Ok(end)
+    }
+
+    /// Whether the index does not know the instance whose entry ends at `offset`, though it says
+    /// that it has come so far. What stands there and is none, or is damaged, says nothing.
+    fn is_foreign(
+        &self,
+        name: PackName,
+        file: &dyn DiskFile,
+        offset: u64,
+    ) -> Result<bool, OpenError> {
+        if offset == 0 {
+            return Ok(false);
+        }
+        let Ok(Some(head)) = read::entry_before(file, name, offset) else {
+            return Ok(false);
+        };
+        if !read::is_whole(file, &head) {
+            return Ok(false);
+        }
+        match read::whole_record_of(self.files, name, file, &head, &self.limits.scan) {
+            Ok(Some(LogRecord::Instance(stored))) => Ok(!self.applier.knows(&stored)?),
+            Ok(_) | Err(_) => Ok(false),
+        }
     }
 
     /// Whether one of these packs has an entry, so that everything before it was durable.

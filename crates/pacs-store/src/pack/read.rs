@@ -227,7 +227,7 @@ pub(crate) fn has_come_to(file: &dyn DiskFile, name: PackName, offset: u64) -> i
         return Ok(false);
     }
     // Where it cannot be read backwards, it can perhaps from the beginning.
-    if offset == 0 || entry_ends_at(file, name, offset).unwrap_or(false) {
+    if offset == 0 || entry_before(file, name, offset).is_ok_and(|head| head.is_some()) {
         return Ok(true);
     }
     let mut at = 0;
@@ -241,9 +241,28 @@ pub(crate) fn has_come_to(file: &dyn DiskFile, name: PackName, offset: u64) -> i
     Ok(at == offset)
 }
 
+/// Whether `offset` is within an entry that is whole: no index of this log ever came to it.
+pub(crate) fn is_amid(file: &dyn DiskFile, name: PackName, offset: u64) -> io::Result<bool> {
+    let mut at = 0;
+    while let Some(head) = next_head(file, name, at)? {
+        if head.offset >= offset {
+            break;
+        }
+        if head.end > offset {
+            return Ok(is_whole(file, &head));
+        }
+        at = head.end;
+    }
+    Ok(false)
+}
+
 /// Looks for the entry that ends at `offset`, backwards, as far as entries of instances in memory
 /// reach.
-fn entry_ends_at(file: &dyn DiskFile, name: PackName, offset: u64) -> io::Result<bool> {
+pub(crate) fn entry_before(
+    file: &dyn DiskFile,
+    name: PackName,
+    offset: u64,
+) -> io::Result<Option<EntryHead>> {
     const BACK_BYTES: u64 = 16 << 20;
     let mut to = offset;
     while to > offset.saturating_sub(BACK_BYTES) {
@@ -263,13 +282,14 @@ fn entry_ends_at(file: &dyn DiskFile, name: PackName, offset: u64) -> io::Result
                 name,
                 from.saturating_add(number.saturating_mul(BLOCK as u64)),
             )?;
-            if head.is_some_and(|head| head.end == offset) {
-                return Ok(true);
+            let head = head.filter(|head| head.end == offset);
+            if head.is_some() {
+                return Ok(head);
             }
         }
         to = from;
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// The digest of `length_bytes` bytes from `offset` on; `None` where the file ends before.

@@ -4,8 +4,11 @@ use crate::rig::{self, Sample, sample};
 use pacs_core::access::Maintain;
 use pacs_store::disk::OsDisk;
 use pacs_store::index::memory::MemoryIndex;
-use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord};
-use pacs_store::{Archive, DataDirectory, OpenError, Problem};
+use pacs_store::index::redb::{RedbIndex, RedbOptions};
+use pacs_store::index::{DurableContent, Index, LogPosition, LogRecord, StoredInstance};
+use pacs_store::records::Records;
+use pacs_store::records::memory::MemoryRecords;
+use pacs_store::{Archive, ArchiveOptions, DataDirectory, OpenError, Problem};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,7 +121,7 @@ async fn damage_to_the_last_group_of_an_archive_that_was_closed_is_known_to_be_d
 #[tokio::test]
 async fn a_pack_that_is_missing_is_counted_and_found() {
     let directory = tempfile::tempdir().unwrap();
-    let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 20_000;
+    let change = |o: &mut ArchiveOptions| o.limits.pack_bytes = 20_000;
     let samples: Vec<_> = (0..5).map(|number| sample(number, 1, 20_000)).collect();
     let maintain = rig::permit::<Maintain>();
     for gone in [1, 3] {
@@ -150,7 +153,7 @@ async fn a_pack_that_is_missing_is_counted_and_found() {
 #[tokio::test]
 async fn a_pack_that_lost_its_last_entries_is_counted_and_found() {
     let directory = tempfile::tempdir().unwrap();
-    let change = |o: &mut pacs_store::ArchiveOptions| o.limits.pack_bytes = 30_000;
+    let change = |o: &mut ArchiveOptions| o.limits.pack_bytes = 30_000;
     let samples: Vec<_> = (0..4).map(|number| sample(number, 1, 9_000)).collect();
     let maintain = rig::permit::<Maintain>();
     let archive = rig::open_with(directory.path(), change).await;
@@ -292,6 +295,7 @@ async fn an_index_that_is_ahead_of_the_packs_is_not_believed() {
     let (directory, starts) = filled(&[sample(1, 1, 3_000)]).await;
     let whole = fs::read(log(directory.path())).unwrap();
     let end = starts[1] as u64;
+    let known = known(directory.path()).await;
     let ahead = [(1, end + 512), (1, end + 100_000), (2, 0)];
     for (pack, offset) in ahead {
         for zeros in [0, 50_000, 200_000] {
@@ -299,12 +303,70 @@ async fn an_index_that_is_ahead_of_the_packs_is_not_believed() {
             log_bytes.resize(whole.len() + zeros, 0);
             fs::write(log(directory.path()), log_bytes).unwrap();
 
-            let error = open_at(directory.path(), pack, offset).await.unwrap_err();
+            let error = open_at(directory.path(), &known, (pack, offset))
+                .await
+                .unwrap_err();
 
             assert!(matches!(error, OpenError::IndexAhead { .. }), "{error:?}");
         }
     }
-    open_at(directory.path(), 1, end).await.unwrap();
+    open_at(directory.path(), &known, (1, end)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_of_another_archive_is_not_believed() {
+    let (directory, starts) = filled(&[sample(1, 1, 3_000), sample(2, 1, 3_000)]).await;
+    let (first, end) = (starts[1] as u64, starts[2] as u64);
+    let known = known(directory.path()).await;
+    // Within an entry; and where it says that it has come, without what is there.
+    for (known, offset) in [(&known[..], first + 512), (&[], first), (&known[..1], end)] {
+        let opened = open_at(directory.path(), known, (1, offset)).await;
+
+        let error = opened.unwrap_err();
+        assert!(matches!(error, OpenError::IndexForeign { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_an_earlier_day_is_told_from_one_that_a_crash_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let index = directory.path().join("index.redb");
+    let records = Arc::new(MemoryRecords::new());
+    let open = || {
+        let disk = Arc::new(OsDisk::open(directory.path()).unwrap());
+        let disk = rig::data_directory(disk).unwrap();
+        let index = RedbIndex::open(&disk, &RedbOptions::default()).unwrap();
+        Archive::open(ArchiveOptions {
+            records: Arc::clone(&records) as Arc<dyn Records>,
+            ..ArchiveOptions::new(disk, Arc::new(index))
+        })
+    };
+    let archive = open().await.unwrap();
+    let kept = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
+    rig::deposit(&archive, &kept[0]).await.unwrap();
+    archive.close().await;
+    drop(archive);
+    let yesterday = fs::read(&index).unwrap();
+    let archive = open().await.unwrap();
+    assert!(!archive.opened().is_index_old);
+    rig::deposit(&archive, &kept[1]).await.unwrap();
+    archive.close().await;
+    drop(archive);
+
+    fs::write(&index, yesterday).unwrap();
+    let archive = open().await.unwrap();
+
+    let opened = archive.opened();
+    assert!(
+        opened.is_index_old && opened.replayed_count == 1,
+        "{opened:?}"
+    );
+    rig::assert_holds(&archive, &kept).await;
+    archive.close().await;
+    drop(archive);
+    let archive = open().await.unwrap();
+    assert!(!archive.opened().is_index_old, "it is told once");
+    archive.close().await;
 }
 
 #[tokio::test]
@@ -312,12 +374,13 @@ async fn damage_before_the_place_the_index_has_come_to_is_no_reason_not_to_open(
     let samples = [sample(1, 1, 3_000), sample(2, 1, 3_000)];
     let (directory, starts) = filled(&samples).await;
     let whole = fs::read(log(directory.path())).unwrap();
+    let known = known(directory.path()).await;
     for at in [20, 700, 2_000] {
         let mut damaged = whole.clone();
         damaged[starts[1] + at] ^= 1;
         fs::write(log(directory.path()), &damaged).unwrap();
 
-        let archive = open_at(directory.path(), 1, starts[2] as u64)
+        let archive = open_at(directory.path(), &known, (1, starts[2] as u64))
             .await
             .unwrap();
 
@@ -326,11 +389,24 @@ async fn damage_before_the_place_the_index_has_come_to_is_no_reason_not_to_open(
     }
 }
 
-/// Opens with an index that has nothing in it and claims to have come to a place.
-async fn open_at(directory: &Path, pack: u64, offset: u64) -> Result<Archive, OpenError> {
+/// What an index of the packs knows.
+async fn known(directory: &Path) -> Vec<StoredInstance> {
+    let archive = rig::open(directory).await;
+    let known = rig::select(&archive).await;
+    archive.close().await;
+    known
+}
+
+/// Opens with an index that knows `known` and claims to have come to a place.
+async fn open_at(
+    directory: &Path,
+    known: &[StoredInstance],
+    (pack, offset): (u64, u64),
+) -> Result<Archive, OpenError> {
     let index = Arc::new(MemoryIndex::new());
     let position = LogPosition { pack, offset };
-    let records: Vec<LogRecord> = Vec::new();
+    let records = known.iter().cloned().map(Box::new);
+    let records: Vec<LogRecord> = records.map(LogRecord::Instance).collect();
     let staged = index.stage(records, position).await.unwrap();
     let content = DurableContent::synced_up_to(position);
     staged.commit(content).unwrap();
