@@ -52,6 +52,12 @@ impl Reason {
         }
     }
 
+    /// Failure Reason (0008,1197).
+    #[cfg(test)]
+    pub(super) const fn code(self) -> u16 {
+        self.code
+    }
+
     /// The same codes that C-STORE answers with (PS3.4 B.2.3).
     pub(super) const fn of(error: &DepositError) -> Self {
         let (code, blame) = match error {

@@ -4,8 +4,11 @@ use super::answer::{Named, Reason};
 use super::*;
 use axum::body::to_bytes;
 use axum::http::StatusCode;
-use pacs_core::{SeriesUid, SopClassUid, SopInstanceUid};
+use pacs_core::instance::InstanceError;
+use pacs_core::tag::tags;
+use pacs_core::{SeriesUid, SopClassUid, SopInstanceUid, Uid};
 use pacs_store::DepositError;
+use std::collections::BTreeSet;
 
 fn named(number: u32) -> Named {
     Named {
@@ -143,4 +146,76 @@ fn instances_of_several_studies_have_no_common_url() {
 
     assert!(answer.respond(Form::Json).unwrap().status().is_success());
     assert_eq!(answer.study_url(), None);
+}
+
+/// The numbers in the first column of the table of section 3.8 that begins with `column`.
+fn told(column: &str) -> BTreeSet<String> {
+    let statement = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/conformance-statement.md"
+    );
+    let statement = std::fs::read_to_string(statement).unwrap();
+    let from = statement.find("### 3.8 Store Transaction").unwrap();
+    let text = &statement[from..];
+    let table = &text[text.find(&format!("| {column} |")).unwrap()..];
+    let rows = table.split("\n\n").next().unwrap().lines().skip(2);
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let numbers = cells.flat_map(|cell| cell.split(','));
+    numbers.map(|number| number.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_conformance_statement_names_every_status_and_every_reason() {
+    let reasons = [
+        Reason::BUSY,
+        Reason::CANNOT_UNDERSTAND,
+        Reason::OTHER_STUDY,
+        Reason::PROCESSING,
+        Reason::of(&DepositError::Full),
+        Reason::of(&DepositError::NotAnInstance(InstanceError::Missing {
+            tag: tags::SOP_INSTANCE_UID,
+        })),
+        Reason::of(&DepositError::Rejected),
+        Reason::of(&DepositError::TooLong { limit_bytes: 1 }),
+        Reason::of(&DepositError::UidMismatch {
+            tag: tags::SOP_INSTANCE_UID,
+            announced: Uid::parse("1.2").unwrap(),
+            found: Uid::parse("1.3").unwrap(),
+        }),
+    ];
+    let sent = reasons.map(|reason| format!("{:04X}", reason.code()));
+    assert_eq!(told("Failure Reason"), sent.into());
+
+    let ends = [
+        Ended::Whole,
+        Ended::Malformed(MultipartError::Cut),
+        Ended::Stopped(Stopped::Broken),
+        Ended::Stopped(Stopped::TooLong),
+        Ended::Stopped(Stopped::TooSlow),
+    ];
+    let mut sent = BTreeSet::new();
+    let mut note = |verdicts, ended| {
+        let response = answer(verdicts, ended).respond(Form::Json).unwrap();
+        sent.insert(response.status().as_u16().to_string());
+    };
+    for ended in ends {
+        note(vec![stored()], ended);
+        for reason in reasons {
+            note(vec![failed(reason)], ended);
+            note(vec![stored(), failed(reason)], ended);
+        }
+    }
+    // What is refused before anything of the body is read.
+    sent.extend(
+        [
+            Failure::NotAcceptable {
+                available: String::new(),
+            },
+            Failure::UnsupportedMediaType {
+                detail: String::new(),
+            },
+        ]
+        .map(|failure| failure.status().as_u16().to_string()),
+    );
+    assert_eq!(told("status"), sent);
 }
