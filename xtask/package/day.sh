@@ -160,7 +160,8 @@ fi
 step "the unit"
 inside "ls /usr/share/man/man1/pacs-server.1.gz /usr/share/bash-completion/completions/pacs"
 inside "systemd-analyze verify pacs-server.service"
-inside "systemd-analyze security --no-pager pacs-server.service" | tail -n 1
+# Fails above 2.0 of 10: who takes a line of hardening away has to say so here.
+inside "systemd-analyze security --no-pager --threshold=20 pacs-server.service" | tail -n 1
 
 step "an authority and certificates"
 openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj "/O=Hospital/CN=Hospital devices" \
