@@ -1,8 +1,12 @@
-//! QIDO-RS over the real server: what is found, in which order and pages, and what is refused.
+//! QIDO-RS over the real server: what is found, in which order and pages, and what is refused; and
+//! what hostile searches do not find (T15), over C-FIND too.
 
-use pacs_tests::samples::Slice;
+use pacs_tests::samples::{Slice, long, text};
+use pacs_tests::server::Server;
 use pacs_tests::web::get;
-use pacs_tests::web_server::{ask, filled, open_server, store_slice, study, values};
+use pacs_tests::web_server::{ask, filled, open_server, store, store_slice, study, values};
+use pacs_tests::wire::identifier::tag;
+use pacs_tests::wire::{Context, Keys, uid};
 
 #[test]
 fn searches_find_what_they_name_newest_first() {
@@ -139,6 +143,21 @@ fn pages_stay_below_the_parents_of_the_path_whatever_the_query_names() {
         }
         assert_eq!(seen.len(), count, "{path}");
     }
+    // Below one study there is nothing of another.
+    let other = study(2);
+    for (path, name) in [
+        (
+            format!("/studies/{}/series", first.study),
+            "StudyInstanceUID",
+        ),
+        (format!("/studies/{}/instances", first.study), "0020000D"),
+        (format!("{of_series}/instances"), "0020000D"),
+    ] {
+        for named in [other.clone(), format!("{other},{other}.9")] {
+            let reply = ask(&server, &format!("{path}?{name}={named}"));
+            assert_eq!(values(&reply, "0020000D"), [""; 0], "{path} {named}");
+        }
+    }
 }
 
 #[test]
@@ -241,4 +260,265 @@ fn results_and_metadata_come_in_xml_too() {
             }
         }
     }
+}
+
+/// An item of a sequence (PS3.5 7.5) with these elements.
+fn item(fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut elements = Vec::new();
+    fill(&mut elements);
+    let length = u32::try_from(elements.len()).expect("short").to_le_bytes();
+    [&[0xFE, 0xFF, 0x00, 0xE0][..], &length, &elements].concat()
+}
+
+/// An item of Request Attributes Sequence (0040,0275): step, code of its protocol, procedure.
+fn requested((step, protocol, procedure): (&str, &str, &str)) -> Vec<u8> {
+    item(|out| {
+        let code = item(|out| text(out, 0x0008_0100, "SH", protocol));
+        long(out, 0x0040_0008, "SQ", &code);
+        text(out, 0x0040_0009, "SH", step);
+        text(out, 0x0040_1001, "SH", procedure);
+    })
+}
+
+/// Stores a slice of a series of its own, made for these requests and as this procedure.
+fn store_requested(
+    server: &Server,
+    (study, series): (u32, u32),
+    procedure: &str,
+    requests: &[(&str, &str, &str)],
+) -> String {
+    let mut slice = Slice::new(study, series);
+    slice.series = format!("{}.{series}", slice.study);
+    slice.instance = format!("{}.1", slice.series);
+    let mut data_set = slice.data_set();
+    let mut insert = |before: u32, tag, sequence: &[u8]| {
+        let [a, b, c, d] = before.to_be_bytes();
+        let mut windows = data_set.windows(4);
+        let at = windows.position(|window| window == [b, a, d, c]);
+        let mut element = Vec::new();
+        long(&mut element, tag, "SQ", sequence);
+        let at = at.expect("the element behind it");
+        data_set.splice(at..at, element);
+    };
+    let requests: Vec<u8> = requests.iter().flat_map(|it| requested(*it)).collect();
+    insert(0x7FE0_0010, 0x0040_0275, &requests);
+    let code = item(|out| text(out, 0x0008_0100, "SH", procedure));
+    insert(0x0010_0010, 0x0008_1032, &code);
+    let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
+    assert_eq!(store(server, class, &slice.instance, syntax, &data_set), 0);
+    slice.series
+}
+
+#[test]
+fn paths_into_sequences_find_what_has_such_an_item() {
+    let server = open_server();
+    let one = store_requested(&server, (1, 1), "CHEST", &[("S1", "P1", "R1")]);
+    let two = [("S2", "P2", "R1"), ("S3", "P3", "R3")];
+    let two = store_requested(&server, (1, 2), "CHEST", &two);
+    let three = store_requested(&server, (2, 1), "HEAD", &[("S1", "P3", "R2")]);
+    store_slice(&server, &Slice::new(3, 1));
+    let below = format!("/studies/{}/series", study(1));
+    let step = "RequestAttributesSequence.ScheduledProcedureStepID";
+    let of_series: [(&str, &str, &[&String]); 15] = [
+        ("/series", &format!("{step}=S1"), &[&three, &one]),
+        ("/series", "00400275.00400009=S1", &[&three, &one]),
+        ("/series", "RequestAttributesSequence.00400009=S2", &[&two]),
+        ("/series", "00400275.ScheduledProcedureStepID=S3", &[&two]),
+        ("/series", &format!("{step}=S9"), &[]),
+        ("/series", &format!("{step}=s1"), &[]),
+        ("/series", &format!("{step}=S*"), &[&three, &one, &two]),
+        ("/series", &format!("{step}=?2"), &[&two]),
+        (&below, &format!("{step}=S1"), &[&one]),
+        (&below, "00400275.00400009=S3&Modality=CT", &[&two]),
+        (
+            "/series",
+            "00400275.00400009=S1&PatientID=TEST00002",
+            &[&three],
+        ),
+        // Keys of one sequence are of one item.
+        (
+            "/series",
+            "00400275.00400009=S1&00400275.00401001=R1",
+            &[&one],
+        ),
+        ("/series", "00400275.00400009=S2&00400275.00401001=R3", &[]),
+        (
+            "/series",
+            "RequestAttributesSequence.ScheduledProtocolCodeSequence.CodeValue=P3",
+            &[&three, &two],
+        ),
+        ("/series", "00400275.00400008.00080100=P1", &[&one]),
+    ];
+    for (path, query, expected) in of_series {
+        let found = ask(&server, &format!("{path}?{query}"));
+        assert_eq!(found.header("warning"), None, "{query}");
+        let found: Vec<String> = values(&found, "0020000E");
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{path}?{query}");
+    }
+
+    for (query, expected) in [
+        ("ProcedureCodeSequence.CodeValue=HEAD", vec![study(2)]),
+        ("00081032.00080100=CHEST", vec![study(1)]),
+        ("00081032.CodeValue=*E*", vec![study(2), study(1)]),
+        ("ProcedureCodeSequence.CodeValue=FOOT", vec![]),
+    ] {
+        let found = values(&ask(&server, &format!("/studies?{query}")), "0020000D");
+        assert_eq!(found, expected, "{query}");
+    }
+    let instances = format!("/instances?{step}=S1&00081032.00080100=HEAD");
+    let found = values(&ask(&server, &instances), "00080018");
+    assert_eq!(found, [format!("{three}.1")]);
+    // It comes along, so that a client can see which one it was.
+    let answer = ask(&server, &format!("/series?{step}=S3")).json();
+    let items = answer[0]["00400275"]["Value"].as_array().expect("items");
+    let steps = items.iter().map(|item| &item["00400009"]["Value"][0]);
+    assert_eq!(steps.collect::<Vec<_>>(), ["S2", "S3"]);
+}
+
+/// What C-FIND at the level of studies finds: how many, and the status.
+fn found_by_c_find(server: &Server, tag: u32, value: &str) -> (usize, u16) {
+    let context = Context::new(uid::STUDY_ROOT_FIND, uid::IMPLICIT_LITTLE_ENDIAN);
+    let mut association = server.associate(vec![context]).expect("an association");
+    let keys = Keys::at("STUDY").with(tag::STUDY, "").with(tag, value);
+    let found = association.find(uid::STUDY_ROOT_FIND, &keys);
+    let (answers, status) = found.expect("an answer");
+    association.release().expect("a release in order");
+    (answers.len(), status)
+}
+
+/// Whoever tried every way to share letters out among the wild cards would take longer than the
+/// world is old.
+#[test]
+fn t15_patterns_of_many_wild_cards_are_answered() {
+    let server = open_server();
+    let letters = "a".repeat(64);
+    for number in 1..=20 {
+        let mut slice = Slice::new(number, 1);
+        slice.patient_name.clone_from(&letters);
+        slice.patient_id.clone_from(&letters);
+        store_slice(&server, &slice);
+    }
+    let (fits, fits_not) = ("*a".repeat(32), format!("{}*b", "*a".repeat(31)));
+    for (keyword, tag) in [
+        ("PatientName", tag::PATIENT_NAME),
+        ("PatientID", tag::PATIENT_ID),
+    ] {
+        for (pattern, count) in [
+            (&*fits, 20),
+            (&*fits_not, 0),
+            (&"*?".repeat(32), 20),
+            (&format!("{}b*", "*?".repeat(31)), 0),
+            (&"*".repeat(64), 20),
+        ] {
+            for more in ["", "&fuzzymatching=true"] {
+                if !more.is_empty() && keyword == "PatientID" {
+                    continue;
+                }
+                let path = format!("/studies?{keyword}={pattern}{more}");
+                let reply = ask(&server, &path);
+                let is_answered = [200, 204, 413].contains(&reply.status);
+                assert!(is_answered, "{path}: {}", reply.status);
+                if more.is_empty() {
+                    assert_eq!(values(&reply, "0020000D").len(), count, "{path}");
+                }
+            }
+            let found = found_by_c_find(&server, tag, pattern);
+            assert_eq!(found, (count, 0), "{pattern}");
+        }
+    }
+}
+
+/// Values that mean something to what is behind other archives: SQL, its wild cards, documents,
+/// shells, templates, directories.
+const INJECTED: [&str; 28] = [
+    "'",
+    "\"",
+    "' OR '1'='1",
+    "' OR 1=1--",
+    "\" OR \"\"=\"",
+    "') OR ('1'='1",
+    "1 OR 1=1",
+    "1; DROP TABLE studies;--",
+    "'; DELETE FROM studies WHERE 'a'='a",
+    "' UNION SELECT NULL,NULL,NULL--",
+    "1' AND SLEEP(9)--",
+    "'; SELECT pg_sleep(9);--",
+    "'; WAITFOR DELAY '0:0:9'--",
+    "' || (SELECT version()) || '",
+    "%",
+    "%%",
+    "TEST%",
+    "TEST0000_",
+    "_________",
+    "TEST00001'--",
+    "TEST00001/**/",
+    "{\"$ne\":null}",
+    "[$regex]=.",
+    "$(id)",
+    "`id`",
+    "${7+7}{{7+7}}",
+    "../../index.redb",
+    ") (uid=)",
+];
+
+/// In a URL.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[test]
+fn t15_what_is_injected_finds_nothing_and_changes_nothing() {
+    let mut server = filled(3);
+    for value in INJECTED {
+        let sent = encoded(value);
+        for parameter in [
+            "PatientID=",
+            "00100020=",
+            "PatientName=",
+            "fuzzymatching=true&PatientName=",
+            "AccessionNumber=",
+            "StudyInstanceUID=",
+            "StudyDate=",
+            "StudyTime=",
+            "ModalitiesInStudy=",
+            "StudyDescription=",
+            "NumberOfStudyRelatedInstances=",
+            "ProcedureCodeSequence.CodeValue=",
+            "limit=",
+            "offset=",
+            "includefield=",
+            "fuzzymatching=",
+            "cursor=",
+            "accept=",
+        ] {
+            let reply = ask(&server, &format!("/studies?{parameter}{sent}"));
+            let is_clean = [204, 400, 406].contains(&reply.status);
+            assert!(is_clean, "{parameter}{value}: {}", reply.status);
+        }
+        // The name of a parameter, and what stands in the path.
+        let (name, uid) = (
+            format!("/studies?{sent}=1"),
+            format!("/studies/{sent}/series"),
+        );
+        let uid_below = format!("/studies/{}/series/{sent}/instances", study(1));
+        let named = ask(&server, &name);
+        let warning = named.header("warning").unwrap_or_default();
+        assert!(
+            named.status == 400 || warning.contains("ignored"),
+            "{value}"
+        );
+        for path in [uid, uid_below, format!("/studies/{sent}/metadata")] {
+            let reply = ask(&server, &path);
+            assert!(
+                [204, 400, 404].contains(&reply.status),
+                "{path}: {}",
+                reply.status
+            );
+        }
+        for tag in [tag::PATIENT_ID, tag::PATIENT_NAME] {
+            assert_eq!(found_by_c_find(&server, tag, value), (0, 0), "{value}");
+        }
+    }
+    assert_eq!(values(&ask(&server, "/studies"), "0020000D").len(), 3);
+    assert!(server.is_alive());
 }

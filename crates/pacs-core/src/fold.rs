@@ -88,6 +88,16 @@ pub(crate) const fn is_multi_valued(vr: Vr) -> bool {
     !matches!(vr, Vr::LT | Vr::ST | Vr::UR | Vr::UT)
 }
 
+/// Whether a value says nothing: it is empty but for padding and, where it is a name, for the marks
+/// between its parts. One of apostrophes alone says something, though its key is empty: nobody has
+/// such a name.
+pub(crate) fn is_blank(vr: Vr, value: &str) -> bool {
+    let is_of_name = |c| vr == Vr::PN && matches!(c, '^' | '=');
+    value
+        .chars()
+        .all(|c| matches!(c, ' ' | '\0') || is_of_name(c))
+}
+
 /// A quick way for what is already its own key: most identifiers and codes are.
 fn is_plain(vr: Vr, text: &str) -> bool {
     matches!(

@@ -8,7 +8,7 @@
 //!   group is held against every group of the name; of a key of several, each non-empty group
 //!   against the group in its place. Empty components at the end need not be written, in keys and
 //!   in names: `IVANOV^IVAN` is `IVANOV^IVAN^^`, and `IVANOV^*` finds `IVANOV`. A key without wild
-//!   cards matches no longer name.
+//!   cards matches no longer name, and one of apostrophes alone none: they do not count.
 //! - Other text: case counts, as PS3.4 C.2.2.2.1 demands.
 //! - Dates, times, datetimes: by meaning, in any permitted precision; a key of lesser precision
 //!   matches all it can mean, `0900-1000` up to 10:00:59.999999. Numbers: by meaning.

@@ -108,8 +108,10 @@ impl Condition {
             };
         }
         let key = fold::matching_key(vr, value).into_owned();
-        if key.is_empty() {
+        if fold::is_blank(vr, value) {
             Self::Any
+        } else if key.is_empty() {
+            Self::OneOf(Vec::new())
         } else if vr == Vr::PN && key.contains('=') {
             Self::groups(&key, |group| Self::OneOf(vec![group.to_owned()]))
         } else {

@@ -4,6 +4,7 @@
 
 use super::pattern::Pattern;
 use super::*;
+use crate::limits::QueryLimits;
 use crate::query::{Level, Matching};
 use crate::tag::tags;
 use crate::uid::Uid;
@@ -288,6 +289,24 @@ fn only_universal_keys_match_what_is_absent() {
     assert!(!holds(single("A")));
     assert!(!holds(range("20260101", "")));
     assert!(holds(Matching::Sequence(vec![])));
+}
+
+/// Else whoever looks for one mark would find everybody.
+#[test]
+fn a_name_of_apostrophes_alone_is_nobodys_and_one_of_delimiters_is_none() {
+    let limits = QueryLimits::default();
+    let read = |text| Matching::of_text(tags::PATIENT_NAME, Vr::PN, text, &limits).unwrap();
+    for text in ["'", "`", "''", " ' ", "'^'", "'='", "\u{2019}"] {
+        assert_ne!(read(text), Matching::Universal, "{text:?}");
+        for stored in ["Ivanov^Ivan", "O'Neill", "'"] {
+            assert!(!holds(Vr::PN, read(text), stored), "{text:?} {stored:?}");
+        }
+    }
+    assert!(holds(Vr::PN, read("oneill"), "O'Neill"));
+    assert!(holds(Vr::PN, read("'*"), "Ivanov"));
+    for text in ["", " ", "^", "^^", "=", "^=^ "] {
+        assert!(holds(Vr::PN, read(text), "Ivanov^Ivan"), "{text:?}");
+    }
 }
 
 fn item(value: &str, scheme: &str) -> Attributes {

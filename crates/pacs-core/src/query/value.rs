@@ -87,7 +87,7 @@ impl Matching {
         }
         // What a client or we could not read is one character of some kind.
         let value = value.replace(char::REPLACEMENT_CHARACTER, "?");
-        Some(if fold::matching_key(vr, &value).is_empty() {
+        Some(if fold::is_blank(vr, &value) {
             Self::Universal
         } else if value.contains(['*', '?']) {
             Self::WildCard(value)

@@ -22,13 +22,11 @@ impl std::fmt::Debug for FuzzyName {
 
 impl FuzzyName {
     /// Looks for `text` in the attribute under `tag`. Wild cards mean nothing more than they do at
-    /// the end of a word: every word is the beginning of one.
-    pub(crate) fn new(tag: Tag, text: &str) -> Self {
-        let text = text.replace(['*', '?'], " ");
-        Self {
-            tag,
-            words: words(&text),
-        }
+    /// the end of a word: every word is the beginning of one. `None` where there is no word: that
+    /// would be in every name.
+    pub(crate) fn new(tag: Tag, text: &str) -> Option<Self> {
+        let words = words(&text.replace(['*', '?'], " "));
+        (!words.is_empty()).then_some(Self { tag, words })
     }
 
     /// The attribute it is looked for in.
@@ -66,10 +64,13 @@ mod tests {
         attributes.insert_text(tags::PATIENT_NAME, Vr::PN, "Жээнбеков^Өмүрбек");
         for text in ["Jeenbekov", "ЖЭЭНБЕК*", "omurbek zheenbekov", "Жеенбеков^О"]
         {
-            let name = FuzzyName::new(tags::PATIENT_NAME, text);
+            let name = FuzzyName::new(tags::PATIENT_NAME, text).unwrap();
             assert!(name.matches(&attributes), "{text}");
         }
-        let other = FuzzyName::new(tags::PATIENT_NAME, "Asanov");
+        let other = FuzzyName::new(tags::PATIENT_NAME, "Asanov").unwrap();
         assert!(!other.matches(&attributes));
+        for text in ["", "*", "?", "'", "%", "__"] {
+            assert_eq!(FuzzyName::new(tags::PATIENT_NAME, text), None, "{text}");
+        }
     }
 }

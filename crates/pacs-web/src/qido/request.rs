@@ -155,9 +155,12 @@ impl SearchRequest {
             Some(Matching::UidList(uids)) => !uids.contains(uid),
             _ => false,
         };
-        // What lies below one UID and is asked for below another does not exist: no UID is empty.
-        let text = if is_other { "" } else { uid.as_str() };
-        let matching = Matching::SingleValue(text.to_owned());
+        // What lies below one UID and is asked for below another does not exist.
+        let matching = if is_other {
+            Matching::UidList(Vec::new())
+        } else {
+            Matching::SingleValue(uid.as_str().to_owned())
+        };
         let key = Key {
             tag,
             vr: Vr::UI,
@@ -244,15 +247,15 @@ impl SearchRequest {
         Ok(wants_all)
     }
 
-    /// Takes names out of the query, to be matched in another way.
+    /// Takes names out of the query, to be matched in another way; what holds no word stays.
     fn take_fuzzy(&mut self) {
         for key in &mut self.query.keys {
             if key.vr != Vr::PN {
                 continue;
             }
             let text = key.matching.to_text();
-            if !text.is_empty() {
-                self.fuzzy.push(FuzzyName::new(key.tag, &text));
+            if let Some(name) = FuzzyName::new(key.tag, &text) {
+                self.fuzzy.push(name);
                 key.matching = Matching::Universal;
             }
         }
