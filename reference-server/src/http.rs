@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::upkeep::Upkeep;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -132,8 +132,14 @@ fn told(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Lets requests through whose heads are no longer than they may be.
+/// Lets requests through whose heads are no longer than they may be, and whose bodies everybody on
+/// their way takes to end in the same place.
 async fn bounded(request: Request, next: Next) -> Response {
+    if is_wrapped(request.headers()) {
+        // What stands behind it may be another request, or not: nothing more is read.
+        let close = [(header::CONNECTION, "close")];
+        return (StatusCode::NOT_IMPLEMENTED, close).into_response();
+    }
     let target = request.uri().path_and_query();
     if target.is_some_and(|target| target.as_str().len() > HTTP_TARGET_BYTES_MAX) {
         return StatusCode::URI_TOO_LONG.into_response();
@@ -144,6 +150,18 @@ async fn bounded(request: Request, next: Next) -> Response {
         return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
     }
     next.run(request).await
+}
+
+/// Whether the body has another transfer coding than `chunked`, once (RFC 9112 6.1). Nobody here
+/// undoes it, and whoever passed the request on may have seen the body end somewhere else.
+fn is_wrapped(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (None, _) => false,
+        (Some(coding), None) => !is_chunked(coding),
+        (Some(_), Some(_)) => true,
+    }
 }
 
 /// What there is, for whoever looks at the server with a browser.
