@@ -446,6 +446,52 @@ fn the_pure_crates_know_no_sockets_tasks_or_clocks() {
     );
 }
 
+/// Whatever a client names, there is nothing in them that could ask for it (T21).
+#[test]
+fn the_web_services_open_no_connections() {
+    let clients = [
+        "curl",
+        "hyper",
+        "hyper-util",
+        "pacs-net",
+        "reqwest",
+        "socket2",
+        "ureq",
+    ];
+    let mut faults: Vec<String> = packages()
+        .into_iter()
+        .filter(|(package, _)| package == "pacs-web")
+        .flat_map(|(_, dependencies)| dependencies)
+        .filter(|(dependency, for_tests)| !for_tests && clients.contains(&dependency.as_str()))
+        .map(|(dependency, _)| format!("pacs-web depends on {dependency}"))
+        .collect();
+    let doors = [
+        "TcpStream",
+        "TcpListener",
+        "TcpSocket",
+        "UdpSocket",
+        "UnixStream",
+        "UnixDatagram",
+        "ToSocketAddrs",
+        "lookup_host",
+        "tokio::net",
+        "rustix::net",
+        "axum::serve",
+        "process::",
+    ];
+    let sources: Vec<Source> = sources()
+        .into_iter()
+        .filter(|source| source.path.starts_with("crates/pacs-web/src/"))
+        .collect();
+    assert!(sources.len() > 50, "{} files of pacs-web", sources.len());
+    faults.extend(faults_by_line(&sources, |_, line| {
+        let door = doors.iter().find(|door| line.contains(*door))?;
+        Some(format!("{door} in the web services"))
+    }));
+
+    none("the web services ask for nothing", &faults);
+}
+
 #[test]
 fn the_documented_format_version_is_the_one_in_the_code() {
     let in_code: Vec<u32> = sources()
