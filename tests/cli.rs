@@ -1,5 +1,10 @@
 //! The command lines: what `pacs-server` and `pacs` take, refuse, print, and end with.
 
+#[path = "cli/json.rs"]
+mod json;
+#[path = "cli/terminal.rs"]
+mod terminal;
+
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 

@@ -495,7 +495,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Backup { local, to, check } => backup::backup(local, to, *check, output).await,
         Command::Commit(commit) => commit::commit(commit, output).await,
         Command::Completions { shell } => {
-            manual::completions(*shell);
+            manual::completions(*shell, output);
             Ok(())
         }
         Command::Devices(command) => devices::devices(command, output).await,

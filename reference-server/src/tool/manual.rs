@@ -7,14 +7,15 @@ use super::output::Output;
 use crate::config;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use std::io::Write as _;
 use std::path::Path;
 
-/// Writes the completion script of `shell` to standard output.
-pub(super) fn completions(shell: Shell) {
+/// Prints the completion script of `shell`; as JSON, it stands in one result.
+pub(super) fn completions(shell: Shell, output: &Output) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "pacs", &mut script);
-    std::io::stdout().write_all(&script).ok();
+    let script = String::from_utf8_lossy(&script);
+    let value = serde_json::json!({ "shell": shell.to_string(), "script": script });
+    output.result(script.trim_end(), &value);
 }
 
 /// Writes one manual page for each command, and that of the server, into `directory`.

@@ -1,9 +1,9 @@
 //! A storage SCP to move instances to: it keeps the digest of each, not the bytes.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::association::{receive, received, refusal};
@@ -25,8 +25,33 @@ pub enum Takes {
 pub struct Sink {
     address: SocketAddr,
     instances: Receiver<Received>,
-    /// Instances that are still answered.
-    patience: Arc<AtomicI64>,
+    pace: Arc<Pace>,
+}
+
+/// How many instances are answered.
+#[derive(Debug)]
+struct Pace {
+    /// So many more; then connections break.
+    patience: AtomicI64,
+    /// So many more; then connections wait.
+    breath: Mutex<i64>,
+    goes_on: Condvar,
+}
+
+impl Pace {
+    /// Whether one more is answered, as soon as that may be.
+    fn takes_one(&self) -> bool {
+        let breath = self.breath.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.goes_on.wait_while(breath, |breath| *breath <= 0);
+        let mut breath = waited.unwrap_or_else(PoisonError::into_inner);
+        *breath = breath.saturating_sub(1);
+        self.patience.fetch_sub(1, Ordering::SeqCst) > 0
+    }
+
+    fn set_breath(&self, count: i64) {
+        *self.breath.lock().unwrap_or_else(PoisonError::into_inner) = count;
+        self.goes_on.notify_all();
+    }
 }
 
 impl Sink {
@@ -52,28 +77,42 @@ impl Sink {
             .local_addr()
             .expect("a bound listener has an address");
         let (sender, instances) = channel();
-        let patience = Arc::new(AtomicI64::new(i64::MAX));
-        let shared = Arc::clone(&patience);
+        let pace = Arc::new(Pace {
+            patience: AtomicI64::new(i64::MAX),
+            breath: Mutex::new(i64::MAX),
+            goes_on: Condvar::new(),
+        });
+        let shared = Arc::clone(&pace);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (sender, takes) = (sender.clone(), takes.clone());
-                let patience = Arc::clone(&shared);
+                let pace = Arc::clone(&shared);
                 std::thread::spawn(move || {
                     // A peer that breaks off shows in what did not arrive.
-                    serve(stream, &takes, &sender, &patience).err();
+                    serve(stream, &takes, &sender, &pace).err();
                 });
             }
         });
         Self {
             address,
             instances,
-            patience,
+            pace,
         }
     }
 
     /// From now on `count` more instances are answered; then connections break instead.
     pub fn break_off_after(&self, count: i64) {
-        self.patience.store(count, Ordering::SeqCst);
+        self.pace.patience.store(count, Ordering::SeqCst);
+    }
+
+    /// From now on `count` more instances are answered; then it waits for [`Self::go_on`].
+    pub fn pause_after(&self, count: i64) {
+        self.pace.set_breath(count);
+    }
+
+    /// It answers again, however many.
+    pub fn go_on(&self) {
+        self.pace.set_breath(i64::MAX);
     }
 
     /// Where it listens.
@@ -93,7 +132,7 @@ fn serve(
     mut stream: TcpStream,
     takes: &Takes,
     instances: &Sender<Received>,
-    patience: &AtomicI64,
+    pace: &Pace,
 ) -> Result<(), WireError> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(300)))?;
@@ -107,7 +146,7 @@ fn serve(
         match receive(&mut stream) {
             Ok(message) => {
                 if message.command.get(element::COMMAND_FIELD) == field::STORE {
-                    if patience.fetch_sub(1, Ordering::SeqCst) <= 0 {
+                    if !pace.takes_one() {
                         return Ok(());
                     }
                     let data = message.data.unwrap_or_default();
