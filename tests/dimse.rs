@@ -281,6 +281,90 @@ fn a_relational_query_finds_images_without_the_keys_above_them() {
     assert_eq!(answers[0].text(tag::STUDY), Slice::new(1, 1).study);
 }
 
+/// An association that retrieves, relationally in the models that are named.
+fn retrieving(server: &Server, relational: &[&str]) -> Association {
+    let implicit = uid::IMPLICIT_LITTLE_ENDIAN;
+    let contexts = vec![
+        Context::new(uid::STUDY_ROOT_MOVE, implicit),
+        Context::new(uid::STUDY_ROOT_GET, implicit),
+        Context::receiving(CT, EXPLICIT),
+    ];
+    let proposal = Proposal::new(contexts);
+    let proposal = relational
+        .iter()
+        .fold(proposal, |proposal, class| proposal.relational(class));
+    Association::connect(server.dicom(), &proposal).expect("an association")
+}
+
+#[test]
+fn a_retrieval_without_the_keys_above_its_level_is_answered_where_it_was_negotiated() {
+    let sink = Sink::start(Takes::Everything);
+    let server = Server::start(Options {
+        remote: vec![RemoteAe::new("SINK", sink.address())],
+        ..Options::default()
+    });
+    for (study, number) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+        assert_eq!(store(&server, &Slice::new(study, number)), 0);
+    }
+    let (slice, other) = (Slice::new(1, 2), Slice::new(2, 1));
+    let two = format!("{}\\{}", slice.instance, other.instance);
+    let image = Keys::at("IMAGE").with(tag::SOP_INSTANCE, &slice.instance);
+    let images = Keys::at("IMAGE").with(tag::SOP_INSTANCE, &two);
+    let series = Keys::at("SERIES").with(tag::SERIES, &slice.series);
+    let wanted = [(&image, 1), (&images, 2), (&series, 3)];
+
+    let both = [uid::STUDY_ROOT_GET, uid::STUDY_ROOT_MOVE];
+    let mut association = retrieving(&server, &both);
+    for (keys, count) in wanted {
+        let (got, received) = association.get(keys).expect("C-GET is answered");
+        assert_eq!((got.status, got.completed), (0, count), "{keys:?} {got:?}");
+        assert_eq!(received.len(), usize::from(count));
+        let moved = association
+            .move_to(keys, "SINK")
+            .expect("C-MOVE is answered");
+        assert_eq!(
+            (moved.status, moved.completed),
+            (0, count),
+            "{keys:?} {moved:?}"
+        );
+        assert_eq!(sink.take().len(), usize::from(count));
+    }
+    association.release().expect("the association lives on");
+
+    // Each class for itself: what was not negotiated needs the keys above (PS3.4 C.4.2.2.1).
+    let mut neither = retrieving(&server, &[]);
+    let mut get_alone = retrieving(&server, &both[..1]);
+    let mut move_alone = retrieving(&server, &both[1..]);
+    for (keys, count) in wanted {
+        for association in [&mut neither, &mut move_alone] {
+            let (got, received) = association.get(keys).expect("C-GET is answered");
+            assert_eq!((got.status, got.completed), (0xA900, 0), "{keys:?} {got:?}");
+            assert!(received.is_empty());
+        }
+        for association in [&mut neither, &mut get_alone] {
+            let moved = association
+                .move_to(keys, "SINK")
+                .expect("C-MOVE is answered");
+            assert_eq!(
+                (moved.status, moved.completed),
+                (0xA900, 0),
+                "{keys:?} {moved:?}"
+            );
+        }
+        assert!(sink.take().is_empty());
+        let (got, _) = get_alone.get(keys).expect("C-GET is answered");
+        let moved = move_alone
+            .move_to(keys, "SINK")
+            .expect("C-MOVE is answered");
+        assert_eq!((got.status, got.completed), (0, count), "{got:?}");
+        assert_eq!((moved.status, moved.completed), (0, count), "{moved:?}");
+        assert_eq!(sink.take().len(), usize::from(count));
+    }
+    let whole = Keys::instance(&slice.study, &slice.series, &slice.instance);
+    let (got, _) = neither.get(&whole).expect("C-GET is answered");
+    assert_eq!((got.status, got.completed), (0, 1));
+}
+
 #[test]
 fn a_find_that_is_cancelled_at_once_ends_as_cancelled() {
     let server = Server::start(Options::default());

@@ -354,3 +354,25 @@ fn failed(error: &IndexError) -> RetrieveStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PS3.4 Table C.4-2: unable to calculate the number of matches.
+    #[test]
+    fn more_sub_operations_than_can_be_counted_are_refused_before_the_first() {
+        for error in [
+            IndexError::TooMany { limit_count: 1 },
+            IndexError::TooLong { rows_max: 1 },
+            IndexError::NoMemory,
+            IndexError::Busy,
+        ] {
+            assert_eq!(failed(&error).code(), 0xa701, "{error:?}");
+            assert!(!failed(&error).comment().is_empty());
+        }
+        let long = QueryError::Limit { what: "UIDs" };
+        assert_eq!(not_a_query(&long).code(), 0xa701);
+        assert_eq!(not_a_query(&QueryError::Level).code(), 0xa900);
+    }
+}

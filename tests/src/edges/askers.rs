@@ -129,12 +129,23 @@ fn take(association: &mut Association) -> Result<(usize, u16), WireError> {
     }
 }
 
+/// Retrieves every instance over `association`: the final status, and how many came.
+fn retrieve(association: &mut Association, askers: Askers) -> (u16, usize) {
+    let studies = 1..=askers.instances.div_ceil(PER_STUDY);
+    let studies: Vec<String> = studies.map(|study| Slice::new(study, 1).study).collect();
+    let keys = Keys::at("STUDY").with(tag::STUDY, &studies.join("\\"));
+    let mut count = 0;
+    let ended = association.get_each(&keys, |_, _| count += 1);
+    (ended.expect("C-GET is answered").status, count)
+}
+
 /// Lets askers come that take nothing until all of them have been answered, and somebody who asks
-/// about one instance meanwhile.
+/// about one instance meanwhile, and somebody who retrieves all of them.
 ///
 /// # Panics
 /// When an answer is neither whole nor A700H without a match, or the one that asks little gets no
-/// answer, or everything is not to be had afterwards.
+/// answer, or more is begun to be retrieved than there is memory for, or everything is not to be
+/// had afterwards.
 #[must_use]
 pub fn come(askers: Askers) -> Answered {
     let server = Server::start(Options {
@@ -156,6 +167,12 @@ pub fn come(askers: Askers) -> Answered {
     let keys = everything().with(tag::SOP_INSTANCE, &one.instance);
     let (answers, status) = modest.find(uid::STUDY_ROOT_FIND, &keys).expect("an answer");
     assert_eq!((answers.len(), status), (1, 0));
+    let contexts = vec![
+        Context::new(uid::STUDY_ROOT_GET, uid::IMPLICIT_LITTLE_ENDIAN),
+        Context::receiving(uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN),
+    ];
+    let mut greedy = server.associate(contexts).expect("an association");
+    assert_eq!(retrieve(&mut greedy, askers), (0xA701, 0), "meanwhile");
 
     let all = askers.instances as usize;
     let (mut whole, mut refused) = (0, 0);
@@ -170,6 +187,7 @@ pub fn come(askers: Askers) -> Answered {
     let again = modest.find(uid::STUDY_ROOT_FIND, &keys);
     let (answers, status) = again.expect("an answer");
     assert_eq!((answers.len(), status), (all, 0), "afterwards");
+    assert_eq!(retrieve(&mut greedy, askers), (0, all), "afterwards");
     Answered {
         whole,
         refused,
