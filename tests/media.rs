@@ -1,6 +1,9 @@
 //! Media: what `pacs import`, `pacs store` and `pacs export` read and write beside the network, and
 //! what hostile media try.
 
+#[path = "media/broken_off.rs"]
+mod broken_off;
+
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
