@@ -4,10 +4,12 @@
 //! live, in bounded memory, and serve the next association; `hostile_wire.rs` has the peers that
 //! break the protocol.
 
+#[path = "hostile/bombs.rs"]
+mod bombs;
+
 use std::net::SocketAddr;
 use std::process::Command;
 
-use flate2::{Compress, Compression, FlushCompress};
 use pacs_tests::peers::{files_below, run};
 use pacs_tests::samples::{self, Slice};
 use pacs_tests::server::{GROWTH_BYTES_MAX, Options, Server, idle_bytes, unharmed};
@@ -125,7 +127,7 @@ fn lying_heads() -> Vec<(&'static str, Vec<u8>)> {
         ("a text of 1 GiB", "UT", 0x4000_0000),
         ("pixels of 4 GiB", "OW", 0xFFFF_FFF0),
     ] {
-        let mut head = head_of(&Slice::new(3, 1));
+        let mut head = Slice::new(3, 1).head();
         let mut element = vec![0x42, 0x00, 0x11, 0x00];
         element.extend_from_slice(vr.as_bytes());
         element.extend_from_slice(&[0, 0]);
@@ -135,13 +137,13 @@ fn lying_heads() -> Vec<(&'static str, Vec<u8>)> {
         head.extend_from_slice(&element);
         heads.push((name, head));
     }
-    let mut items = head_of(&Slice::new(3, 2));
+    let mut items = Slice::new(3, 2).head();
     items.extend_from_slice(b"\x40\x00\x30\xA7SQ\0\0\xFF\xFF\xFF\xFF");
     for _ in 0..200_000 {
         items.extend_from_slice(b"\xFE\xFF\x00\xE0\0\0\0\0");
     }
     heads.push(("200,000 empty items", items));
-    let mut elements = head_of(&Slice::new(3, 3));
+    let mut elements = Slice::new(3, 3).head();
     for number in 0..=0xFFFE_u16 {
         elements.extend_from_slice(&[0x43, 0x00]);
         elements.extend_from_slice(&number.to_le_bytes());
@@ -149,14 +151,6 @@ fn lying_heads() -> Vec<(&'static str, Vec<u8>)> {
     }
     heads.push(("65,535 empty elements", elements));
     heads
-}
-
-/// The data set of `slice` up to its pixels.
-fn head_of(slice: &Slice) -> Vec<u8> {
-    let mut data_set = slice.data_set();
-    let pixels = usize::from(slice.side).pow(2) * 2 + 12;
-    data_set.truncate(data_set.len() - pixels);
-    data_set
 }
 
 #[test]
@@ -243,7 +237,7 @@ fn t4_a_hundred_thousand_nested_sequences_are_refused() {
     let mut server = Server::start(Options::default());
     let idle = idle_bytes(&server);
     let slice = Slice::new(4, 1);
-    let mut data_set = head_of(&slice);
+    let mut data_set = slice.head();
     data_set.extend(samples::nested(100_000));
 
     let mut association = store_context(&server, uid::EXPLICIT_LITTLE_ENDIAN);
@@ -268,63 +262,4 @@ fn t4_a_hundred_thousand_nested_sequences_are_refused() {
     let status = answer.command.get(element::STATUS);
     assert!((0xA000..=0xCFFF).contains(&status), "{status:04X}");
     unharmed(&mut server, idle, GROWTH_BYTES_MAX, "depth");
-}
-
-/// A gibibyte of zeros, deflated (RFC 1951) to about a mebibyte, after `head`.
-fn deflate_bomb(head: &[u8]) -> Vec<u8> {
-    let mut deflate = Compress::new(Compression::best(), false);
-    let mut out = vec![0; 1 << 16];
-    let mut whole = Vec::new();
-    let mut feed = |input: &[u8], flush: FlushCompress, whole: &mut Vec<u8>| {
-        let begun = (deflate.total_in(), deflate.total_out());
-        deflate.compress(input, &mut out, flush).expect("deflate");
-        assert_eq!(
-            deflate.total_in() - begun.0,
-            input.len() as u64,
-            "the buffer is too small"
-        );
-        let length = usize::try_from(deflate.total_out() - begun.1).expect("short");
-        whole.extend_from_slice(&out[..length]);
-    };
-    feed(head, FlushCompress::Full, &mut whole);
-    let zeros = vec![0; 1 << 20];
-    let mut block = Vec::new();
-    feed(&zeros, FlushCompress::Full, &mut block);
-    // After a full flush a block stands for itself and can be said again.
-    for _ in 0..1024 {
-        whole.extend_from_slice(&block);
-    }
-    whole
-}
-
-#[test]
-fn t7_a_deflate_bomb_is_refused_before_it_grows() {
-    let mut server = Server::start(Options::default());
-    let idle = idle_bytes(&server);
-    let slice = Slice::new(7, 1);
-    // The bomb stands before the study's UID, so that the head cannot be read without it.
-    let mut early = Vec::new();
-    samples::text(&mut early, 0x0008_0016, "UI", uid::CT_IMAGE_STORAGE);
-    samples::text(&mut early, 0x0008_0018, "UI", &slice.instance);
-    early.extend_from_slice(b"\x09\x00\x01\x10OB\0\0\0\0\0\x40");
-    let mut late = head_of(&slice);
-    late.extend_from_slice(b"\xE0\x7F\x10\x00OW\0\0\0\0\0\x40");
-
-    for (name, head) in [("early", early), ("late", late)] {
-        let bomb = deflate_bomb(&head);
-        let mut association = store_context(&server, uid::DEFLATED_LITTLE_ENDIAN);
-        let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::DEFLATED_LITTLE_ENDIAN);
-        let status = association
-            .store(class, &slice.instance, syntax, &bomb)
-            .expect("a status");
-
-        // Where the identity stands before the bomb there is no need to inflate it, and it may be
-        // kept as sent.
-        let refused = (0xA700..=0xCFFF).contains(&status);
-        assert!(
-            refused || (name == "late" && status == 0),
-            "{name}: {status:04X}"
-        );
-        unharmed(&mut server, idle, GROWTH_BYTES_MAX, name);
-    }
 }

@@ -3,6 +3,8 @@
 
 #[path = "media/broken_off.rs"]
 mod broken_off;
+#[path = "media/hostile.rs"]
+mod hostile;
 
 use std::ffi::OsStr;
 use std::io::Write as _;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pacs_tests::edges::until;
+use pacs_tests::forged_media::{PROGRAMS, program, said_of_programs, with_preamble};
 use pacs_tests::huge::{self, Huge};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, Server};
@@ -318,12 +319,11 @@ fn hostile_multipart_is_refused_in_bounded_memory() {
 }
 
 #[test]
-fn a_preamble_that_is_a_program_is_not_kept() {
+fn t6_a_preamble_that_is_a_program_is_not_kept_and_is_on_record() {
     let server = start();
-    for (number, magic) in (1..).zip([b"MZ\x90\0".as_slice(), b"\x7fELF", b"#!/bin/sh\n"]) {
+    for (number, (name, magic)) in (1..).zip(PROGRAMS) {
         let slice = Slice::new(1, number);
-        let mut file = slice.file();
-        file[..magic.len()].copy_from_slice(magic);
+        let file = with_preamble(&slice.file(), &program(magic));
         let answer = stow::store(server.http(), STUDIES, &[file]);
         assert_eq!(
             (answer.status, answer.stored()),
@@ -341,10 +341,31 @@ fn a_preamble_that_is_a_program_is_not_kept() {
         assert!(back.body.ends_with(&slice.data_set()));
         assert!(back.head.contains("content-type: application/dicom"));
         assert!(back.head.contains("x-content-type-options: nosniff"));
+        assert!(back.head.contains("content-disposition: attachment"));
+
+        let said = said_of_programs(&server.data());
+        let of_it = said
+            .iter()
+            .find(|(instance, _)| *instance == slice.instance);
+        let (_, told) = of_it.expect("a record");
+        told.is_of(name, &program(magic), ("nobody", ""));
+        assert_eq!(said.len(), number as usize);
     }
-    for kind in ["PE", "ELF", "script"] {
-        server.wait_for_log(kind);
-    }
+    let log = server.log();
+    assert_eq!(
+        log.matches("\"alarm\":\"preamble\"").count(),
+        PROGRAMS.len()
+    );
+
+    // Neither what the preamble is for is told of, nor a file without one; what is no instance is.
+    let tiff = with_preamble(&Slice::new(2, 1).file(), &program(b"MM\0*"));
+    let empty = Slice::new(2, 2).file();
+    let bare = Slice::new(2, 3).data_set();
+    let good = stow::store(server.http(), STUDIES, &[tiff, empty, bare]);
+    let broken = &with_preamble(&Slice::new(2, 4).file(), &program(b"MZ"))[..300];
+    let bad = stow::store(server.http(), STUDIES, &[broken.to_vec()]);
+    assert_eq!((good.status, bad.status), (200, 409));
+    assert_eq!(said_of_programs(&server.data()).len(), PROGRAMS.len() + 1);
 }
 
 #[test]

@@ -211,6 +211,7 @@ const fn may_change(act: Act) -> bool {
             | Act::ImagesViewed
             | Act::NodeRefused
             | Act::PatientRead
+            | Act::PreambleReplaced
             | Act::Queried
             | Act::RegisterAsked
             | Act::SignedIn

@@ -6,9 +6,10 @@
 //! it neither waits for a record nor is lost for want of one.
 //!
 //! An archive that knows no organisations knows nobody to tell of either: there nothing is
-//! recorded.
+//! recorded but alarms ([`programs`]).
 
 pub mod arrivals;
+pub mod programs;
 
 use crate::clock::World;
 use crate::directory::Directory;
@@ -27,7 +28,7 @@ use pacs_core::{Caller, Phi};
 use pacs_store::index::StoredInstance;
 use pacs_store::registry::Registry;
 use pacs_store::registry::audit::AuditTrail;
-use pacs_web::record::{Record, Unrecorded, Use};
+use pacs_web::record::{ProgramSent, Record, Unrecorded, Use};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -217,11 +218,16 @@ impl Recorder {
 
     /// Who does it, for the trail; `None` where nothing is recorded.
     fn actor(&self, caller: &Caller) -> Option<Actor> {
+        // The archive's own tasks give nothing to anybody.
+        let is_task = matches!(caller, Caller::System { .. });
+        let is_told = self.inner.directory.has_organisations() && !is_task;
+        is_told.then(|| self.anyone(caller))
+    }
+
+    /// Who does it, whatever is recorded of them.
+    fn anyone(&self, caller: &Caller) -> Actor {
         let directory = &self.inner.directory;
-        if !directory.has_organisations() {
-            return None;
-        }
-        Some(match caller {
+        match caller {
             Caller::Client {
                 name: Some(name), ..
             } => Actor::new(ActorKind::Program, name.clone()),
@@ -245,10 +251,9 @@ impl Recorder {
                 actor.organisation = first.filter(|first| organisations.all(|of| of == *first));
                 actor
             }
-            // The archive's own tasks give nothing to anybody.
-            Caller::System { .. } => return None,
+            Caller::System { task } => Actor::system(task),
             Caller::Client { .. } | _ => Actor::nobody(),
-        })
+        }
     }
 
     fn is_recent(&self, key: &[u8; 32], within: Duration) -> bool {
@@ -305,6 +310,13 @@ impl Record for Recorder {
             node: None,
         };
         self.access(caller, access).await.map_err(|_| Unrecorded)
+    }
+
+    async fn program_sent(&self, caller: &Caller, sent: ProgramSent<'_>) -> Result<(), Unrecorded> {
+        let mut event = programs::event(self.anyone(caller), sent);
+        event.from = address_of(caller);
+        event.correlation = self.inner.world.correlation();
+        self.write(vec![event]).await.map_err(|_| Unrecorded)
     }
 }
 

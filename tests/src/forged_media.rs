@@ -1,7 +1,14 @@
-//! Media that are not what they say: ZIP archives and DICOMDIRs with a trick in them.
+//! Media that are not what they say: ZIP archives and DICOMDIRs with a trick in them, deflated data
+//! sets that do not end, preambles that are programs.
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
+use std::path::Path;
+
+use base64ct::{Base64, Encoding as _};
+use serde_json::Value;
+
+use crate::drill;
 use crate::samples::{self, Slice};
 use crate::wire::uid;
 
@@ -99,19 +106,7 @@ fn end(out: &mut Vec<u8>, directory: &[u8], count: usize) {
 /// When it does not deflate.
 #[must_use]
 pub fn bomb(megabytes: usize) -> Vec<u8> {
-    let mut compress = Compress::new(Compression::best(), false);
-    let mut stream = Vec::new();
-    let mut deflate = |bytes: &[u8], flush| {
-        let mut part = Vec::with_capacity(bytes.len() + 1024);
-        compress
-            .compress_vec(bytes, &mut part, flush)
-            .expect("it deflates");
-        part
-    };
-    stream.extend(deflate(&Slice::new(1, 1).file(), FlushCompress::Full));
-    let zeros = deflate(&vec![0; 1 << 20], FlushCompress::Full);
-    stream.extend(zeros.repeat(megabytes));
-    stream.extend(deflate(&[], FlushCompress::Finish));
+    let stream = bursting(&Slice::new(1, 1).file(), megabytes);
     let name = "bomb.dcm";
     let common = entry(0, 8, 0, (stream.len(), stream.len()), name);
     let mut out = b"PK\x03\x04".to_vec();
@@ -122,6 +117,137 @@ pub fn bomb(megabytes: usize) -> Vec<u8> {
     central(&mut directory, &common, 0o100_644, 0, name);
     end(&mut out, &directory, 1);
     out
+}
+
+/// A deflated stream (RFC 1951) of `beginning` and then `megabytes` of zeros: a thousandth of that.
+fn bursting(beginning: &[u8], megabytes: usize) -> Vec<u8> {
+    let mut compress = Compress::new(Compression::best(), false);
+    let mut stream = Vec::new();
+    let mut deflate = |bytes: &[u8], flush| {
+        let mut part = Vec::with_capacity(bytes.len() + 1024);
+        compress
+            .compress_vec(bytes, &mut part, flush)
+            .expect("it deflates");
+        part
+    };
+    stream.extend(deflate(beginning, FlushCompress::Full));
+    // After a full flush a block stands for itself and can be said again.
+    let zeros = deflate(&vec![0; 1 << 20], FlushCompress::Full);
+    stream.extend(zeros.repeat(megabytes));
+    stream.extend(deflate(&[], FlushCompress::Finish));
+    stream
+}
+
+/// Where a deflated data set bursts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Burst {
+    /// Before the UID of its study, so that its head cannot be read without it.
+    BeforeStudy,
+    /// In its pixel data.
+    InPixelData,
+}
+
+/// The data set of `slice`, deflated, with an element in it that inflates to a gibibyte.
+///
+/// # Panics
+/// When it does not deflate.
+#[must_use]
+pub fn deflate_bomb(slice: &Slice, burst: Burst) -> Vec<u8> {
+    let mut head = Vec::new();
+    match burst {
+        Burst::BeforeStudy => {
+            samples::text(&mut head, 0x0008_0016, "UI", uid::CT_IMAGE_STORAGE);
+            samples::text(&mut head, 0x0008_0018, "UI", &slice.instance);
+            head.extend_from_slice(b"\x09\x00\x01\x10OB\0\0\0\0\0\x40");
+        }
+        Burst::InPixelData => {
+            // It says how large its picture is, and so may be asked for one.
+            let mut whole = slice.data_set();
+            whole.truncate(whole.len() - usize::from(slice.side).pow(2) * 2 - 12);
+            head.extend(whole);
+            head.extend_from_slice(b"\xE0\x7F\x10\x00OW\0\0\0\0\0\x40");
+        }
+    }
+    bursting(&head, 1024)
+}
+
+/// What programs begin with (PS3.10 7.5), and what they are called. A TIFF behind a program makes
+/// no TIFF of it.
+pub const PROGRAMS: [(&str, &[u8]); 11] = [
+    ("PE", b"MZ\x90\0"),
+    ("PE", b"MZII*\0"),
+    ("PE", b"MZ\x90\0MM\0*"),
+    ("ELF", b"\x7fELF\x02\x01\x01"),
+    ("Mach-O", b"\xfe\xed\xfa\xce"),
+    ("Mach-O", b"\xfe\xed\xfa\xcf"),
+    ("Mach-O", b"\xce\xfa\xed\xfe"),
+    ("Mach-O", b"\xcf\xfa\xed\xfe"),
+    ("Mach-O", b"\xca\xfe\xba\xbe"),
+    ("script", b"#!/bin/sh\n"),
+    ("unknown", b"\0\0anything"),
+];
+
+/// A preamble that begins so, and has something in its last byte too.
+#[must_use]
+pub fn program(magic: &[u8]) -> [u8; 128] {
+    let mut preamble = [0; 128];
+    preamble[..magic.len()].copy_from_slice(magic);
+    preamble[127] = 0x7F;
+    preamble
+}
+
+/// `file` with another preamble.
+#[must_use]
+pub fn with_preamble(file: &[u8], preamble: &[u8; 128]) -> Vec<u8> {
+    [preamble, &file[128..]].concat()
+}
+
+/// A record of the audit trail that tells of a program in a preamble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldOfProgram(Value);
+
+impl ToldOfProgram {
+    /// It tells that `actor` (kind and name) brought this one.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn is_of(&self, name: &str, preamble: &[u8; 128], actor: (&str, &str)) {
+        let event = &self.0;
+        let reason = format!("{name} in preamble: {}", Base64::encode_string(preamble));
+        assert_eq!(event["reason"], reason);
+        assert_eq!(event["outcome"], "serious_failure");
+        assert_eq!(event["actor"]["kind"], actor.0);
+        assert_eq!(event["actor"]["name"].as_str().unwrap_or_default(), actor.1);
+        let digest = |key: &str| event["change"][key].as_str().map(str::len);
+        assert_eq!((digest("before"), digest("after")), (Some(64), Some(64)));
+        assert_ne!(event["change"]["before"], event["change"]["after"]);
+    }
+}
+
+/// What the audit trail of the archive in `data` tells of programs in preambles, by the SOP
+/// Instance UID of each.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn said_of_programs(data: &Path) -> Vec<(String, ToldOfProgram)> {
+    let data = data.to_str().expect("UTF-8");
+    let words = ["--json", "audit", "list", "--count", "1000", "--data", data];
+    let said = drill::done(&words);
+    let records = said.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).expect("JSON");
+        line["event"].take()
+    });
+    let alarms = records.filter(|event| event["act"] == "preamble_replaced");
+    alarms
+        .map(|event| {
+            let instance = event["object"]["studies"][0]["instances"][0].as_str();
+            (
+                instance.unwrap_or_default().to_owned(),
+                ToldOfProgram(event),
+            )
+        })
+        .collect()
 }
 
 /// A DICOMDIR that names these files, with wrong offsets between its records.

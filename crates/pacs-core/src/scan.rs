@@ -10,6 +10,7 @@
 //! - [`WindowedScanner`]: events over bytes of which only a window is here.
 //! - [`HeadReader`]: reads the head of an instance from fragments as they arrive.
 //! - [`mod@file`]: the DICOM file format around a data set (PS3.10).
+//! - [`preamble`]: what may stand before a file and is a program.
 //! - [`gate`]: what may be handed to a recursive reader.
 //! - [`inflate`]: the deflated data set (PS3.5 A.5), with a cap.
 
@@ -22,6 +23,7 @@ pub mod head;
 mod header;
 pub mod inflate;
 pub(crate) mod machine;
+pub mod preamble;
 mod scanner;
 pub mod values;
 mod windowed;

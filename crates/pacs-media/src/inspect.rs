@@ -5,10 +5,11 @@ use crate::limits::MediaLimits;
 use crate::refusal::Refusal;
 use bytes::{Buf as _, Bytes};
 use pacs_core::instance::InstanceError;
-use pacs_core::scan::file::{self, FileError};
+use pacs_core::scan::file::{self, FileError, PREAMBLE_BYTES};
+use pacs_core::scan::preamble::SuspectPreamble;
 use pacs_core::scan::{HeadReader, HeadState};
 use pacs_core::tag::tags;
-use pacs_core::{Instance, SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use pacs_core::{Instance, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
 use std::io::Read as _;
 
 /// Media Storage Directory Storage: the SOP class of a DICOMDIR.
@@ -16,6 +17,8 @@ pub const DIRECTORY_CLASS: &str = "1.2.840.10008.1.3.10";
 
 /// An instance that was found. `Debug` shows no data: there is a patient in it.
 pub struct Inspected {
+    /// Study Instance UID of its data set.
+    pub study: StudyUid,
     /// SOP Class UID of its data set.
     pub sop_class: SopClassUid,
     /// SOP Instance UID of its data set.
@@ -26,6 +29,9 @@ pub struct Inspected {
     pub data_set_offset: u64,
     /// Bytes of the data set, as far as they are known before they are read.
     pub data_set_bytes: u64,
+    /// What stands before the file and may make it a program; nothing that is made of the data set
+    /// has it.
+    pub preamble: Option<SuspectPreamble>,
     /// What was read of the data set already, piece by piece.
     beginning: std::vec::IntoIter<Bytes>,
     /// Where the rest comes from, if there is one.
@@ -78,6 +84,7 @@ pub fn inspect(found: &Found, limits: &MediaLimits) -> Result<Inspected, Refusal
     let is_told = has_prefix(&first) || form.is_declared;
     let start = form.data_set.start;
     let first_bytes = first.len();
+    let preamble = SuspectPreamble::of(&first).filter(|_| start > PREAMBLE_BYTES);
     let mut first = Bytes::from(first);
     first.advance(start.min(first.len()));
     let mut beginning = vec![first];
@@ -98,9 +105,11 @@ pub fn inspect(found: &Found, limits: &MediaLimits) -> Result<Inspected, Refusal
     };
     let offset = u64::try_from(start).unwrap_or(u64::MAX);
     Ok(Inspected {
+        study: instance.study,
         sop_class: instance.sop_class,
         sop_instance: instance.instance,
         transfer_syntax: form.transfer_syntax,
+        preamble,
         data_set_offset: offset,
         data_set_bytes: length.saturating_sub(offset),
         // What was read short of a chunk was the end.

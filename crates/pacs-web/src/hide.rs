@@ -98,7 +98,7 @@ async fn hide(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Record, Unrecorded};
+    use crate::record::{ProgramSent, Record, Unrecorded};
     use crate::testing::{Service, may};
     use async_trait::async_trait;
     use pacs_core::access::{Action, permit};
@@ -126,6 +126,10 @@ mod tests {
         ) -> Result<(), Unrecorded> {
             assert_eq!(what, Use::Hide);
             self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        async fn program_sent(&self, _: &Caller, _: ProgramSent<'_>) -> Result<(), Unrecorded> {
             Ok(())
         }
     }

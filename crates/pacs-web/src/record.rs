@@ -4,7 +4,9 @@ use crate::error::Failure;
 use crate::service::Web;
 use async_trait::async_trait;
 use pacs_core::access::Right;
-use pacs_core::{Caller, Permit, Phi, Query};
+use pacs_core::scan::preamble::SuspectPreamble;
+use pacs_core::{Caller, Permit, Phi, Query, SopClassUid, SopInstanceUid, StudyUid};
+use pacs_store::Digest;
 use pacs_store::egress::described;
 use pacs_store::index::StoredInstance;
 
@@ -17,6 +19,20 @@ pub enum Use {
     Look,
     /// They take them away, whole.
     Take,
+}
+
+/// A file that came with a preamble which may make it a program (PS3.10 7.5), and what is known of
+/// the instance in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramSent<'a> {
+    /// What zeros take the place of.
+    pub preamble: &'a SuspectPreamble,
+    /// Its study.
+    pub study: Option<&'a StudyUid>,
+    /// Its SOP class.
+    pub sop_class: Option<&'a SopClassUid>,
+    /// Which it is.
+    pub sop_instance: Option<&'a SopInstanceUid>,
 }
 
 /// Keeps a record. Nobody gets anything before it is written.
@@ -38,6 +54,12 @@ pub trait Record: std::fmt::Debug + Send + Sync + 'static {
         what: Use,
         (instances, is_part): (&[StoredInstance], bool),
     ) -> Result<(), Unrecorded>;
+
+    /// `caller` sends a file that may be a program.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: nothing of it is kept.
+    async fn program_sent(&self, caller: &Caller, sent: ProgramSent<'_>) -> Result<(), Unrecorded>;
 }
 
 /// The record could not be written.
@@ -83,6 +105,26 @@ pub(crate) async fn used<R: Right>(
 ) -> Result<(), Failure> {
     match web.record() {
         Some(record) => Ok(record.used(permit.caller(), what, of).await?),
+        None => Ok(()),
+    }
+}
+
+/// Records that a file came which may be a program, before anything of it is kept. The log tells of
+/// it too, without the bytes: they may be anything.
+pub(crate) async fn program_sent<R: Right>(
+    web: &Web,
+    permit: &Permit<R>,
+    sent: ProgramSent<'_>,
+) -> Result<(), Unrecorded> {
+    tracing::error!(
+        alarm = "preamble",
+        kind = sent.preamble.kind(),
+        preamble_digest = ?Digest::of(sent.preamble.bytes()),
+        caller = ?permit.caller(),
+        "a file came with something else than zeros or TIFF in its preamble; zeros are kept"
+    );
+    match web.record() {
+        Some(record) => record.program_sent(permit.caller(), sent).await,
         None => Ok(()),
     }
 }

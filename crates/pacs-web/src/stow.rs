@@ -12,7 +12,6 @@ mod answer;
 pub(crate) mod body;
 pub(crate) mod described;
 mod incoming;
-mod preamble;
 mod spool;
 
 use crate::access::Allowed;
@@ -86,7 +85,7 @@ async fn receive(
     let payload = payload(web, &head.headers)?;
     let _place = web.place_to_store(permit.caller())?;
     let deposits = Deposits {
-        archive: web.archive().clone(),
+        web: web.clone(),
         permit,
         study: study.clone(),
         limits,
@@ -229,7 +228,7 @@ impl Receiving {
             }
         };
         if let Some(incoming) = open {
-            let cut = tokio::spawn(async move { incoming.cut() });
+            let cut = tokio::spawn(incoming.cut());
             self.sealing.push_back((0, cut));
         }
         if ended == Ended::Whole {
@@ -251,7 +250,7 @@ impl Receiving {
                     return Ended::Whole;
                 }
                 Err(stopped) => {
-                    self.verdicts.push(incoming.cut());
+                    self.verdicts.push(incoming.cut().await);
                     return Ended::Stopped(stopped);
                 }
             }

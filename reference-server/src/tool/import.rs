@@ -13,10 +13,15 @@ use super::maintain::open_archive;
 use super::output::{Output, Unit};
 use super::tally::Tally;
 use crate::access::SystemMay;
+use crate::recorder::programs;
 use pacs_core::access::{Store, permit};
+use pacs_core::audit::Actor;
+use pacs_core::scan::preamble::SuspectPreamble;
 use pacs_core::{Action, Caller, Permit};
-use pacs_media::{Found, MediaLimits, Refused, inspect};
+use pacs_media::{Found, Inspected, MediaLimits, Refused, inspect};
+use pacs_store::registry::audit::AuditTrail;
 use pacs_store::{Announced, Archive, DepositError, Outcome, Receipt};
+use pacs_web::record::ProgramSent;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
@@ -33,6 +38,7 @@ const TASK: &str = "pacs import";
 /// What the depositors share.
 struct Shared {
     archive: Archive,
+    trail: AuditTrail,
     permit: Permit<Store>,
     tally: Arc<Tally>,
     limits: MediaLimits,
@@ -67,6 +73,7 @@ pub(super) async fn import(importing: &Importing, output: &Output) -> Result<(),
     let files = gather(paths, limits, known, &tally, |found, _| Some(found));
     let shared = Arc::new(Shared {
         archive: archive.clone(),
+        trail: archive.registry().audit_trail(),
         permit,
         tally: Arc::clone(&tally),
         limits,
@@ -188,6 +195,14 @@ fn deposit(shared: &Shared, runtime: &Handle, found: &Found) -> Result<(), Depos
             }
         }
     });
+    // Before the journal says that it is done.
+    if let Some(preamble) = inspected.preamble
+        && !matches!(sealed, Err(DepositError::Busy))
+        && let Err(why) = shared.tell_of_preamble(runtime, found, (&inspected, &preamble))
+    {
+        shared.fail(why);
+        return Ok(());
+    }
     match sealed {
         Ok(Some((receipt, bytes))) => shared.kept(found, receipt, bytes),
         Ok(None) => {
@@ -207,6 +222,30 @@ impl Shared {
         self.stops.store(true, Ordering::Release);
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.get_or_insert(why);
+    }
+
+    /// Records that a file has something else than zeros or TIFF in its preamble, and tells it.
+    fn tell_of_preamble(
+        &self,
+        runtime: &Handle,
+        found: &Found,
+        (inspected, preamble): (&Inspected, &SuspectPreamble),
+    ) -> Result<(), String> {
+        let sent = ProgramSent {
+            preamble,
+            study: Some(&inspected.study),
+            sop_class: Some(&inspected.sop_class),
+            sop_instance: Some(&inspected.sop_instance),
+        };
+        let event = programs::event(Actor::system(TASK), sent);
+        let told = runtime.block_on(self.trail.commit(Vec::new(), &event));
+        told.map_err(|error| chain(&error))?;
+        let text = format!(
+            "its preamble may make it a program ({}); zeros are kept in its place",
+            preamble.kind()
+        );
+        self.tally.remark(&found.place, "preamble", &text);
+        Ok(())
     }
 
     fn kept(&self, found: &Found, receipt: Receipt, bytes: u64) {

@@ -111,6 +111,9 @@ acts! {
     PatientMerged = PATIENT_RECORD, 'U';
     /// The card of a patient was opened.
     PatientRead = PATIENT_RECORD, 'R';
+    /// A file came whose preamble may make it a program (PS3.10 7.5); zeros are in its place. CID
+    /// 403 has no type for it.
+    PreambleReplaced = SECURITY_ALERT, 'E';
     /// Patients, studies or worklists were searched.
     Queried = QUERY, 'E';
     /// Whoever reads an examination told how far they are.

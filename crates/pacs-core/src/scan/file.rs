@@ -13,7 +13,7 @@ pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.2276266784690203085647648962987
 pub const IMPLEMENTATION_VERSION_NAME: &str = "PACS_0.1";
 
 /// Bytes before the prefix `DICM`.
-const PREAMBLE_BYTES: usize = 128;
+pub const PREAMBLE_BYTES: usize = 128;
 
 /// Elements of the File Meta Information that are read; honest files have about a dozen.
 const META_ELEMENTS_MAX: usize = 256;

@@ -6,23 +6,25 @@
 //! imported; only where the head is longer than what is held, its beginning has to do.
 
 use super::answer::{Named, Reason, Verdict};
-use super::preamble;
 use crate::limits::WebLimits;
 use crate::multipart::PartHead;
+use crate::record::{self, ProgramSent};
+use crate::service::Web;
 use bytes::{Bytes, BytesMut};
 use pacs_core::access::Store;
 use pacs_core::instance::InstanceError;
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::file::{self, FileForm};
+use pacs_core::scan::preamble::SuspectPreamble;
 use pacs_core::scan::{Encoding, Event, HeadReader, HeadState, ScanError, Scanner};
 use pacs_core::tag::tags;
 use pacs_core::{Instance, Permit, SopClassUid, SopInstanceUid, StudyUid, Tag, TransferSyntaxUid};
-use pacs_store::{Announced, Archive, Deposit, DepositError, Outcome, Receipt};
+use pacs_store::{Announced, Deposit, DepositError, Outcome, Receipt};
 
 /// Where the instances of a request go.
 #[derive(Debug, Clone)]
 pub(super) struct Deposits {
-    pub(super) archive: Archive,
+    pub(super) web: Web,
     pub(super) permit: Permit<Store>,
     /// The study that the path names: no instance of another one is taken.
     pub(super) study: Option<StudyUid>,
@@ -49,6 +51,7 @@ impl Deposits {
         Incoming {
             deposits: self.clone(),
             named: Named::default(),
+            suspect: None,
             stage: Stage::Meta(Gathered::default()),
         }
     }
@@ -58,6 +61,8 @@ impl Deposits {
 pub(super) struct Incoming {
     deposits: Deposits,
     named: Named,
+    /// Its preamble, until it is recorded that it came.
+    suspect: Option<SuspectPreamble>,
     stage: Stage,
 }
 
@@ -114,12 +119,16 @@ impl Incoming {
     pub(super) async fn end(mut self) -> Verdict {
         match self.finish().await {
             Ok(()) => Verdict::stored(self.named),
-            Err(reason) => Verdict::failed(self.named, reason),
+            Err(reason) => {
+                self.tell_of_preamble().await.ok();
+                Verdict::failed(self.named, reason)
+            }
         }
     }
 
     /// The file was cut: nothing is kept of it.
-    pub(super) fn cut(self) -> Verdict {
+    pub(super) async fn cut(mut self) -> Verdict {
+        self.tell_of_preamble().await.ok();
         let reason = match self.stage {
             Stage::Failed(reason) => reason,
             Stage::Head(_) | Stage::Meta(_) | Stage::Storing(_) => Reason::CANNOT_UNDERSTAND,
@@ -157,6 +166,7 @@ impl Incoming {
     /// Reads the File Meta Information; where that is not all there, waits for more.
     async fn meta(&mut self, mut gathered: Gathered, is_end: bool) -> Result<Stage, Reason> {
         let bytes = gathered.take();
+        self.suspect = SuspectPreamble::of(&bytes);
         let form = match file::read(&bytes) {
             Ok(form) => form,
             Err(_) if !is_end && bytes.len() < self.deposits.limits.file_meta_bytes_max => {
@@ -167,7 +177,9 @@ impl Incoming {
                 return Err(Reason::CANNOT_UNDERSTAND);
             }
         };
-        preamble::alarm(&bytes, self.deposits.permit.caller());
+        self.suspect = self
+            .suspect
+            .filter(|_| form.data_set.start > file::PREAMBLE_BYTES);
         self.named.sop_class.clone_from(&form.sop_class);
         self.named.sop_instance.clone_from(&form.sop_instance);
         let limits = ScanLimits::default();
@@ -243,9 +255,10 @@ impl Incoming {
             sop_instance,
             transfer_syntax,
         };
-        let Deposits {
-            archive, permit, ..
-        } = &self.deposits;
+        // Before it is kept: who sent it is then on record.
+        self.tell_of_preamble().await?;
+        let Deposits { web, permit, .. } = &self.deposits;
+        let archive = web.archive();
         let provenance = archive.provenance_of(permit);
         let deposit = archive.deposit(permit, announced, provenance);
         let mut deposit = deposit.map_err(|error| self.refused(&error))?;
@@ -278,6 +291,23 @@ impl Incoming {
             caller = ?self.caller(), "an instance of another study than the path names is refused"
         );
         Err(Reason::OTHER_STUDY)
+    }
+
+    /// Records, and tells in the log, that the preamble of the file may make it a program.
+    async fn tell_of_preamble(&mut self) -> Result<(), Reason> {
+        let Some(preamble) = self.suspect.take() else {
+            return Ok(());
+        };
+        let Deposits { web, permit, .. } = &self.deposits;
+        let sent = ProgramSent {
+            preamble: &preamble,
+            study: self.named.study.as_ref(),
+            sop_class: self.named.sop_class.as_ref(),
+            sop_instance: self.named.sop_instance.as_ref(),
+        };
+        record::program_sent(web, permit, sent)
+            .await
+            .map_err(|_unrecorded| Reason::PROCESSING)
     }
 
     fn caller(&self) -> &pacs_core::Caller {
