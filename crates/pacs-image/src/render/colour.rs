@@ -137,22 +137,34 @@ fn eight_bits<'f>(frame: &NativeFrame<'f>) -> Result<std::borrow::Cow<'f, [u8]>,
     }
 }
 
-/// Parts of 65536 that the conversions multiply by.
+/// Half of the parts of 65536 that a conversion multiplies by.
 const HALF: i32 = 32_768;
 
-/// `YBR_FULL`: all levels are used.
+/// `YBR_FULL`: all levels are used. The inverse of PS3.3 C.7.6.3.1.2 as ITU-T T.871 7 has it, in
+/// whole numbers: only the result is rounded.
 fn of_full([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    let y = i32::from(y).wrapping_mul(65_536).wrapping_add(HALF);
+    let y = i32::from(y);
     let (cb, cr) = (
         i32::from(cb).wrapping_sub(128),
         i32::from(cr).wrapping_sub(128),
     );
-    let red = y.wrapping_add(cr.wrapping_mul(91_881));
-    let green = y
-        .wrapping_sub(cb.wrapping_mul(22_554))
-        .wrapping_sub(cr.wrapping_mul(46_802));
-    let blue = y.wrapping_add(cb.wrapping_mul(116_130));
-    [upper(red), upper(green), upper(blue)]
+    let times = i32::wrapping_mul;
+    let red = times(y, 1_000).wrapping_add(times(cr, 1_402));
+    let green = times(y, 587_000)
+        .wrapping_sub(times(cb, 202_008))
+        .wrapping_sub(times(cr, 419_198));
+    let blue = times(y, 1_000).wrapping_add(times(cb, 1_772));
+    [
+        nearest::<1_000>(red),
+        nearest::<587_000>(green),
+        nearest::<1_000>(blue),
+    ]
+}
+
+/// The nearest level to so many parts of `PARTS`, an even number; halves go up.
+fn nearest<const PARTS: i32>(sum: i32) -> u8 {
+    let level = sum.wrapping_add(PARTS / 2).div_euclid(PARTS);
+    u8::try_from(level.clamp(0, 255)).unwrap_or(0)
 }
 
 /// `YBR_PARTIAL_422`: black is 16 and white 235.
@@ -175,4 +187,28 @@ fn of_partial([y, cb, cr]: [u8; 3]) -> [u8; 3] {
 
 fn upper(sum: i32) -> u8 {
     u8::try_from(sum.wrapping_shr(16).clamp(0, 255)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_of_full_range_are_rounded_once_and_halves_go_up() {
+        // 222 - 1.772 * 125 is 0.5, and 222 + 1.772 * 125 beyond white.
+        assert_eq!(of_full([222, 3, 128]), [222, 255, 1]);
+        assert_eq!(of_full([0, 253, 128]), [0, 0, 222]);
+        for y in (0..=255_u8).step_by(17) {
+            for (cb, cr) in (0..=255_u8).flat_map(|cb| (0..=255_u8).map(move |cr| (cb, cr))) {
+                let (b, r) = (f64::from(cb) - 128.0, f64::from(cr) - 128.0);
+                let green = f64::from(y) - (0.202_008 * b + 0.419_198 * r) / 0.587;
+                let wanted = [f64::from(y) + 1.402 * r, green, f64::from(y) + 1.772 * b];
+                let found = of_full([y, cb, cr]).map(f64::from);
+                for (wanted, found) in wanted.into_iter().zip(found) {
+                    let error = (wanted.clamp(0.0, 255.0) - found).abs();
+                    assert!(error <= 0.5 + 1e-9, "{y} {cb} {cr}: {found} for {wanted}");
+                }
+            }
+        }
+    }
 }
