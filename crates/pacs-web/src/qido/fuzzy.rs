@@ -69,7 +69,7 @@ mod tests {
         }
         let other = FuzzyName::new(tags::PATIENT_NAME, "Asanov").unwrap();
         assert!(!other.matches(&attributes));
-        for text in ["", "*", "?", "'", "%", "__"] {
+        for text in ["", "*", "?", "'", "'?"] {
             assert_eq!(FuzzyName::new(tags::PATIENT_NAME, text), None, "{text}");
         }
     }
