@@ -148,8 +148,8 @@ pub struct Opened {
     pub replayed_count: u64,
     /// Entries that are damaged, though they were durable once, and packs that are missing.
     pub damaged_count: u64,
-    /// Whether the index had come less far than when the archive was last opened or closed: its file
-    /// is one of an earlier day, and no crash leaves that. It was brought up to the log.
+    /// Whether the index had come less far than when the archive was last opened or closed: its
+    /// file is one of an earlier day, and no crash leaves that. It was brought up to the log.
     pub is_index_old: bool,
     /// Whether the end of the log was cut with something that a crash tore: 1, else 0. A copy of
     /// that is in `packs`, in a file whose name begins with `cut`.
