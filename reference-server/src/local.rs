@@ -14,10 +14,8 @@ use crate::limits::RESULTS_MAX;
 use pacs_store::disk::{OpenHow, OsDisk};
 use pacs_store::index::IndexError;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::records::Records;
 use pacs_store::records::redb::RedbRecords;
 use pacs_store::{Archive, ArchiveOptions, DataDirectory, INDEX_SUSPECT, OpenError, StoreLimits};
-use std::error::Error;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,54 +36,35 @@ pub async fn open(directory: &Path) -> Result<Archive, OpenError> {
         source,
     })?;
     let directory = DataDirectory::open(for_campaigns(disk)?)?;
-    let index = open_index(&directory)?;
-    let records: Arc<dyn Records> = Arc::new(RedbRecords::open(&directory)?);
-    match open_with(&directory, index, &records).await {
-        Err(foreign @ OpenError::IndexForeign { .. }) => {
-            let index = made_again(&directory, &foreign)?;
-            open_with(&directory, index, &records).await
-        }
-        opened => opened,
-    }
-}
-
-async fn open_with(
-    directory: &DataDirectory,
-    index: RedbIndex,
-    records: &Arc<dyn Records>,
-) -> Result<Archive, OpenError> {
+    let index = Arc::new(open_index(&directory)?);
     let options = ArchiveOptions {
-        records: Arc::clone(records),
+        records: Arc::new(RedbRecords::open(&directory)?),
         limits: StoreLimits {
             results_count_max: RESULTS_MAX,
             ..StoreLimits::default()
         },
         fail_points: fail_points(),
         commits_in_place: true,
-        ..ArchiveOptions::new(directory.clone(), Arc::new(index))
+        ..ArchiveOptions::new(directory, index)
     };
     Archive::open(options).await
 }
 
-/// Opens the index. One that cannot be read is made again.
+/// Opens the index. One that cannot be read is set aside, and made again from the packs: it holds
+/// nothing that they do not.
 fn open_index(directory: &DataDirectory) -> Result<RedbIndex, OpenError> {
+    let open = || RedbIndex::open(directory, &RedbOptions::default());
     let damaged = match is_suspect(directory)? {
         true => IndexError::Damaged {
             what: "what a scrub found",
         },
-        false => match RedbIndex::open(directory, &RedbOptions::default()) {
+        false => match open() {
             Err(error @ IndexError::Damaged { .. }) => error,
             opened => return Ok(opened?),
         },
     };
-    made_again(directory, &damaged)
-}
-
-/// Sets the index aside, and begins another, which is made from the packs: it holds nothing that
-/// they do not.
-fn made_again(directory: &DataDirectory, why: &dyn Error) -> Result<RedbIndex, OpenError> {
     tracing::error!(
-        error = %why,
+        error = %damaged,
         aside = INDEX_ASIDE,
         "the index is made again from the packs"
     );
@@ -105,7 +84,7 @@ fn made_again(directory: &DataDirectory, why: &dyn Error) -> Result<RedbIndex, O
             operation: "set the damaged index aside",
             source,
         })?;
-    Ok(RedbIndex::open(directory, &RedbOptions::default())?)
+    Ok(open()?)
 }
 
 /// Whether a scrub found that the index cannot be trusted.

@@ -140,6 +140,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 56);
+        assert_eq!(cases_count, 58);
     }
 }

@@ -253,7 +253,7 @@ impl Archive {
             Ok(result) => {
                 let archive = result?;
                 let shared = &archive.shared;
-                come_to::keep(&*shared.index, &*shared.records).await?;
+                come_to::keep_if_possible(&*shared.index, &*shared.records).await;
                 shared.refused.read(&shared.registry).await?;
                 Ok(archive)
             }
@@ -518,10 +518,7 @@ impl Archive {
                 .await
                 .ok();
             let shared = &self.shared;
-            if let Err(error) = come_to::keep(&*shared.index, &*shared.records).await {
-                // It is known as of the start then; nothing depends on it.
-                tracing::warn!(%error, "how far the index has come could not be kept");
-            }
+            come_to::keep_if_possible(&*shared.index, &*shared.records).await;
         }
     }
 }

@@ -67,8 +67,11 @@ pub enum OpenError {
     #[error("index has come to {index:?}, but the log ends before")]
     IndexAhead { index: LogPosition },
     /// The index has come to a place within an entry, or does not know the instance before its
-    /// place: it was made of the packs of another archive. It is to be made again from these.
-    #[error("index is of another archive, to judge by {index:?}, to which it has come")]
+    /// place: index and packs are of two archives. Which of them is in the wrong place only a
+    /// person knows: put the right packs there, or remove the index, which is made again then.
+    #[error(
+        "index and packs are of two archives, to judge by {index:?}, to which the index has come"
+    )]
     IndexForeign { index: LogPosition },
     /// Another process has the directory open.
     #[error("data directory is in use by another process")]

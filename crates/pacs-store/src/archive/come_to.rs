@@ -12,21 +12,32 @@ const KIND: Kind = Kind::new("index");
 const KEY: &str = "come to";
 
 /// Whether `index`, which was just opened, has come less far than is known. A new one, which is to
-/// be made from the packs, is no old one.
+/// be made from the packs, is no old one, and nothing is known of how far it has come.
 pub(super) async fn is_old(index: &dyn Index, records: &dyn Records) -> Result<bool, OpenError> {
     let now = index.durable_position().await?;
     if now == LogPosition::default() {
-        forget(records).await?;
+        warn_of(forget(records).await);
         return Ok(false);
     }
     let (known, _) = known(records).await?;
     Ok(now < known)
 }
 
-/// Keeps how far `index` has come, durably.
-pub(super) async fn keep(index: &dyn Index, records: &dyn Records) -> Result<(), OpenError> {
+/// Keeps how far `index` has come, durably, where the disk has room for that: an archive on a full
+/// one gives images back all the same. What is known stays as it was then, and that is less.
+pub(super) async fn keep_if_possible(index: &dyn Index, records: &dyn Records) {
+    warn_of(keep(index, records).await);
+}
+
+async fn keep(index: &dyn Index, records: &dyn Records) -> Result<(), OpenError> {
     let now = index.durable_position().await?;
     Ok(set(records, now).await?)
+}
+
+fn warn_of<E: std::fmt::Display>(outcome: Result<(), E>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "how far the index has come could not be kept");
+    }
 }
 
 /// Forgets it, before an index is made again: what a crash leaves of that has come less far, too.

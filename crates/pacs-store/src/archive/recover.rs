@@ -273,7 +273,7 @@ impl Recovery<'_> {
         if !read::is_whole(file, &head) {
             return Ok(false);
         }
-        match read::whole_record_of(self.files, name, file, &head, &self.limits.scan) {
+        match read::record_of(self.files, name, file, &head, &self.limits.scan) {
             Ok(Some(LogRecord::Instance(stored))) => Ok(!self.applier.knows(&stored)?),
             Ok(_) | Err(_) => Ok(false),
         }

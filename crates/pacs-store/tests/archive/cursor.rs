@@ -1,6 +1,6 @@
 //! How far followers have come.
 
-use crate::rig;
+use crate::rig::{self, sample};
 use async_trait::async_trait;
 use pacs_core::access::Maintain;
 use pacs_store::index::ChangeNumber;
@@ -40,15 +40,16 @@ async fn a_follower_goes_on_where_it_was() {
     assert_eq!(other.position(), ChangeNumber(0));
 }
 
-/// Records that can do what they are asked and never return.
+/// Records that, once they are to, do what they are asked and never return, or take nothing.
 #[derive(Debug, Default)]
-struct Silent {
+struct Unwilling {
     records: MemoryRecords,
     is_silent: AtomicBool,
+    is_full: AtomicBool,
 }
 
 #[async_trait]
-impl Records for Silent {
+impl Records for Unwilling {
     async fn get(&self, kind: Kind, key: &str) -> Result<Option<Record>, RecordsError> {
         self.records.get(kind, key).await
     }
@@ -68,6 +69,12 @@ impl Records for Silent {
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Revision>, RecordsError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(RecordsError::Backend {
+                operation: "write",
+                source: "the disk is full".into(),
+            });
+        }
         let revisions = self.records.apply(changes).await;
         if self.is_silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -79,7 +86,7 @@ impl Records for Silent {
 #[tokio::test]
 async fn a_follower_whose_advance_was_cancelled_goes_on() {
     let directory = tempfile::tempdir().unwrap();
-    let records = Arc::new(Silent::default());
+    let records = Arc::new(Unwilling::default());
     let given = Arc::clone(&records);
     let archive = rig::open_with(directory.path(), |o| o.records = given).await;
     let maintain = rig::permit::<Maintain>();
@@ -99,4 +106,30 @@ async fn a_follower_whose_advance_was_cancelled_goes_on() {
     cursor.advance(ChangeNumber(7)).await.unwrap();
     let cursor = archive.cursor(&maintain, "forward").await.unwrap();
     assert_eq!(cursor.position(), ChangeNumber(7));
+}
+
+/// Whoever keeps images gives them back where the disk takes nothing any more.
+#[tokio::test]
+async fn an_archive_opens_and_closes_where_its_records_have_no_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let records = Arc::new(Unwilling::default());
+    let open = || {
+        let given = Arc::clone(&records);
+        rig::open_with(directory.path(), |o| o.records = given)
+    };
+    let archive = open().await;
+    let kept = [sample(1, 1, 500)];
+    rig::deposit(&archive, &kept[0]).await.unwrap();
+
+    records.is_full.store(true, Ordering::SeqCst);
+    archive.close().await;
+    drop(archive);
+
+    for _ in 0..2 {
+        let archive = open().await;
+        rig::assert_holds(&archive, &kept).await;
+        assert!(!archive.opened().is_index_old);
+        archive.close().await;
+        drop(archive);
+    }
 }
