@@ -69,6 +69,19 @@ fn a_full_disk_refuses_and_all_else_goes_on_until_there_is_room() {
 }
 
 #[test]
+fn four_megabytes_are_enough_for_a_small_archive() {
+    if !is_root() {
+        return;
+    }
+    let report = disk_full::smallest();
+
+    assert!(
+        report.acknowledged > 20 && report.refused > 20,
+        "{report:?}"
+    );
+}
+
+#[test]
 fn where_the_index_alone_finds_no_room_it_is_the_same() {
     if !is_root() {
         return;

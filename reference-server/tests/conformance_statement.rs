@@ -6,6 +6,7 @@
     reason = "a test stops where something is wrong"
 )]
 
+use pacs_core::commitment::FailureReason;
 use pacs_net::NetLimits;
 use pacs_net::sop_class::{ServiceClass, service_class};
 use pacs_net::status::{
@@ -164,6 +165,60 @@ fn every_status_that_is_sent_is_named_with_its_service() {
         "### 3.6 Storage Commitment",
         action.iter().map(ActionStatus::code).collect(),
     );
+}
+
+/// The rows of a table, without those of the other tables of the section, by the name of its first
+/// column.
+fn table(heading: &str, column: &str) -> Vec<Vec<&'static str>> {
+    let text = section(heading);
+    let from = text.find(&format!("| {column} |"));
+    let text = text.get(from.unwrap_or_else(|| panic!("no table {column}"))..);
+    let text = text.unwrap().split("\n\n").next().unwrap();
+    rows(text).skip(1).collect()
+}
+
+#[test]
+fn the_reasons_of_commitment_are_those_of_the_code() {
+    let named = table("### 3.6 Storage Commitment", "failure reason");
+    let named: BTreeSet<(String, u16)> = named
+        .iter()
+        .map(|cells| {
+            let code = u16::from_str_radix(cells[1].trim_end_matches('H'), 16);
+            (cells[0].to_lowercase(), code.unwrap())
+        })
+        .collect();
+    // Resource limitation is a status of the request here, and no reason of a report.
+    let sent = [
+        FailureReason::PROCESSING_FAILURE,
+        FailureReason::NO_SUCH_OBJECT_INSTANCE,
+        FailureReason::CLASS_INSTANCE_CONFLICT,
+        FailureReason::SOP_CLASS_NOT_SUPPORTED,
+        FailureReason::DUPLICATE_TRANSACTION_UID,
+    ];
+    let sent = sent.map(|reason| (reason.meaning().to_lowercase(), reason.0));
+
+    assert_eq!(named, sent.into());
+}
+
+/// Whatever the statement calls an addition stands among the extensions, and the other way round.
+#[test]
+fn extensions_are_told_where_they_are_and_together() {
+    let web = section("### 3.9 Retrieve and Search Transactions");
+    let extensions = table("## 5 Extensions", "extension");
+    let expected = [
+        ("deletion (no service of PS3.18)", "`DELETE`"),
+        ("by a cursor", "cursor"),
+        ("`overlay` (an addition of ours)", "`annotation=overlay`"),
+    ];
+    assert_eq!(extensions.len(), expected.len());
+    for ((told, named), row) in expected.iter().zip(&extensions) {
+        assert!(
+            web.contains(told) && row[0].contains(named),
+            "{told}: {row:?}"
+        );
+    }
+    let additions = STATEMENT.matches("an addition of ours").count();
+    assert_eq!(additions, 1, "another addition is to be named in section 5");
 }
 
 #[test]

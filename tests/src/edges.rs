@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::samples::Slice;
 use crate::server::Server;
+use crate::stow::{self, Answer};
 use crate::wire::{Association, Context, Keys, Proposal, WireError, digest, identifier, uid};
 
 /// What was acknowledged: instances and their digests, by study.
@@ -48,6 +49,25 @@ impl Kept {
             study.insert(slice.instance.clone(), digest(&data_set));
         }
         Ok(status)
+    }
+
+    /// Stores `slices` with one request of STOW-RS, and remembers those of which the response says
+    /// that they are stored.
+    ///
+    /// # Panics
+    /// When there is no response, or none that names instances.
+    pub fn stow(&self, server: &Server, slices: &[Slice]) -> Answer {
+        let files: Vec<Vec<u8>> = slices.iter().map(Slice::file).collect();
+        let answer = stow::store(server.http(), "/dicomweb/studies", &files);
+        let stored = answer.stored();
+        let mut studies = self.studies();
+        for slice in slices {
+            if stored.contains(&slice.instance) {
+                let study = studies.entry(slice.study.clone()).or_default();
+                study.insert(slice.instance.clone(), digest(&slice.data_set()));
+            }
+        }
+        answer
     }
 
     /// How many instances were acknowledged.

@@ -402,3 +402,35 @@ fn the_conformance_statement_tells_what_is_encoded_and_of_what() {
         assert_eq!(!encodings(&syntax).is_empty(), can_be, "{short}");
     }
 }
+
+#[test]
+fn the_conformance_statement_tells_what_is_decoded() {
+    let statement = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/conformance-statement.md"
+    );
+    let statement = std::fs::read_to_string(statement).unwrap();
+    let head = "| compressed transfer syntax | decoded | by |";
+    let from = statement.find(head).unwrap() + head.len();
+    let table = statement[from..].split("\n\n").next().unwrap();
+    let mut named = Vec::new();
+    for row in table.lines().filter(|row| row.contains('(')) {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let (what, decoded) = (cells.next().unwrap(), cells.next().unwrap());
+        let of_row = what.split(['(', ')', ',']).map(str::trim);
+        let of_row = of_row.filter(|part| part.starts_with('.'));
+        named.extend(of_row.map(|short| (short.to_owned(), decoded != "no")));
+    }
+    assert_eq!(named.len(), 19, "{named:?}");
+    for (short, is_told) in &named {
+        let syntax = uid(&format!("1.2.840.10008.1.2{short}"));
+        assert_eq!(is_decoded(&syntax), *is_told, "{short}");
+    }
+    let told: Vec<&str> = named.iter().map(|(short, _)| short.as_str()).collect();
+    for short in KNOWN.iter().filter(|short| !told.contains(*short)) {
+        assert!(
+            !is_decoded(&uid(&format!("1.2.840.10008.1.2{short}"))),
+            "{short}"
+        );
+    }
+}

@@ -1,5 +1,5 @@
-//! A full disk (R5): A700H on an association that lives on, queries and retrievals go on, and so
-//! does storing once there is room, without a restart.
+//! A full disk (R5): A700H on an association that lives on, 503 over the web, queries and
+//! retrievals go on, and so does storing once there is room, without a restart.
 //!
 //! The disk is a file system in memory with a size of its own, which only root may mount.
 
@@ -100,26 +100,55 @@ pub struct Report {
 
 /// A server on `disk`.
 fn server_on(disk: &SmallDisk) -> Server {
+    Server::start(options_on(disk))
+}
+
+fn options_on(disk: &SmallDisk) -> Options {
     let data = disk.path().join("data").display().to_string();
-    Server::start(Options {
-        arguments: vec!["--data".to_owned(), data],
+    Options {
+        arguments: ["--open-loopback", "--data", &data]
+            .map(str::to_owned)
+            .into(),
         ..Options::default()
+    }
+}
+
+/// Two slices in one request of STOW-RS.
+fn two(study: u32, number: u32) -> [Slice; 2] {
+    [number, number + 1].map(|number| {
+        let mut slice = Slice::new(study, number);
+        slice.side = 300;
+        slice
     })
+}
+
+/// A request of STOW-RS is refused whole (PS3.18 8.5.1: 503 where it is temporary), with the time
+/// after which to come again.
+fn stow_is_refused(server: &Server, kept: &Kept) {
+    let slices = two(998, 1);
+    let answer = kept.stow(server, &slices);
+    assert_eq!(answer.status, 503, "{}", answer.head);
+    assert!(answer.head.contains("retry-after: "), "{}", answer.head);
+    assert!(answer.stored().is_empty(), "{}", answer.head);
 }
 
 struct Sender<'a> {
     association: Association,
     kept: &'a Kept,
     random: Random,
+    side_max: u64,
     study: u32,
     number: u32,
 }
+
+/// Longest side of the images here.
+const SIDE_MAX: u64 = 416;
 
 impl Sender<'_> {
     fn store(&mut self) -> u16 {
         self.number += 1;
         let mut slice = Slice::new(self.study, self.number);
-        slice.side = u16::try_from(self.random.below(400) + 16).expect("small");
+        slice.side = u16::try_from(self.random.below(self.side_max - 16) + 16).expect("small");
         let stored = self.kept.store(&mut self.association, &slice);
         stored.expect("the association lives on, whatever the disk does")
     }
@@ -199,6 +228,7 @@ pub fn round(megabytes: u64, seed: u64) -> Report {
         association,
         kept: &kept,
         random,
+        side_max: SIDE_MAX,
         study: 1,
         number: 0,
     };
@@ -207,11 +237,13 @@ pub fn round(megabytes: u64, seed: u64) -> Report {
     assert_eq!(sender.store(), 0);
     sender.store_until_full(&mut report);
     sender.is_refused(&mut report);
+    stow_is_refused(&server, &kept);
     kept.check(&server);
     huge_is_refused(&server, &disk);
     // Others take the reserve too, to the last byte.
     let filler = disk.fill(0);
     sender.is_refused(&mut report);
+    stow_is_refused(&server, &kept);
     kept.check(&server);
     // Longer than the index waits before it makes itself durable.
     std::thread::sleep(Duration::from_millis(1_500));
@@ -222,6 +254,11 @@ pub fn round(megabytes: u64, seed: u64) -> Report {
     std::fs::remove_file(&filler).expect("the filler is there");
     std::fs::remove_file(&ballast).expect("the ballast is there");
     sender.store_until_kept(&mut report);
+    assert_eq!(
+        kept.stow(&server, &two(997, 1)).status,
+        200,
+        "the same over the web"
+    );
     sender.study = 2;
     for _ in 0..20 {
         assert_eq!(sender.store(), 0);
@@ -239,6 +276,52 @@ pub fn round(megabytes: u64, seed: u64) -> Report {
     assert!(server.stop().success(), "the server does not stop in order");
     crash::verify(&disk.path().join("data"));
     crash::no_temporary_files(&disk.path().join("data"));
+    report.acknowledged = kept.count();
+    report
+}
+
+/// The smallest disk on which an archive is begun and serves, in MB.
+pub const SMALLEST_MB: u64 = 4;
+
+/// The smallest disk that an archive is good for: it stores, refuses when that is full, gives back
+/// what it has, also after a kill, and stores again when there is room.
+///
+/// # Panics
+/// When the server does anything else.
+#[must_use]
+pub fn smallest() -> Report {
+    let disk = SmallDisk::mount(SMALLEST_MB);
+    let kept = Kept::default();
+    let mut report = Report::default();
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 512 << 10]).expect("the ballast fits");
+    let mut server = server_on(&disk);
+    let association = Association::connect(server.dicom(), &storing()).expect("an association");
+    let mut sender = Sender {
+        association,
+        kept: &kept,
+        random: Random::new(7),
+        side_max: 64,
+        study: 1,
+        number: 0,
+    };
+
+    assert_eq!(sender.store(), 0);
+    sender.store_until_full(&mut report);
+    stow_is_refused(&server, &kept);
+    let filler = disk.fill(0);
+    sender.is_refused(&mut report);
+    kept.check(&server);
+    std::fs::remove_file(&filler).expect("the filler is there");
+    std::fs::remove_file(&ballast).expect("the ballast is there");
+    sender.store_until_kept(&mut report);
+    kept.check(&server);
+    sender.store_until_full(&mut report);
+    server.kill();
+    server.restart();
+    kept.check(&server);
+    assert!(server.stop().success(), "the server does not stop in order");
+    crash::verify(&server.data());
     report.acknowledged = kept.count();
     report
 }
@@ -267,6 +350,7 @@ pub fn index_alone() -> Report {
         association,
         kept: &kept,
         random: Random::new(5),
+        side_max: SIDE_MAX,
         study: 1,
         number: 0,
     };
@@ -302,6 +386,7 @@ pub fn campaign(seed: u64) {
     if !is_root() {
         return;
     }
+    println!("edges: a disk of {SMALLEST_MB} MB: {:?}", smallest());
     for (number, megabytes) in [32, 64, 64, 100, 200, 400, 1_000].into_iter().enumerate() {
         let report = round(megabytes, seed ^ number as u64);
         println!("edges: a disk of {megabytes} MB: {report:?}");

@@ -395,6 +395,44 @@ fn only_suites_of_bcp_195_are_offered() {
 }
 
 #[test]
+fn the_conformance_statement_names_the_suites_and_the_key_exchanges_in_their_order() {
+    let statement = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/conformance-statement.md"
+    );
+    let statement = std::fs::read_to_string(statement).unwrap();
+    let row = |of: &str| {
+        let begin = format!("| {of} | ");
+        let mut rows = statement.lines();
+        let row = rows.find(|row| row.starts_with(&begin) && row.contains("TLS_"));
+        row.unwrap().trim_start_matches(&begin).replace(" |", "")
+    };
+    let provider = provider();
+    let suites = provider.cipher_suites.iter();
+    let names: Vec<String> = suites.map(|it| format!("{:?}", it.suite())).collect();
+    let of = |is_13: bool| {
+        let names = names.iter();
+        let names = names.filter(|name| name.starts_with("TLS13_") == is_13);
+        let names: Vec<String> = names.map(|name| name.replace("TLS13_", "TLS_")).collect();
+        names.join(", ")
+    };
+    assert_eq!((row("1.3"), row("1.2")), (of(true), of(false)));
+
+    let groups = provider.kx_groups.iter();
+    let groups: Vec<String> = groups.map(|it| format!("{:?}", it.name())).collect();
+    let told = [
+        ("X25519", "X25519"),
+        ("P-256", "secp256r1"),
+        ("P-384", "secp384r1"),
+        ("X25519 with ML-KEM-768", "X25519MLKEM768"),
+    ];
+    let exchanges: Vec<&str> = told.iter().map(|(name, _)| *name).collect();
+    let line = format!("Key exchange: {}. ", exchanges.join(", "));
+    assert!(statement.contains(&line), "{line}");
+    assert_eq!(groups, told.map(|(_, group)| group));
+}
+
+#[test]
 fn a_fingerprint_is_that_of_the_der() {
     let maker = Maker::new("Test authority");
     let of = maker.make("A", "a", 2999);
