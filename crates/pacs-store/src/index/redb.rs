@@ -19,12 +19,13 @@ mod kept_rows;
 mod plan;
 mod rows;
 mod search;
+mod staged;
 mod tables;
 mod view;
 
 use super::{
     Applied, Change, ChangeNumber, Committed, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Promised, Quota, Results, Staged,
+    LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Quota, Results, Staged,
     StoredInstance, Versions, page,
 };
 use crate::directory::DataDirectory;
@@ -43,6 +44,7 @@ use kept_rows::KeptRows;
 use pacs_core::{Level, Matching, Query, SopInstanceUid};
 use plan::Plan;
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+use staged::{StagedGroup, StagedInRedb};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -420,88 +422,6 @@ async fn blocking<T: Send + 'static>(
             operation,
             source: Box::new(source),
         }),
-    }
-}
-
-/// A group in an open transaction. Dropping it takes everything back.
-struct StagedInRedb {
-    applied: Vec<Applied>,
-    group: StagedGroup,
-}
-
-struct StagedGroup {
-    inner: Arc<Inner>,
-    transaction: WriteTransaction,
-    finished: Finished,
-    turn: OwnedMutexGuard<()>,
-}
-
-impl Staged for StagedInRedb {
-    fn promise(
-        self: Box<Self>,
-        content: DurableContent,
-    ) -> Result<(Vec<Applied>, Box<dyn Promised>), IndexError> {
-        let Self { applied, group } = *self;
-        content.covers(group.finished.counters.position)?;
-        group.inner.gate.close();
-        Ok((applied, Box::new(PromisedInRedb { group: Some(group) })))
-    }
-}
-
-/// A group that readers wait for.
-struct PromisedInRedb {
-    /// Taken when it is shown.
-    group: Option<StagedGroup>,
-}
-
-impl Promised for PromisedInRedb {
-    fn show(mut self: Box<Self>) -> Result<(), IndexError> {
-        let Some(group) = self.group.take() else {
-            return Ok(());
-        };
-        let StagedGroup {
-            inner,
-            transaction,
-            finished,
-            turn,
-        } = group;
-        // Opens the gate also where this panics.
-        let opening = Opening(&inner);
-        inner.commit("commit", transaction, Some(finished.changed))?;
-        let mut progress = inner.progress();
-        progress.committed = finished.counters;
-        progress.is_ahead = true;
-        drop(progress);
-        opening.open();
-        drop(turn);
-        Ok(())
-    }
-}
-
-impl Drop for PromisedInRedb {
-    fn drop(&mut self) {
-        if let Some(group) = &self.group {
-            drop(Opening(&group.inner));
-        }
-    }
-}
-
-/// Lets readers in when it is dropped. The promise is broken then, unless [`Self::open`] was
-/// called: what was answered is not to be seen, and so nothing is.
-struct Opening<'i>(&'i Inner);
-
-impl Opening<'_> {
-    fn open(self) {
-        self.0.gate.open();
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        self.0.has_failed.store(true, Ordering::Release);
-        self.0.is_broken.store(true, Ordering::Release);
-        self.0.gate.open();
     }
 }
 
