@@ -24,9 +24,8 @@ mod tables;
 mod view;
 
 use super::{
-    Applied, Change, ChangeNumber, Committed, Digest, DurableContent, Index, IndexError,
-    LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Quota, Results, Staged,
-    StoredInstance, Versions, page,
+    Applied, Change, ChangeNumber, Committed, Digest, Index, IndexError, LogPosition, LogRecord,
+    Match, Notes, Page, PageOfMatches, Quota, Results, Staged, StoredInstance, Versions, page,
 };
 use crate::directory::DataDirectory;
 use crate::limits::{
