@@ -451,15 +451,13 @@ impl<'f> Samples<'f> {
                     .collect()
             }
             Self::Bytes(bytes, cell) => {
-                let table = cell.table(levels);
                 let raw = bytes.iter().take(pixels).map(|raw| u32::from(*raw));
-                raw.map(|raw| looked_up(&table, cell.bits(raw))).collect()
+                cell.levels_of(raw, levels)
             }
             Self::Words(words, cell) => {
-                let table = cell.table(levels);
                 let raw = words.iter().take(pixels);
                 let raw = raw.map(|raw| u32::from(u16::from_le_bytes(*raw)));
-                raw.map(|raw| looked_up(&table, cell.bits(raw))).collect()
+                cell.levels_of(raw, levels)
             }
             Self::Longs(longs, cell) => {
                 let raw = longs
@@ -487,18 +485,25 @@ impl<'f> Samples<'f> {
 }
 
 impl Cell {
-    /// The level of each value that up to sixteen bits may have.
-    fn table(self, levels: &Levels) -> Vec<u8> {
-        let values = 0..=self.mask.min(0xFFFF);
-        values
-            .map(|bits| levels.of(float(self.signed(bits))))
+    /// The levels of words of up to sixteen bits. Each value that lies between the least and the
+    /// greatest one is worked out once: an image has few of those that its words could hold.
+    fn levels_of(self, raw: impl Iterator<Item = u32> + Clone, levels: &Levels) -> Vec<u8> {
+        // In the order of the values, which two's complement is with its sign turned over.
+        let sign = self.sign & 0xFFFF;
+        let ordered = raw.map(|raw| self.bits(raw) ^ sign);
+        let (least, greatest) = ordered.clone().fold((0xFFFF, 0), |(least, greatest), at| {
+            (at.min(least), at.max(greatest))
+        });
+        let table: Vec<u8> = (least..=greatest)
+            .map(|at| levels.of(float(self.signed(at ^ sign))))
+            .collect();
+        ordered
+            .map(|at| {
+                let at = usize::try_from(at.wrapping_sub(least)).unwrap_or(usize::MAX);
+                table.get(at).copied().unwrap_or(0)
+            })
             .collect()
     }
-}
-
-fn looked_up(table: &[u8], bits: u32) -> u8 {
-    let at = usize::try_from(bits).unwrap_or(usize::MAX);
-    table.get(at).copied().unwrap_or(0)
 }
 
 fn mark(seen: &mut [bool], bits: u32) {

@@ -2,6 +2,7 @@
 
 use super::tar::{self, BLOCK};
 use crate::digest::{Digest, Digester};
+use crate::disk::ALIGNED_BYTES;
 use crate::index::{LogPosition, Provenance};
 use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
 
@@ -119,17 +120,27 @@ impl EntryName {
     }
 }
 
+/// How long the records of an entry are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// As long as what they say.
+    None,
+    /// So many bytes, whatever they say.
+    Records(usize),
+    /// So long that the entry ends where the disk begins a block (`ALIGNED_BYTES`), or one block of
+    /// a tar before that where they would get too long.
+    Aligned,
+}
+
 /// Everything of an entry that stands before its data set, for the place `at`: `lead` is what the
 /// file has there.
-///
-/// With `records_bytes` the records take that many bytes, whatever they say.
 pub(crate) fn encode(
     at: LogPosition,
     name: &EntryName,
     label: &Label,
     lead: &[u8],
     data_bytes: u64,
-    records_bytes: Option<usize>,
+    filling: Filling,
 ) -> Vec<u8> {
     let size = data_bytes.saturating_add(lead.len() as u64);
     let mtime_s = label.provenance.received_unix_ms / 1_000;
@@ -137,8 +148,14 @@ pub(crate) fn encode(
     let mut records = records_of(label, size);
     let check = check(at, &records, &header, lead);
     tar::push_record(&mut records, &format!("{KEYS}check"), &check);
-    if let Some(bytes) = records_bytes {
-        fill(&mut records, bytes);
+    match filling {
+        Filling::None => {}
+        Filling::Records(bytes) => fill(&mut records, bytes),
+        Filling::Aligned => {
+            let around = (2 * BLOCK as u64).saturating_add(tar::padded(size));
+            let bytes = aligned_records(at.offset.saturating_add(around), records.len());
+            fill(&mut records, bytes);
+        }
     }
     let mut all = Vec::with_capacity(3 * BLOCK + records.len() + lead.len());
     all.extend_from_slice(&tar::header(
@@ -201,14 +218,24 @@ fn check(at: LogPosition, records: &[u8], header: &[u8], lead: &[u8]) -> String 
     hex.get(..32).unwrap_or_default().to_owned()
 }
 
-/// Adds a comment that makes `records` exactly `bytes` long.
+/// How many bytes the records take where the entry is to end where the disk begins a block: without
+/// records it would end at `end`, and they need `length` bytes.
+fn aligned_records(end: u64, length: usize) -> usize {
+    let least = length.next_multiple_of(BLOCK);
+    let over = end.saturating_add(least as u64) % ALIGNED_BYTES as u64;
+    let missing = usize::try_from(over).map_or(0, |over| (ALIGNED_BYTES - over) % ALIGNED_BYTES);
+    least.saturating_add(missing).min(RECORDS_BYTES_MAX)
+}
+
+/// Adds a comment that makes `records` exactly `bytes` long, where there is room for one.
 fn fill(records: &mut Vec<u8>, bytes: usize) {
     const KEY: &str = "comment";
     let missing = bytes.saturating_sub(records.len());
-    // Digits, space, key, equals sign, value, line feed; of several hundred bytes, so three digits.
-    let around = 3 + 1 + KEY.len() + 1 + 1;
-    let value = " ".repeat(missing.saturating_sub(around));
-    tar::push_record(records, KEY, &value);
+    // Digits, space, key, equals sign, value, line feed.
+    let around = tar::decimal_digits(missing) + 1 + KEY.len() + 1 + 1;
+    if let Some(spaces) = missing.checked_sub(around) {
+        tar::push_record(records, KEY, &" ".repeat(spaces));
+    }
 }
 
 /// What stands before the data set of an entry that was read.
@@ -385,15 +412,18 @@ mod tests {
 
     #[test]
     fn a_head_says_what_was_encoded() {
-        for (records_bytes, data_bytes) in [(None, 1_001), (Some(LARGE_RECORDS_BYTES), 1_u64 << 34)]
-        {
+        for (filling, data_bytes) in [
+            (Filling::None, 1_001),
+            (Filling::Aligned, 526_000),
+            (Filling::Records(LARGE_RECORDS_BYTES), 1_u64 << 34),
+        ] {
             let bytes = encode(
                 AT,
                 &name(),
                 &label(Kind::Instance),
                 &lead(),
                 data_bytes,
-                records_bytes,
+                filling,
             );
 
             let head = decode(&bytes, AT).unwrap();
@@ -407,7 +437,14 @@ mod tests {
 
     #[test]
     fn a_head_cut_or_changed_anywhere_is_no_head() {
-        let bytes = encode(AT, &name(), &label(Kind::Instance), &lead(), 1_001, None);
+        let bytes = encode(
+            AT,
+            &name(),
+            &label(Kind::Instance),
+            &lead(),
+            1_001,
+            Filling::None,
+        );
         for length in 0..bytes.len() {
             assert_eq!(decode(&bytes[..length], AT), None, "cut at {length}");
         }
@@ -422,7 +459,14 @@ mod tests {
 
     #[test]
     fn a_head_is_none_in_another_place() {
-        let bytes = encode(AT, &name(), &label(Kind::Instance), &lead(), 1_001, None);
+        let bytes = encode(
+            AT,
+            &name(),
+            &label(Kind::Instance),
+            &lead(),
+            1_001,
+            Filling::None,
+        );
         for (pack, offset) in [(3, 0), (2, 512), (512, 3)] {
             assert_eq!(decode(&bytes, LogPosition { pack, offset }), None);
         }
@@ -439,9 +483,40 @@ mod tests {
                 &label,
                 &lead(),
                 1 << 40,
-                Some(LARGE_RECORDS_BYTES),
+                Filling::Records(LARGE_RECORDS_BYTES),
             );
             assert_eq!(bytes.len(), 2 * BLOCK + LARGE_RECORDS_BYTES + lead().len());
+        }
+    }
+
+    #[test]
+    fn an_aligned_entry_ends_where_the_disk_begins_a_block() {
+        for calling in [1, 30, 35, 40, 60].map(|length| "C".repeat(length)) {
+            let mut label = label(Kind::Instance);
+            label.provenance.calling = calling;
+            for begin in (0..ALIGNED_BYTES).step_by(BLOCK) {
+                let at = LogPosition {
+                    pack: 3,
+                    offset: begin as u64,
+                };
+                for data_bytes in (526_000..531_000).step_by(450) {
+                    let (lead, filling) = (lead(), Filling::Aligned);
+                    let bytes = encode(at, &name(), &label, &lead, data_bytes, filling);
+
+                    let head = decode(&bytes, at).unwrap();
+                    let length = usize::try_from(head.data_offset - head.offset).unwrap();
+
+                    assert!(is_filled(&bytes[..length - lead.len() - BLOCK]));
+                    assert_eq!(head.label, label);
+                    let over = head.end % ALIGNED_BYTES as u64;
+                    assert!(
+                        [0, (ALIGNED_BYTES - BLOCK) as u64].contains(&over),
+                        "{over}"
+                    );
+                    let records = tar::parse_header(&bytes).unwrap().size;
+                    assert!(over == 0 || records == RECORDS_BYTES_MAX as u64);
+                }
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! when an entry there names it, and its final name after that; whatever is still called `.part`
 //! when the log has been replayed belongs to nobody.
 
-use super::entry::{self, EntryName, LARGE_RECORDS_BYTES, Label};
+use super::entry::{self, EntryName, Filling, LARGE_RECORDS_BYTES, Label};
 use super::name::{DIRECTORY, PackName};
 use super::prepare::{END_BYTES, Remover};
 use super::tar::{self, BLOCK};
@@ -80,7 +80,7 @@ impl LargePack {
             label,
             &self.lead,
             self.data_bytes,
-            Some(LARGE_RECORDS_BYTES),
+            Filling::Records(LARGE_RECORDS_BYTES),
         );
         self.file.write_at(&head, 0)?;
         let end = self.data_offset().saturating_add(self.data_bytes);

@@ -102,7 +102,8 @@ pub(crate) fn push_record(records: &mut Vec<u8>, key: &str, value: &str) {
     records.extend_from_slice(format!("{length} {key}={value}\n").as_bytes());
 }
 
-const fn decimal_digits(mut number: usize) -> usize {
+/// How many digits `number` has.
+pub(crate) const fn decimal_digits(mut number: usize) -> usize {
     let mut digits = 1;
     while number > 9 {
         number /= 10;
