@@ -1,14 +1,15 @@
 //! Frames (PS3.18 10.4.1.1.3), as they are stored or made anew: each is found and read alone.
 
+mod layouts;
 mod transcode;
 
 use crate::accept::{Accept, Offer, describe};
 use crate::access::Allowed;
-use crate::content::{self, Content};
+use crate::content::Content;
 use crate::error::Failure;
 use crate::limits::WebLimits;
 use crate::model::word_bytes;
-use crate::pixels::{self, Frame, FrameError, FrameTable, Pixels, TableLimits};
+use crate::pixels::{Frame, FrameError, Pixels, TableLimits};
 use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer, send};
 use crate::service::Web;
@@ -19,6 +20,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+pub(crate) use layouts::Layouts;
 use pacs_core::access::Get;
 use pacs_core::convert::PixelForm;
 use pacs_core::{Permit, TransferSyntaxUid};
@@ -242,40 +244,20 @@ async fn locate(
 ) -> Result<Located, Failure> {
     let (web, permit, stored) = (web.clone(), permit.clone(), stored.clone());
     let task = tokio::task::spawn_blocking(move || -> Result<Located, Failure> {
-        let mut walk = content::walk(&web, &permit, &stored)?;
-        let (description, pixels) = pixels::describe(&mut walk)?;
-        let content = walk.into_source();
-        let form = form_of(&web, &content, &stored);
-        match pixels {
-            Pixels::Native {
-                value,
-                vr,
-                big_endian,
-            } => {
-                let frames: Result<Vec<Frame>, FrameError> = numbers
-                    .iter()
-                    .map(|number| pixels::native_frame(&description, &value, *number))
-                    .collect();
-                Ok(Located {
-                    frames: frames?,
-                    content,
-                    is_encapsulated: false,
-                    form,
-                    word: if big_endian { word_bytes(vr) } else { 1 },
-                })
-            }
-            Pixels::Encapsulated { items } => {
-                let limits = tables(web.limits());
-                let table = FrameTable::find(&content, &description, items, limits)?;
-                Ok(Located {
-                    frames: table.frames(&content, numbers, limits)?,
-                    content,
-                    is_encapsulated: true,
-                    form,
-                    word: 1,
-                })
-            }
-        }
+        let (layout, content) = Layouts::find(&web, &permit, &stored)?;
+        let frames = layout.frames(&content, &numbers, tables(web.limits()))?;
+        let (is_encapsulated, word) = match &layout.pixels {
+            Pixels::Encapsulated { .. } => (true, 1),
+            Pixels::Native { vr, big_endian, .. } if *big_endian => (false, word_bytes(*vr)),
+            Pixels::Native { .. } => (false, 1),
+        };
+        Ok(Located {
+            frames,
+            content,
+            is_encapsulated,
+            word,
+            form: layout.form,
+        })
     });
     task.await.map_err(|_| Failure::Internal)?
 }

@@ -91,6 +91,8 @@ pub struct WebLimits {
     pub fragments_max: usize,
     /// Frames that a request names.
     pub frames_max: usize,
+    /// Memory for where the frames of multi-frame objects are that were asked for lately.
+    pub layouts_bytes_max: usize,
     /// Studies, and results in studies that are alike, that a search for names that are alike looks
     /// at for one page: one to two seconds. Beyond them the page ends, and the next one goes on.
     pub looked_at_max: usize,
@@ -172,6 +174,7 @@ impl Default for WebLimits {
             documents_memory_bytes_max: 256 << 20,
             fragments_max: 1_000_000,
             frames_max: 1_000,
+            layouts_bytes_max: 8 << 20,
             looked_at_max: 200_000,
             inline_bytes_max: 4 << 10,
             offset_table_bytes_max: 16 << 20,

@@ -214,6 +214,24 @@ pub(crate) struct TableLimits {
 }
 
 impl FrameTable {
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_range = size_of::<Range<u64>>();
+        match self {
+            Self::Offsets {
+                offsets, lengths, ..
+            } => {
+                let lengths = lengths.as_ref().map_or(0, Vec::len);
+                offsets.len().saturating_add(lengths).saturating_mul(8)
+            }
+            // Each is an allocation of its own, with its counts.
+            Self::Fragments(frames) => frames
+                .iter()
+                .map(|ranges| ranges.len().saturating_add(4).saturating_mul(of_range))
+                .fold(0, usize::saturating_add),
+        }
+    }
+
     /// Finds the frames of pixel data whose first item stands at `items`.
     pub(crate) fn find<S: DataSet>(
         source: &S,

@@ -6,6 +6,7 @@ use crate::content::UNIT_BYTES;
 use crate::convert::Conversions;
 use crate::derived::Derived;
 use crate::error::Failure;
+use crate::frames::Layouts;
 use crate::hide::Deletion;
 use crate::limits::WebLimits;
 use crate::observe::{Observe, Tally};
@@ -103,6 +104,7 @@ struct Inner {
     /// For documents of metadata that are sent.
     documents: Arc<Semaphore>,
     conversions: Conversions,
+    layouts: Layouts,
     /// With what URLs in the last answer with metadata began.
     last_base_url: Mutex<Option<String>>,
     rendering: Rendering,
@@ -133,6 +135,7 @@ impl Web {
                 descriptions: Share::budget(options.limits.metadata_memory_bytes_max),
                 documents: Share::budget(options.limits.documents_memory_bytes_max),
                 conversions: Conversions::new(&options.limits, options.decoders.clone()),
+                layouts: Layouts::new(options.limits.layouts_bytes_max),
                 rendering: Rendering::new(&options.limits, options.decoders.clone()),
                 last_base_url: Mutex::new(options.public_url.clone()),
                 archive,
@@ -198,6 +201,11 @@ impl Web {
     fn last_base(&self) -> MutexGuard<'_, Option<String>> {
         let last = self.inner.last_base_url.lock();
         last.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where frames are that were asked for lately.
+    pub(crate) fn layouts(&self) -> &Layouts {
+        &self.inner.layouts
     }
 
     /// The archive. Nothing can be asked of it without a permit.
