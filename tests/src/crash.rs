@@ -20,7 +20,7 @@ mod senders;
 
 use commitments::Device;
 pub(crate) use hider::Hider;
-pub(crate) use oracle::Oracle;
+pub(crate) use oracle::{Oracle, Sight};
 pub(crate) use senders::{Mix, SENDERS, send_until_it_dies};
 
 use std::collections::BTreeSet;

@@ -15,6 +15,7 @@ pub mod edges;
 pub mod flip;
 pub mod forged_media;
 pub mod huge;
+pub mod indexes;
 pub mod peers;
 pub mod portal;
 mod ports;

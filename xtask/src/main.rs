@@ -46,6 +46,8 @@ enum Chore {
     Drill(upkeep::Drills),
     /// Changes single bits of an archive; every one has to be noticed
     Flip(upkeep::Flips),
+    /// Puts old, foreign, rebuilt and no indexes beside archives, and compares every answer
+    Indexes(upkeep::Indexes),
     /// Kills the server again and again and asks for everything it acknowledged
     Crash(crash::Options),
     /// Tries the limits at the edges: huge objects, crowds, a full or failing disk, a bad network
@@ -67,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Fuzz(options) => fuzz::run(&workspace, &options),
         Chore::Drill(options) => upkeep::drill(&workspace, &options),
         Chore::Flip(options) => upkeep::flip(&workspace, &options),
+        Chore::Indexes(options) => upkeep::indexes(&workspace, &options),
         Chore::Crash(options) => crash::run(&workspace, &options),
         Chore::Edges(options) => edges::run(&workspace, &options),
         Chore::SimulateDay(options) => day::run(&workspace, &options),

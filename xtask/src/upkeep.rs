@@ -1,5 +1,4 @@
-//! `cargo xtask flip` and `cargo xtask drill`: builds the server and runs campaigns of
-//! `pacs-tests`.
+//! `cargo xtask flip`, `drill` and `indexes`: builds the server and runs campaigns of `pacs-tests`.
 
 use clap::Args;
 
@@ -27,6 +26,17 @@ pub(crate) struct Drills {
     seed: Option<u64>,
 }
 
+/// Options of `cargo xtask indexes`.
+#[derive(Debug, Args)]
+pub(crate) struct Indexes {
+    /// Archives whose index is rebuilt, lost, of an earlier day, and of another archive
+    #[arg(long, default_value_t = 20)]
+    archives: u32,
+    /// Seed; taken from the clock when absent, and printed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
 /// Runs `cargo xtask flip`.
 pub(crate) fn flip(workspace: &Workspace, options: &Flips) -> anyhow::Result<()> {
     let count = ["--count", &options.count.to_string()];
@@ -37,6 +47,12 @@ pub(crate) fn flip(workspace: &Workspace, options: &Flips) -> anyhow::Result<()>
 pub(crate) fn drill(workspace: &Workspace, options: &Drills) -> anyhow::Result<()> {
     let rounds = ["--rounds", &options.rounds.to_string()];
     campaign(workspace, "drill-campaign", rounds, options.seed)
+}
+
+/// Runs `cargo xtask indexes`.
+pub(crate) fn indexes(workspace: &Workspace, options: &Indexes) -> anyhow::Result<()> {
+    let archives = ["--archives", &options.archives.to_string()];
+    campaign(workspace, "index-campaign", archives, options.seed)
 }
 
 fn campaign(
