@@ -4,11 +4,14 @@
 //! next association.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use pacs_tests::certificates::{Hospital, ae};
+use pacs_tests::keepalive;
 use pacs_tests::samples::{self, Slice};
 use pacs_tests::server::{GROWTH_BYTES_MAX, Options, PATIENCE, Server, idle_bytes, unharmed};
+use pacs_tests::web_server::store_slice;
 use pacs_tests::wire::command::{element, field};
 use pacs_tests::wire::pdu::{self, kind};
 use pacs_tests::wire::{
@@ -72,6 +75,38 @@ fn is_reset<T>(result: &std::io::Result<T>) -> bool {
     result
         .as_ref()
         .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+#[test]
+fn t8_the_kernel_asks_peers_that_fall_silent_whether_they_are_there() {
+    let hospital = Hospital::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let there = silent.local_addr().expect("an address");
+    let secured = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let there_secured = secured.local_addr().expect("an address");
+    let aes = ae("PLAIN", there, "") + &ae("SECURED", there_secured, "tls = true\n");
+    let server = hospital.start("off", &aes);
+
+    for listener in [server.dicom(), server.dicom_tls(), server.http()] {
+        let stream = TcpStream::connect(listener).expect("a connection");
+        let from = stream.local_addr().expect("an address");
+        keepalive::wait_for(Some(listener), from);
+    }
+    let slice = Slice::new(1, 1);
+    store_slice(&server, &slice);
+    let keys = Keys::at("STUDY").with(identifier::tag::STUDY, &slice.study);
+    for (destination, listener) in [("PLAIN", &silent), ("SECURED", &secured)] {
+        let moving = Context::new(uid::STUDY_ROOT_MOVE, uid::IMPLICIT_LITTLE_ENDIAN);
+        let mut asking = server.associate(vec![moving]).expect("an association");
+        std::thread::scope(|scope| {
+            let moved = scope.spawn(|| asking.move_to(&keys, destination));
+            let (opened, _) = listener.accept().expect("the server comes");
+            keepalive::wait_for(None, listener.local_addr().expect("an address"));
+            drop(opened);
+            let moved = moved.join().expect("no panic").expect("an answer");
+            assert_ne!(moved.status, 0, "{destination}: {moved:?}");
+        });
+    }
 }
 
 #[test]

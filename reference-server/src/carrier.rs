@@ -10,12 +10,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use pacs_net::ByteStream;
 use pacs_net::tls::TlsClient;
-use pacs_net::transport::prepare;
+use pacs_net::transport;
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// Where requests go.
@@ -107,11 +106,7 @@ impl Endpoint {
     async fn connect(&self) -> io::Result<Box<dyn ByteStream>> {
         match &self.tls {
             Some(tls) => tls.open(&self.address).await,
-            None => {
-                let stream = TcpStream::connect(&self.address).await?;
-                prepare(&stream)?;
-                Ok(Box::new(stream))
-            }
+            None => Ok(Box::new(transport::open(&self.address).await?)),
         }
     }
 }

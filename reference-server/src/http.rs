@@ -26,6 +26,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use paced::Paced;
+use pacs_net::transport;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -103,9 +104,9 @@ pub async fn serve(listener: TcpListener, routes: Router) {
             tracing::debug!(%client, "HTTP connection closed: its network has too many");
             continue;
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            // Only costs time: the end of an answer waits for what the client has to acknowledge.
-            tracing::debug!(%client, kind = ?error.kind(), "Nagle's algorithm stays on");
+        if let Err(error) = transport::prepare(&stream) {
+            // Only costs time: the end of an answer, or of a client that is gone, comes later.
+            tracing::debug!(%client, kind = ?error.kind(), "socket options were refused");
         }
         let routes = routes.clone().layer(Extension(ConnectInfo(client)));
         connections.spawn(async move {

@@ -16,6 +16,7 @@ pub mod flip;
 pub mod forged_media;
 pub mod huge;
 pub mod indexes;
+pub mod keepalive;
 pub mod peers;
 pub mod portal;
 mod ports;

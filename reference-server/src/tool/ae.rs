@@ -201,12 +201,9 @@ async fn connect(connection: &Connection, found: &[SocketAddr]) -> Result<TcpStr
         waiting_for: "a connection",
     };
     for address in found {
-        let connecting = TcpStream::connect(address);
+        let connecting = transport::open(address);
         match tokio::time::timeout(connection.timeout, connecting).await {
-            Ok(Ok(stream)) => {
-                transport::prepare(&stream).map_err(RequestorError::Transport)?;
-                return Ok(stream);
-            }
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = RequestorError::Transport(error),
             Err(_) => {
                 last = RequestorError::TimedOut {

@@ -8,7 +8,7 @@ use super::stream::{ReadAhead, SecureStream};
 use crate::limits::NetLimits;
 use crate::link::ByteStream;
 use crate::security::{Fingerprint, TlsError};
-use crate::transport::{Connector, prepare};
+use crate::transport::{self, Connector};
 use async_trait::async_trait;
 use pacs_core::AeTitle;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -116,8 +116,7 @@ impl TlsClient {
     /// # Errors
     /// Why none came about; a [`TlsError`] inside shows as such.
     pub async fn open(&self, address: &str) -> io::Result<Box<dyn ByteStream>> {
-        let stream = TcpStream::connect(address).await?;
-        prepare(&stream)?;
+        let stream = transport::open(address).await?;
         Ok(Box::new(self.shake_hands(stream, address).await?))
     }
 
