@@ -1,11 +1,12 @@
 //! Limits at the edges, in short; `cargo xtask edges` is the same at full size.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use pacs_tests::edges::askers::{self, Askers};
 use pacs_tests::edges::crowd::{self, Crowd};
-use pacs_tests::edges::io_errors::{self, Plan};
+use pacs_tests::edges::io_errors::{self, DISK_CALLS, Plan, UNWATCHED_CALLS};
 use pacs_tests::edges::lossy::{self, Line};
 use pacs_tests::edges::{big, clock, disk_full, is_root, names, network};
 use pacs_tests::huge::Huge;
@@ -112,6 +113,51 @@ fn calls_that_fail_cost_no_acknowledged_instance() {
 }
 
 #[test]
+fn every_call_that_the_server_makes_on_its_disk_is_one_that_fails_here() {
+    let Some(made) = io_errors::calls_of_a_day() else {
+        return;
+    };
+    let failing = DISK_CALLS.iter().flat_map(|call| call.names);
+    let known: BTreeSet<&str> = failing.chain(&UNWATCHED_CALLS).copied().collect();
+
+    let unknown: Vec<_> = made
+        .iter()
+        .filter(|call| !known.contains(&***call))
+        .collect();
+    assert!(unknown.is_empty(), "never failed in a test: {unknown:?}");
+    for call in ["pwritev", "pwrite64", "pread64", "fdatasync", "fallocate"] {
+        assert!(made.contains(call), "{call} is not among {made:?}");
+    }
+}
+
+#[test]
+fn calls_that_fail_in_the_kernel_cost_no_acknowledged_instance() {
+    // What libfiu does not know, what ends at the disk itself, and what is always noticed.
+    let calls = [
+        ("fallocate", 16),
+        ("mkdir", 16),
+        ("statx", 16),
+        ("getdents64", 16),
+        ("pwrite64", 2),
+        ("fadvise64", 16),
+        ("fdatasync", 16),
+    ];
+    let mut noticed = 0;
+    for (name, every) in calls {
+        let mut all = DISK_CALLS.into_iter();
+        let call = all.find(|call| call.names.contains(&name));
+        let call = call.expect("a call of the disk");
+        let plan = Plan::fails_in_kernel(call, every, Duration::from_secs(1));
+        let Some(report) = io_errors::run(&plan, 4) else {
+            return;
+        };
+        assert!(report.acknowledged > 0, "{name}: {report:?}");
+        noticed = report.ended + report.starts_failed;
+    }
+    assert!(noticed > 0, "a sync that failed ended nothing");
+}
+
+#[test]
 fn a_sync_that_fails_ends_the_server_and_costs_no_acknowledged_instance() {
     let plan = Plan::fails("posix/io/sync/fdatasync", 5, 0.1, Duration::from_secs(4));
 
@@ -124,7 +170,11 @@ fn a_sync_that_fails_ends_the_server_and_costs_no_acknowledged_instance() {
 
 #[test]
 fn reads_and_writes_that_do_less_than_they_should_are_not_seen() {
-    for call in ["posix/io/rw/pwritev/reduce", "posix/io/rw/pread/reduce"] {
+    for call in [
+        "posix/io/rw/pwritev/reduce",
+        "posix/io/rw/pwrite/reduce",
+        "posix/io/rw/pread/reduce",
+    ] {
         let plan = Plan::is_short(call, 0.5, Duration::from_secs(2));
         let Some(report) = io_errors::run(&plan, 3) else {
             return;

@@ -345,6 +345,11 @@ impl Server {
         self.options.binary = binary;
     }
 
+    /// Sets the command that becomes the server at the next start; none where empty.
+    pub fn set_launcher(&mut self, launcher: Vec<String>) {
+        self.options.launcher = launcher;
+    }
+
     /// Sets an environment variable of the next start, or removes it.
     pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
         self.options.environment.retain(|(known, _)| known != name);

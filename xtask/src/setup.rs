@@ -164,6 +164,9 @@ fn missing_packages() -> Vec<&'static str> {
     if on_path("fiu-run").is_none() {
         missing.push("fiu-utils");
     }
+    if on_path("strace").is_none() {
+        missing.push("strace");
+    }
     if on_path("faketime").is_none() {
         missing.push("faketime");
     }

@@ -1,24 +1,38 @@
-//! A disk that fails now and then (R6): libfiu lets calls of the server fail, or do less than they
-//! were asked for.
+//! A disk that fails now and then (R6): calls of the server fail, or do less than they were asked
+//! for.
+//!
+//! libfiu does that in the process, at random; strace at the door of the kernel, at every Nth call.
+//! strace also says which calls there are: [`calls_of_a_day`] lists those of a day, and each of
+//! them is one that fails here, or of which nobody looks at the result.
 //!
 //! Nothing is acknowledged that is not kept. A failed sync, and an index that cannot be read, end
 //! the process with a code that is not zero; the next start recovers. Short reads and writes are
 //! nothing that anybody sees.
 
+mod calls;
+
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Kept, has, questions, storing, until};
+use crate::peers::files_below;
 use crate::samples::{Random, Slice};
 use crate::server::{Options, Server};
+use crate::stow::try_ask;
 use crate::wire::association::dial;
 use crate::wire::{Association, Keys, WireError, identifier};
 use crate::{crash, workspace};
 
+pub use calls::{DISK_CALLS, UNWATCHED_CALLS, calls_of_a_day};
+
 /// What is preloaded; `fiu-run` does the same.
 const LIBRARIES: &str = "/usr/lib/fiu/fiu_run_preload.so /usr/lib/fiu/fiu_posix_preload.so";
 
+/// What stands at the door of the kernel.
+const STRACE: &str = "/usr/bin/strace";
+
 /// Calls of a disk, as libfiu names them.
-const CALLS: [&str; 10] = [
+const CALLS: [&str; 12] = [
     "posix/io/rw/pwritev",
     "posix/io/rw/pwrite",
     "posix/io/rw/write",
@@ -27,21 +41,73 @@ const CALLS: [&str; 10] = [
     "posix/io/rw/pread",
     "posix/io/rw/read",
     "posix/io/dir/rename",
+    "posix/io/dir/unlink",
+    "posix/io/dir/opendir",
     "posix/io/oc/open",
     "posix/io/rw/ftruncate",
 ];
 
 /// Calls that may do less than they were asked for.
-const SHORT_CALLS: [&str; 2] = ["posix/io/rw/pwritev/reduce", "posix/io/rw/pread/reduce"];
+const SHORT_CALLS: [&str; 4] = [
+    "posix/io/rw/pwritev/reduce",
+    "posix/io/rw/pwrite/reduce",
+    "posix/io/rw/pread/reduce",
+    "posix/io/rw/read/reduce",
+];
+
+/// Pictures of which the making fails; they are numbered from 0 on in each start.
+const MADE_COUNT: u32 = 16;
 
 /// EIO, and ENOSPC.
 const ERRORS: [u32; 2] = [5, 28];
 
+/// What lets calls fail.
+#[derive(Clone, Debug)]
+pub enum Faults {
+    /// libfiu, in the process; as `fiu-run -c` takes it.
+    Library(String),
+    /// strace, at the door of the kernel: this call, and every how many.
+    Kernel(DiskCall, u32),
+}
+
+/// A call of the disk, as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskCall {
+    /// Its name. Where machines have it under several names those are in front of the names of the
+    /// others that are the same.
+    pub names: &'static [&'static str],
+    /// What it fails with.
+    pub error: &'static str,
+    /// Whether it is made of other things than the disk, too: then it fails for the files of the
+    /// archive alone.
+    pub is_shared: bool,
+    /// Whether it is a hint, and a failure is nothing that anybody sees.
+    pub is_hint: bool,
+}
+
+/// What an archive has, and what it will have soon.
+fn paths_of(data: &Path) -> Vec<PathBuf> {
+    let mut paths = files_below(data);
+    paths.push(data.to_owned());
+    for name in [
+        "packs",
+        "derived",
+        "derived/new",
+        "packs/log-0000000002.tar",
+    ] {
+        paths.push(data.join(name));
+    }
+    for number in 0..MADE_COUNT {
+        paths.push(data.join(format!("derived/new/{number}")));
+    }
+    paths
+}
+
 /// What fails, and how often.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// As `fiu-run -c` takes it.
-    pub faults: String,
+    /// What fails.
+    pub faults: Faults,
     /// How long instances are stored and read meanwhile.
     pub duration: Duration,
     /// Whether nobody may notice.
@@ -52,8 +118,10 @@ impl Plan {
     /// `call` fails with `error` at this probability.
     #[must_use]
     pub fn fails(call: &str, error: u32, probability: f64, duration: Duration) -> Self {
+        let faults =
+            format!("enable_random name={call},probability={probability},failinfo={error}");
         Self {
-            faults: format!("enable_random name={call},probability={probability},failinfo={error}"),
+            faults: Faults::Library(faults),
             duration,
             is_invisible: false,
         }
@@ -62,11 +130,59 @@ impl Plan {
     /// `call` does less than it was asked for at this probability.
     #[must_use]
     pub fn is_short(call: &str, probability: f64, duration: Duration) -> Self {
+        let faults = format!("enable_random name={call},probability={probability}");
         Self {
-            faults: format!("enable_random name={call},probability={probability}"),
+            faults: Faults::Library(faults),
             duration,
             is_invisible: true,
         }
+    }
+
+    /// Each thread's every `every`th `call` fails in the kernel.
+    #[must_use]
+    pub fn fails_in_kernel(call: DiskCall, every: u32, duration: Duration) -> Self {
+        Self {
+            faults: Faults::Kernel(call, every),
+            duration,
+            is_invisible: call.is_hint,
+        }
+    }
+
+    /// Whether what it needs is here; said loudly, or failed, where not.
+    fn is_possible(&self) -> bool {
+        match self.faults {
+            Faults::Library(_) => LIBRARIES
+                .split(' ')
+                .all(|library| has(library, "fiu-utils")),
+            Faults::Kernel(..) => calls::can_trace(),
+        }
+    }
+
+    /// The server that it is for: libfiu sees calls of the C library alone.
+    fn binary(&self) -> Option<PathBuf> {
+        match self.faults {
+            Faults::Library(_) => Some(workspace::server_with_libc_calls()),
+            Faults::Kernel(..) => None,
+        }
+    }
+}
+
+impl DiskCall {
+    /// The command that becomes a server of which every `every`th of these calls fails.
+    fn launcher(&self, every: u32, data: &Path) -> Vec<String> {
+        let names: Vec<String> = self.names.iter().map(|name| format!("?{name}")).collect();
+        let names = names.join(",");
+        let error = self.error;
+        let mut words = calls::launcher(&["-qq", "--seccomp-bpf", "-o", "/dev/null"]);
+        words.extend(["-e".to_owned(), format!("trace={names}")]);
+        let inject = format!("inject={names}:error={error}:when={every}+{every}");
+        words.extend(["-e".to_owned(), inject]);
+        if self.is_shared {
+            for path in paths_of(data) {
+                words.extend(["-P".to_owned(), path.display().to_string()]);
+            }
+        }
+        words
     }
 }
 
@@ -91,19 +207,18 @@ struct Campaign {
     report: Report,
 }
 
-/// Stores and reads while the calls of `plan` fail; `None` where libfiu is missing.
+/// Stores and reads while the calls of `plan` fail; `None` where what that needs is missing.
 ///
 /// # Panics
 /// When anything acknowledged is lost, the server hangs, or ends as if all were well.
 #[must_use]
 pub fn run(plan: &Plan, seed: u64) -> Option<Report> {
-    for library in LIBRARIES.split(' ') {
-        if !has(library, "fiu-utils") {
-            return None;
-        }
+    if !plan.is_possible() {
+        return None;
     }
     let mut server = Server::start(Options {
-        binary: Some(workspace::server_with_libc_calls()),
+        binary: plan.binary(),
+        arguments: vec!["--open-loopback".to_owned()],
         ..Options::default()
     });
     assert!(server.stop().success(), "the server does not stop in order");
@@ -115,14 +230,14 @@ pub fn run(plan: &Plan, seed: u64) -> Option<Report> {
         report: Report::default(),
     };
     campaign.fail(Some(plan));
-    campaign.start();
+    campaign.start(plan);
     let until = Instant::now() + plan.duration;
     while Instant::now() < until {
         campaign.study += 1;
         if campaign.work(until).is_err() {
             campaign.report.refused += 1;
             assert!(!plan.is_invisible, "a short call was seen");
-            campaign.restart_if_ended();
+            campaign.restart_if_ended(plan);
         }
     }
     campaign.end(plan)
@@ -130,19 +245,29 @@ pub fn run(plan: &Plan, seed: u64) -> Option<Report> {
 
 impl Campaign {
     fn fail(&mut self, plan: Option<&Plan>) {
-        let preload = plan.map(|_| LIBRARIES);
-        self.server.set_environment("LD_PRELOAD", preload);
-        let faults = plan.map(|plan| plan.faults.as_str());
-        self.server.set_environment("FIU_ENABLE", faults);
+        let faults = plan.map(|plan| &plan.faults);
+        let (library, kernel) = match faults {
+            None => (None, Vec::new()),
+            Some(Faults::Library(faults)) => (Some(faults.as_str()), Vec::new()),
+            Some(Faults::Kernel(call, every)) => (None, call.launcher(*every, &self.server.data())),
+        };
+        self.server
+            .set_environment("LD_PRELOAD", library.map(|_| LIBRARIES));
+        self.server.set_environment("FIU_ENABLE", library);
+        self.server.set_launcher(kernel);
     }
 
     /// Starts it, though that may fail too.
-    fn start(&mut self) {
+    fn start(&mut self, plan: &Plan) {
         let mut attempts = 0;
         while let Err(log) = self.server.try_restart() {
             attempts += 1;
             self.report.starts_failed += 1;
             assert!(attempts < 50, "it does not start any more:\n{log}");
+            if matches!(plan.faults, Faults::Kernel(..)) {
+                // The same call would fail each time.
+                self.fail(None);
+            }
         }
     }
 
@@ -169,7 +294,28 @@ impl Campaign {
             stored?;
         }
         association.release()?;
-        self.read(&slice)
+        self.read(&slice)?;
+        self.render(&slice)
+    }
+
+    /// A picture is made of it, which is kept beside the packs; where that cannot be done now it is
+    /// told so.
+    fn render(&self, slice: &Slice) -> Result<(), WireError> {
+        let Slice {
+            study,
+            series,
+            instance,
+            ..
+        } = slice;
+        let path =
+            format!("/dicomweb/studies/{study}/series/{series}/instances/{instance}/rendered");
+        let answer = try_ask(self.server.http(), "GET", &path, &[], b"")?;
+        assert!(
+            [200, 404, 500, 503].contains(&answer.status),
+            "{}",
+            answer.head
+        );
+        Ok(())
     }
 
     fn is_refused(&self, stored: &Result<u16, WireError>) -> bool {
@@ -203,13 +349,13 @@ impl Campaign {
     }
 
     /// A server that has ended itself said so, and is started again.
-    fn restart_if_ended(&mut self) {
+    fn restart_if_ended(&mut self, plan: &Plan) {
         let Some(status) = self.server.wait_at_most(Duration::from_millis(300)) else {
             return;
         };
         assert!(!status.success(), "it ended as if all were well: {status}");
         self.report.ended += 1;
-        self.start();
+        self.start(plan);
     }
 
     /// Without faults everything is there.
@@ -248,10 +394,15 @@ pub fn campaign(seed: u64) {
         plans.push(Plan::is_short(call, 0.001, duration));
         plans.push(Plan::is_short(call, 0.5, duration));
     }
+    for call in DISK_CALLS {
+        for every in [1, 2, 4, 8, 16, 64, 256, 1_024] {
+            plans.push(Plan::fails_in_kernel(call, every, duration / 3));
+        }
+    }
     for (number, plan) in (0..).zip(&plans) {
         let Some(report) = run(plan, seed ^ number) else {
-            return;
+            continue;
         };
-        println!("edges: {}: {report:?}", plan.faults);
+        println!("edges: {:?}: {report:?}", plan.faults);
     }
 }

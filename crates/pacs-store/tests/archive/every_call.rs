@@ -125,6 +125,38 @@ impl DiskFile for FailingFile {
         self.file.set_length(length_bytes)
     }
 
+    fn allocate(&self, length_bytes: u64) -> io::Result<()> {
+        self.calls.next()?;
+        self.file.allocate(length_bytes)
+    }
+
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        self.calls.next()?;
+        self.file.allocated_bytes()
+    }
+
+    fn write_aligned_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        if let Err(error) = self.calls.next() {
+            self.file.write_at(&data[..data.len() / 2], offset)?;
+            return Err(error);
+        }
+        self.file.write_aligned_at(data, offset)
+    }
+
+    fn read_aligned_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.calls.next()?;
+        self.file.read_aligned_at(buffer, offset)
+    }
+
+    fn read_vec(&self, offset: u64, length_bytes: usize) -> io::Result<Vec<u8>> {
+        self.calls.next()?;
+        self.file.read_vec(offset, length_bytes)
+    }
+
+    fn forget(&self, offset: u64, length_bytes: u64) {
+        self.file.forget(offset, length_bytes);
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.calls.next()?;
         self.file.sync_data()
