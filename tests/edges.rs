@@ -83,6 +83,16 @@ fn four_megabytes_are_enough_for_a_small_archive() {
 }
 
 #[test]
+fn a_disk_that_is_too_small_for_an_archive_is_refused_with_what_is_needed() {
+    if !is_root() {
+        return;
+    }
+    for kilobytes in disk_full::TOO_SMALL_KB {
+        disk_full::too_small(kilobytes);
+    }
+}
+
+#[test]
 fn where_the_index_alone_finds_no_room_it_is_the_same() {
     if !is_root() {
         return;

@@ -1,7 +1,8 @@
 //! A data directory: locked, and of a format we know.
 
-use crate::disk::{Disk, OpenHow};
+use crate::disk::{Disk, OpenHow, Room};
 use crate::error::OpenError;
+use crate::limits::DISK_BYTES_MIN;
 use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
@@ -39,9 +40,10 @@ impl DataDirectory {
     /// Locks the directory; an empty one is given the format of this version.
     ///
     /// # Errors
-    /// [`OpenError::Locked`], [`OpenError::Format`], [`OpenError::HalfRestored`],
-    /// [`OpenError::Disk`].
+    /// [`OpenError::DiskTooSmall`], [`OpenError::Locked`], [`OpenError::Format`],
+    /// [`OpenError::HalfRestored`], [`OpenError::Disk`].
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        is_large_enough(&*disk)?;
         let directory = Self::begin(disk)?;
         let disk = &directory.disk;
         match disk.open(RESTORING, OpenHow::Read) {
@@ -97,6 +99,20 @@ impl DataDirectory {
     #[must_use]
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+}
+
+/// Before anything is written: an archive that is begun where it cannot be kept would fail later,
+/// at whatever does not fit first. A disk that does not say how large it is is tried.
+fn is_large_enough(disk: &dyn Disk) -> Result<(), OpenError> {
+    match disk.room() {
+        Ok(Some(Room { bytes, .. })) if (1..DISK_BYTES_MIN).contains(&bytes) => {
+            Err(OpenError::DiskTooSmall {
+                disk_bytes: bytes,
+                needed_bytes: DISK_BYTES_MIN,
+            })
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

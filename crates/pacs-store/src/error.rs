@@ -54,6 +54,10 @@ pub enum OpenError {
         operation: &'static str,
         source: io::Error,
     },
+    /// The disk that the directory is on is smaller than
+    /// [`DISK_BYTES_MIN`](crate::limits::DISK_BYTES_MIN).
+    #[error("data directory is on a disk of {disk_bytes} bytes, where {needed_bytes} are needed")]
+    DiskTooSmall { disk_bytes: u64, needed_bytes: u64 },
     /// The directory holds something else, or another version.
     #[error("data directory has a format this program does not know")]
     Format,

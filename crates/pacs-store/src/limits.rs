@@ -21,6 +21,10 @@ pub(crate) const AUDIT_VERIFY_PAGE_COUNT: usize = 64;
 /// Bytes of the line of a document in a backup, of which each byte may take six characters.
 pub const BACKUP_DOCUMENT_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of the smallest disk that an archive is opened on: index and records are begun with, and
+/// have ahead, a quarter of it, and what is left is enough to store, refuse and recover.
+pub const DISK_BYTES_MIN: u64 = 4 << 20;
+
 /// Characters of the name of a device.
 pub const DEVICE_TEXT_CHARS_MAX: usize = 200;
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{Kept, is_root, storing};
 use crate::huge::Huge;
 use crate::samples::{Random, Slice};
-use crate::server::{Options, Server};
+use crate::server::{Options, Server, start_refused};
 use crate::wire::{Association, Context, uid};
 use crate::{crash, workspace};
 
@@ -37,15 +37,21 @@ impl SmallDisk {
     /// When it cannot be mounted.
     #[must_use]
     pub fn mount(megabytes: u64) -> Self {
+        Self::of_kilobytes(megabytes << 10)
+    }
+
+    /// One of `kilobytes`.
+    ///
+    /// # Panics
+    /// When it cannot be mounted.
+    #[must_use]
+    pub fn of_kilobytes(kilobytes: u64) -> Self {
         let folder = workspace::temporary_folder();
-        let size = format!("size={megabytes}m");
+        let size = format!("size={kilobytes}k");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &size, "pacs-tests"]);
         let status = mount.arg(folder.path()).status().expect("mount runs");
-        assert!(
-            status.success(),
-            "a file system of {megabytes} MB is mounted"
-        );
+        assert!(status.success(), "a file system of {size} is mounted");
         Self { folder }
     }
 
@@ -283,6 +289,9 @@ pub fn round(megabytes: u64, seed: u64) -> Report {
 /// The smallest disk on which an archive is begun and serves, in MB.
 pub const SMALLEST_MB: u64 = 4;
 
+/// Disks on which no archive is begun, in KB.
+pub const TOO_SMALL_KB: [u64; 3] = [128, 1_024, (SMALLEST_MB << 10) - 4];
+
 /// The smallest disk that an archive is good for: it stores, refuses when that is full, gives back
 /// what it has, also after a kill, and stores again when there is room.
 ///
@@ -324,6 +333,26 @@ pub fn smallest() -> Report {
     crash::verify(&server.data());
     report.acknowledged = kept.count();
     report
+}
+
+/// A disk of `kilobytes`, on which nothing that an archive begins with fits, or nothing that comes
+/// after that: the server does not start, says what there is and what is needed, and writes
+/// nothing.
+///
+/// # Panics
+/// When the server does anything else.
+pub fn too_small(kilobytes: u64) {
+    let disk = SmallDisk::of_kilobytes(kilobytes);
+    let home = workspace::temporary_folder();
+
+    let (status, said) = start_refused(&options_on(&disk), home.path());
+
+    assert!(!status.success(), "{status}: {said}");
+    let [there, needed] = [kilobytes << 10, SMALLEST_MB << 20];
+    assert!(said.contains(&format!("a disk of {there} bytes")), "{said}");
+    assert!(said.contains(&format!("{needed} are needed")), "{said}");
+    let mut left = std::fs::read_dir(disk.path().join("data")).expect("the folder");
+    assert!(left.next().is_none(), "something was written");
 }
 
 /// The index alone finds no room: it is on a small disk of its own.
@@ -385,6 +414,9 @@ pub fn index_alone() -> Report {
 pub fn campaign(seed: u64) {
     if !is_root() {
         return;
+    }
+    for kilobytes in TOO_SMALL_KB {
+        too_small(kilobytes);
     }
     println!("edges: a disk of {SMALLEST_MB} MB: {:?}", smallest());
     for (number, megabytes) in [32, 64, 64, 100, 200, 400, 1_000].into_iter().enumerate() {
