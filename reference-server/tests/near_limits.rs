@@ -21,7 +21,7 @@ use pacs_store::egress::NoOverlays;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
 use pacs_store::records::redb::RedbRecords;
 use pacs_store::{Announced, Archive, ArchiveOptions, DataDirectory, StoreLimits};
-use pacs_web::{Derived, DerivedLimits, OpenToAll, Web, WebLimits};
+use pacs_web::{Web, WebLimits};
 use reference_server::access::Access;
 use reference_server::config::{Config, Options};
 use reference_server::decoding::decoders;
@@ -65,27 +65,6 @@ fn study(number: u32) -> String {
     format!("2.25.{}", 1_000 + number)
 }
 
-/// How DICOMweb is served: to everybody.
-fn open_to_all(limits: WebLimits) -> pacs_web::Options {
-    pacs_web::Options {
-        identify: Arc::new(OpenToAll),
-        policy: Arc::new(PermitAll),
-        overlays: Arc::new(NoOverlays),
-        prefix: String::new(),
-        public_url: None,
-        local_port: None,
-        decoders: None,
-        commitment: None,
-        deletion: None,
-        derived: Derived::not_kept(&DerivedLimits::default()),
-        spool_directory: None,
-        record: None,
-        observer: None,
-        workitems: None,
-        limits,
-    }
-}
-
 /// The services of DICOM.
 fn acceptor(archive: &Archive) -> Acceptor {
     let access = Arc::new(Access::new(&Config::load(&Options::default()).unwrap()));
@@ -124,7 +103,7 @@ impl Near {
         };
         let acceptor = acceptor(&archive);
         tokio::spawn(async move { acceptor.serve(dicom, std::future::pending()).await });
-        let routes = pacs_web::routes(Web::new(archive, open_to_all(web)));
+        let routes = pacs_web::routes(Web::new(archive, pacs_web::Options::open_to_all(web)));
         tokio::spawn(reference_server::http::serve(http, routes));
         near
     }

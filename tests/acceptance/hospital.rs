@@ -138,6 +138,11 @@ impl Hospital {
         self.ae(WORKSTATION_OF_006)
     }
 
+    /// The entry of an examination in the worklist of the console.
+    pub(crate) fn entry(&self, id: &str) -> Tree {
+        self.console().worklist().remove(id).expect("an entry")
+    }
+
     /// Orders a CT of the patient; its ID.
     pub(crate) fn order(&self) -> String {
         ordered(&self.operator, &self.patient)

@@ -35,11 +35,7 @@ fn a11_while_the_register_is_down_the_order_goes_on_and_what_it_says_later_is_a_
     assert_eq!(read(&hospital.operator, &card)["identity"], "declared");
 
     let id = hospital.order();
-    let entry = hospital
-        .console()
-        .worklist()
-        .remove(&id)
-        .expect("the entry");
+    let entry = hospital.entry(&id);
     assert_eq!(entry.text_of(tag::PATIENT_ID), hospital.patient);
     let shot = hospital.made(&id, 2);
     let before = hospital.given(&shot);
@@ -257,7 +253,7 @@ fn a14_pins_ids_and_names_are_what_the_vectors_say() {
         });
         let number = registered(operator, &body);
         let id = ordered(operator, &number);
-        let entry = hospital.console().worklist().remove(&id).expect("an entry");
+        let entry = hospital.entry(&id);
         assert_eq!(entry.text_of(tag::NAME), *latin, "at a console of ASCII");
     }
     for (at, spellings) in ALIKE.iter().enumerate() {

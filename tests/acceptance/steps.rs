@@ -85,11 +85,7 @@ fn a07_a_step_that_ended_changes_no_more_and_a_wrong_entry_takes_its_images_back
         return;
     };
     let id = hospital.order();
-    let entry = hospital
-        .console()
-        .worklist()
-        .remove(&id)
-        .expect("the entry");
+    let entry = hospital.entry(&id);
     let shot = picked(&entry);
     let (begun, ended) = (begins("2.25.71", &entry), ends("2.25.71", &shot, None));
 
@@ -109,11 +105,7 @@ fn a07_a_step_that_ended_changes_no_more_and_a_wrong_entry_takes_its_images_back
         "birth_date": "1980-05-01", "sex": "F"});
     let second = registered(&hospital.operator, &second);
     let other = ordered(&hospital.operator, &second);
-    let entry = hospital
-        .console()
-        .worklist()
-        .remove(&other)
-        .expect("the entry");
+    let entry = hospital.entry(&other);
     let wrong = picked(&entry);
     let (begun, ended) = (
         begins("2.25.72", &entry),

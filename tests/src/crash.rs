@@ -20,6 +20,7 @@ mod senders;
 
 use commitments::Device;
 pub(crate) use hider::Hider;
+use oracle::Counts;
 pub(crate) use oracle::{Oracle, Sight};
 pub(crate) use senders::{Mix, SENDERS, send_until_it_dies};
 
@@ -247,21 +248,12 @@ impl Campaign {
 
     /// Checks everything, stopped and running, and gives the report on.
     fn end(mut self) -> (Report, u32) {
-        let status = self.server.stop();
-        assert!(
-            status.success(),
-            "the server does not stop in order: {status}"
-        );
-        verify(&self.server.data());
-        self.server.restart();
-        let mut oracle = self.oracle.into_inner().expect("no sender panics");
-        let all = oracle.studies();
-        self.report.kept_unacknowledged += oracle.ask(&self.server, &all);
-        self.report.acknowledged += oracle.acknowledged();
-        let counts = oracle.counts();
-        self.report.stowed += counts.stowed;
-        self.report.hidden += counts.hidden;
-        self.report.restored += counts.restored;
+        let ended = Ended::of(&mut self.server, self.oracle);
+        self.report.kept_unacknowledged += ended.kept_unacknowledged;
+        self.report.acknowledged += ended.acknowledged;
+        self.report.stowed += ended.counts.stowed;
+        self.report.hidden += ended.counts.hidden;
+        self.report.restored += ended.counts.restored;
         self.report.commitments += self.device.collect();
         self.server.stop();
         no_temporary_files(&self.server.data());
@@ -281,6 +273,39 @@ impl Campaign {
     fn below_ms(&mut self, bound: Duration) -> Duration {
         let bound = u64::try_from(bound.as_micros()).expect("a short time");
         Duration::from_micros(self.random.below(bound.max(1)))
+    }
+}
+
+/// What an archive came to.
+pub(crate) struct Ended {
+    /// Instances sent, not acknowledged, and there nevertheless, whole.
+    pub(crate) kept_unacknowledged: usize,
+    /// Instances acknowledged.
+    pub(crate) acknowledged: usize,
+    /// What else was.
+    pub(crate) counts: Counts,
+}
+
+impl Ended {
+    /// Verifies an archive stopped, and asks for all of it once more.
+    ///
+    /// # Panics
+    /// When the server does not stop in order, or anything is lost or half there.
+    pub(crate) fn of(server: &mut Server, oracle: Mutex<Oracle>) -> Self {
+        let status = server.stop();
+        assert!(
+            status.success(),
+            "the server does not stop in order: {status}"
+        );
+        verify(&server.data());
+        server.restart();
+        let mut oracle = oracle.into_inner().expect("no sender panics");
+        let all = oracle.studies();
+        Self {
+            kept_unacknowledged: oracle.ask(server, &all),
+            acknowledged: oracle.acknowledged(),
+            counts: oracle.counts(),
+        }
     }
 }
 

@@ -25,8 +25,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::crash::{
-    CRASH_AT, Hider, Mix, Oracle, STEPS, STUDIES_PER_ROUND, no_temporary_files, send_until_it_dies,
-    setting_of, verify,
+    CRASH_AT, Ended, Hider, Mix, Oracle, STEPS, STUDIES_PER_ROUND, no_temporary_files,
+    send_until_it_dies, setting_of,
 };
 use crate::samples::Random;
 use crate::server::Server;
@@ -298,19 +298,13 @@ impl Attacked {
 
     /// Verifies the archive stopped, asks for all of it once more, and gives the report on.
     fn end(mut self) -> Report {
-        let status = self.server.stop();
-        assert!(status.success(), "the server stops in order: {status}");
-        verify(&self.server.data());
-        self.server.restart();
-        let mut oracle = self.oracle.into_inner().expect("no sender panics");
-        let all = oracle.studies();
-        self.report.kept_unacknowledged += oracle.ask(&self.server, &all);
-        self.report.acknowledged += oracle.acknowledged();
-        let counts = oracle.counts();
-        self.report.stowed += counts.stowed;
-        self.report.hidden += counts.hidden;
-        self.report.restored += counts.restored;
-        self.report.answered_without_power += counts.answered_without_power;
+        let ended = Ended::of(&mut self.server, self.oracle);
+        self.report.kept_unacknowledged += ended.kept_unacknowledged;
+        self.report.acknowledged += ended.acknowledged;
+        self.report.stowed += ended.counts.stowed;
+        self.report.hidden += ended.counts.hidden;
+        self.report.restored += ended.counts.restored;
+        self.report.answered_without_power += ended.counts.answered_without_power;
         self.report
     }
 

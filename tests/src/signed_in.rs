@@ -137,8 +137,7 @@ impl Browser {
         fields: &[(&str, &str)],
         body: &Value,
     ) -> Answer {
-        let answer = self.try_send(server.http(), method, path, fields, body);
-        answer.unwrap_or_else(|error| panic!("no answer: {error}"))
+        send(server, method, path, &self.and(fields), body)
     }
 
     /// The same to a server that may be gone.
@@ -153,9 +152,14 @@ impl Browser {
         fields: &[(&str, &str)],
         body: &Value,
     ) -> io::Result<Answer> {
+        try_send(http, method, path, &self.and(fields), body)
+    }
+
+    /// What it sends with every request, and `fields`.
+    fn and<'a>(&'a self, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let mut all = vec![("Cookie", &*self.cookie), ("X-CSRF-Token", &*self.token)];
         all.extend_from_slice(fields);
-        try_send(http, method, path, &all, body)
+        all
     }
 
     /// What is read below `/api/v1`.

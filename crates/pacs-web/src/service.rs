@@ -1,10 +1,10 @@
 //! The routes, and what stands behind them.
 
-use crate::access::Identify;
+use crate::access::{Identify, OpenToAll};
 use crate::commitment::Commitment;
 use crate::content::UNIT_BYTES;
 use crate::convert::Conversions;
-use crate::derived::Derived;
+use crate::derived::{Derived, DerivedLimits};
 use crate::error::Failure;
 use crate::frames::Layouts;
 use crate::hide::Deletion;
@@ -19,11 +19,12 @@ use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
+use pacs_core::access::PermitAll;
 use pacs_core::coerce::Overlay;
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{Caller, Policy};
 use pacs_image::Decoders;
-use pacs_store::egress::{Overlays, StudyOverlays};
+use pacs_store::egress::{NoOverlays, Overlays, StudyOverlays};
 use pacs_store::{Archive, Digest, Digester};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,6 +69,31 @@ pub struct Options {
     pub workitems: Option<Arc<dyn Workitems>>,
     /// Bounds.
     pub limits: WebLimits,
+}
+
+impl Options {
+    /// For a program whose own layers have decided who may what: every client may everything, and
+    /// nothing is there that can be left out.
+    #[must_use]
+    pub fn open_to_all(limits: WebLimits) -> Self {
+        Self {
+            identify: Arc::new(OpenToAll),
+            policy: Arc::new(PermitAll),
+            overlays: Arc::new(NoOverlays),
+            prefix: String::new(),
+            public_url: None,
+            local_port: None,
+            decoders: None,
+            commitment: None,
+            deletion: None,
+            derived: Derived::not_kept(&DerivedLimits::default()),
+            spool_directory: None,
+            record: None,
+            observer: None,
+            workitems: None,
+            limits,
+        }
+    }
 }
 
 /// What every handler has: the archive, and how it is served; and once it is known which study is

@@ -1,7 +1,5 @@
 //! An archive of a few instances, for the tests of this crate.
 
-use crate::access::OpenToAll;
-use crate::derived::{Derived, DerivedLimits};
 use crate::limits::WebLimits;
 use crate::service::{Options, Web};
 use pacs_core::access::{PermitAll, Right, Store, permit};
@@ -9,7 +7,6 @@ use pacs_core::encode::write_data_set;
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Caller, Permit, SopClassUid, SopInstanceUid, TransferSyntaxUid, Vr};
 use pacs_store::disk::OsDisk;
-use pacs_store::egress::NoOverlays;
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::{Announced, Archive, ArchiveOptions, DataDirectory};
 use std::sync::Arc;
@@ -40,23 +37,7 @@ impl Service {
         let directory = DataDirectory::open(disk).unwrap();
         let index = Arc::new(MemoryIndex::default());
         let archive = Archive::open(ArchiveOptions::new(directory, index)).await;
-        let mut options = Options {
-            identify: Arc::new(OpenToAll),
-            policy: Arc::new(PermitAll),
-            overlays: Arc::new(NoOverlays),
-            prefix: String::new(),
-            public_url: None,
-            local_port: None,
-            decoders: None,
-            commitment: None,
-            deletion: None,
-            derived: Derived::not_kept(&DerivedLimits::default()),
-            spool_directory: None,
-            record: None,
-            observer: None,
-            workitems: None,
-            limits: WebLimits::default(),
-        };
+        let mut options = Options::open_to_all(WebLimits::default());
         change(&mut options);
         Self {
             web: Web::new(archive.unwrap(), options),

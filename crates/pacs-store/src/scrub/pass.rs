@@ -77,8 +77,19 @@ impl Pass {
             };
             total_bytes = total_bytes.saturating_add(bytes);
         }
-        Ok(Self {
-            started_unix_ms: now_unix_ms,
+        // No secret, but another one each time.
+        let seed = now_unix_ms;
+        Ok(Self::over(total_bytes, end, (now_unix_ms, seed)))
+    }
+
+    /// A pass over so many bytes that has read nothing yet.
+    pub(super) const fn over(
+        total_bytes: u64,
+        end: LogPosition,
+        (started_unix_ms, seed): (u64, u64),
+    ) -> Self {
+        Self {
+            started_unix_ms,
             bytes: 0,
             total_bytes,
             entries_count: 0,
@@ -86,9 +97,8 @@ impl Pass {
             done_count: 0,
             offset: 0,
             end,
-            // No secret, but another one each time.
-            seed: now_unix_ms,
-        })
+            seed,
+        }
     }
 
     /// The log packs, in the order of this pass.

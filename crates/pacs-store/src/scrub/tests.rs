@@ -15,20 +15,11 @@ const PLAN: ScrubPlan = ScrubPlan {
 };
 
 fn pass(total_bytes: u64, packs: u64, seed: u64) -> Pass {
-    Pass {
-        started_unix_ms: BEGIN_MS,
-        bytes: 0,
-        total_bytes,
-        entries_count: 0,
-        damaged_count: 0,
-        done_count: 0,
+    let end = LogPosition {
+        pack: packs,
         offset: 0,
-        end: LogPosition {
-            pack: packs,
-            offset: 0,
-        },
-        seed,
-    }
+    };
+    Pass::over(total_bytes, end, (BEGIN_MS, seed))
 }
 
 /// Steps of very different length, over and over.
