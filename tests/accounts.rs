@@ -2,8 +2,9 @@
 //! sites, throttling, the first account, and what `pacs users` and `pacs audit` do about it.
 
 use pacs_tests::edges::until;
-use pacs_tests::peers::{self, Said, run};
+use pacs_tests::peers::{self, run};
 use pacs_tests::server::{Options, Server, ready_line};
+use pacs_tests::signed_in::{CHEAP_PASSWORDS, PASSWORD, pacs};
 use pacs_tests::stow::{Answer, ask};
 use pacs_tests::workspace;
 use serde_json::{Value, json};
@@ -13,19 +14,12 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 const SESSION: &str = "/api/v1/session";
-const PASSWORD: &str = "wooden bridge 71 goats";
 
-/// Passwords are hashed as cheaply as can be set.
 fn start() -> Server {
     Server::start(Options {
-        config: "[accounts]\npassword_memory_mib = 19\npassword_passes = 2\n".to_owned(),
+        config: CHEAP_PASSWORDS.to_owned(),
         ..Options::default()
     })
-}
-
-fn pacs(server: &Server, words: &[&str]) -> Said {
-    let mut pacs = Command::new(workspace::binary("pacs"));
-    run(pacs.args(words).arg("--data").arg(server.data()))
 }
 
 fn send(
