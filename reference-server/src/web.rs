@@ -23,6 +23,7 @@ use pacs_core::role::visibility::BreakGlass;
 use pacs_image::Decoders;
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
+use pacs_store::registry::Registry;
 use pacs_web::commitment::Commitment;
 use pacs_web::hide::Deletion;
 use pacs_web::workitems::Workitems;
@@ -60,6 +61,7 @@ pub fn routes(
         identify: Arc::new(Door {
             clients: access.clients(),
             accounts: accounts.clone(),
+            registry: archive.registry(),
             authority: config
                 .web
                 .public_url
@@ -105,6 +107,8 @@ const CHALLENGE: &str = "Bearer realm=\"pacs\", Basic realm=\"pacs\", charset=\"
 struct Door {
     clients: Clients,
     accounts: Accounts,
+    /// Knows which numbers a patient has.
+    registry: Registry,
     /// The host that the portal is reached by, where that is configured.
     authority: Option<Arc<str>>,
     open_loopback: bool,
@@ -126,15 +130,13 @@ impl Door {
             return None;
         }
         let open = self.accounts.open_emergencies(&who).await.ok()?;
-        let open = open.into_iter().map(|shown| shown.emergency);
+        let open: Vec<BreakGlass> = open.into_iter().map(Into::into).collect();
         let user = who.user.value;
         Some(SignedIn {
             name: user.name.as_str().to_owned(),
             grants: user.grants,
             is_doctor: user.is_doctor,
-            break_glass: open
-                .map(|it| BreakGlass::open(it.patient, it.opened_at))
-                .collect(),
+            break_glass: self.registry.by_all_numbers(&open).await.ok()?,
             // A few digits of a hash: enough to tell sessions apart.
             session: who.session.key.get(..8).map(str::to_owned),
             address: told_address(head, self.authority.is_some())?,

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use pacs_tests::day::images::tag;
 use pacs_tests::edges::clock::Clock;
 use pacs_tests::edges::until;
-use pacs_tests::portal::{Browser, PASSWORD, refusal, refused};
+use pacs_tests::portal::{Browser, PASSWORD, etag, refusal, refused};
 use pacs_tests::server::PATIENCE;
 use pacs_tests::stow::{Answer, ask};
 use pacs_tests::wire::Tree;
@@ -110,6 +110,17 @@ fn break_glass(who: &Browser, patient: &str, proof: &str) -> Answer {
     who.post("/session/break-glass", &body)
 }
 
+/// What is shown is refused to whoever may look alone; of what is not, nobody hears that it is
+/// there.
+fn acts_are_refused(who: &Browser, (shown, hidden): (&str, &str)) {
+    let reader = json!({"reader": "expert"});
+    for (act, body) in [("release", &Value::Null), ("assign", &reader)] {
+        let of = |id: &str| who.post(&format!("/examinations/{id}/{act}"), body);
+        assert_eq!(refusal(&of(shown)), refused(403, "NOT_PERMITTED"), "{act}");
+        assert_eq!(refusal(&of(hidden)), refused(404, "NOT_FOUND"), "{act}");
+    }
+}
+
 #[test]
 fn a13_who_is_not_to_see_sees_nothing_and_an_emergency_opens_one_patient_for_an_hour() {
     let home = workspace::temporary_folder();
@@ -148,10 +159,11 @@ fn a13_who_is_not_to_see_sees_nothing_and_an_emergency_opens_one_patient_for_an_
     let of_other = expert.get(&format!("/examinations/{other}"));
     assert_eq!(refusal(&of_other), refused(404, "NOT_FOUND"));
     let claimed = expert.post(&format!("/examinations/{id}/claim"), &Value::Null);
-    assert!([403, 404].contains(&claimed.status), "{}", claimed.json());
+    assert_eq!(refusal(&claimed), refused(403, "NOT_PERMITTED"));
     let away = json!({"title": "quality", "reason": "смазано"});
     let away = expert.make(&format!("/studies/{}/rejections", shot.study), &away);
-    assert!([403, 404].contains(&away.status), "{}", away.json());
+    assert_eq!(refusal(&away), refused(403, "NOT_PERMITTED"));
+    acts_are_refused(&expert, (&id, &other));
     assert_eq!(found(), 0);
     let to_review = read(&auditor, "/break-glass");
     assert_eq!(
@@ -183,6 +195,40 @@ fn a13_who_is_not_to_see_sees_nothing_and_an_emergency_opens_one_patient_for_an_
     });
     let expert = hospital.portal.again("expert");
     assert_eq!(seen(&hospital, &expert, (&id, &shot)), NOTHING);
+}
+
+/// The number that the card shows, and the one that went into it and stands in older papers.
+#[test]
+fn an_emergency_opens_a_person_by_any_number_that_they_have() {
+    let Some(hospital) = Hospital::start() else {
+        return;
+    };
+    let id = hospital.order();
+    let shot = hospital.made(&id, 2);
+    hospital.given(&shot);
+    let stays = json!({"name": {"family": "Осмонова"}, "birth_date": "1980-05-01"});
+    let stays = registered(&hospital.operator, &stays);
+    let admin = hospital.portal.user("admin", &["org_admin@006"]);
+    let tag = |number: &str| etag(&admin.get(&format!("/patients/{number}")));
+    let (into, gone) = (tag(&stays), tag(&hospital.patient));
+    let merge = json!({
+        "other": hospital.patient, "other_etag": gone, "reason": "один человек, две карты",
+    });
+    let path = format!("/patients/{stays}/merge");
+    let merged = admin.send("POST", &path, &[("If-Match", &into)], &merge);
+    assert_eq!(merged.status, 200, "{}", merged.json());
+
+    for (name, number) in [("first", &stays), ("second", &hospital.patient)] {
+        let expert = hospital.portal.user(name, &["expert@001"]);
+        assert_eq!(seen(&hospital, &expert, (&id, &shot)), NOTHING);
+        let opened = break_glass(&expert, number, PASSWORD);
+        assert_eq!(opened.status, 201, "{}", opened.json());
+        until(PATIENCE, "the study of the person", || {
+            (seen(&hospital, &expert, (&id, &shot)) == EVERYTHING).then_some(())
+        });
+        let claimed = expert.post(&format!("/examinations/{id}/claim"), &Value::Null);
+        assert_eq!(refusal(&claimed), refused(403, "NOT_PERMITTED"));
+    }
 }
 
 /// PINs and what is wrong with them (section 1.1).

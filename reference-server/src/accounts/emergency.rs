@@ -40,6 +40,12 @@ pub struct Shown {
     pub review_due: NaiveDate,
 }
 
+impl From<Shown> for BreakGlass {
+    fn from(shown: Shown) -> Self {
+        Self::open(shown.emergency.patient, shown.emergency.opened_at)
+    }
+}
+
 /// A part of those that somebody has to look at.
 #[derive(Debug, Clone, Default)]
 pub struct ToReview {

@@ -86,10 +86,8 @@ impl Seeing {
         let mut opened = Vec::new();
         if is_doctor {
             let open = api.accounts.open_emergencies(who).await?;
-            let glass = |open: crate::accounts::emergency::Shown| {
-                BreakGlass::open(open.emergency.patient, open.emergency.opened_at)
-            };
-            opened = open.into_iter().map(glass).collect();
+            let open: Vec<BreakGlass> = open.into_iter().map(Into::into).collect();
+            opened = api.registry.by_all_numbers(&open).await?;
         }
         Ok(Self {
             agent,
@@ -361,9 +359,8 @@ async fn change(
         random: [0; 16],
     };
     let registry = &api.registry;
-    registry
-        .act_on_examination(&seeing.agent, id, &action, at)
-        .await?;
+    let acted = registry.act_on_examination(&seeing.agent, id, &action, at);
+    acted.await.map_err(acts::of_seen)?;
     let opened = registry.open_examination(&reader, id, at).await?;
     let shown = ShownExamination::new(&opened);
     Ok(Tagged(StatusCode::OK, opened.examination.revision, shown))

@@ -69,6 +69,18 @@ impl BreakGlass {
         }
     }
 
+    /// Whom it opens.
+    #[must_use]
+    pub const fn patient(&self) -> PatientKey {
+        self.patient
+    }
+
+    /// The same by another number of that patient.
+    #[must_use]
+    pub const fn by_number(self, patient: PatientKey) -> Self {
+        Self { patient, ..self }
+    }
+
     /// Whether it opens `patient` at `now`.
     #[must_use]
     pub fn opens(&self, patient: PatientKey, now: DateTime<Utc>) -> bool {

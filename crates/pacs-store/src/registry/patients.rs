@@ -22,6 +22,7 @@ use super::{Registry, RegistryError, Stored};
 use crate::limits::PATIENT_ALIASES_MAX;
 use pacs_core::examination::reconcile::Person;
 use pacs_core::patient::{Identifier, PatientKey};
+use pacs_core::role::visibility::BreakGlass;
 
 /// The key of a patient's document, which is the Patient ID that devices see.
 pub(super) fn key_of(patient: PatientKey) -> String {
@@ -62,6 +63,29 @@ impl Registry {
             waiting.extend(self.read::<Patient>(&key_of(key)).await?.value.aliases);
         }
         Ok(keys)
+    }
+
+    /// The same emergencies by every number that the patients have now: whoever opens somebody
+    /// opens the person, and examinations of before a merge have the number that went.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn by_all_numbers(
+        &self,
+        opened: &[BreakGlass],
+    ) -> Result<Vec<BreakGlass>, RegistryError> {
+        let mut all = Vec::with_capacity(opened.len());
+        for glass in opened {
+            let patient = match self.survivor(glass.patient()).await {
+                Ok(patient) => patient,
+                // Nobody has that number: it opens nothing.
+                Err(RegistryError::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let keys = self.keys_of(&patient.value).await?;
+            all.extend(keys.into_iter().map(|key| glass.by_number(key)));
+        }
+        Ok(all)
     }
 
     /// Everything by which images can be told to be of `patient`: identifiers and names of the

@@ -48,13 +48,37 @@ pub(super) async fn standing(
     Ok((found.revision, (&found.value).into()))
 }
 
+/// Why something was not done to an examination that whoever asks sees: where none of their roles
+/// is of its organisation they may not, as in an emergency, which is to read alone.
+pub(super) fn of_seen(error: RegistryError) -> Problem {
+    if matches!(error, RegistryError::NotFound { .. }) {
+        return (&codes::NOT_PERMITTED).into();
+    }
+    error.into()
+}
+
+/// The same where nobody has looked yet whether they see it: else it is not there.
+async fn unless_seen(api: &Api, signed: &Signed, id: ExaminationId) -> Problem {
+    let seen = async {
+        let seeing = Seeing::of(api, signed).await?;
+        let pools = seeing.pools();
+        let reader = seeing.reader(&pools);
+        let at = api.world.moment();
+        let found = api.registry.examination(&reader, id, at);
+        Ok::<_, Problem>(found.await.map(drop)?)
+    };
+    let seen = seen.await;
+    seen.err().unwrap_or_else(|| (&codes::NOT_PERMITTED).into())
+}
+
 async fn act(
     api: &Api,
-    agent: &Agent,
+    signed: &Signed,
     id: ExaminationId,
     event: Event,
     expected: Option<Revision>,
 ) -> Answer {
+    let agent = signed.agent(api);
     let action = Action {
         event,
         order: None,
@@ -62,15 +86,17 @@ async fn act(
         random: api.world.random().map_err(crate::accounts::Refused::from)?,
     };
     let at = api.world.moment();
-    let acted = api.registry.act_on_examination(agent, id, &action, at);
-    let acted = acted.await?.examination;
+    let acted = api.registry.act_on_examination(&agent, id, &action, at);
+    let acted = match acted.await {
+        Err(RegistryError::NotFound { .. }) => return Err(unless_seen(api, signed, id).await),
+        other => other?.examination,
+    };
     let standing = (&acted.value).into();
     Ok(Tagged(StatusCode::OK, acted.revision, standing))
 }
 
-/// Images of an examination that can be had, for whoever may do something with it.
-async fn images(api: &Api, agent: &Agent, id: ExaminationId) -> Result<u64, Problem> {
-    standing(api, agent, id).await?;
+/// Images of an examination that can be had: for whoever has a role where it is made.
+async fn images(api: &Api, id: ExaminationId) -> Result<u64, Problem> {
     let system = Agent::system("api");
     let reader = Reader::new(&system);
     let at = api.world.moment();
@@ -95,16 +121,20 @@ pub(super) async fn claim(
     let at = api.world.moment();
     let seen = api.registry.examination(&reader, id, at).await?;
     let agent = &seeing.agent;
-    let mut reads = agent
-        .grants
-        .extents(Permission::ReportWrite, seen.value.performing);
+    let performing = seen.value.performing;
+    // An emergency, an order or a treatment lets one look: nobody reads for an organisation where
+    // they have no role.
+    if agent.actors_at(performing).is_empty() {
+        return Err((&codes::NOT_PERMITTED).into());
+    }
+    let mut reads = agent.grants.extents(Permission::ReportWrite, performing);
     let may_read = reads.next().is_some();
     drop(reads);
     let event = Event::Claim {
         // The registry knows.
         is_locked: false,
         may_read,
-        images_online: images(&api, agent, id).await?,
+        images_online: images(&api, id).await?,
     };
     let action = Action {
         event,
@@ -144,7 +174,7 @@ pub(super) async fn release(
 ) -> Answer {
     let id = examination_id(&id?.0)?;
     let event = Event::Release { holds_lock: false };
-    act(&api, &signed.agent(&api), id, event, expected).await
+    act(&api, &signed, id, event, expected).await
 }
 
 pub(super) async fn send_back(
@@ -159,7 +189,7 @@ pub(super) async fn send_back(
         holds_lock: false,
         reason: why.read()?,
     };
-    act(&api, &signed.agent(&api), id, event, expected).await
+    act(&api, &signed, id, event, expected).await
 }
 
 pub(super) async fn cancel(
@@ -174,7 +204,7 @@ pub(super) async fn cancel(
         images: 0,
         reason: why.read()?,
     };
-    act(&api, &signed.agent(&api), id, event, expected).await
+    act(&api, &signed, id, event, expected).await
 }
 
 pub(super) async fn complete(
@@ -184,12 +214,16 @@ pub(super) async fn complete(
     PerhapsBased(expected): PerhapsBased,
 ) -> Answer {
     let id = examination_id(&id?.0)?;
-    let agent = signed.agent(&api);
+    let images_kept = match standing(&api, &signed.agent(&api), id).await {
+        Ok(_) => images(&api, id).await?,
+        // What there is of it is not said to whoever has nothing to do with it.
+        Err(_) => return Err(unless_seen(&api, &signed, id).await),
+    };
     let event = Event::Complete {
         by: Completion::Declared,
-        images_kept: images(&api, &agent, id).await?,
+        images_kept,
     };
-    act(&api, &agent, id, event, expected).await
+    act(&api, &signed, id, event, expected).await
 }
 
 pub(super) async fn discontinue(
@@ -203,7 +237,7 @@ pub(super) async fn discontinue(
     let event = Event::Discontinue {
         reason: why.read()?,
     };
-    act(&api, &signed.agent(&api), id, event, expected).await
+    act(&api, &signed, id, event, expected).await
 }
 
 pub(super) async fn reschedule(
@@ -213,7 +247,7 @@ pub(super) async fn reschedule(
     PerhapsBased(expected): PerhapsBased,
 ) -> Answer {
     let id = examination_id(&id?.0)?;
-    act(&api, &signed.agent(&api), id, Event::Reschedule, expected).await
+    act(&api, &signed, id, Event::Reschedule, expected).await
 }
 
 pub(super) async fn reopen(
@@ -223,7 +257,7 @@ pub(super) async fn reopen(
     PerhapsBased(expected): PerhapsBased,
 ) -> Answer {
     let id = examination_id(&id?.0)?;
-    act(&api, &signed.agent(&api), id, Event::Reopen, expected).await
+    act(&api, &signed, id, Event::Reopen, expected).await
 }
 
 pub(super) async fn dismiss_late_images(
@@ -239,5 +273,5 @@ pub(super) async fn dismiss_late_images(
         is_author_or_supervisor: false,
         reason: why.read()?,
     };
-    act(&api, &signed.agent(&api), id, event, expected).await
+    act(&api, &signed, id, event, expected).await
 }

@@ -1,6 +1,7 @@
 //! Who is to read an examination: said by whoever edits orders there, taken and given back by
 //! readers.
 
+use super::acts::of_seen;
 use super::{Id, Seeing, Standing, examination_id};
 use crate::api::conditional::{PerhapsBased, Tagged};
 use crate::api::guard::{Body, Signed};
@@ -91,7 +92,8 @@ async fn change(
     let assigned = api
         .registry
         .assign_examination(&seeing.agent, on, expected, at)
-        .await?;
+        .await
+        .map_err(of_seen)?;
     let standing = (&assigned.value).into();
     Ok(Tagged(StatusCode::OK, assigned.revision, standing))
 }

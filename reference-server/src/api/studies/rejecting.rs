@@ -16,7 +16,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use pacs_core::examination::Reason;
-use pacs_core::rejection::{Asked, Quality, Title};
+use pacs_core::rejection::{Asked, Quality, Title, may_see};
 use pacs_core::role::Agent;
 use pacs_core::uid::{SeriesUid, SopInstanceUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode};
@@ -94,7 +94,12 @@ pub(super) async fn reject(
     };
     let seeing = Seeing::of(&api, &signed).await?;
     let (agent, at) = (&seeing.agent, api.world.moment());
-    seen(&api, &seeing, &wanted.study, at).await?;
+    let belonging = seen(&api, &seeing, &wanted.study, at).await?;
+    // Who sees it in an emergency, or by an order of theirs, may not for that judge its images.
+    let is_known = belonging.organisation.is_some();
+    if is_known && !may_see(agent, belonging.organisation, Title::Quality) {
+        return Err((&codes::NOT_PERMITTED).into());
+    }
     let keeping = api.keeping()?;
     let work = async |registry: Registry| {
         let rejections = keeping.rejections.through(registry);
