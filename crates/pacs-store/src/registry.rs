@@ -123,8 +123,9 @@ impl Registry {
 }
 
 /// The turn to change something of a registry. What is counted in an archive while it is held is so
-/// when the change is made that rests on it: images are hidden and brought back in turns, and what
-/// comes later is judged in a later one.
+/// when the change is made that rests on it: that images are hidden or brought back is written down
+/// in turns and counted from then on, whenever the archive does it; and what comes later is judged
+/// in a later one.
 #[derive(Debug)]
 pub struct Turn<'a> {
     _held: MutexGuard<'a, ()>,

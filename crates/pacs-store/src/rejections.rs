@@ -1,9 +1,11 @@
 //! Takes images out of sight for somebody who may, and brings them back.
 //!
 //! The registry is told first, with the audit record; then the archive, and then the registry that
-//! it was done. [`Rejections::finish`] does what a crash, or a full disk, left undone: it is called
-//! when the archive is opened and now and then. What several rejections hide comes back with the
-//! last of them.
+//! it was done. The archive turns some instances at a time: whoever searches meanwhile may find
+//! some of them, and whoever judges or counts takes what is written down as done.
+//! [`Rejections::finish`] does what a crash, or a full disk, left undone: it is called when the
+//! archive is opened and now and then. What several rejections hide comes back with the last of
+//! them.
 
 use crate::archive::Archive;
 use crate::error::HideError;
@@ -13,7 +15,7 @@ use crate::records::Revision;
 use crate::registry::erasures::{Erasure, ErasureState, Ground};
 use crate::registry::examinations::KeptImages;
 use crate::registry::rejections::{NewRejection, Part, Rejection, RejectionId, RejectionState};
-use crate::registry::{Moment, Registry, RegistryError, Stored, Turn};
+use crate::registry::{Moment, Registry, RegistryError, Stored};
 use chrono::NaiveDate;
 use pacs_core::access::{Find, Get, Hide};
 use pacs_core::examination::Reason;
@@ -89,7 +91,8 @@ pub struct Rejections {
     hide: Permit<Hide>,
     find: Permit<Find>,
     get: Permit<Get>,
-    /// One at a time: which instances one of them brings back depends on the others.
+    /// One at a time: which instances one of them brings back depends on the others. No other act
+    /// waits for it.
     turn: Arc<Mutex<()>>,
 }
 
@@ -152,8 +155,13 @@ impl Rejections {
             {
                 // Whose the images are was changed since they were counted.
                 Err(RegistryError::Changed) => {}
-                // In the same turn: nothing is judged by images that are about to go.
-                ordered => return Ok(self.applied(&turn, ordered?).await),
+                ordered => {
+                    let ordered = ordered?;
+                    // What is written down is counted as if it were done (`Registry::turning`), so
+                    // that nobody waits for the archive.
+                    drop(turn);
+                    return Ok(self.applied(ordered).await);
+                }
             }
         }
         Err(RegistryError::Busy.into())
@@ -161,7 +169,11 @@ impl Rejections {
 
     /// What is meant, as far as it is in sight.
     async fn measured(&self, agent: &Agent, wanted: &Wanted) -> Result<NewRejection, RejectError> {
-        let visible = self.visible(&wanted.study).await?;
+        let mut visible = self.visible(&wanted.study).await?;
+        // What an earlier one could not hide yet goes by that one.
+        if let Some(turning) = self.registry.turning(&wanted.study).await? {
+            visible.retain(|stored| !turning.going.contains(&stored.instance.instance));
+        }
         let mut belonging = self.registry.belonging(&wanted.study).await?;
         if belonging.organisation.is_none() {
             // It has just come: it is of whoever sent its first image.
@@ -211,8 +223,7 @@ impl Rejections {
         let _turn = self.turn.lock().await;
         let ordered = self.registry.order_restore(agent, rejection, reason, at);
         let ordered = ordered.await?;
-        let turn = self.registry.turn().await;
-        Ok(self.applied(&turn, ordered).await)
+        Ok(self.applied(ordered).await)
     }
 
     /// Proposes to erase a study: one that is out of sight, or whose term is over.
@@ -359,8 +370,7 @@ impl Rejections {
         let _turn = self.turn.lock().await;
         let (mut count, mut failure) = (0_u64, None);
         for open in self.registry.open_rejections().await? {
-            let turn = self.registry.turn().await;
-            match self.apply(&turn, &open).await {
+            match self.apply(&open).await {
                 Ok(_) => count = count.saturating_add(1),
                 Err(error) => {
                     tracing::error!(%error, rejection = %open.value.id, "a rejection waits");
@@ -372,8 +382,8 @@ impl Rejections {
     }
 
     /// Does what is ordered; what is left where that fails is done another time.
-    async fn applied(&self, turn: &Turn<'_>, ordered: Stored<Rejection>) -> Stored<Rejection> {
-        match self.apply(turn, &ordered).await {
+    async fn applied(&self, ordered: Stored<Rejection>) -> Stored<Rejection> {
+        match self.apply(&ordered).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, rejection = %ordered.value.id, "a rejection waits");
@@ -382,11 +392,9 @@ impl Rejections {
         }
     }
 
-    async fn apply(
-        &self,
-        turn: &Turn<'_>,
-        ordered: &Stored<Rejection>,
-    ) -> Result<Stored<Rejection>, RejectError> {
+    /// Has the archive do what is ordered, some instances at a time; the turn of the registry is
+    /// taken for the last step alone.
+    async fn apply(&self, ordered: &Stored<Rejection>) -> Result<Stored<Rejection>, RejectError> {
         let rejection = &ordered.value;
         let instances = self.registry.instances_of_rejection(&rejection.id).await?;
         match &rejection.state {
@@ -421,8 +429,9 @@ impl Rejections {
             RejectionState::Applied | RejectionState::Restored(_) => {}
         }
         let study = &rejection.study;
+        let turn = self.registry.turn().await;
         let is_in_sight = self.archive.is_in_sight(&self.find, study).await?;
-        let in_turn = (turn, is_in_sight);
+        let in_turn = (&turn, is_in_sight);
         let done = self.registry.finish_rejection(in_turn, ordered).await?;
         tracing::info!(
             rejection = %done.value.id,

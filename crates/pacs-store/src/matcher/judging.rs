@@ -100,8 +100,8 @@ impl Matcher {
         Ok(Some(stored))
     }
 
-    /// Whether something of a study that was seen is in sight in the turn that is held: images are
-    /// hidden in such turns. Series of which all was hidden since are no news.
+    /// Whether something of a study that was seen is in sight in the turn that is held, and stays:
+    /// images are rejected in such turns. Series of which all was hidden since are no news.
     async fn is_still_there(
         &self,
         received: &mut ReceivedStudy,

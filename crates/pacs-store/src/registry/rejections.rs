@@ -2,17 +2,21 @@
 //!
 //! A rejection is two things: this document, and what the archive hides. The document comes first,
 //! with the audit record and what the examination becomes, in one batch; then the archive hides;
-//! then the document says so. What a crash leaves in between is found by
-//! [`Registry::open_rejections`] and finished. An act without its record does not happen.
+//! then the document says so. In between the archive hides some instances after others while other
+//! acts go on; what is counted then is counted as if all were hidden. What a crash leaves in
+//! between is found by [`Registry::open_rejections`] and finished. An act without its record does
+//! not happen.
 
 mod document;
 mod listing;
 mod notes;
+mod turning;
 
 pub use document::{Part, Rejection, RejectionId, RejectionState, Turned};
 pub(in crate::registry) use listing::Opened;
 pub use listing::{RejectionPage, RejectionSearch};
 pub use notes::{NotePage, NoteState, ReceivedNote, StoredNote};
+pub(crate) use turning::Turning;
 
 use super::batch::Batch;
 use super::commit::agent_event;

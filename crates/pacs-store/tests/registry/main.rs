@@ -23,3 +23,4 @@ mod rejections;
 mod requests;
 mod rig;
 mod steps;
+mod turning;

@@ -76,7 +76,7 @@ pub(crate) fn rand8() -> [u8; 8] {
     NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes()
 }
 
-fn of_study(uid: &str) -> Key {
+pub(crate) fn of_study(uid: &str) -> Key {
     Key {
         tag: tags::STUDY_INSTANCE_UID,
         vr: Vr::UI,

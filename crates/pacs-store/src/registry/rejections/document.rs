@@ -196,6 +196,21 @@ impl Chunk {
         format!("{id}/{number:06}")
     }
 
+    /// Its instances, each with its series, where that is known of each; else none.
+    pub(super) fn with_series(&self) -> Vec<(&SopInstanceUid, &SeriesUid)> {
+        let all = self.instances.iter();
+        if let (true, 1, Some(only)) = (
+            self.counts.is_empty(),
+            self.series.len(),
+            self.series.first(),
+        ) {
+            return all.map(|instance| (instance, only)).collect();
+        }
+        let series = self.series.iter().zip(&self.counts);
+        let series = series.flat_map(|(of, count)| std::iter::repeat_n(of, *count));
+        all.zip(series).collect()
+    }
+
     /// The series of its instances that are `meant`, where that is known of each, else of all;
     /// `None`: nobody wrote them down.
     pub(super) fn series_of(
@@ -278,6 +293,18 @@ mod tests {
         let older: Chunk = serde_json::from_str(text).unwrap();
         assert_eq!(meant(&older, &["1.1.1"]), both);
         assert_eq!(meant(&older, &[]), Some(series([])));
+        assert_eq!(older.with_series(), []);
+        let known = chunk.with_series().into_iter();
+        let known: Vec<_> = known
+            .map(|(of, series)| (of.as_str(), series.as_str()))
+            .collect();
+        assert_eq!(
+            known,
+            [("1.1.1", "1.1"), ("1.2.1", "1.2"), ("1.2.2", "1.2")]
+        );
+        let text = r#"{"instances": ["1.2.1", "1.2.2"], "series": ["1.2"]}"#;
+        let of_one: Chunk = serde_json::from_str(text).unwrap();
+        assert_eq!(of_one.with_series().len(), 2);
         let oldest: Chunk = serde_json::from_str(r#"{"instances": ["1.1.1"]}"#).unwrap();
         assert_eq!(meant(&oldest, &["1.1.1"]), None);
     }
