@@ -7,7 +7,9 @@ use pacs_tests::samples::Slice;
 use pacs_tests::server::{PATIENCE, Server};
 use pacs_tests::signed_in::{Browser, code};
 use pacs_tests::wire::{Context, uid};
-use pacs_tests::xroad::{Behaviour, HASTY, KNOWN_PIN, PATIENT, SecurityServer};
+use pacs_tests::xroad::{
+    Behaviour, HASTY, KNOWN_FOREIGNER, KNOWN_PASSPORT, KNOWN_PIN, PATIENT, SecurityServer,
+};
 use serde_json::{Value, json};
 
 /// Nobody has it.
@@ -77,6 +79,101 @@ fn whoever_is_found_fills_the_form_and_is_in_the_audit_trail() {
         ("PIN".into(), &json!("PIN_SEX_DIGIT"))
     );
     assert!(read(&browser, &server, "/register/mismatches").json()["items"] == json!([]));
+}
+
+/// Questions by no way that the register knows: nothing is asked.
+fn wrong_questions_are_refused(browser: &Browser, server: &Server, name: &Value) {
+    for (body, what) in [
+        (json!({}), "question"),
+        (json!({"name": name}), "birth_date"),
+        (
+            json!({"name": {"family": "Жээнбеков", "given": ""}, "birth_date": "1990-01-01"}),
+            "name",
+        ),
+        (json!({"document": KNOWN_PASSPORT}), "pin"),
+        (
+            json!({"pin": KNOWN_PIN, "document": KNOWN_FOREIGNER}),
+            "document",
+        ),
+        (
+            json!({"pin": KNOWN_PIN, "birth_date": "1990-01-01"}),
+            "question",
+        ),
+    ] {
+        let refused = post(browser, server, "/register", &body);
+        let problem = refused.json();
+        assert_eq!(
+            (code(&refused), &problem["what"]),
+            ("MALFORMED".into(), &json!(what))
+        );
+    }
+}
+
+#[test]
+fn people_are_found_by_name_by_passport_and_by_the_document_of_another_country() {
+    let behind = SecurityServer::start();
+    let server = start(&behind.all_soap_settings());
+    let browser = operator(&server, "operator");
+    let asked = |body: Value| {
+        let answer = post(&browser, &server, "/register", &body);
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        answer.json()
+    };
+    let name = json!({"family": " Жээнбеков ", "given": "Үсөн"});
+
+    let named = asked(json!({"name": name, "birth_date": "1990-01-01"}));
+    assert_eq!(named["pins"], json!([KNOWN_PIN, UNKNOWN_PIN]), "{named}");
+    assert_eq!(named["person"], Value::Null);
+    let nobody = asked(json!({"name": name, "birth_date": "1991-01-01"}));
+    assert_eq!(
+        (&nobody["outcome"], &nobody["pins"]),
+        (&json!("not_found"), &json!([]))
+    );
+
+    let passport = asked(json!({"pin": KNOWN_PIN, "document": KNOWN_PASSPORT}));
+    assert_eq!(passport["person"]["family"], "Жээнбеков", "{passport}");
+    assert_eq!(passport["person"]["document"]["is_void"], true);
+    assert_eq!(passport["person"]["document"]["issued_on"], "2019-05-06");
+    let other = asked(json!({"pin": KNOWN_PIN, "document": "KGZ-ID7654321"}));
+    assert_eq!(other["outcome"], "not_found");
+
+    // As it is typed: with look-alikes and a space.
+    let foreigner = asked(json!({"document": "uzb-АВ 7654321"}));
+    assert_eq!(foreigner["outcome"], "found", "{foreigner}");
+    assert_eq!(foreigner["person"]["family"], "Каримова");
+    assert_eq!(foreigner["person"]["pin"], Value::Null);
+    assert_eq!(
+        (&foreigner["warnings"], &foreigner["patient"]),
+        (&json!([]), &Value::Null)
+    );
+    let registered = json!({
+        "name": {"family": "Каримова", "given": "Нигора"}, "birth_date": "1980-02-03",
+        "documents": [KNOWN_FOREIGNER],
+    });
+    let made = make(&browser, &server, "/patients", &registered);
+    assert_eq!(made.status, 201, "{}", made.json());
+    assert_eq!(made.json()["identity"], "verified", "{}", made.json());
+    let again = asked(json!({"document": KNOWN_FOREIGNER}));
+    assert_eq!(again["patient"], made.json()["number"]);
+    assert_eq!(again["is_kept"], true);
+
+    wrong_questions_are_refused(&browser, &server, &name);
+    let auditor = Browser::of_new_user(&server, "auditor", &["auditor@national"]);
+    let trail = auditor.get(&server, "/audit").to_string();
+    for asked in [
+        "register pins",
+        "register passport KG-PIN",
+        "register foreigner KG-DOC",
+    ] {
+        assert!(trail.contains(asked), "{asked}: {trail}");
+    }
+    for canary in ["1234567", "7654321", KNOWN_PIN] {
+        assert!(
+            !trail.contains(canary) && !server.log().contains(canary),
+            "{canary}"
+        );
+    }
+    assert!(!server.log().contains("Жээнбеков") && !server.log().contains("Каримова"));
 }
 
 /// An answer is for the one who asked and for the organisation on whose behalf.

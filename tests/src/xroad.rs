@@ -45,6 +45,18 @@ pub const HANDSHAKE: u8 = 22;
 /// The one whom it knows.
 pub const KNOWN_PIN: &str = "20101199099907";
 
+/// The passport of that one.
+pub const KNOWN_PASSPORT: &str = "KGZ-ID1234567";
+
+/// The document of the foreigner whom it knows.
+pub const KNOWN_FOREIGNER: &str = "UZB-AB7654321";
+
+/// Services behind it.
+const PERSON: &str = "zagsDataByPin";
+const FOREIGNER: &str = "foreignByDoc";
+const PASSPORT: &str = "passportDataByPSN";
+const PINS: &str = "zagsPinsByNSPDate";
+
 /// Of the settings of an archive that asks it: how long it waits for an answer.
 pub const PATIENT: &str = "answer_seconds = 60";
 
@@ -164,6 +176,23 @@ impl SecurityServer {
         )
     }
 
+    /// The same with the services that find people by passport, document and name.
+    #[must_use]
+    pub fn all_soap_settings(&self) -> String {
+        let services = [
+            ("foreigner", "foreign-service", FOREIGNER),
+            ("passport", "passport-service", PASSPORT),
+            ("pins", "zags-service", PINS),
+        ];
+        let services = services.map(|(name, subsystem, service)| {
+            format!(
+                "[register.services.{name}]\nclass = \"GOV\"\nmember = \"70000005\"\n\
+                 subsystem = \"{subsystem}\"\nservice = \"{service}\"\nversion = \"v1\"\n"
+            )
+        });
+        self.soap_settings() + &services.concat()
+    }
+
     /// The settings of an archive that asks it over REST.
     #[must_use]
     pub fn rest_settings(&self) -> String {
@@ -230,7 +259,11 @@ fn serve(stream: &mut (impl Read + Write), shared: &Shared) {
         let id = between(&request, "<xro:id>", "</xro:id>");
         (id, between(&request, "<prod:pin>", "</prod:pin>"))
     };
-    let body = if is_rest { rest(&pin) } else { soap(&id, &pin) };
+    let body = if is_rest {
+        rest(&pin)
+    } else {
+        soap(&request, &id, &pin)
+    };
     let kind = if is_rest {
         "application/json"
     } else {
@@ -358,24 +391,56 @@ const MEMBERS: [(&str, &str); 9] = [
     ("pinBlocked", "false"),
 ];
 
-fn soap(id: &str, pin: &str) -> String {
-    let members: String = if pin == KNOWN_PIN {
+/// What a service says to a question.
+fn members(request: &str, service: &str, pin: &str) -> String {
+    let said = |name: &str| {
+        between(
+            request,
+            &format!("<prod:{name}>"),
+            &format!("</prod:{name}>"),
+        )
+    };
+    let known = || {
         let members = MEMBERS.iter();
         let members = members.map(|(name, value)| format!("<{name}>{value}</{name}>"));
         format!("<pin>{pin}</pin>{}", members.collect::<String>())
-    } else {
-        String::new()
     };
+    match service {
+        PERSON if pin == KNOWN_PIN => known(),
+        PASSPORT
+            if pin == KNOWN_PIN && (&*said("series"), &*said("number")) == ("ID", "1234567") =>
+        {
+            known() + "<voidStatus>1</voidStatus><issuedDate>2019-05-06</issuedDate>"
+        }
+        PINS if [said("surname"), said("name"), said("birthdate")]
+            == ["Жээнбеков", "Үсөн", "1990-01-01"] =>
+        {
+            format!("<pin>{KNOWN_PIN}</pin><pin>21502190099901</pin>")
+        }
+        FOREIGNER if (&*said("doc"), &*said("code")) == ("AB7654321", "UZB") => {
+            "<error>0</error><message><surname>Каримова</surname><name>Нигора</name>\
+             <birthdate>1980-02-03</birthdate><gender>2</gender><citizenship>UZB</citizenship>\
+             <docDateExpiration>2030-01-01</docDateExpiration></message>"
+                .to_owned()
+        }
+        FOREIGNER => "<error>0</error>".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn soap(request: &str, id: &str, pin: &str) -> String {
+    let service = between(request, "<iden:serviceCode>", "</iden:serviceCode>");
+    let members = members(request, &service, pin);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" \
          xmlns:x=\"http://x-road.eu/xsd/xroad.xsd\" \
          xmlns:i=\"http://x-road.eu/xsd/identifiers\"><s:Header><x:id>{id}</x:id>\
          <x:protocolVersion>4.0</x:protocolVersion><x:service i:objectType=\"SERVICE\">\
-         <i:serviceCode>zagsDataByPin</i:serviceCode></x:service></s:Header><s:Body>\
-         <p:zagsDataByPinResponse xmlns:p=\"http://producer.example/\">\
+         <i:serviceCode>{service}</i:serviceCode></x:service></s:Header><s:Body>\
+         <p:{service}Response xmlns:p=\"http://producer.example/\">\
          <request><pin>{pin}</pin></request><response>{members}</response>\
-         </p:zagsDataByPinResponse></s:Body></s:Envelope>"
+         </p:{service}Response></s:Body></s:Envelope>"
     )
 }
 

@@ -110,7 +110,7 @@ pub struct Told {
     pub is_kept: bool,
     /// The id by which the register knows the question; `None` where nothing was sent.
     pub message_id: Option<String>,
-    /// The patient here who has the PIN.
+    /// The patient here who has the PIN, or the document.
     pub patient: Option<PatientKey>,
 }
 
@@ -278,10 +278,11 @@ impl Register {
         Ok(state.cache.get(&asked, rules.answer_age_max, now))
     }
 
-    /// What is said of a patient, with what the register said of the holder of the PIN a moment
-    /// ago, to whoever holds `licence` and on the same behalf. Without such an answer, or where the
-    /// identity is settled, it stays as it is, and is asked about later. Nothing is asked; that an
-    /// answer was used is on record like any look-up.
+    /// What is said of a patient, with what the register said of the holder of the PIN, or of a
+    /// foreign document where there is none, a moment ago, to whoever holds `licence` and on the
+    /// same behalf. Without such an answer, or where the identity is settled, it stays as it is,
+    /// and is asked about later. Nothing is asked; that an answer was used is on record like any
+    /// look-up.
     ///
     /// # Errors
     /// [`RegistryError`] where it cannot be recorded.
@@ -291,17 +292,21 @@ impl Register {
         purpose: Purpose,
         particulars: Particulars,
     ) -> Result<Particulars, RegistryError> {
-        let pin = match (particulars.identity, &particulars.pin) {
-            (Identity::Declared, Some(pin)) => pin.clone(),
-            (Identity::Declared, None)
-            | (Identity::Mismatch | Identity::Unidentified | Identity::Verified, _) => {
-                return Ok(particulars);
+        let questions = match (particulars.identity, &particulars.pin) {
+            (Identity::Declared, Some(pin)) => vec![Question::Person(pin.clone())],
+            (Identity::Declared, None) => {
+                let documents = particulars.documents.iter();
+                documents.map(Question::foreigner).collect()
             }
+            (Identity::Mismatch | Identity::Unidentified | Identity::Verified, _) => Vec::new(),
         };
-        let question = Question::Person(pin);
-        let asked = Asked::of(licence, &question);
         let (age_max, now) = (self.inner.rules.answer_age_max, self.inner.world.now());
-        let Some(kept) = self.state().cache.get(&asked, age_max, now) else {
+        let kept = questions.into_iter().find_map(|question| {
+            let asked = Asked::of(licence, &question);
+            let kept = self.state().cache.get(&asked, age_max, now);
+            kept.map(|kept| (question, kept))
+        });
+        let Some((question, kept)) = kept else {
             return Ok(particulars);
         };
         let Outcome::Found(Found::Person(person)) = kept.outcome else {
@@ -327,7 +332,7 @@ impl Register {
         message_id: Option<&str>,
     ) -> Result<Option<PatientKey>, RegistryError> {
         let record = AskedOfRegister {
-            pin: asking.question.pin().cloned(),
+            of: asking.question.identifier(),
             question: Phi::new(asking.question.masked()),
             examination: asking.examination,
             reason: format!("{} {reason}", asking.purpose.code()),

@@ -61,6 +61,12 @@ impl Document {
         Self::parse(country, series, number)
     }
 
+    /// The issuing country, the series and the number.
+    #[must_use]
+    pub fn parts(&self) -> (&str, &str, &str) {
+        (&self.country, &self.series, &self.number)
+    }
+
     /// The identifier that goes into data sets, such as `KGZ-ID1234567`.
     #[must_use]
     pub fn reveal(&self) -> String {

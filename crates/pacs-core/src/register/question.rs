@@ -1,6 +1,7 @@
 //! What the register is asked.
 
 use crate::Pin;
+use crate::patient::{Document, Identifier};
 use chrono::NaiveDate;
 use std::fmt;
 
@@ -103,6 +104,31 @@ impl Question {
         match self {
             Self::Address(pin) | Self::Passport { pin, .. } | Self::Person(pin) => Some(pin),
             Self::Foreigner { .. } | Self::Pins { .. } => None,
+        }
+    }
+
+    /// Whose is this document? Of citizens the register wants to know the PIN besides.
+    #[must_use]
+    pub fn foreigner(of: &Document) -> Self {
+        let (country, series, number) = of.parts();
+        Self::Foreigner {
+            document: format!("{series}{number}"),
+            code: country.to_owned(),
+        }
+    }
+
+    /// The identifier that it is about, by which a patient may be known here.
+    #[must_use]
+    pub fn identifier(&self) -> Option<Identifier> {
+        match self {
+            Self::Address(pin) | Self::Passport { pin, .. } | Self::Person(pin) => {
+                Some(Identifier::Pin(pin.clone()))
+            }
+            Self::Foreigner { document, code } => {
+                let document = Document::read(&format!("{code}-{document}")).ok();
+                document.map(Identifier::Document)
+            }
+            Self::Pins { .. } => None,
         }
     }
 

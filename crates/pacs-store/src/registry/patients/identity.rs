@@ -13,7 +13,7 @@ use pacs_core::audit::{Act, Outcome};
 use pacs_core::patient::{Identifier, PatientKey};
 use pacs_core::role::duty::PatientSearch;
 use pacs_core::role::{AgentKind, Licence};
-use pacs_core::{ExaminationId, Phi, Pin};
+use pacs_core::{ExaminationId, Phi};
 
 /// A way in which it is known, and the patient.
 const IDENTITY: Kind = Kind::new("patient-identity");
@@ -21,8 +21,8 @@ const IDENTITY: Kind = Kind::new("patient-identity");
 /// That the citizen register is asked, for the audit record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedOfRegister {
-    /// About whom, where that is a PIN.
-    pub pin: Option<Pin>,
+    /// About whom, where that is a PIN or a document.
+    pub of: Option<Identifier>,
     /// What, with PINs masked.
     pub question: Phi<String>,
     /// For which examination.
@@ -47,8 +47,9 @@ pub(super) fn key(patient: &Patient) -> Option<(Kind, String)> {
 }
 
 impl Registry {
-    /// Records that somebody asks the citizen register. Gives the patient who has the PIN, if
-    /// there is one here: the record is in the list of those that are about them.
+    /// Records that somebody asks the citizen register. Gives the patient who has the PIN
+    /// or the document, if there is one here: the record is in the list of those that are about
+    /// them.
     ///
     /// # Errors
     /// [`RegistryError`]: then the register is not to be asked.
@@ -58,8 +59,8 @@ impl Registry {
         asked: AskedOfRegister,
         at: Moment,
     ) -> Result<Option<PatientKey>, RegistryError> {
-        let patient = match asked.pin {
-            Some(pin) => self.owner(&Identifier::Pin(pin)).await?,
+        let patient = match &asked.of {
+            Some(identifier) => self.owner(identifier).await?,
             None => None,
         };
         let key = patient.map(|patient| patient.value.key);
