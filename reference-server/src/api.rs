@@ -50,6 +50,7 @@ use images::Images;
 use pacs_store::Archive;
 use pacs_store::matcher::Matcher;
 use pacs_store::registry::Registry;
+use pacs_web::Web;
 use problem::codes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -74,6 +75,8 @@ struct Api {
     verifying: Arc<Semaphore>,
     /// What takes images out of sight and sends them; `None`: those paths are not there.
     keeping: Option<Keeping>,
+    /// What makes pictures; `None`: there are none.
+    pictures: Option<Web>,
     /// Who says who somebody is, beside passwords; `None`: those paths are not there.
     provider: Option<Provider>,
     /// The host that the portal is reached by, where that is configured.
@@ -92,6 +95,8 @@ pub(crate) struct Behind {
     pub(crate) register: Register,
     /// What takes images out of sight and sends them; `None`: those paths are not there.
     pub(crate) keeping: Option<Keeping>,
+    /// What makes pictures; `None`: there are none.
+    pub(crate) pictures: Option<Web>,
     /// Who says who somebody is, beside passwords; `None`: those paths are not there.
     pub(crate) provider: Option<Provider>,
 }
@@ -115,6 +120,7 @@ pub(crate) fn router(
         cursors: behind.cursors,
         world: World::real(),
         keeping: behind.keeping,
+        pictures: behind.pictures,
         provider: behind.provider,
         public_authority: authority.map(Arc::from),
     };

@@ -180,7 +180,7 @@ impl Server {
         let upkeep = (upkeep, forwarder);
         let health = health(config, &commitments, metrics, upkeep);
         let register = register::open(&config.register, archive.registry(), World::real())?;
-        let portal = (&accounts, &register, &keeping);
+        let portal = (&accounts, &register, &keeping, &dicomweb);
         let (web, feed) = with_portal(web, &archive, portal, config).await?;
         let server = Self {
             background: Background {

@@ -2,7 +2,7 @@
 //! and brought back (T16 and T17 of the design): what every list, worklist and search says then.
 
 use pacs_tests::edges::until;
-use pacs_tests::portal::{Browser, CT_OF_006, Portal, slice_of};
+use pacs_tests::portal::{Browser, CT_OF_006, Portal, refusal, refused, slice_of};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::PATIENCE;
 use pacs_tests::stow::ask;
@@ -253,4 +253,100 @@ fn a_study_that_waits_for_a_person_waits_for_nobody_while_all_of_it_is_rejected(
     store(&later, &slice_of(&later, "", ""));
     waits(&[&slice.study]);
     assert_eq!(hospital.searched(&hospital.operator, &slice.study), Some(1));
+}
+
+/// A JPEG begins so (ISO/IEC 10918-1 B.1.1.3: SOI, and the next marker).
+const JPEG: [u8; 3] = [0xff, 0xd8, 0xff];
+
+/// Figures of 006.
+fn figures(who: &Browser) -> Value {
+    who.get("/statistics?organisation=006").json()
+}
+
+impl Hospital {
+    /// What the figures say of one rejection of two images, to whom.
+    fn counts_one_rejection_of_two(&self) {
+        let counted = figures(&self.keeper);
+        assert_eq!(
+            (&counted["total"], &counted["counts"]),
+            (&json!(0), &json!([]))
+        );
+        let counted = &counted["rejections"][0];
+        assert_eq!(counted["title"], "quality", "{counted}");
+        assert_eq!(counted["quality"], "motion_blur");
+        assert_eq!(
+            (&counted["count"], &counted["instances_count"]),
+            (&json!(1), &json!(2))
+        );
+        let of_all = figures(&self.radiologist);
+        assert_eq!(
+            (&of_all["total"], &of_all["rejections"][0]),
+            (&json!(1), counted)
+        );
+        // Whose own work it was not.
+        assert_eq!(figures(&self.expert)["rejections"], json!([]));
+    }
+}
+
+#[test]
+fn what_was_rejected_is_looked_at_by_those_who_judge_it_and_counted_for_those_who_see_figures() {
+    let hospital = Hospital::new();
+    let id = saved(&hospital.operator, &form(&hospital.number));
+    images_come(&hospital.portal, &hospital.operator, &id, &hospital.number);
+    let (study, second) = (Slice::new(1, 1).study, Slice::new(1, 2));
+    let bytes = slice_of(&second, &id, &hospital.number);
+    hospital.portal.store(CT_OF_006, &second.instance, &bytes);
+    let blurred = json!({"quality": "motion_blur"});
+    let rejection = hospital.reject(&hospital.radiologist, &study, &blurred);
+    let path = format!("/rejections/{rejection}/instances");
+    let listed = hospital.operator.get("/rejections").json();
+    assert_eq!(listed["items"][0]["quality"], "motion_blur", "{listed}");
+
+    let first = hospital.operator.get(&format!("{path}?limit=1")).json();
+    let next = first["next"].as_str().expect("another").to_owned();
+    let rest = hospital
+        .operator
+        .get(&format!("{path}?limit=1&cursor={next}"));
+    assert_eq!(rest.json()["items"].as_array().map(Vec::len), Some(1));
+    let instance = first["items"][0]["instance"].as_str().expect("a UID");
+    let preview = format!("{path}/{instance}/preview");
+    let shown = format!("/api/v1{preview}");
+    assert_eq!(first["items"][0]["preview"], shown);
+    // It is out of sight of all else.
+    assert_eq!(hospital.searched(&hospital.radiologist, &study), None);
+    for who in [&hospital.operator, &hospital.radiologist, &hospital.keeper] {
+        let picture = who.get(&preview);
+        assert_eq!(picture.status, 200, "{}", picture.head);
+        assert!(
+            picture.head.contains("content-type: image/jpeg"),
+            "{}",
+            picture.head
+        );
+        assert_eq!(picture.body[..3], JPEG);
+    }
+    let elsewhere = hospital.portal.user("elsewhere", &["radiologist@001"]);
+    assert_eq!(refusal(&elsewhere.get(&preview)), refused(404, "NOT_FOUND"));
+    let other = format!("{path}/1.2.3/preview");
+    assert_eq!(
+        refusal(&hospital.keeper.get(&other)),
+        refused(404, "NOT_FOUND")
+    );
+    let auditor = hospital.portal.user("auditor", &["auditor@national"]);
+    let trail = auditor.get("/audit?limit=200").json().to_string();
+    assert!(
+        trail.contains("REJECTED quality") && trail.contains(instance),
+        "{trail}"
+    );
+
+    hospital.counts_one_rejection_of_two();
+
+    // What endangers somebody is shown to nobody but those who may bring it back.
+    hospital.restore(&rejection);
+    assert_eq!(figures(&hospital.keeper)["rejections"], json!([]));
+    let body = json!({"title": "patient_safety"});
+    let rejection = hospital.reject(&hospital.radiologist, &study, &body);
+    let preview = format!("/rejections/{rejection}/instances/{instance}/preview");
+    let own = hospital.radiologist.get(&preview);
+    assert_eq!(refusal(&own), refused(404, "NOT_FOUND"));
+    assert_eq!(hospital.keeper.get(&preview).status, 200);
 }

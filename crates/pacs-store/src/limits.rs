@@ -139,6 +139,9 @@ pub const REJECTION_INSTANCES_MAX: usize = 25_000;
 /// Rejections of one study: a person makes them.
 pub const REJECTIONS_OF_STUDY_MAX: usize = 200;
 
+/// Rejections that figures of one organisation are made of at once.
+pub const REJECTIONS_IN_STATISTICS_MAX: usize = 50_000;
+
 /// Rejections, or notes, of one part of a list.
 pub const REJECTIONS_PAGE_MAX: usize = 200;
 

@@ -226,6 +226,24 @@ impl Rejections {
         Ok(self.applied(ordered).await)
     }
 
+    /// An instance of a rejection, be it in sight or not, for whoever sees the rejection and is to
+    /// judge it; the audit record has who looks.
+    ///
+    /// # Errors
+    /// [`RejectError::NotFound`] also where it was erased; [`RejectError`].
+    pub async fn look_at(
+        &self,
+        agent: &Agent,
+        (id, instance): (&RejectionId, &SopInstanceUid),
+        at: Moment,
+    ) -> Result<StoredInstance, RejectError> {
+        self.registry
+            .look_at_rejected(agent, (id, instance), at)
+            .await?;
+        let kept = self.archive.kept_instance(&self.hide, instance).await?;
+        kept.ok_or(RejectError::NotFound)
+    }
+
     /// Proposes to erase a study: one that is out of sight, or whose term is over.
     ///
     /// # Errors

@@ -60,4 +60,5 @@ pub use follow::{FollowLimits, make_ready};
 pub use limits::WebLimits;
 pub use observe::{Observe, Tally};
 pub use openapi::openapi;
+pub use rendered::preview;
 pub use service::{Options, Web, router, routes};

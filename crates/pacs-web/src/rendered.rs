@@ -141,6 +141,31 @@ pub(crate) async fn prepare(
     }
 }
 
+/// A thumbnail of the first frame of an image, as JPEG: for a host program that lets somebody look
+/// at an instance that searches need not find, and that decides itself who may.
+///
+/// # Errors
+/// [`Failure::NotFound`] for what is no image; [`Failure`].
+pub async fn preview(
+    web: &Web,
+    permit: &Permit<Get>,
+    stored: &StoredInstance,
+) -> Result<Bytes, Failure> {
+    if Kind::of(stored) != Kind::Image {
+        let what = "instance that can be rendered";
+        return Err(Failure::NotFound { what });
+    }
+    let mut wanted = Wanted::default();
+    wanted.render.viewport = Some(thumbnail_viewport());
+    let subject = Subject {
+        stored: Arc::new(stored.clone()),
+        frames: vec![1],
+        presentation: None,
+    };
+    let format = wanted.format("image/jpeg");
+    picture(web, permit, subject, &wanted, format).await
+}
+
 /// How large a thumbnail is, where the client does not say.
 fn thumbnail_viewport() -> Viewport {
     Viewport {

@@ -3,7 +3,7 @@
 use super::Problem;
 use super::problem::codes;
 use crate::access::SystemMay;
-use pacs_core::access::{Find, Maintain, Policy, permit};
+use pacs_core::access::{Find, Get, Maintain, Policy, permit};
 use pacs_core::role::sight::Sight;
 use pacs_core::tag::{Tag, tags};
 use pacs_core::{Action, Attributes, Caller, Key, Level, Matching, Permit, Query, StudyUid, Vr};
@@ -16,6 +16,7 @@ use serde::Serialize;
 pub(super) struct Images {
     archive: Archive,
     find: Option<Permit<Find>>,
+    get: Option<Permit<Get>>,
     maintain: Option<Permit<Maintain>>,
 }
 
@@ -58,17 +59,23 @@ impl From<IndexError> for Problem {
 
 impl Images {
     pub(super) fn of(archive: &Archive) -> Self {
-        let policy = SystemMay(&[Action::Find, Action::Maintain]);
+        let policy = SystemMay(&[Action::Find, Action::Get, Action::Maintain]);
         let caller = Caller::System { task: "api" };
         Self {
             archive: archive.clone(),
             find: permit(&policy, caller.clone()).ok(),
+            get: permit(&policy, caller.clone()).ok(),
             maintain: permit(&policy, caller).ok(),
         }
     }
 
     fn find(&self) -> Result<&Permit<Find>, Problem> {
         self.find.as_ref().ok_or_else(|| (&codes::INTERNAL).into())
+    }
+
+    /// To read what somebody was found to see.
+    pub(super) fn get(&self) -> Result<&Permit<Get>, Problem> {
+        self.get.as_ref().ok_or_else(|| (&codes::INTERNAL).into())
     }
 
     fn maintain(&self) -> Result<&Permit<Maintain>, Problem> {

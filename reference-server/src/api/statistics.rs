@@ -1,9 +1,10 @@
-//! The family of statistics: figures of examinations without persons, of one organisation or, for
-//! the ministry, of all; for an expert of what they read and signed.
+//! The family of statistics: figures of examinations and of rejected images without persons, of one
+//! organisation or, for the ministry, of all; for an expert of what they read, signed and rejected,
+//! and for whoever looks after the archive of rejections alone.
 
 use super::asked::Asked;
 use super::guard::{Signed, organisations};
-use super::openapi::{day, object, reference, several, text};
+use super::openapi::{day, nothing_or, object, reference, several, text};
 use super::problem::codes;
 use super::routes::{Family, Operation, Parameter, Route};
 use super::{Api, Problem};
@@ -15,8 +16,10 @@ use chrono::NaiveDate;
 use pacs_core::OrganisationCode;
 use pacs_core::examination::Status;
 use pacs_core::examination::reconcile::Kind;
-use pacs_core::role::{Agent, Extent, Permission};
+use pacs_core::rejection::{Quality, Title};
+use pacs_core::role::{Agent, Permission};
 use pacs_store::registry::examinations::{ExaminationCount, Period};
+use pacs_store::registry::rejections::RejectionCount;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -30,7 +33,7 @@ pub(super) const FAMILY: Family = Family {
 
 const STATISTICS: Operation = Operation::get(
     "statistics",
-    "Examinations by organisation, day, kind of images and where they stand",
+    "Examinations by organisation, day, kind of images and where they stand, and what was rejected",
     || get(statistics),
 )
 .asks(&[
@@ -60,6 +63,18 @@ struct Shown {
     until: NaiveDate,
     total: u64,
     counts: Vec<Count>,
+    rejections: Vec<Rejected>,
+}
+
+/// Rejections that stand, as far as they are alike.
+#[derive(Serialize)]
+struct Rejected {
+    organisation: OrganisationCode,
+    day: NaiveDate,
+    title: Title,
+    quality: Option<Quality>,
+    count: u64,
+    instances_count: u64,
 }
 
 #[derive(Serialize)]
@@ -93,19 +108,25 @@ async fn statistics(
     };
     let at = api.world.moment();
     let period = Period { from, until };
-    let mut counts = Vec::new();
+    let (mut counts, mut rejections) = (Vec::new(), Vec::new());
     for organisation in of {
         let found = api
             .registry
             .examination_figures(&agent, organisation, period, at);
         let found = found.await?.into_iter();
         counts.extend(found.map(|count| shown(organisation, count)));
+        let found = api
+            .registry
+            .rejection_figures(&agent, organisation, period, at);
+        let found = found.await?.into_iter();
+        rejections.extend(found.map(|count| rejected(organisation, &count)));
     }
     Ok(Json(Shown {
         from,
         until,
         total: counts.iter().map(|count| count.count).sum(),
         counts,
+        rejections,
     }))
 }
 
@@ -113,7 +134,7 @@ async fn statistics(
 async fn permitted(api: &Api, agent: &Agent) -> Result<Vec<OrganisationCode>, Problem> {
     let is_permitted = |code: &OrganisationCode| {
         let mut extents = agent.grants.extents(Permission::Statistics, *code);
-        extents.any(|of| matches!(of, Extent::Aggregated | Extent::Own | Extent::Whole))
+        extents.next().is_some()
     };
     let mut of: Vec<OrganisationCode> = organisations(agent);
     for stored in api.registry.organisations().await? {
@@ -146,6 +167,17 @@ fn shown(organisation: OrganisationCode, count: ExaminationCount) -> Count {
     }
 }
 
+fn rejected(organisation: OrganisationCode, count: &RejectionCount) -> Rejected {
+    Rejected {
+        organisation,
+        day: count.day,
+        title: count.title,
+        quality: count.quality,
+        count: count.count,
+        instances_count: count.instances_count,
+    }
+}
+
 fn schemas() -> Vec<(&'static str, Value)> {
     let number = || json!({"type": "integer", "minimum": 0});
     let count = [
@@ -158,14 +190,27 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("status", text()),
         ("count", number()),
     ];
+    let rejected = [
+        (
+            "organisation",
+            json!({"type": "string", "pattern": "^[0-9]{3}$"}),
+        ),
+        ("day", day()),
+        ("title", text()),
+        ("quality", nothing_or(text())),
+        ("count", number()),
+        ("instances_count", number()),
+    ];
     let statistics = [
         ("from", day()),
         ("until", day()),
         ("total", number()),
         ("counts", several(reference("StatisticsCount"))),
+        ("rejections", several(reference("StatisticsRejections"))),
     ];
     vec![
         ("StatisticsCount", object(&count, &[])),
+        ("StatisticsRejections", object(&rejected, &[])),
         ("Statistics", object(&statistics, &[])),
     ]
 }

@@ -34,6 +34,7 @@ use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
+use pacs_web::Web;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -182,7 +183,7 @@ pub(super) async fn keeping(
 pub(super) async fn with_portal(
     web: axum::Router,
     archive: &Archive,
-    (accounts, register, keeping): (&Accounts, &Register, &Keeping),
+    (accounts, register, keeping, dicomweb): (&Accounts, &Register, &Keeping, &Web),
     config: &Config,
 ) -> Result<(axum::Router, api::Feed), StartError> {
     let provider = config.oidc.as_ref();
@@ -198,6 +199,7 @@ pub(super) async fn with_portal(
         desk: Arc::new(desk),
         register: register.clone(),
         keeping: Some(keeping.clone()),
+        pictures: Some(dicomweb.clone()),
         provider: provider.transpose()?,
     };
     let portal = api::router(archive, accounts.clone(), behind, public_url);

@@ -3,9 +3,9 @@
 use super::Archive;
 use super::commit::Work;
 use crate::error::HideError;
-use crate::index::{LogRecord, Quota, Target};
-use pacs_core::Permit;
+use crate::index::{IndexError, LogRecord, Quota, StoredInstance, Target};
 use pacs_core::access::Hide;
+use pacs_core::{Permit, SopInstanceUid};
 use tokio::sync::oneshot;
 
 impl Archive {
@@ -70,6 +70,24 @@ impl Archive {
             return Ok(0);
         }
         self.turn(permit, LogRecord::Restore { target }).await
+    }
+
+    /// What is kept of an instance, out of sight or not: for whoever may hide all studies, and so
+    /// may look at what was hidden. `None` where there is no such instance.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn kept_instance(
+        &self,
+        permit: &Permit<Hide>,
+        instance: &SopInstanceUid,
+    ) -> Result<Option<StoredInstance>, IndexError> {
+        if permit.sight().is_narrowed() {
+            return Ok(None);
+        }
+        let limit_count = self.shared.limits.versions_checked_max;
+        let versions = self.shared.index.versions(instance, limit_count).await?;
+        Ok(versions.stored.into_iter().next())
     }
 
     async fn turn(&self, permit: &Permit<Hide>, record: LogRecord) -> Result<u64, HideError> {

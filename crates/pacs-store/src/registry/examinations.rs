@@ -20,6 +20,7 @@ mod tasks;
 pub(super) use actions::as_system;
 pub use actions::{Acted, Action};
 pub use counting::{ExaminationCount, Period};
+pub(in crate::registry) use counting::{figures_for, midnight};
 pub use document::{BodyRegion, Examination, ExaminationEvent, Lock, Order, Priority};
 pub use filtering::{Listed, Order as ListOrder, StatusCount};
 pub use known::{BoundStudy, KnownPart, KnownStudy};

@@ -9,12 +9,14 @@
 
 mod document;
 mod listing;
+mod looking;
 mod notes;
 mod turning;
 
 pub use document::{Part, Rejection, RejectionId, RejectionState, Turned};
 pub(in crate::registry) use listing::Opened;
 pub use listing::{RejectionPage, RejectionSearch};
+pub use looking::RejectionCount;
 pub use notes::{NotePage, NoteState, ReceivedNote, StoredNote};
 pub(crate) use turning::Turning;
 

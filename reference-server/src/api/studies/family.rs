@@ -35,6 +35,14 @@ pub(in crate::api) const FAMILY: Family = Family {
             operations: &[REJECTION],
         },
         Route {
+            path: "/rejections/{id}/instances",
+            operations: &[REJECTED],
+        },
+        Route {
+            path: "/rejections/{id}/instances/{instance}/preview",
+            operations: &[PREVIEW],
+        },
+        Route {
             path: "/rejections/{id}/restoration",
             operations: &[RESTORE],
         },
@@ -198,6 +206,25 @@ const REJECTION: Operation = Operation::get("rejection", "One rejection", || get
     .tagged()
     .refuses(&[404, 422])
     .needs(&[Permission::ImageReject, Permission::ImageRestore]);
+
+const REJECTED: Operation = Operation::get(
+    "rejectedInstances",
+    "The instances of a rejection, each with where a picture of it is",
+    || get(rejecting::instances),
+)
+.asks(&[CURSOR, LIMIT])
+.gives(200, "RejectedInstances")
+.refuses(&[404])
+.needs(&[Permission::ImageReject, Permission::ImageRestore]);
+
+const PREVIEW: Operation = Operation::get(
+    "rejectedPreview",
+    "A small picture of a rejected instance",
+    || get(rejecting::preview),
+)
+.gives_as("image/jpeg", "Picture")
+.refuses(&[404])
+.needs(&[Permission::ImageReject, Permission::ImageRestore]);
 
 const RESTORE: Operation = Operation::post(
     "restoreImages",
@@ -511,6 +538,12 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("Undone", object(&undone, &[])),
         ("Rejection", rejection()),
         ("Rejections", list("Rejection")),
+        (
+            "RejectedInstance",
+            object(&[("instance", text()), ("preview", text())], &[]),
+        ),
+        ("RejectedInstances", list("RejectedInstance")),
+        ("Picture", json!({"type": "string", "format": "binary"})),
         ("WithReason", object(&[("reason", text())], &[])),
         ("RejectionNote", note()),
         ("RejectionNotes", list("RejectionNote")),

@@ -1,6 +1,6 @@
 //! Rejecting and bringing back, and what devices propose.
 
-use super::shown::{NoteShown, RejectionShown};
+use super::shown::{InstanceShown, NoteShown, RejectionShown};
 use super::{id_of, seen, study_of};
 use crate::api::asked::Asked as Parameters;
 use crate::api::conditional::{PerhapsBased, Tagged};
@@ -14,7 +14,8 @@ use crate::api::{Api, Problem};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use pacs_core::examination::Reason;
 use pacs_core::rejection::{Asked, Quality, Title, may_see};
 use pacs_core::role::Agent;
@@ -23,6 +24,7 @@ use pacs_core::{ExaminationId, OrganisationCode};
 use pacs_store::registry::Registry;
 use pacs_store::registry::rejections::{NoteState, RejectionId, RejectionSearch};
 use pacs_store::rejections::{Meant, RejectError, Wanted};
+use pacs_web::Failure;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -187,6 +189,48 @@ pub(super) async fn read(
     let at = api.world.moment();
     let found = api.registry.open_rejection(&agent, &id, at).await?;
     Ok(Tagged(StatusCode::OK, found.revision, (&found).into()))
+}
+
+/// `GET /rejections/{id}/instances`
+pub(super) async fn instances(
+    State(api): State<Api>,
+    signed: Signed,
+    path: Result<Path<String>, PathRejection>,
+    mut parameters: Parameters,
+) -> Result<Json<List<InstanceShown>>, Problem> {
+    let (agent, id) = (signed.agent(&api), id_of(path)?);
+    let list = format!("instances of {id}");
+    let page = Page::take(&mut parameters, (&api, &signed), &list)?;
+    parameters.done()?;
+    let at = api.world.moment();
+    let all = api.registry.rejected_instances(&agent, &id, at).await?;
+    let (part, next) = page.part(all)?;
+    let shown = |uid: SopInstanceUid| InstanceShown::new(&id, &uid);
+    let items = part.into_iter().map(shown).collect();
+    Ok(Json(page.of(items, next.as_deref())))
+}
+
+/// `GET /rejections/{id}/instances/{instance}/preview`: a small picture, though it is out of sight.
+pub(super) async fn preview(
+    State(api): State<Api>,
+    signed: Signed,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path((id, instance)) = path?;
+    let id = RejectionId::parse(&id)?;
+    let instance = SopInstanceUid::parse_legacy(&instance).map_err(|_| &codes::NOT_FOUND)?;
+    let agent = signed.agent(&api);
+    let (keeping, at) = (api.keeping()?, api.world.moment());
+    let looked = keeping.rejections.look_at(&agent, (&id, &instance), at);
+    let stored = looked.await?;
+    let pictures = api.pictures.as_ref().ok_or(&codes::NOT_FOUND)?;
+    match pacs_web::preview(pictures, api.images.get()?, &stored).await {
+        Ok(picture) => Ok(([(header::CONTENT_TYPE, "image/jpeg")], picture).into_response()),
+        Err(Failure::TooManyRequests | Failure::Unavailable { .. }) => Err((&codes::BUSY).into()),
+        Err(Failure::Internal) => Err((&codes::INTERNAL).into()),
+        // It is no image, or none that can be drawn.
+        Err(_) => Err((&codes::NOT_FOUND).into()),
+    }
 }
 
 /// `POST /rejections/{id}/restoration`

@@ -5,9 +5,9 @@ use pacs_core::examination::reconcile::QueueReason;
 use pacs_core::rejection::{Asked, Quality, Rejected, Title};
 use pacs_core::tag::tags;
 use pacs_core::uid::StudyUid;
-use pacs_core::{Attributes, Tag};
+use pacs_core::{Attributes, SopInstanceUid, Tag};
 use pacs_store::registry::rejections::{
-    Belonging, NoteState, Part, Rejection, RejectionState, StoredNote, Turned,
+    Belonging, NoteState, Part, Rejection, RejectionId, RejectionState, StoredNote, Turned,
 };
 use pacs_store::registry::sendings::{NotTaken, Sending, SendingState};
 use pacs_store::registry::{Moment, Stored};
@@ -161,6 +161,25 @@ impl From<&Stored<Rejection>> for RejectionShown {
             note: of.note.as_ref().map(|uid| uid.as_str().to_owned()),
             state,
             restored: restored.map(Into::into),
+        }
+    }
+}
+
+/// An instance of a rejection.
+#[derive(Serialize)]
+pub(super) struct InstanceShown {
+    instance: String,
+    /// Where a small picture of it can be had.
+    preview: String,
+}
+
+impl InstanceShown {
+    pub(super) fn new(rejection: &RejectionId, instance: &SopInstanceUid) -> Self {
+        let instance = instance.as_str().to_owned();
+        let prefix = crate::api::PREFIX;
+        Self {
+            preview: format!("{prefix}/rejections/{rejection}/instances/{instance}/preview"),
+            instance,
         }
     }
 }

@@ -121,6 +121,7 @@ impl Portal {
             desk: Arc::clone(&desk),
             register,
             keeping: None,
+            pictures: None,
             provider: None,
         };
         let routes = router(&archive, accounts.clone(), behind, None);

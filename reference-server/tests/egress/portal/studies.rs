@@ -36,6 +36,15 @@ pub(super) async fn asked((method, path): (&str, &str), case: Case<'_>) -> Asked
             let (_, id) = country.rejected(of).await;
             act(&id).marked(id)
         }
+        ("GET", "/rejections/{id}/instances") => {
+            let (study, id) = country.rejected(of).await;
+            act(&id).marked(study)
+        }
+        ("GET", "/rejections/{id}/instances/{instance}/preview") => {
+            let (study, id) = country.rejected(of).await;
+            let path = format!("/rejections/{id}/instances/{{}}/preview");
+            Asked::of(&path, &format!("{study}.1.1"), NO_STUDY)
+        }
         ("POST", "/rejections/{id}/restoration") => act(&country.rejected(of).await.1).with(why),
         ("GET", "/rejection-notes") => {
             let note = country.note(of).await;

@@ -52,11 +52,15 @@ impl Registry {
         period: Period,
         at: Moment,
     ) -> Result<Vec<ExaminationCount>, RegistryError> {
-        let counted_for = counted_for(agent, organisation)?;
+        let figures = figures_for(agent, organisation)?;
         let mut event = agent_event(Act::Queried, agent, Some(organisation), at);
         let query = format!("statistics {} {}", period.from, period.until);
         event.object.query = Some(Phi::new(query));
         self.commit(Batch::default(), event).await?;
+        if figures == Figures::Technical {
+            return Ok(Vec::new());
+        }
+        let counted_for = figures.user();
         let prefix = format!("performing/{organisation}{BETWEEN}all{BETWEEN}");
         let beyond = midnight(period.until.checked_add_days(Days::new(1)), *at.offset());
         let begin = midnight(Some(period.from), *at.offset());
@@ -111,21 +115,51 @@ fn count(counts: &mut Counts, examination: Examination, place: FixedOffset) {
     count.count = count.count.saturating_add(1);
 }
 
-/// Whose work alone is counted for `agent` at an organisation; `None`: everybody's.
-fn counted_for(agent: &Agent, organisation: OrganisationCode) -> Result<Option<&str>, Unlicensed> {
-    let permission = Permission::Statistics;
-    let extents = || agent.grants.extents(permission, organisation);
-    let is_all = extents().any(|of| matches!(of, Extent::Aggregated | Extent::Whole));
-    if is_all || agent.kind == AgentKind::System {
-        return Ok(None);
+/// Which figures somebody may see of an organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::registry) enum Figures<'a> {
+    /// Of everybody's work.
+    All,
+    /// Of the work of this user alone.
+    Own(&'a str),
+    /// Of what the archive holds, and of no examination.
+    Technical,
+}
+
+impl<'a> Figures<'a> {
+    /// Whose work alone is counted; `None`: everybody's.
+    pub(in crate::registry) const fn user(self) -> Option<&'a str> {
+        match self {
+            Self::Own(user) => Some(user),
+            Self::All | Self::Technical => None,
+        }
     }
-    if extents().any(|of| of == Extent::Own) {
-        return Ok(Some(&agent.name));
+}
+
+/// Which figures `agent` may see of an organisation: the most that a role of theirs gives.
+pub(in crate::registry) fn figures_for(
+    agent: &Agent,
+    organisation: OrganisationCode,
+) -> Result<Figures<'_>, Unlicensed> {
+    let permission = Permission::Statistics;
+    let held = |extent| {
+        let mut extents = agent.grants.extents(permission, organisation);
+        extents.any(|of| of == extent)
+    };
+    let is_all = held(Extent::Aggregated) || held(Extent::Whole);
+    if is_all || agent.kind == AgentKind::System {
+        return Ok(Figures::All);
+    }
+    if held(Extent::Technical) {
+        return Ok(Figures::Technical);
+    }
+    if held(Extent::Own) {
+        return Ok(Figures::Own(&agent.name));
     }
     Err(Unlicensed { permission })
 }
 
-fn midnight(day: Option<NaiveDate>, offset: FixedOffset) -> Option<Moment> {
+pub(in crate::registry) fn midnight(day: Option<NaiveDate>, offset: FixedOffset) -> Option<Moment> {
     let begin = day?.and_time(NaiveTime::MIN);
     begin.and_local_timezone(offset).single()
 }
