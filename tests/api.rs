@@ -20,5 +20,7 @@ mod races;
 mod rejected;
 #[path = "api/unmatched.rs"]
 mod unmatched;
+#[path = "api/unsaid.rs"]
+mod unsaid;
 #[path = "api/workitems.rs"]
 mod workitems;

@@ -1,11 +1,14 @@
 //! Who gets in at DICOMweb: tokens in both forms, scopes, expiry, revocation, guesses, the open
 //! loopback, and pages from elsewhere.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
+use pacs_tests::edges::until;
 use pacs_tests::peers::{Said, run};
+use pacs_tests::portal::{CT_OF_006, Portal, slice_of};
 use pacs_tests::samples::Slice;
-use pacs_tests::server::{Options, Server, start_refused};
+use pacs_tests::server::{Options, PATIENCE, Server, start_refused};
 use pacs_tests::stow::{Answer, RELATED, ask, related};
 use pacs_tests::web::get;
 use pacs_tests::workspace;
@@ -351,4 +354,87 @@ fn http_beyond_this_machine_needs_the_explicit_setting_and_is_told() {
     assert_eq!(health["insecure_http"], true);
     assert_eq!(health["insecure_dicom"], false);
     server.wait_for_log("HTTP without TLS");
+}
+
+/// Storing, deleting and taking into work with these fields is all refused.
+fn nothing_is_changed(http: SocketAddr, study: &str, (fields, why): (&[(&str, &str)], &str)) {
+    let body = related(&[Slice::new(1, 2).file()]);
+    let workitem = "/dicomweb/workitems/2.25.1/state";
+    // As a form of another page could send it, too: without asking first.
+    for kind in [RELATED, "text/plain"] {
+        let with_kind = [fields, &[("Content-Type", kind)]].concat();
+        let stored = ask(http, "POST", "/dicomweb/studies", &with_kind, &body);
+        assert_eq!(stored.status, 401, "STOW-RS {kind}: {why}");
+    }
+    for (method, path) in [("DELETE", study), ("PUT", workitem)] {
+        let changed = ask(http, method, path, fields, b"{}");
+        assert_eq!(changed.status, 401, "{method}: {why}");
+    }
+    // A token of the session alone is nobody.
+    let alone = [fields, &[]].concat();
+    let alone: Vec<_> = alone
+        .into_iter()
+        .filter(|(name, _)| *name != "Cookie")
+        .collect();
+    assert_eq!(ask(http, "DELETE", study, &alone, &[]).status, 401, "{why}");
+}
+
+/// The cookie of a session goes with whatever a page of another place has the browser ask; the
+/// token of the session does not (security.md T14).
+#[test]
+fn a_session_reads_over_dicomweb_and_changes_nothing_without_its_token() {
+    let portal = Portal::start();
+    let radiographer = portal.user("radiographer", &["radiographer@006"]);
+    let http = portal.server.http();
+    let slice = Slice::new(1, 1);
+    portal.store(CT_OF_006, &slice.instance, &slice_of(&slice, "", ""));
+    let study = format!("/dicomweb/studies/{}", slice.study);
+    let cookie = ("Cookie", radiographer.cookie.as_str());
+    let token = ("X-CSRF-Token", radiographer.token.as_str());
+    let found = || {
+        let path = format!("/dicomweb/studies?0020000D={}", slice.study);
+        ask(http, "GET", &path, &[cookie], &[]).status
+    };
+    let cases: [(&[(&str, &str)], &str); 5] = [
+        (&[cookie], "no token"),
+        (&[cookie, ("X-CSRF-Token", "0")], "a wrong token"),
+        (
+            &[cookie, token, ("Origin", "https://elsewhere.example")],
+            "a page of elsewhere",
+        ),
+        (
+            &[cookie, token, ("Sec-Fetch-Site", "cross-site")],
+            "another site",
+        ),
+        (
+            &[cookie, token, ("Sec-Fetch-Site", "same-site")],
+            "a sister of this site",
+        ),
+    ];
+    for (fields, why) in cases {
+        nothing_is_changed(http, &study, (fields, why));
+    }
+    until(PATIENCE, "the study, with the cookie alone", || {
+        (found() == 200).then_some(())
+    });
+    let metadata = ask(http, "GET", &format!("{study}/metadata"), &[cookie], &[]);
+    let count = metadata.json().as_array().map(Vec::len);
+    assert_eq!(
+        (metadata.status, count),
+        (200, Some(1)),
+        "nothing came, nothing went"
+    );
+    let head = ask(http, "HEAD", &study, &[cookie], &[]);
+    assert_eq!(head.status, 200);
+
+    let own = format!("http://{http}");
+    let here = [
+        cookie,
+        token,
+        ("Origin", &*own),
+        ("Sec-Fetch-Site", "same-origin"),
+    ];
+    let gone = ask(http, "DELETE", &study, &here, &[]);
+    assert!((200..300).contains(&gone.status), "{}", gone.status);
+    assert_eq!(found(), 204, "with its token it does");
 }

@@ -63,6 +63,42 @@ pub(super) struct Hashing {
     in_use: Mutex<Vec<HashCost>>,
     /// Nobody foretells which.
     key: [u8; 32],
+    /// What was spent, for tests that count it.
+    #[cfg(test)]
+    pub(super) spent: Arc<Spent>,
+}
+
+/// What hashing has cost so far.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    costs: Mutex<Vec<HashCost>>,
+    at_once: std::sync::atomic::AtomicUsize,
+    at_once_most: std::sync::atomic::AtomicUsize,
+}
+
+#[cfg(test)]
+impl Spent {
+    /// Runs `work`, which costs so much.
+    fn run<T>(&self, cost: HashCost, work: impl FnOnce() -> T) -> T {
+        use std::sync::atomic::Ordering::SeqCst;
+        let at_once = self.at_once.fetch_add(1, SeqCst) + 1;
+        self.at_once_most.fetch_max(at_once, SeqCst);
+        let done = work();
+        self.costs.lock().unwrap().push(cost);
+        self.at_once.fetch_sub(1, SeqCst);
+        done
+    }
+
+    /// What each hash cost since this was asked last.
+    pub(super) fn take(&self) -> Vec<HashCost> {
+        std::mem::take(&mut *self.costs.lock().unwrap())
+    }
+
+    /// How many were made at once, at most.
+    pub(super) fn at_once_most(&self) -> usize {
+        self.at_once_most.load(std::sync::atomic::Ordering::SeqCst)
+    }
 }
 
 impl Hashing {
@@ -75,6 +111,8 @@ impl Hashing {
             places: Arc::new(Semaphore::new(places)),
             in_use: Mutex::default(),
             key: world.random()?,
+            #[cfg(test)]
+            spent: Arc::default(),
             nobody: PasswordHash {
                 hash: hex(&world.random::<HASH_BYTES>()?),
                 ..described(cost, &world.random::<SALT_BYTES>()?)
@@ -142,6 +180,12 @@ impl Hashing {
             != (self.cost.memory_kib, self.cost.passes, LANES)
     }
 
+    /// How many are made at once, at most: by so much memory is it bounded.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.places.available_permits()
+    }
+
     async fn run(
         &self,
         password: Option<&Password>,
@@ -156,8 +200,19 @@ impl Hashing {
         let place = place.map_err(|_| HashingError::Failed)?;
         let password = password.map(|password| password.as_bytes().to_vec());
         let kept = kept.clone();
+        #[cfg(test)]
+        let spent = Arc::clone(&self.spent);
         let hashing = tokio::task::spawn_blocking(move || {
             let _held = place;
+            #[cfg(test)]
+            return spent.run(
+                HashCost {
+                    memory_kib: kept.memory_kib,
+                    passes: kept.passes,
+                },
+                || compute(&password.unwrap_or_default(), &kept),
+            );
+            #[cfg(not(test))]
             compute(&password.unwrap_or_default(), &kept)
         });
         let hash = hashing.await.map_err(|_| HashingError::Failed)?;

@@ -3,6 +3,7 @@
 mod apart;
 mod emergency;
 mod external;
+mod guesses;
 
 use super::manage::{FirstUser, NewUser, parse_grant, shown};
 use super::*;

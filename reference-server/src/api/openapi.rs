@@ -62,6 +62,10 @@ fn operation(path: &str, of: &Operation) -> Value {
     for status in refusals(path, of) {
         responses.insert(status.to_string(), refusal(status));
     }
+    if has_parameters(path, of) {
+        // HTTP itself says so of an address that is too long, without a word.
+        responses.insert("414".to_owned(), described(414));
+    }
     let changes = of.method != "get";
     let mut described = json!({
         "operationId": of.id,
@@ -86,6 +90,11 @@ fn operation(path: &str, of: &Operation) -> Value {
     described
 }
 
+/// Whether somebody may write something into its address.
+fn has_parameters(path: &str, of: &Operation) -> bool {
+    !of.parameters.is_empty() || path.contains('{')
+}
+
 /// The statuses of an operation that are refusals.
 fn refusals(path: &str, of: &Operation) -> BTreeSet<u16> {
     let mut statuses: BTreeSet<u16> = of.refuses.iter().copied().collect();
@@ -99,7 +108,7 @@ fn refusals(path: &str, of: &Operation) -> BTreeSet<u16> {
     if of.takes.is_some() {
         statuses.extend(OF_BODIES);
     }
-    if !of.parameters.is_empty() || path.contains('{') {
+    if has_parameters(path, of) {
         statuses.insert(422);
     }
     match of.basis {

@@ -13,6 +13,7 @@ use pacs_core::device::{DeviceCharset, DeviceProfile, KeepUntil};
 use pacs_core::encode::write_data_set;
 use pacs_core::examination::{BodyPart, Status, reconcile::Kind};
 use pacs_core::limits::DataSetLimits;
+use pacs_core::patient::PatientKey;
 use pacs_core::role::{Agent, AgentKind, Grant, Grants, Reach, Role};
 use pacs_core::tag::{Tag, Vr, tags, vr_of};
 use pacs_core::worklist::WorklistKeys;
@@ -28,6 +29,7 @@ use pacs_store::registry::devices::Device;
 use pacs_store::registry::examinations::{NewExamination, Reader};
 use pacs_store::registry::organisations::Organisation;
 use pacs_store::registry::patients::{Alike, Particulars, PersonName};
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -137,7 +139,18 @@ impl Centre {
             .await
             .unwrap();
         let patient = registered.patient().value.key;
-        let licence = operator.licence(organisation).unwrap();
+        self.order_for(patient, organisation, (count, at)).await
+    }
+
+    /// The same of this patient.
+    async fn order_for(
+        &self,
+        patient: PatientKey,
+        organisation: OrganisationCode,
+        (count, at): (u32, NaiveDateTime),
+    ) -> Vec<ExaminationId> {
+        let registry = self.archive.registry();
+        let licence = operator(organisation).licence(organisation).unwrap();
         let mut ids = Vec::new();
         for number in 0..count {
             let at = at
@@ -415,6 +428,55 @@ async fn a_long_worklist_is_read_page_by_page_up_to_its_bound() {
     centre.order("006", 3, soon()).await;
     let none = centre.told_in_part("NATHOS_CT1", nobody()).await;
     assert_eq!(none, (0, 0xA700), "not all of them are looked at");
+    centre.archive.close().await;
+}
+
+/// More than the registry gives at once, and several times what is read at once: as a hospital may
+/// have open, within the bounds that docs/conformance-statement.md tells.
+#[tokio::test]
+async fn of_five_hundred_and_more_open_examinations_each_is_told_once_and_none_is_cut() {
+    const PATIENTS: u32 = 26;
+    const OF_EACH: u32 = 20;
+    let centre = Centre::open(None).await;
+    let profile = DeviceProfile::default();
+    centre.device("NATHOS_CT1", "006", profile).await;
+    let (registry, of) = (centre.archive.registry(), code("006"));
+    let mut ordered = BTreeSet::new();
+    for number in 0..PATIENTS {
+        let particulars = Particulars {
+            name: PersonName {
+                family: format!("Асанов{number}"),
+                ..PersonName::default()
+            },
+            birth_date: "1990-01-01".parse().ok(),
+            ..Particulars::default()
+        };
+        let licence = operator(of).licence(of).unwrap();
+        let registered =
+            registry.register_patient(&licence, particulars, Alike::IsAnother, place::now());
+        let patient = registered.await.unwrap().patient().value.key;
+        let made = centre.order_for(patient, of, (OF_EACH, soon())).await;
+        ordered.extend(made.into_iter().map(|id| id.to_string()));
+    }
+
+    let (answers, _) = centre.asked("NATHOS_CT1").await.unwrap();
+    assert_eq!(answers.len(), ordered.len(), "with Success at the end");
+    let told = answers.iter().map(|answer| {
+        let id = answer.text(tags::ACCESSION_NUMBER).unwrap_or_default();
+        id.trim().to_owned()
+    });
+    assert_eq!(told.collect::<BTreeSet<_>>(), ordered);
+    let planned = answers.iter().map(|answer| {
+        let step = &answer.items(tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE)[0];
+        let text = |tag| step.text(tag).unwrap_or_default().trim().to_owned();
+        let date = text(tags::SCHEDULED_PROCEDURE_STEP_START_DATE);
+        date + &text(tags::SCHEDULED_PROCEDURE_STEP_START_TIME)
+    });
+    assert!(planned.is_sorted(), "in the order of their times");
+    // Where less is asked for, the rest is looked at all the same.
+    let last = ordered.last().unwrap();
+    let one = named(&centre, "NATHOS_CT1", tags::ACCESSION_NUMBER, last).await;
+    assert_eq!(one.len(), 1);
     centre.archive.close().await;
 }
 
