@@ -102,7 +102,6 @@ impl Directory {
             pools: pools_of(&user.grants, known.organisations()),
             is_doctor: user.is_doctor,
             break_glass: user.break_glass.clone(),
-            may_see_restricted: false,
             duties: if action == Action::Hide {
                 Duties::Rejecting
             } else {

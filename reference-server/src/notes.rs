@@ -236,6 +236,7 @@ fn note_of(known: &KnownStudy) -> StudyNote {
     let is_restricted = all.iter().any(|bound| bound.examination.is_restricted);
     // What is restricted stays so, whatever is in question.
     let is_sure = !known.is_in_question() || is_restricted;
+    let named = named_for_all(&all);
     let mut all = all.into_iter().filter(|_| is_sure).map(|bound| Examined {
         is_restricted,
         ..examined(bound)
@@ -248,6 +249,7 @@ fn note_of(known: &KnownStudy) -> StudyNote {
         organisation,
         examined,
         others: all.collect(),
+        named,
     });
     // A row of a study says one patient.
     let patients = |bound: &BoundStudy| bound.patient.key;
@@ -267,6 +269,18 @@ fn note_of(known: &KnownStudy) -> StudyNote {
         correction: correction.unwrap_or_default(),
         facts,
     }
+}
+
+/// Who is named for each that is restricted, of those that one study is of.
+fn named_for_all(all: &[&BoundStudy]) -> Vec<String> {
+    let restricted = all.iter().map(|bound| &bound.examination);
+    let mut restricted = restricted.filter(|one| one.is_restricted);
+    let Some(first) = restricted.next() else {
+        return Vec::new();
+    };
+    let rest: Vec<_> = restricted.collect();
+    let is_everywhere = |name: &&String| rest.iter().all(|one| one.named.contains(name));
+    first.named.iter().filter(is_everywhere).cloned().collect()
 }
 
 fn examined(bound: &BoundStudy) -> Examined {

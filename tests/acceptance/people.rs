@@ -197,6 +197,67 @@ fn a13_who_is_not_to_see_sees_nothing_and_an_emergency_opens_one_patient_for_an_
     assert_eq!(seen(&hospital, &expert, (&id, &shot)), NOTHING);
 }
 
+#[test]
+fn a_restricted_examination_is_there_for_those_alone_who_are_named_whatever_ties_the_others() {
+    let Some(hospital) = Hospital::start() else {
+        return;
+    };
+    let id = hospital.order();
+    let shot = hospital.made(&id, 2);
+    hospital.given(&shot);
+    let [named, other] = ["named", "other"];
+    let [named, other] =
+        [named, other].map(|name| hospital.portal.user(name, &["radiologist@006"]));
+    let expert = hospital.portal.user("expert", &["expert@001"]);
+    let auditor = hospital.portal.user("auditor", &["auditor@national"]);
+    let sees = |who: &Browser| seen(&hospital, who, (&id, &shot));
+    let path = format!("/examinations/{id}");
+    assert_eq!((sees(&named), sees(&other)), (EVERYTHING, EVERYTHING));
+    let restriction = json!({"named": ["named"], "reason": "сотрудник больницы"});
+    let by_expert = expert.post(&format!("{path}/restrict"), &restriction);
+    assert_eq!(refusal(&by_expert), refused(403, "NOT_PERMITTED"));
+
+    let done = hospital
+        .operator
+        .post(&format!("{path}/restrict"), &restriction);
+    assert_eq!(done.status, 200, "{}", done.json());
+    assert_eq!(done.json()["named"], json!(["named", "operator"]));
+    until(PATIENCE, "that others see it no more", || {
+        (sees(&other) == NOTHING && hospital.workstation().count(&shot.study) == 0).then_some(())
+    });
+    assert_eq!(
+        (sees(&named), sees(&hospital.operator)),
+        (EVERYTHING, EVERYTHING)
+    );
+    let listed = |who: &Browser| {
+        let path = format!("/patients/{}/examinations", hospital.patient);
+        let lists = [path.as_str(), "/examinations"].map(|path| read(who, path).to_string());
+        lists.map(|list| list.contains(&id))
+    };
+    assert_eq!((listed(&named), listed(&other)), ([true; 2], [false; 2]));
+    for (act, body) in [
+        ("claim", &Value::Null),
+        ("cancel", &json!({"reason": "повторно"})),
+        ("complete", &Value::Null),
+        ("unrestrict", &json!({"reason": "повторно"})),
+    ] {
+        let tried = other.post(&format!("{path}/{act}"), body);
+        assert_eq!(refusal(&tried), refused(404, "NOT_FOUND"), "{act}");
+    }
+    let opened = break_glass(&expert, &hospital.patient, PASSWORD);
+    assert_eq!(opened.status, 201, "{}", opened.json());
+    assert_eq!(sees(&expert), NOTHING, "nor in an emergency");
+    let trail = read(&auditor, "/audit?limit=200").to_string();
+    assert!(trail.contains("RESTRICT named operator"), "{trail}");
+
+    let why = json!({"reason": "пациент согласен"});
+    let lifted = named.post(&format!("{path}/unrestrict"), &why);
+    assert_eq!(lifted.status, 200, "{}", lifted.json());
+    until(PATIENCE, "that others see it again", || {
+        (sees(&other) == EVERYTHING).then_some(())
+    });
+}
+
 /// The number that the card shows, and the one that went into it and stands in older papers.
 #[test]
 fn an_emergency_opens_a_person_by_any_number_that_they_have() {

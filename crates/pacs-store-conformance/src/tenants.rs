@@ -58,6 +58,7 @@ pub fn facts(serial: u32, performing: &str, treating: Option<&str>) -> StudyFact
     StudyFacts {
         organisation: organisation(performing),
         others: Vec::new(),
+        named: Vec::new(),
         examined: Some(Examined {
             patient: patient(serial),
             performing: organisation(performing),

@@ -71,6 +71,9 @@ pub const EXAMINATION_HISTORY_CHARS_MAX: usize = 4_000;
 /// Studies bound to one examination.
 pub const EXAMINATION_STUDIES_MAX: usize = 1_000;
 
+/// Users who are named for one restricted examination.
+pub const EXAMINATION_NAMED_MAX: usize = 50;
+
 /// Characters of a short text of an order.
 pub const EXAMINATION_TEXT_CHARS_MAX: usize = 200;
 

@@ -4,6 +4,7 @@ mod acts;
 mod assigning;
 mod form;
 mod progress;
+mod restricting;
 mod schemas;
 mod shown;
 mod studies;
@@ -107,7 +108,6 @@ impl Seeing {
             pools,
             is_doctor: self.is_doctor,
             break_glass: self.opened.as_slice(),
-            may_see_restricted: false,
         }
     }
 }

@@ -76,6 +76,8 @@ pub struct StudyFacts {
     pub examined: Option<Examined>,
     /// Further examinations that series of it are of, where a person split it.
     pub others: Vec<Examined>,
+    /// Who alone may see those that are restricted: users by their names.
+    pub named: Vec<String>,
 }
 
 /// What decides who sees an examination: [`ExaminationFacts`], to be kept.
@@ -148,8 +150,6 @@ pub struct Onlooker {
     pub is_doctor: bool,
     /// Patients whom they opened in an emergency.
     pub break_glass: Vec<BreakGlass>,
-    /// They are named for restricted examinations.
-    pub may_see_restricted: bool,
     /// What for.
     pub duties: Duties,
     /// By whom studies that have just come are told apart.
@@ -176,7 +176,6 @@ impl Onlooker {
             pools: Vec::new(),
             is_doctor: false,
             break_glass: Vec::new(),
-            may_see_restricted: false,
             duties: Duties::Looking,
             senders,
             at,
@@ -198,13 +197,13 @@ impl Onlooker {
         };
         let mut all = std::iter::once(examined).chain(&facts.others);
         if self.duties == Duties::Rejecting {
-            let is_kept = |one: &Examined| one.is_restricted && !self.may_see_restricted;
+            let is_kept = |one: &Examined| one.is_restricted && !facts.named.contains(&self.user);
             return all.all(|one| !is_kept(one) && self.sees_work_of(one.performing));
         }
         // A study is seen as a whole: by whoever may see something of each patient in it.
         all.clone().all(|one| {
             let mut theirs = all.clone().filter(|other| other.patient == one.patient);
-            theirs.any(|other| self.sees_examined(other))
+            theirs.any(|other| self.sees_examined(other, &facts.named))
         })
     }
 
@@ -218,7 +217,7 @@ impl Onlooker {
         extents.any(|extent| extent == Extent::Whole)
     }
 
-    fn sees_examined(&self, examined: &Examined) -> bool {
+    fn sees_examined(&self, examined: &Examined, named: &[String]) -> bool {
         let pools: Vec<&str> = self.pools.iter().map(String::as_str).collect();
         let treated = examined.treated_until.iter();
         let treated = treated.filter(|(_, until)| *until >= self.at);
@@ -238,7 +237,6 @@ impl Onlooker {
             treated_at: &treated_at,
             agreed_for: &[],
             break_glass: glasses.next().copied(),
-            may_see_restricted: self.may_see_restricted,
         };
         let facts = ExaminationFacts {
             patient: examined.patient,
@@ -249,6 +247,7 @@ impl Onlooker {
             assigned_to: examined.assigned_to.as_deref(),
             pool: examined.pool.as_deref(),
             is_restricted: examined.is_restricted,
+            named,
         };
         can_see(&viewer, &facts, self.at)
     }
@@ -293,6 +292,7 @@ mod tests {
             organisation: code("006"),
             examined: Some(examined),
             others,
+            named: Vec::new(),
         }))
     }
 

@@ -143,6 +143,7 @@ fn elsewhere() -> ExaminationFacts<'static> {
         assigned_to: None,
         pool: None,
         is_restricted: false,
+        named: &[],
     }
 }
 
@@ -155,7 +156,6 @@ fn viewer(grants: &Grants) -> Viewer<'_> {
         treated_at: &[],
         agreed_for: &[],
         break_glass: None,
-        may_see_restricted: false,
     }
 }
 
@@ -276,9 +276,11 @@ proptest! {
         if consent {
             viewer.agreed_for = &organisations;
         }
-        (viewer.break_glass, viewer.may_see_restricted) = (glass, named);
+        viewer.break_glass = glass;
+        let names = ["viewer".to_owned()];
         let open = can_see(&viewer, &examined, now());
         examined.is_restricted = true;
+        examined.named = if named { &names } else { &[] };
         prop_assert_eq!(can_see(&viewer, &examined, now()), open && named);
     }
 }

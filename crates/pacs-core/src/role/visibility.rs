@@ -28,6 +28,8 @@ pub struct ExaminationFacts<'a> {
     pub pool: Option<&'a str>,
     /// Only those may see them who are named for it.
     pub is_restricted: bool,
+    /// They: users by their names.
+    pub named: &'a [String],
 }
 
 /// Who wants to see, and what ties them to the patient.
@@ -48,8 +50,6 @@ pub struct Viewer<'a> {
     pub agreed_for: &'a [OrganisationCode],
     /// They opened one patient in an emergency.
     pub break_glass: Option<BreakGlass>,
-    /// They are named for restricted examinations of this patient.
-    pub may_see_restricted: bool,
 }
 
 /// An emergency: one patient, read only, for an hour.
@@ -137,5 +137,6 @@ pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTi
             .is_some_and(|glass| glass.opens(examined.patient, now));
     let is_reader = is_assigned || is_pooled;
     let is_tied = is_own_work || is_own_order || is_reader || is_treating || is_agreed || is_open;
-    is_tied && (!examined.is_restricted || viewer.may_see_restricted)
+    let is_named = || examined.named.iter().any(|name| name == viewer.user);
+    is_tied && (!examined.is_restricted || is_named())
 }

@@ -15,6 +15,7 @@ mod matching;
 mod ordering;
 mod progressing;
 mod reading;
+mod restricting;
 mod tasks;
 
 pub(super) use actions::as_system;

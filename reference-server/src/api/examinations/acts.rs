@@ -24,7 +24,7 @@ pub(in crate::api) struct Why {
 }
 
 impl Why {
-    fn read(&self) -> Result<Reason, Problem> {
+    pub(super) fn read(&self) -> Result<Reason, Problem> {
         Reason::parse(&self.reason).map_err(|_| (&codes::REASON_NEEDED).into())
     }
 }

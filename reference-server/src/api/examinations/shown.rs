@@ -54,6 +54,9 @@ pub(in crate::api) struct Standing {
     lock: Option<Lock>,
     /// The reader that it is for.
     assigned_to: Option<String>,
+    /// Only those see it who are named.
+    is_restricted: bool,
+    named: Vec<String>,
     has_late_images: bool,
     is_incomplete: bool,
     is_expired: bool,
@@ -75,6 +78,8 @@ impl From<&Examination> for Standing {
                 at: lock.at,
             }),
             assigned_to: of.assigned_to.clone(),
+            is_restricted: of.is_restricted,
+            named: of.named.clone(),
             has_late_images: of.progress.has_late_images(),
             is_incomplete: of.progress.is_incomplete(),
             is_expired: of.progress.is_expired(),

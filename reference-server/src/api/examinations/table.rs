@@ -1,6 +1,6 @@
 //! The table of examinations.
 
-use super::{acts, assigning, progress, schemas, studies};
+use super::{acts, assigning, progress, restricting, schemas, studies};
 use super::{change, counts, events, list, of_patient, read, save};
 use crate::api::page::{CURSOR, LIMIT};
 use crate::api::patients::ORGANISATION;
@@ -46,6 +46,14 @@ pub(in crate::api) const FAMILY: Family = Family {
         Route {
             path: "/examinations/{id}/unassign",
             operations: &[UNASSIGN],
+        },
+        Route {
+            path: "/examinations/{id}/restrict",
+            operations: &[RESTRICT],
+        },
+        Route {
+            path: "/examinations/{id}/unrestrict",
+            operations: &[UNRESTRICT],
         },
         Route {
             path: "/examinations/{id}/claim",
@@ -274,6 +282,22 @@ const UNASSIGN: Operation = act(Operation::post(
     || post(assigning::unassign),
 ))
 .needs(&[Permission::OrderEdit, Permission::ReportWrite]);
+
+const RESTRICT: Operation = act(Operation::post(
+    "restrictExamination",
+    "Only those see it from now on who are named",
+    || post(restricting::restrict),
+))
+.takes("ExaminationRestriction")
+.needs(&[Permission::OrderEdit]);
+
+const UNRESTRICT: Operation = act(Operation::post(
+    "unrestrictExamination",
+    "Everybody sees it again who has to do with it",
+    || post(restricting::unrestrict),
+))
+.takes("ExaminationReason")
+.needs(&[Permission::OrderEdit]);
 
 const CLAIM: Operation = act(Operation::post(
     "claimExamination",

@@ -89,6 +89,10 @@ async fn one((method, path): (&str, &str), case: Case<'_>) -> Asked {
                 at(&country.assigned(of, reader).await)
             }
         }
+        (_, "restrict") => {
+            at(&country.scheduled(of).await).with(json!({"named": ["somebody"], "reason": WHY}))
+        }
+        (_, "unrestrict") => at(&country.scheduled(of).await).with(why),
         (_, "claim") => at(&country.received(of).await),
         (_, "release" | "return") => {
             // Whoever asks has it in work, where their role could.

@@ -316,6 +316,10 @@ pub(in super::super) fn as_system(agent: &Agent) -> Agent {
 /// As whom `agent` may do `event` to `examination`: whoever ordered it decides about the order
 /// alone.
 fn actors(agent: &Agent, examination: &Examination, event: &Event) -> Vec<Actor> {
+    // Of what is restricted nobody else learns that it is there, by whatever they try.
+    if examination.is_kept_from(agent) {
+        return Vec::new();
+    }
     let mut actors = agent.actors_at(examination.performing);
     let is_of_order = matches!(
         event,

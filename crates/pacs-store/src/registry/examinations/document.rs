@@ -256,6 +256,9 @@ pub struct Examination {
     /// Only those see it who are named for it.
     #[serde(default)]
     pub is_restricted: bool,
+    /// They: users by their names, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<String>,
     /// Studies that are bound to it, in the order in which they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub studies: Vec<StudyUid>,

@@ -35,8 +35,6 @@ pub struct Reader<'a> {
     pub is_doctor: bool,
     /// Patients whom they opened in an emergency.
     pub break_glass: &'a [BreakGlass],
-    /// They are named for restricted examinations.
-    pub may_see_restricted: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -48,7 +46,6 @@ impl<'a> Reader<'a> {
             pools: &[],
             is_doctor: false,
             break_glass: &[],
-            may_see_restricted: false,
         }
     }
 
@@ -71,7 +68,6 @@ impl<'a> Reader<'a> {
             treated_at,
             agreed_for: &[],
             break_glass: opened.find(|glass| glass.opens(examination.patient, now)),
-            may_see_restricted: self.may_see_restricted,
         };
         let facts = ExaminationFacts {
             patient: examination.patient,
@@ -82,6 +78,7 @@ impl<'a> Reader<'a> {
             assigned_to: examination.assigned_to.as_deref(),
             pool: examination.pool.as_deref(),
             is_restricted: examination.is_restricted,
+            named: &examination.named,
         };
         can_see(&viewer, &facts, now)
     }

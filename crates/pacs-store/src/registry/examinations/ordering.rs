@@ -118,6 +118,7 @@ impl Registry {
             assigned_to: None,
             pool: None,
             is_restricted: false,
+            named: Vec::new(),
             studies: Vec::new(),
             readings: Readings::default(),
             events_count: 0,

@@ -173,18 +173,23 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
     })
 }
 
-/// Reads what was noted. What was noted before studies had further examinations ends before their
-/// count, which is the last of it.
+/// Counts that what is noted got at its end, one after the other.
+const COUNTS_ADDED: usize = 2;
+
+/// Reads what was noted. What was noted before studies had further examinations, or people who are
+/// named for them, ends before the counts of these, which are the last of it.
 pub(in crate::index::redb) fn decode<T: serde::de::DeserializeOwned>(
     row: &[u8],
 ) -> Result<T, IndexError> {
-    let read = postcard::from_bytes(row).or_else(|error| {
-        if error == postcard::Error::DeserializeUnexpectedEnd {
-            postcard::from_bytes(&[row, &[0][..]].concat())
-        } else {
-            Err(error)
+    let mut read = postcard::from_bytes(row);
+    let mut longer = row.to_vec();
+    for _ in 0..COUNTS_ADDED {
+        if !matches!(read, Err(postcard::Error::DeserializeUnexpectedEnd)) {
+            break;
         }
-    });
+        longer.push(0);
+        read = postcard::from_bytes(&longer);
+    }
     read.map_err(|_| IndexError::Damaged {
         what: "note of a study",
     })

@@ -106,6 +106,7 @@ impl Registry {
             assigned_to: None,
             pool: Some(new.performing.to_string()),
             is_restricted: false,
+            named: Vec::new(),
             studies: vec![study.study.clone()],
             readings: Readings::default(),
             events_count: 0,
