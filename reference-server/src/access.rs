@@ -13,8 +13,10 @@ use crate::config::{AeSight, Config, RemoteAe};
 use crate::directory::Directory;
 use crate::guessing::Guesses;
 use crate::metrics::Metrics;
+use crate::recorder::alerts::Alerts;
 use crate::tokens::{TokenSight, Tokens};
 use pacs_core::access::SignedIn;
+use pacs_core::audit::{ChangeDigests, StateDigest};
 use pacs_core::role::Permission;
 use pacs_core::role::sight::Sight;
 use pacs_core::{Action, AeTitle, Caller, Policy};
@@ -60,6 +62,7 @@ pub struct Access {
     guesses: Guesses,
     tokens: Arc<Tokens>,
     metrics: Option<Arc<Metrics>>,
+    alerts: Option<Alerts>,
     directory: Directory,
 }
 
@@ -192,6 +195,7 @@ impl Access {
             guesses: Guesses::default(),
             tokens: Arc::new(Tokens::of(&config.data)),
             metrics: None,
+            alerts: None,
             directory: Directory::default(),
         }
     }
@@ -200,6 +204,13 @@ impl Access {
     #[must_use]
     pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
         self.metrics = Some(metrics);
+        self
+    }
+
+    /// Has refusals recorded by `alerts`.
+    #[must_use]
+    pub fn telling(mut self, alerts: Alerts) -> Self {
+        self.alerts = Some(alerts);
         self
     }
 
@@ -213,7 +224,20 @@ impl Access {
     /// Those who are known by a token.
     #[must_use]
     pub fn clients(&self) -> Clients {
-        Clients::new(Arc::clone(&self.tokens), self.metrics.clone())
+        Clients::new(
+            Arc::clone(&self.tokens),
+            self.metrics.clone(),
+            self.alerts.clone(),
+        )
+    }
+
+    /// What it would be to put this table in place of the present one; `None`: nothing.
+    pub(crate) fn change_to(&self, next: &BTreeMap<AeTitle, RemoteAe>) -> Option<ChangeDigests> {
+        let (before, after) = (digest_of(&self.table().remote_aes), digest_of(next));
+        (before != after).then_some(ChangeDigests {
+            before: Some(before),
+            after: Some(after),
+        })
     }
 
     /// Puts another table in place of the present one.
@@ -289,6 +313,9 @@ impl Access {
     fn tell(&self, knock: Knock<'_>, refusal: Refusal) {
         if let Some(metrics) = &self.metrics {
             metrics.refused(refusal.name());
+        }
+        if let Some(alerts) = &self.alerts {
+            alerts.node_refused(knock.address, Some(knock.calling.as_str()), refusal.name());
         }
         if refusal == Refusal::Guessing {
             // The alarm speaks for all of these.
@@ -395,6 +422,11 @@ impl Policy for Access {
             _ => self.directory.program(None),
         }
     }
+}
+
+/// What tells one table from another; there is no secret in it.
+fn digest_of(remote_aes: &BTreeMap<AeTitle, RemoteAe>) -> StateDigest {
+    StateDigest(blake3::hash(format!("{remote_aes:?}").as_bytes()).into())
 }
 
 /// What somebody who is signed in may do over DICOMweb, by some role of theirs. Of which studies is

@@ -3,6 +3,7 @@
 
 use crate::access::{Access, Knock, Refusal};
 use crate::metrics::Metrics;
+use crate::recorder::alerts::Alerts;
 use crate::scp::caller;
 use pacs_core::{Action, Policy};
 use pacs_net::Ending;
@@ -54,17 +55,18 @@ const fn rejection(refusal: Refusal) -> Rejection {
     }
 }
 
-/// Counts and logs what the acceptor reports.
+/// Counts and logs what the acceptor reports, and has it recorded whom TLS refuses.
 #[derive(Debug)]
 pub struct Watcher {
     metrics: Arc<Metrics>,
+    alerts: Alerts,
 }
 
 impl Watcher {
-    /// Counts into `metrics`.
+    /// Counts into `metrics`, and has refusals recorded by `alerts`.
     #[must_use]
-    pub const fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    pub const fn new(metrics: Arc<Metrics>, alerts: Alerts) -> Self {
+        Self { metrics, alerts }
     }
 }
 
@@ -77,8 +79,10 @@ impl Observer for Watcher {
     fn handshake_failed(&self, address: SocketAddr, error: TlsError) {
         self.metrics.handshake_failed(error.name());
         if let TlsError::TimedOut | TlsError::Transport(_) = error {
+            // Who goes away, or says nothing, shows nothing.
             tracing::debug!(%address, %error, "TLS hand-shake failed");
         } else {
+            self.alerts.node_refused(address.ip(), None, error.name());
             tracing::warn!(%address, %error, "TLS hand-shake failed");
         }
     }

@@ -7,6 +7,7 @@
 
 use crate::guessing::Guesses;
 use crate::metrics::Metrics;
+use crate::recorder::alerts::Alerts;
 use crate::tokens::{Tokens, now_unix_s};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,16 +31,18 @@ pub struct Clients {
     tokens: Arc<Tokens>,
     guesses: Guesses,
     metrics: Option<Arc<Metrics>>,
+    alerts: Option<Alerts>,
 }
 
 impl Clients {
     /// Those who hold one of `tokens`.
     #[must_use]
-    pub fn new(tokens: Arc<Tokens>, metrics: Option<Arc<Metrics>>) -> Self {
+    pub fn new(tokens: Arc<Tokens>, metrics: Option<Arc<Metrics>>, alerts: Option<Alerts>) -> Self {
         Self {
             tokens,
             guesses: Guesses::default(),
             metrics,
+            alerts,
         }
     }
 
@@ -64,6 +67,9 @@ impl Clients {
             .evaluate(address, Instant::now(), || Err::<(), ()>(()));
         if let Some(metrics) = &self.metrics {
             metrics.refused("token");
+        }
+        if let Some(alerts) = &self.alerts {
+            alerts.node_refused(address, None, "token");
         }
         let Err(turned_away) = guessed else {
             tracing::warn!(%address, "what a client shows is no token");
@@ -162,7 +168,7 @@ mod tests {
             Tokens::change(folder.path(), Change::Create(token)).unwrap();
         }
         let tokens = Arc::new(Tokens::of(folder.path()));
-        (folder, Clients::new(tokens, None))
+        (folder, Clients::new(tokens, None, None))
     }
 
     #[test]

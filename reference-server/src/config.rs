@@ -247,6 +247,8 @@ pub struct Config {
     pub oidc: Option<OidcConfig>,
     /// Which citizen register is asked, and how.
     pub register: RegisterConfig,
+    /// The key by which the audit trail is signed each day, if it is.
+    pub audit_signing_key: Option<PathBuf>,
     /// Where the messages of the audit trail go besides, if they do.
     pub syslog: Option<SyslogConfig>,
     /// Remote AEs by title.
@@ -292,6 +294,7 @@ impl Config {
         let accounts = accounts::settings(file.accounts, &mut faults);
         let register = register::settings(file.register, &mut faults);
         let title = ae_title.as_ref().map_or("PACS", AeTitle::as_str);
+        let audit_signing_key = file.audit.signing_key.take();
         let syslog = audit::settings(file.audit, title, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
@@ -318,6 +321,7 @@ impl Config {
             accounts,
             oidc,
             register,
+            audit_signing_key,
             syslog,
             remote_aes,
         })
@@ -369,6 +373,10 @@ impl Config {
             ("accounts", self.accounts != new.accounts),
             ("accounts.oidc", self.oidc != new.oidc),
             ("register", self.register != new.register),
+            (
+                "audit.signing_key",
+                self.audit_signing_key != new.audit_signing_key,
+            ),
             ("audit.syslog", self.syslog != new.syslog),
         ];
         let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);

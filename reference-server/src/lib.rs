@@ -39,6 +39,7 @@ pub mod scp;
 mod sending;
 pub mod server;
 pub mod service;
+pub mod signing;
 pub mod tls;
 pub mod tokens;
 pub mod tool;

@@ -93,6 +93,28 @@ pub const RECORDER_QUEUE_MAX: usize = 1_024;
 /// Requests that are recorded in one write.
 pub const RECORDED_AT_ONCE_MAX: usize = 256;
 
+/// Alerts of one network that are recorded one by one; more are counted.
+pub const ALERTS_ALONE_MAX: u32 = 16;
+
+/// How long the alerts of a network are counted before a record tells how many there were.
+pub const ALERTS_GATHERED_DURATION: Duration = Duration::from_secs(600);
+
+/// Kinds of alerts that a record counts apart.
+pub const ALERTS_KINDS_MAX: usize = 16;
+
+/// Networks whose alerts are told apart; those of all others are counted together.
+pub const ALERTS_NETWORKS_MAX: usize = 64;
+
+/// How often it is looked whether counted alerts are to be recorded, and how long is waited where
+/// they could not be.
+pub const ALERTS_RETRY_DURATION: Duration = Duration::from_secs(10);
+
+/// Alerts that wait to be recorded one by one while nothing can be written.
+pub const ALERTS_WAITING_MAX: usize = 1_024;
+
+/// How often it is looked whether a new day has begun, whose first the audit trail is signed.
+pub const ANCHOR_LOOK_EVERY: Duration = Duration::from_secs(60);
+
 /// Studies of one access whose patients are looked up.
 pub const RECORDED_PATIENTS_MAX: usize = 64;
 

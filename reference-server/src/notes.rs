@@ -209,6 +209,7 @@ const fn may_change(act: Act) -> bool {
             | Act::ImagesReplaced
             | Act::ImagesSent
             | Act::ImagesViewed
+            | Act::Imported
             | Act::NodeRefused
             | Act::PatientRead
             | Act::PreambleReplaced
@@ -216,6 +217,7 @@ const fn may_change(act: Act) -> bool {
             | Act::RegisterAsked
             | Act::SignedIn
             | Act::SignedOut
+            | Act::TrailSigned
             | Act::TransferBegun
     )
 }

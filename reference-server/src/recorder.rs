@@ -8,9 +8,11 @@
 //! An archive that knows no organisations knows nobody to tell of either: there nothing is
 //! recorded but alarms ([`programs`]).
 
+pub mod alerts;
 pub mod arrivals;
 pub mod programs;
 
+use self::alerts::{Alerts, Told};
 use crate::clock::World;
 use crate::directory::Directory;
 use crate::limits::{
@@ -50,6 +52,7 @@ struct Inner {
     registry: Registry,
     licence: Licence<Reconcile>,
     directory: Directory,
+    alerts: Alerts,
     queue: mpsc::Sender<Waiting>,
     recent: Mutex<HashMap<[u8; 32], Instant>>,
     world: World,
@@ -80,7 +83,11 @@ impl Recorder {
     /// # Errors
     /// [`Unlicensed`] where the table of roles does not let the archive itself read whose studies
     /// are whose.
-    pub fn start(registry: &Registry, directory: Directory) -> Result<Self, Unlicensed> {
+    pub fn start(
+        registry: &Registry,
+        directory: Directory,
+        alerts: Alerts,
+    ) -> Result<Self, Unlicensed> {
         let (queue, waiting) = mpsc::channel(RECORDER_QUEUE_MAX);
         tokio::spawn(write(registry.audit_trail(), waiting));
         Ok(Self {
@@ -88,6 +95,7 @@ impl Recorder {
                 registry: registry.clone(),
                 licence: Agent::system("recorder").national_licence()?,
                 directory,
+                alerts,
                 queue,
                 recent: Mutex::default(),
                 world: World::real(),
@@ -316,7 +324,16 @@ impl Record for Recorder {
         let mut event = programs::event(self.anyone(caller), sent);
         event.from = address_of(caller);
         event.correlation = self.inner.world.correlation();
-        self.write(vec![event]).await.map_err(|_| Unrecorded)
+        let (key, event) = match self.inner.alerts.judge(event, sent.preamble.kind()) {
+            Told::Alone(event) => (None, event),
+            Told::Opening(key, event) => (Some(key), event),
+            Told::Counted => return Ok(()),
+        };
+        self.write(vec![*event]).await.map_err(|_| Unrecorded)?;
+        if let Some(key) = key {
+            self.inner.alerts.opened(key);
+        }
+        Ok(())
     }
 }
 

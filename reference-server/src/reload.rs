@@ -1,14 +1,19 @@
 //! SIGHUP: settings and certificates are read again, and the AE table and TLS are replaced.
 //!
 //! The whole is read and checked before anything is replaced: where something is wrong, everything
-//! stays as it was. Associations that stand go on. What needs a restart is told.
+//! stays as it was. Associations that stand go on. What needs a restart is told. What changes is
+//! recorded first, and where it cannot be recorded it does not change.
 
 use crate::access::Access;
 use crate::config::{Config, Options};
 use crate::metrics::Metrics;
-use crate::tls::Tls;
+use crate::place;
+use crate::tls::{ReloadError, Tls};
 use crate::tool::failure::chain;
+use pacs_core::audit::{Act, Actor, AuditEvent, ChangeDigests, Outcome};
+use pacs_store::registry::audit::{AuditError, AuditTrail};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// What it takes to read the settings again.
 #[derive(Debug)]
@@ -20,15 +25,15 @@ pub struct Reload {
     access: Arc<Access>,
     tls: Arc<Tls>,
     metrics: Arc<Metrics>,
+    trail: AuditTrail,
 }
 
 impl Reload {
     pub(crate) fn new(
         options: &Options,
         config: &Config,
-        access: Arc<Access>,
-        tls: Arc<Tls>,
-        metrics: Arc<Metrics>,
+        (access, tls): (Arc<Access>, Arc<Tls>),
+        (metrics, trail): (Arc<Metrics>, AuditTrail),
     ) -> Self {
         Self {
             options: options.clone(),
@@ -36,10 +41,12 @@ impl Reload {
             access,
             tls,
             metrics,
+            trail,
         }
     }
 
-    /// Reads everything again; logs how it went. Host names are resolved, which may take long.
+    /// Reads everything again; logs how it went. Host names are resolved, which may take long: it is
+    /// for a thread of a runtime that may wait.
     pub fn run(&self) {
         let config = match Config::load(&self.options) {
             Ok(config) => config,
@@ -47,16 +54,27 @@ impl Reload {
                 for fault in error.faults {
                     tracing::error!("{fault}");
                 }
-                self.failed("the settings are wrong");
+                self.failed("SETTINGS_WRONG", "the settings are wrong");
                 return;
             }
         };
         let restart = self.config.changed_for_restart(&config).join(", ");
         let aes_count = config.remote_aes.len();
         let remote_aes = config.remote_aes.clone();
-        if let Err(error) = self.tls.reload(config) {
-            self.failed(&chain(&error));
-            return;
+        let network = self.access.change_to(&remote_aes);
+        let reloaded = self
+            .tls
+            .reload(config, |security| self.record(network, security));
+        match reloaded {
+            Ok(()) => {}
+            Err(ReloadError::Files(error)) => {
+                self.failed("FILES_WRONG", &chain(&error));
+                return;
+            }
+            Err(ReloadError::Unrecorded(error)) => {
+                self.failed("NOT_RECORDED", &chain(&error));
+                return;
+            }
         }
         self.access.replace(remote_aes);
         tracing::info!(
@@ -68,11 +86,50 @@ impl Reload {
         }
     }
 
-    fn failed(&self, error: &str) {
+    /// Records what is about to change, where something does.
+    fn record(
+        &self,
+        network: Option<ChangeDigests>,
+        security: Option<ChangeDigests>,
+    ) -> Result<(), AuditError> {
+        let changes = [
+            (Act::NetworkConfigured, "dicom.ae", network),
+            (Act::SecurityConfigured, "dicom.tls", security),
+        ];
+        let events = changes.into_iter().filter_map(|(act, setting, change)| {
+            let mut event = event_of(act, setting);
+            event.change = Some(change?);
+            Some(event)
+        });
+        let events: Vec<AuditEvent> = events.collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let recorded = self.trail.commit_all(Vec::new(), &events);
+        Handle::current().block_on(recorded).map(drop)
+    }
+
+    fn failed(&self, code: &str, error: &str) {
+        let mut event = event_of(Act::SoftwareConfigured, "settings");
+        event.outcome = Outcome::MinorFailure;
+        event.reason = Some(code.to_owned());
+        let recorded = self.trail.commit(Vec::new(), &event);
+        if let Err(error) = Handle::current().block_on(recorded) {
+            tracing::error!(
+                error = chain(&error),
+                "the audit trail could not be written"
+            );
+        }
         tracing::error!(
             error,
             "AE table and certificates could not be read again; the old ones stay"
         );
         self.metrics.reload_failed();
     }
+}
+
+fn event_of(act: Act, setting: &str) -> AuditEvent {
+    let mut event = AuditEvent::new(act, place::now(), Actor::system("pacs-server reload"));
+    event.object.setting = Some(setting.to_owned());
+    event
 }

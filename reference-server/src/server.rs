@@ -21,9 +21,11 @@ use crate::metrics::Metrics;
 use crate::oidc::OidcOpenError;
 use crate::overlays::RegistryOverlays;
 use crate::recorder::Recorder;
+use crate::recorder::alerts::Alerts;
 use crate::register;
 use crate::reload::Reload;
 use crate::room::Room;
+use crate::signing::SigningError;
 use crate::tls::{Tls, TlsFileError};
 use crate::web;
 use listening::{listen, listen_secured};
@@ -32,7 +34,7 @@ use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
 use parts::{
     acceptor, access, assembly_io, assembly_unlicensed, commitments, for_clients, health, keeping,
-    services, upkeep, with_portal,
+    services, signer, upkeep, with_portal,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,6 +78,9 @@ pub enum StartError {
     /// The OpenID provider by which people sign in cannot be set up.
     #[error("the OpenID provider")]
     Provider(#[from] OidcOpenError),
+    /// The audit trail cannot be signed as the settings say.
+    #[error("audit.signing_key")]
+    Signing(#[from] SigningError),
     /// The files of TLS are of no use.
     #[error("TLS")]
     Tls(#[from] TlsFileError),
@@ -116,6 +121,7 @@ pub struct Server {
     /// The token for the first account, where there is none.
     set_up_token: Option<String>,
     background: Background,
+    alerts: Alerts,
 }
 
 /// Where a server listens.
@@ -155,19 +161,20 @@ impl Server {
                     source,
                 })?;
         tell_of_the_last_run(&archive);
-        let access = access(config, &archive, &metrics).await?;
+        let (access, alerts) = access(config, &archive, &metrics).await?;
         let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;
         let decoders = decoders().map_err(assembly_io)?;
         let derived = derived::open(config);
         DerivedMetrics::register(metrics.registry(), &derived).map_err(assembly)?;
         let overlays = RegistryOverlays::new(archive.registry());
         let overlays: Arc<dyn Overlays> = Arc::new(overlays.map_err(assembly_unlicensed)?);
-        let recorder = Recorder::start(&archive.registry(), access.directory())
-            .map_err(assembly_unlicensed)?;
+        let recorder = Recorder::start(&archive.registry(), access.directory(), alerts.clone());
+        let recorder = recorder.map_err(assembly_unlicensed)?;
         let tools = (&metrics, &decoders, (&overlays, &recorder));
         let services = services(config, &archive, &access, tools)?;
         let keeping = keeping(config, &archive, &services, (&access, &tls)).await?;
-        let acceptor = acceptor(config, services, &access, &commitments, &tls, &metrics)?;
+        let told = (&metrics, &alerts);
+        let acceptor = acceptor(config, services, &access, &commitments, &tls, told)?;
         let upkeep = upkeep(&archive, &metrics).await?;
         let http = listen("HTTP", config.http)?;
         let for_clients = for_clients(config, &archive, &access, (&commitments, &keeping)).await?;
@@ -193,7 +200,10 @@ impl Server {
                 dicomweb,
                 quiet_duration: config.derived.quiet_duration,
                 untold: at_start.untold,
+                alerts: alerts.clone(),
+                signer: signer(config, &archive)?,
             },
+            alerts,
             web,
             accounts,
             set_up_token: at_start.set_up_token,
@@ -254,7 +264,8 @@ impl Server {
     pub fn reload(&self, options: &Options) -> Reload {
         let (access, tls) = (Arc::clone(&self.access), Arc::clone(&self.tls));
         let metrics = Arc::clone(&self.health.metrics);
-        Reload::new(options, &self.config, access, tls, metrics)
+        let trail = self.accounts.trail().clone();
+        Reload::new(options, &self.config, (access, tls), (metrics, trail))
     }
 
     /// Serves until `stop` resolves or the store fails, then drains.
@@ -305,7 +316,8 @@ impl Server {
         }
         tasks.shutdown().await;
         self.commitments.stop().await;
-        tell_of_the_end(&self.accounts, self.health.forwarder.as_ref()).await;
+        let forwarder = self.health.forwarder.as_ref();
+        tell_of_the_end(&self.accounts, &self.alerts, forwarder).await;
         self.archive.close().await;
         http.abort();
         outcome

@@ -10,6 +10,7 @@ use crate::limits::PEM_BYTES_MAX;
 use crate::metrics::Metrics;
 use async_trait::async_trait;
 use pacs_core::AeTitle;
+use pacs_core::audit::{ChangeDigests, StateDigest};
 use pacs_net::ByteStream;
 use pacs_net::security::Fingerprint;
 use pacs_net::tls::{
@@ -17,6 +18,7 @@ use pacs_net::tls::{
     SettingsError, TlsClient, TlsServer, Trust,
 };
 use pacs_net::transport::{Connector, TcpConnector};
+use pacs_store::registry::audit::AuditError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -126,6 +128,18 @@ pub fn credentials(certificate: &Path, key: &Path) -> Result<Credentials, TlsFil
     })
 }
 
+/// Why TLS was not made anew; everything is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// A file is of no use.
+    #[error(transparent)]
+    Files(#[from] TlsFileError),
+    /// It could not be recorded.
+    #[error("it could not be recorded, and is not done")]
+    Unrecorded(#[from] AuditError),
+}
+
 /// What the files came to.
 struct Loaded {
     own: Option<Credentials>,
@@ -133,11 +147,18 @@ struct Loaded {
     clients: BTreeMap<AeTitle, TlsClient>,
 }
 
+/// Settings, and what tells them and their certificates from others.
+#[derive(Debug)]
+struct Current {
+    config: Config,
+    digest: StateDigest,
+}
+
 /// TLS of one server.
 #[derive(Debug)]
 pub struct Tls {
     /// What it was last read from.
-    config: Mutex<Config>,
+    current: Mutex<Current>,
     server: Option<Arc<TlsServer>>,
     dialler: Arc<Dialler>,
     metrics: Arc<Metrics>,
@@ -155,7 +176,10 @@ impl Tls {
             .map(|settings| TlsServer::new(&settings).map_err(of_listener))
             .transpose()?;
         let tls = Self {
-            config: Mutex::new(config.clone()),
+            current: Mutex::new(Current {
+                config: config.clone(),
+                digest: digest_of(config)?,
+            }),
             server: server.map(Arc::new),
             dialler: Arc::new(Dialler::default()),
             metrics: Arc::clone(metrics),
@@ -178,31 +202,44 @@ impl Tls {
     }
 
     /// Reads the files that `config` names, for connections to come. Where one is of no use,
-    /// everything stays as it was. The listener stays where it is.
+    /// everything stays as it was. The listener stays where it is. Before anything is replaced,
+    /// `record` is told what changes, if something does.
     ///
     /// # Errors
-    /// [`TlsFileError`]
-    pub fn reload(&self, mut config: Config) -> Result<(), TlsFileError> {
-        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+    /// [`ReloadError`]
+    pub fn reload(
+        &self,
+        mut config: Config,
+        record: impl FnOnce(Option<ChangeDigests>) -> Result<(), AuditError>,
+    ) -> Result<(), ReloadError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if self.server.is_some() && config.tls.own.is_none() {
             // It goes on with what it has until the restart that closes it.
-            config.tls = current.tls.clone();
+            config.tls = current.config.tls.clone();
         }
-        config.tls.address = current.tls.address;
+        config.tls.address = current.config.tls.address;
         let loaded = load(&config)?;
         // An expired certificate that is there at start must do; it replaces no other.
         if let (Some(own), Some((path, _))) = (&loaded.own, &config.tls.own)
             && own.not_after() <= SystemTime::now()
         {
             let path = path.display().to_string();
-            return Err(TlsFileError::Expired { path });
+            return Err(TlsFileError::Expired { path }.into());
         }
+        let (before, after) = (current.digest, digest_of(&config)?);
+        record((before != after).then_some(ChangeDigests {
+            before: Some(before),
+            after: Some(after),
+        }))?;
         if let (Some(server), Some(settings)) = (&self.server, &loaded.server) {
             server.replace(settings).map_err(of_listener)?;
         }
         self.dialler.replace(loaded.clients);
         self.tell(&config, loaded.own.as_ref());
-        *current = config;
+        *current = Current {
+            config,
+            digest: after,
+        };
         Ok(())
     }
 
@@ -242,6 +279,24 @@ fn of_listener(source: SettingsError) -> TlsFileError {
         of: "dicom.tls".to_owned(),
         source,
     }
+}
+
+/// Of the settings of TLS, and of the certificates that they name. Which key goes with our own
+/// certificate follows from that.
+fn digest_of(config: &Config) -> Result<StateDigest, TlsFileError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    add(format!("{:?}", config.tls).as_bytes());
+    let own = config.tls.own.as_ref().map(|(certificate, _)| certificate);
+    let all = [own, config.tls.client_ca.as_ref(), config.tls.ca.as_ref()];
+    let of_aes = config.remote_aes.values().map(|ae| ae.tls_ca.as_ref());
+    for path in all.into_iter().chain(of_aes).flatten() {
+        add(&read_pem(path)?);
+    }
+    Ok(StateDigest(hasher.finalize().into()))
 }
 
 fn load(config: &Config) -> Result<Loaded, TlsFileError> {

@@ -207,6 +207,9 @@ pub enum AuditCommand {
         /// A record that was noted elsewhere, as an earlier run printed it
         #[arg(long, value_name = "NUMBER:DIGEST")]
         noted: Option<Anchor>,
+        /// File with the public keys (PEM) that must have signed it, as `audit.signing_key` does
+        #[arg(long, value_name = "FILE")]
+        signed_by: Option<PathBuf>,
         /// The archive
         #[command(flatten)]
         local: Local,
@@ -513,7 +516,7 @@ async fn command(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Restore { from, to } => backup::restore(from, to, output).await,
         Command::Send(send) => send::send(send, output).await,
         Command::Store(sending) => store::store(sending, output).await,
-        Command::Token(command) => token::token(command, output),
+        Command::Token(command) => token::token(command, output).await,
         Command::Users(command) => users::users(command, output).await,
         Command::Verify(local) => maintain::verify(local, output).await,
         Command::Worklist(worklist) => worklist::worklist(worklist, output).await,

@@ -26,6 +26,7 @@ use reference_server::access::Access;
 use reference_server::config::{Config, Options};
 use reference_server::decoding::decoders;
 use reference_server::recorder::Recorder;
+use reference_server::recorder::alerts::Alerts;
 use reference_server::scp::{ConversionCounters, Services};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -68,7 +69,12 @@ fn study(number: u32) -> String {
 /// The services of DICOM.
 fn acceptor(archive: &Archive) -> Acceptor {
     let access = Arc::new(Access::new(&Config::load(&Options::default()).unwrap()));
-    let recorder = Recorder::start(&archive.registry(), access.directory()).unwrap();
+    let recorder = Recorder::start(
+        &archive.registry(),
+        access.directory(),
+        Alerts::new(archive.registry().audit_trail()),
+    )
+    .unwrap();
     let counters = ConversionCounters::new(&prometheus::Registry::new()).unwrap();
     let services = Services::new(
         archive.clone(),

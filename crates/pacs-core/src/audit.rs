@@ -33,6 +33,8 @@ pub struct AuditEvent {
     pub act: Act,
     /// How it ended.
     pub outcome: Outcome,
+    /// How many times: alike events that came too often to be told one by one are told as one.
+    pub times: u64,
     /// When, with the offset of the place of the archive.
     pub at: DateTime<FixedOffset>,
     /// Who did it.
@@ -269,6 +271,7 @@ impl AuditEvent {
         Self {
             act,
             outcome: Outcome::Success,
+            times: 1,
             at,
             actor,
             from: None,

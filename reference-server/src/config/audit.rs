@@ -10,6 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditSection {
+    /// The private key by which the trail is signed.
+    pub(super) signing_key: Option<PathBuf>,
     syslog: Option<SyslogSection>,
 }
 

@@ -1,6 +1,7 @@
 //! Records what came in: follows the change sequence with a cursor of its own, so that storing
 //! never waits for a record, and none is lost. One event for each study and sender, and each time
-//! that something of it came for a while.
+//! that something of it came for a while. What `pacs import` took in is an import, and other content
+//! under a known UID stands apart.
 
 use crate::access::SystemMay;
 use crate::directory::Directory;
@@ -15,13 +16,16 @@ use pacs_core::role::{Agent, Licence, Unlicensed, duty::Reconcile};
 use pacs_core::sender::Sender;
 use pacs_core::uid::StudyUid;
 use pacs_core::{Action, AeTitle, Caller, Denied, Permit, Phi};
-use pacs_store::index::{IndexError, StoredInstance};
+use pacs_store::index::{ChangeKind, ChangeNumber, IndexError, StoredInstance};
 use pacs_store::records::RecordsError;
 use pacs_store::registry::Registry;
 use pacs_store::registry::audit::AuditError;
 use pacs_store::{Archive, Cursor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+/// What `pacs import` calls itself.
+pub(crate) const IMPORT: &str = "pacs import";
 
 /// The name of its cursor.
 const CURSOR: &str = "arrivals";
@@ -57,8 +61,8 @@ pub struct Arrivals {
     licence: Licence<Reconcile>,
 }
 
-/// Whose instances of which study.
-type Group = (StudyUid, String, Option<IpAddr>);
+/// How whose instances of which study came.
+type Group = (StudyUid, String, Option<IpAddr>, Act);
 
 impl Arrivals {
     /// For `archive`.
@@ -137,9 +141,8 @@ impl Arrivals {
             }
             changes_count += usize::try_from(through.0.saturating_sub(after.0)).unwrap_or(1);
             if self.directory.has_organisations() {
-                let events = self
-                    .events(came.into_iter().map(|(_, stored)| stored))
-                    .await;
+                let others = self.conflicted(after, through).await?;
+                let events = self.events(came, &others).await;
                 for part in events.chunks(RECORDED_AT_ONCE_MAX) {
                     let trail = self.registry.audit_trail();
                     trail.commit_all(Vec::new(), part).await?;
@@ -152,11 +155,44 @@ impl Arrivals {
         }
     }
 
-    async fn events(&self, came: impl Iterator<Item = StoredInstance>) -> Vec<AuditEvent> {
+    /// The changes after `after` up to `through` by which other content came under a known UID.
+    async fn conflicted(
+        &self,
+        mut after: ChangeNumber,
+        through: ChangeNumber,
+    ) -> Result<BTreeSet<ChangeNumber>, ArrivalsError> {
+        let mut conflicted = BTreeSet::new();
+        while after < through {
+            let changes = self
+                .archive
+                .changes(&self.permit, after, ARRIVALS_AT_ONCE_MAX);
+            let changes = changes.await?;
+            let Some(last) = changes.last() else { break };
+            after = last.number;
+            let of_kind = changes
+                .iter()
+                .filter(|change| change.kind == ChangeKind::Conflicted && change.number <= through);
+            conflicted.extend(of_kind.map(|change| change.number));
+        }
+        Ok(conflicted)
+    }
+
+    async fn events(
+        &self,
+        came: Vec<(ChangeNumber, StoredInstance)>,
+        conflicted: &BTreeSet<ChangeNumber>,
+    ) -> Vec<AuditEvent> {
         let mut groups: BTreeMap<Group, (StudyTouched, u64)> = BTreeMap::new();
-        for stored in came {
+        for (number, stored) in came {
             let (head, from) = (stored.instance, stored.provenance);
-            let group = (head.study.clone(), from.calling, from.address);
+            // No device and no program comes from nowhere.
+            let is_import = from.address.is_none() && from.calling == IMPORT;
+            let act = match conflicted.contains(&number) {
+                true => Act::ImagesReplaced,
+                false if is_import => Act::Imported,
+                false => Act::ImagesReceived,
+            };
+            let group = (head.study.clone(), from.calling, from.address, act);
             let (touched, _) = groups.entry(group).or_insert_with(|| {
                 let touched = StudyTouched {
                     study: head.study,
@@ -169,8 +205,9 @@ impl Arrivals {
             touched.instances_count = touched.instances_count.saturating_add(1);
         }
         let mut events = Vec::with_capacity(groups.len());
-        for ((study, calling, address), (touched, received_unix_ms)) in groups {
+        for ((study, calling, address, act), (touched, received_unix_ms)) in groups {
             let mut actor = match Sender::of(&calling) {
+                _ if address.is_none() => Actor::system(&calling),
                 Sender::Program { name, .. } => Actor::new(ActorKind::Program, name),
                 Sender::Device(title) => match AeTitle::parse(title) {
                     Ok(title) => Actor::new(ActorKind::Device, title.as_str()),
@@ -181,9 +218,11 @@ impl Arrivals {
             let received = i64::try_from(received_unix_ms).unwrap_or(i64::MAX);
             let at = DateTime::from_timestamp_millis(received).unwrap_or_default();
             let at = at.with_timezone(&place::offset());
-            let mut event = AuditEvent::new(Act::ImagesReceived, at, actor);
+            let mut event = AuditEvent::new(act, at, actor);
             event.from = address;
             event.object.studies = vec![touched];
+            let is_other = act == Act::ImagesReplaced;
+            event.reason = is_other.then(|| "KEPT_BESIDE_THE_FIRST".to_owned());
             let known = self.registry.known_study(&self.licence, &study).await;
             let bound = known.ok().flatten().and_then(|known| known.bound);
             event.object.patient = bound.map(|bound| Phi::new(bound.patient.key));

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::oidc::Provider;
 use crate::reading::ReadingTasks;
 use crate::recorder::Recorder;
+use crate::recorder::alerts::Alerts;
 use crate::register::Register;
 use crate::rejecting::Keeping;
 use crate::scp::commitment::CommitmentService;
@@ -24,6 +25,7 @@ use crate::scp::mpps::StepService;
 use crate::scp::worklist::WorklistService;
 use crate::scp::{ConversionCounters, Services};
 use crate::sending::Sendings;
+use crate::signing::Signer;
 use crate::tls::Tls;
 use crate::upkeep::Upkeep;
 use crate::web::Answering;
@@ -39,16 +41,19 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// The policy. Before anybody can ask it has learnt whose devices there are.
+/// The policy, and what records whom it refuses. Before anybody can ask it has learnt whose devices
+/// there are.
 pub(super) async fn access(
     config: &Config,
     archive: &Archive,
     metrics: &Arc<Metrics>,
-) -> Result<Arc<Access>, StartError> {
+) -> Result<(Arc<Access>, Alerts), StartError> {
+    let alerts = Alerts::new(archive.registry().audit_trail());
     let access = Access::new(config).counting(Arc::clone(metrics));
+    let access = access.telling(alerts.clone());
     let learnt = access.directory().learn(&archive.registry()).await;
     learnt.map_err(|error| StartError::Assembly(Box::new(error)))?;
-    Ok(Arc::new(access))
+    Ok((Arc::new(access), alerts))
 }
 
 pub(super) async fn commitments(
@@ -120,7 +125,7 @@ pub(super) fn acceptor(
     access: &Arc<Access>,
     commitments: &Commitments,
     tls: &Tls,
-    metrics: &Arc<Metrics>,
+    (metrics, alerts): (&Arc<Metrics>, &Alerts),
 ) -> Result<Acceptor, StartError> {
     let services = Arc::new(services);
     let (archive, registry) = (services.archive(), services.archive().registry());
@@ -141,7 +146,7 @@ pub(super) fn acceptor(
         .procedure_steps(Arc::new(StepService::new(archive, Arc::clone(access))))
         .worklist(Arc::new(WorklistService::new(registry, Arc::clone(access))))
         .policy(Arc::clone(access) as _)
-        .observer(Arc::new(Watcher::new(Arc::clone(metrics))))
+        .observer(Arc::new(Watcher::new(Arc::clone(metrics), alerts.clone())))
         // The AE table looks at it, so that guesses at it are counted with all others.
         .any_called_title(true)
         .connector(tls.dialler())
@@ -223,6 +228,14 @@ pub(super) fn health(
         upkeep: Arc::new(upkeep),
         forwarder,
     })
+}
+
+/// What signs the audit trail, where the settings have a key for it.
+pub(super) fn signer(config: &Config, archive: &Archive) -> Result<Option<Signer>, StartError> {
+    let trail = archive.registry().audit_trail();
+    let key = config.audit_signing_key.as_deref();
+    let signer = key.map(|path| Signer::open(trail, path)).transpose();
+    signer.map_err(StartError::Signing)
 }
 
 pub(super) async fn upkeep(archive: &Archive, metrics: &Metrics) -> Result<Upkeep, StartError> {

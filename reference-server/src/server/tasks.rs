@@ -1,6 +1,6 @@
 //! What a server does in the background, from when it serves until it stops.
 
-use super::telling::tell_later;
+use super::telling::{tell_later, tell_of_interruptions};
 use crate::access::Access;
 use crate::accounts::Accounts;
 use crate::api;
@@ -11,10 +11,12 @@ use crate::forwarder::Forwarder;
 use crate::http::Health;
 use crate::matcher::Follower;
 use crate::notes::NoteTaker;
+use crate::recorder::alerts::Alerts;
 use crate::recorder::arrivals::Arrivals;
 use crate::register::{self, Register};
 use crate::rejecting::Keeping;
 use crate::room::Room;
+use crate::signing::Signer;
 use pacs_core::audit::AuditEvent;
 use pacs_store::Archive;
 use pacs_store::scrub::ScrubPlan;
@@ -38,6 +40,8 @@ pub(super) struct Background {
     pub(super) quiet_duration: Duration,
     /// That the server started, where that could not be told yet.
     pub(super) untold: Option<AuditEvent>,
+    pub(super) alerts: Alerts,
+    pub(super) signer: Option<Signer>,
 }
 
 impl Background {
@@ -57,6 +61,11 @@ impl Background {
         if let Some(untold) = self.untold {
             tasks.spawn(tell_later(accounts.clone(), untold));
         }
+        tasks.spawn(self.alerts.follow());
+        if let Some(signer) = self.signer {
+            tasks.spawn(signer.follow());
+        }
+        tasks.spawn(tell_of_interruptions(accounts.trail().clone()));
         if let Some(plan) = self.scrub {
             let (archive, upkeep) = (archive.clone(), Arc::clone(upkeep));
             tasks.spawn(async move { upkeep.scrub(&archive, plan).await });

@@ -7,10 +7,11 @@ use crate::config::Config;
 use crate::forwarder::Forwarder;
 use crate::limits::TOLD_AGAIN_EVERY;
 use crate::place;
-use pacs_core::audit::{Act, Actor, AuditEvent};
+use crate::recorder::alerts::Alerts;
+use pacs_core::audit::{Act, Actor, AuditEvent, Outcome};
 use pacs_store::Archive;
 use pacs_store::records::RecordsError;
-use pacs_store::registry::audit::AuditError;
+use pacs_store::registry::audit::{AuditError, AuditTrail};
 
 /// What the start leaves to be said.
 #[derive(Debug, Default)]
@@ -65,7 +66,13 @@ pub(super) async fn tell(accounts: &Accounts, event: &AuditEvent) -> Result<(), 
 }
 
 /// Tells that the server stopped, here and where the trail goes besides.
-pub(super) async fn tell_of_the_end(accounts: &Accounts, forwarder: Option<&Forwarder>) {
+pub(super) async fn tell_of_the_end(
+    accounts: &Accounts,
+    alerts: &Alerts,
+    forwarder: Option<&Forwarder>,
+) {
+    // Where that cannot be written the log has it.
+    alerts.finish().await.ok();
     tell(accounts, &event_of(Act::ApplicationStopped))
         .await
         .ok();
@@ -80,6 +87,30 @@ pub(super) async fn tell_later(accounts: Accounts, event: AuditEvent) {
         tokio::time::sleep(TOLD_AGAIN_EVERY).await;
         if tell(&accounts, &event).await.is_ok() {
             return;
+        }
+    }
+}
+
+/// Tells, as soon as it can be told, that nothing could be recorded for a while, and so was not done
+/// either: an alarm, with the times at which that began and ended.
+pub(super) async fn tell_of_interruptions(trail: AuditTrail) {
+    let mut interrupted = trail.interrupted();
+    // A closed channel means that the archive is gone.
+    while interrupted.wait_for(|is| *is).await.is_ok() {
+        let mut stopped = event_of(Act::AuditRecordingStopped);
+        stopped.outcome = Outcome::MajorFailure;
+        stopped.reason = Some("records could not be written".to_owned());
+        tracing::error!(
+            alarm = "audit_recording_stopped",
+            "the audit trail cannot be written: nothing is done that has to be recorded"
+        );
+        loop {
+            tokio::time::sleep(TOLD_AGAIN_EVERY).await;
+            let started = event_of(Act::AuditRecordingStarted);
+            if trail.resumed(&[stopped.clone(), started]).await.is_ok() {
+                tracing::warn!("the audit trail can be written again");
+                break;
+            }
         }
     }
 }

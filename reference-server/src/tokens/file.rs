@@ -42,6 +42,9 @@ pub enum TokensError {
     /// A name that is taken.
     #[error("there is a token of that name; revoke it first")]
     Exists,
+    /// It could not be recorded.
+    #[error("it could not be recorded, and is not done: {0}")]
+    Unrecorded(String),
     /// The disk did not do it.
     #[error("{FILE}: {0}")]
     File(#[from] io::Error),
@@ -119,6 +122,19 @@ impl super::Tokens {
     /// # Errors
     /// [`TokensError`]; nothing changed then.
     pub fn change(directory: &Path, change: Change) -> Result<(), TokensError> {
+        Self::change_recorded(directory, change, || Ok(()))
+    }
+
+    /// The same, where `record` is called as soon as it is known that it can be done, and before it
+    /// is. What that says went wrong is [`TokensError::Unrecorded`].
+    ///
+    /// # Errors
+    /// [`TokensError`]; nothing changed then.
+    pub fn change_recorded(
+        directory: &Path,
+        change: Change,
+        record: impl FnOnce() -> Result<(), String>,
+    ) -> Result<(), TokensError> {
         // Root may run this where the server's user does as it likes: everything is looked up in
         // the directory that is open, and no link is followed.
         let open = File::open(directory)?;
@@ -126,6 +142,7 @@ impl super::Tokens {
         flock(&lock, FlockOperation::LockExclusive).map_err(io::Error::from)?;
         let mut tokens = read(&path_in(directory))?;
         apply(&mut tokens, change)?;
+        record().map_err(TokensError::Unrecorded)?;
         let document = Document {
             version: VERSION,
             tokens,

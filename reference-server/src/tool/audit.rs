@@ -1,13 +1,15 @@
 //! `pacs audit`: the audit trail of an archive. A server that has it open reads it itself.
 
 use super::backup::{ask, expect, unexpected};
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::maintain;
 use super::output::Output;
 use super::{AuditCommand, AuditListing, Local};
 use crate::control::audit::{Asked, Told, answer};
 use crate::control::{Reply, Request};
 use crate::limits::AUDIT_PAGE_COUNT;
+use crate::signing::PublicKeys;
+use crate::tls::read_pem;
 use pacs_core::Phi;
 use pacs_core::audit::{Outcome, message};
 use pacs_core::patient::PatientKey;
@@ -31,7 +33,9 @@ pub(super) async fn audit(command: &AuditCommand, output: &Output) -> Result<(),
     let reader = reader(local).await?;
     let done = match command {
         AuditCommand::List(listing) => list(listing, &reader, output).await,
-        AuditCommand::Verify { noted, .. } => verify(noted.as_ref(), &reader, output).await,
+        AuditCommand::Verify {
+            noted, signed_by, ..
+        } => verify((noted.as_ref(), signed_by.as_deref()), &reader, output).await,
     };
     if let Reader::Here(archive) = reader {
         archive.close().await;
@@ -140,30 +144,48 @@ fn show(record: &AuditRecord, is_message: bool, output: &Output) {
 }
 
 async fn verify(
-    noted: Option<&Anchor>,
+    (noted, signed_by): (Option<&Anchor>, Option<&Path>),
     reader: &Reader<'_>,
     output: &Output,
 ) -> Result<(), Failure> {
     let noted = noted.map(Anchor::to_string);
+    let keys = match signed_by {
+        Some(path) => {
+            let text = read_pem(path).map_err(|error| Failure::file(path, chain(&error)))?;
+            PublicKeys::from_pem(&text).map_err(|error| Failure::file(path, error))?;
+            Some(String::from_utf8_lossy(&text).into_owned())
+        }
+        None => None,
+    };
     let Told::Verified {
         records,
         problem,
         anchor,
-    } = reader.ask(Asked::Verify { noted }).await?
+        signed,
+    } = reader.ask(Asked::Verify { noted, keys }).await?
     else {
         return Err(Failure::Archive(
             "the server answered something else".to_owned(),
         ));
     };
-    let value = json!({ "records": records, "problem": problem, "anchor": anchor });
+    let mut value = json!({ "records": records, "problem": problem, "anchor": anchor });
+    if let Some((count, last)) = signed {
+        value["signatures"] = json!(count);
+        value["last_signed"] = json!(last);
+    }
     if let Some(problem) = problem {
         output.problem(&problem, &json!({ "problem": problem }));
         output.summary(&format!("{records} records are what they were"), &value);
         return Err(Failure::Damaged(format!("audit trail: {problem}")));
     }
     let anchor = anchor.map(|anchor| format!("; note elsewhere: {anchor}"));
+    let signed = signed.map(|(count, last)| {
+        let last = last.map_or_else(|| "-".to_owned(), |day| day.to_string());
+        format!("; {count} signatures, the last of {last}")
+    });
     let text = format!(
-        "{records} records, all as they were{}",
+        "{records} records, all as they were{}{}",
+        signed.unwrap_or_default(),
         anchor.unwrap_or_default()
     );
     output.summary(&text, &value);

@@ -15,20 +15,27 @@ use super::output::{Output, Unit};
 use super::retrieve::get_found;
 use super::{Connection, Exporting, Search};
 use crate::access::SystemMay;
+use crate::limits::RECORDED_AT_ONCE_MAX;
 use crate::overlays::RegistryOverlays;
+use crate::place;
+use crate::recorder::count;
 use async_trait::async_trait;
 use bytes::Bytes;
 use medium::{Incoming, Medium};
 use pacs_core::access::{Get, permit};
+use pacs_core::audit::{Act, Actor, AuditEvent, StudyTouched};
 use pacs_core::coerce::{Coercer, Overlay};
 use pacs_core::convert::Progress;
 use pacs_core::limits::CoerceLimits;
-use pacs_core::{Action, Caller};
+use pacs_core::patient::PatientKey;
+use pacs_core::role::{Agent, duty::Reconcile};
+use pacs_core::{Action, Caller, Phi};
 use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
 use pacs_net::status::StoreStatus;
-use pacs_store::DataSetReader;
 use pacs_store::egress::{AsStored, Begun, EgressError, NoOverlays, Overlays, begin};
 use pacs_store::index::StoredInstance;
+use pacs_store::{Archive, DataSetReader};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -109,6 +116,7 @@ async fn from_archive(
     let permit = permit.map_err(|denied| Failure::archive(&denied))?;
     let instances = archive.select(&permit, &query).await;
     let instances = instances.map_err(|error| Failure::archive(&error))?;
+    record(&archive, &instances, exporting.zip).await?;
     let total = instances.iter().map(|i| i.location.length_bytes).sum();
     let work = output.work("exporting", Unit::Bytes, Some(total));
     let overlays: Box<dyn Overlays> = if exporting.as_stored {
@@ -138,6 +146,49 @@ async fn from_archive(
     }
     archive.close().await;
     Ok(refused_count)
+}
+
+/// Records what goes out, for each patient, before anything does. The data of more than one patient
+/// at once are few people's to take.
+async fn record(
+    archive: &Archive,
+    instances: &[StoredInstance],
+    is_zip: bool,
+) -> Result<(), Failure> {
+    let registry = archive.registry();
+    let licence = Agent::system(TASK).national_licence::<Reconcile>();
+    let licence = licence.map_err(|error| Failure::archive(&error))?;
+    let mut studies = Vec::new();
+    for instance in instances {
+        count(&mut studies, instance, false);
+    }
+    let mut of_patients: BTreeMap<Option<PatientKey>, Vec<StudyTouched>> = BTreeMap::new();
+    for study in studies {
+        let known = registry.known_study(&licence, &study.study).await;
+        let known = known.map_err(|error| Failure::archive(&error))?;
+        let patient = known.and_then(|known| Some(known.bound?.patient.key));
+        of_patients.entry(patient).or_default().push(study);
+    }
+    let event_of = |act| AuditEvent::new(act, place::now(), Actor::system(TASK));
+    let mut events = Vec::new();
+    if of_patients.len() > 1 {
+        let mut event = event_of(Act::RestrictedFunctionUsed);
+        event.object.setting = Some("bulk_export".to_owned());
+        event.object.studies = of_patients.values().flatten().cloned().collect();
+        events.push(event);
+    }
+    for (patient, studies) in of_patients {
+        let mut event = event_of(Act::Exported);
+        event.object.patient = patient.map(Phi::new);
+        event.object.studies = studies;
+        event.object.node = Some(if is_zip { "zip" } else { "folder" }.to_owned());
+        events.push(event);
+    }
+    for part in events.chunks(RECORDED_AT_ONCE_MAX) {
+        let recorded = registry.audit_trail().commit_all(Vec::new(), part).await;
+        recorded.map_err(|error| Failure::archive(&error))?;
+    }
+    Ok(())
 }
 
 /// A data set on its way to a medium.

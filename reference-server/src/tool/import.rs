@@ -13,6 +13,9 @@ use super::maintain::open_archive;
 use super::output::{Output, Unit};
 use super::tally::Tally;
 use crate::access::SystemMay;
+use crate::directory::Directory;
+use crate::recorder::alerts::{Alerts, Told};
+use crate::recorder::arrivals::{Arrivals, IMPORT as TASK};
 use crate::recorder::programs;
 use pacs_core::access::{Store, permit};
 use pacs_core::audit::Actor;
@@ -20,7 +23,7 @@ use pacs_core::scan::preamble::SuspectPreamble;
 use pacs_core::{Action, Caller, Permit};
 use pacs_media::{Found, Inspected, MediaLimits, Refused, inspect};
 use pacs_store::registry::audit::AuditTrail;
-use pacs_store::{Announced, Archive, DepositError, Outcome, Receipt};
+use pacs_store::{Announced, Archive, Cursor, DepositError, Outcome, Receipt};
 use pacs_web::record::ProgramSent;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,12 +36,11 @@ const JOURNAL: &str = "import.journal";
 /// How often an instance is tried for which the archive has no turn.
 const BUSY_COUNT_MAX: u32 = 30;
 
-const TASK: &str = "pacs import";
-
 /// What the depositors share.
 struct Shared {
     archive: Archive,
     trail: AuditTrail,
+    alerts: Alerts,
     permit: Permit<Store>,
     tally: Arc<Tally>,
     limits: MediaLimits,
@@ -53,6 +55,9 @@ pub(super) async fn import(importing: &Importing, output: &Output) -> Result<(),
     let archive = open_archive(data).await?;
     let permit = permit::<Store>(&SystemMay(&[Action::Store]), Caller::System { task: TASK });
     let permit = permit.map_err(|denied| Failure::archive(&denied))?;
+    let arrivals = arrivals(&archive).await?;
+    let cursor = arrivals.cursor().await;
+    let cursor = cursor.map_err(|error| Failure::archive(&error))?;
     let path = data.join(JOURNAL);
     let mut journal = Journal::open(&path, "import", importing.restart)
         .map_err(|error| Failure::file(&path, error))?;
@@ -73,6 +78,7 @@ pub(super) async fn import(importing: &Importing, output: &Output) -> Result<(),
     let files = gather(paths, limits, known, &tally, |found, _| Some(found));
     let shared = Arc::new(Shared {
         archive: archive.clone(),
+        alerts: Alerts::new(archive.registry().audit_trail()),
         trail: archive.registry().audit_trail(),
         permit,
         tally: Arc::clone(&tally),
@@ -82,10 +88,29 @@ pub(super) async fn import(importing: &Importing, output: &Output) -> Result<(),
         stops: AtomicBool::new(false),
     });
     deposit_all(&shared, importing.deposits).await;
+    let recorded = record(&shared, &arrivals, cursor).await;
     archive.close().await;
+    recorded?;
     let failed = shared.failed.lock();
     let failed = failed.unwrap_or_else(PoisonError::into_inner).take();
     finish(&tally, failed, output)
+}
+
+/// What records who brought what, from before anything comes.
+async fn arrivals(archive: &Archive) -> Result<Arrivals, Failure> {
+    let directory = Directory::default();
+    let learnt = directory.learn(&archive.registry()).await;
+    learnt.map_err(|error| Failure::archive(&error))?;
+    Arrivals::new(archive, directory).map_err(|error| Failure::archive(&error))
+}
+
+/// Records what came; where that cannot be done, the server does it when it starts.
+async fn record(shared: &Shared, arrivals: &Arrivals, mut cursor: Cursor) -> Result<(), Failure> {
+    let alerts = shared.alerts.finish().await;
+    alerts.map_err(|error| Failure::archive(&error))?;
+    let recorded = arrivals.step(&mut cursor).await;
+    recorded.map_err(|error| Failure::archive(&error))?;
+    Ok(())
 }
 
 fn finish(tally: &Tally, failed: Option<String>, output: &Output) -> Result<(), Failure> {
@@ -144,8 +169,8 @@ fn depositor(shared: &Shared, runtime: &Handle) {
         let Some(found) = next else {
             return;
         };
-        let mut busy_count = 0;
-        while let Err(DepositError::Busy) = deposit(shared, runtime, &found) {
+        let (mut busy_count, mut is_told) = (0, false);
+        while let Err(DepositError::Busy) = deposit(shared, runtime, &found, &mut is_told) {
             busy_count += 1;
             if busy_count >= BUSY_COUNT_MAX {
                 return shared.fail(chain(&DepositError::Busy));
@@ -154,11 +179,17 @@ fn depositor(shared: &Shared, runtime: &Handle) {
     }
 }
 
-/// Deposits one file, and tells what became of it.
+/// Deposits one file, and tells what became of it. What its preamble may make of it is told before,
+/// once: `is_told` then.
 ///
 /// # Errors
 /// [`DepositError::Busy`] alone: the archive has no turn now.
-fn deposit(shared: &Shared, runtime: &Handle, found: &Found) -> Result<(), DepositError> {
+fn deposit(
+    shared: &Shared,
+    runtime: &Handle,
+    found: &Found,
+    is_told: &mut bool,
+) -> Result<(), DepositError> {
     let tally = &shared.tally;
     let mut inspected = match inspect(found, &shared.limits) {
         Ok(inspected) => inspected,
@@ -169,6 +200,13 @@ fn deposit(shared: &Shared, runtime: &Handle, found: &Found) -> Result<(), Depos
             return Ok(());
         }
     };
+    if let Some(preamble) = inspected.preamble.filter(|_| !*is_told) {
+        if let Err(why) = shared.tell_of_preamble(runtime, found, (&inspected, &preamble)) {
+            shared.fail(why);
+            return Ok(());
+        }
+        *is_told = true;
+    }
     let announced = Announced {
         sop_class: inspected.sop_class.clone(),
         sop_instance: inspected.sop_instance.clone(),
@@ -195,14 +233,6 @@ fn deposit(shared: &Shared, runtime: &Handle, found: &Found) -> Result<(), Depos
             }
         }
     });
-    // Before the journal says that it is done.
-    if let Some(preamble) = inspected.preamble
-        && !matches!(sealed, Err(DepositError::Busy))
-        && let Err(why) = shared.tell_of_preamble(runtime, found, (&inspected, &preamble))
-    {
-        shared.fail(why);
-        return Ok(());
-    }
     match sealed {
         Ok(Some((receipt, bytes))) => shared.kept(found, receipt, bytes),
         Ok(None) => {
@@ -238,8 +268,18 @@ impl Shared {
             sop_instance: Some(&inspected.sop_instance),
         };
         let event = programs::event(Actor::system(TASK), sent);
-        let told = runtime.block_on(self.trail.commit(Vec::new(), &event));
-        told.map_err(|error| chain(&error))?;
+        let (key, event) = match self.alerts.judge(event, preamble.kind()) {
+            Told::Alone(event) => (None, Some(event)),
+            Told::Opening(key, event) => (Some(key), Some(event)),
+            Told::Counted => (None, None),
+        };
+        if let Some(event) = event {
+            let told = runtime.block_on(self.trail.commit(Vec::new(), &event));
+            told.map_err(|error| chain(&error))?;
+        }
+        if let Some(key) = key {
+            self.alerts.opened(key);
+        }
         let text = format!(
             "its preamble may make it a program ({}); zeros are kept in its place",
             preamble.kind()

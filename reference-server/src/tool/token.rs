@@ -1,19 +1,24 @@
 //! `pacs token`: the tokens by which clients of DICOMweb are known. The server may be running.
 
-use super::failure::Failure;
+use super::backup::{ask, expect, unexpected};
+use super::failure::{Failure, chain};
 use super::output::Output;
+use super::registering::Target;
 use super::{Local, TokenCommand, TokenScope, TokenSees};
+use crate::control::audit::{Asked, TokenAct, answer};
+use crate::control::{Reply, Request};
 use crate::tokens::{
     Change, Token, TokenSight, Tokens, TokensError, hash_of, is_name, new_secret, now_unix_s,
 };
 use pacs_core::Action;
 use serde_json::json;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// Longest life of a token.
 const LIFE_DAYS: u64 = 3_650;
 
-pub(super) fn token(command: &TokenCommand, output: &Output) -> Result<(), Failure> {
+pub(super) async fn token(command: &TokenCommand, output: &Output) -> Result<(), Failure> {
     match command {
         TokenCommand::Create {
             name,
@@ -21,10 +26,10 @@ pub(super) fn token(command: &TokenCommand, output: &Output) -> Result<(), Failu
             expires,
             sight,
             local,
-        } => create((name, scope, sight.sight()), *expires, local, output),
+        } => create((name, scope, sight.sight()), *expires, local, output).await,
         TokenCommand::List { local } => list(local, output),
         TokenCommand::Revoke { name, local } => {
-            change(local, Change::Revoke(name.clone()))?;
+            change(local, Change::Revoke(name.clone())).await?;
             let text = format!("{name} is revoked");
             output.summary(&text, &json!({ "name": name, "revoked": true }));
             Ok(())
@@ -53,7 +58,7 @@ pub(super) fn parse_life(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn create(
+async fn create(
     (name, scope, sees): (&str, &[TokenScope], Option<TokenSight>),
     life: Duration,
     local: &Local,
@@ -73,7 +78,7 @@ fn create(
         created_unix_s: now,
         expires_unix_s: now.saturating_add(life.as_secs()),
     };
-    change(local, Change::Create(token.clone()))?;
+    change(local, Change::Create(token.clone())).await?;
     output.note("This is shown once: the secret of the token, as bearer token or as password of");
     output.note(&format!("HTTP Basic with the user {name}:"));
     let value = json!({
@@ -124,8 +129,51 @@ fn names(token: &Token) -> Vec<String> {
     token.scope.iter().map(name).collect()
 }
 
-fn change(local: &Local, change: Change) -> Result<(), Failure> {
-    Tokens::change(&local.data, change).map_err(|error| failure(local, &error))
+/// Changes the tokens, and has it recorded before. Where there is no archive yet there is no trail
+/// either.
+async fn change(local: &Local, change: Change) -> Result<(), Failure> {
+    let is_archive = local.data.join("FORMAT").is_file();
+    let asked = match &change {
+        Change::Create(token) => (TokenAct::Created, token.name.clone()),
+        Change::Revoke(name) => (TokenAct::Revoked, name.clone()),
+    };
+    let target = match is_archive {
+        true => Some(Target::open(local).await?),
+        false => None,
+    };
+    let record = || match &target {
+        Some(target) => tokio::task::block_in_place(|| {
+            let recorded = recorded(target, asked);
+            Handle::current().block_on(recorded)
+        }),
+        None => Ok(()),
+    };
+    let changed = Tokens::change_recorded(&local.data, change, record);
+    if let Some(target) = target {
+        target.close().await;
+    }
+    changed.map_err(|error| failure(local, &error))
+}
+
+/// Records it, or has the server do so that has the archive open; why not.
+async fn recorded(target: &Target<'_>, (act, name): (TokenAct, String)) -> Result<(), String> {
+    let asked = Asked::Token { act, name };
+    match target {
+        Target::Here(archive) => {
+            let told = answer(&archive.registry(), asked).await;
+            told.map(drop).map_err(|error| chain(&error))
+        }
+        Target::Served(data) => {
+            let told = async {
+                let mut answered = ask(data, Request::Audit(asked)).await?;
+                match expect(&mut answered).await? {
+                    Reply::Audit(_) => Ok(()),
+                    reply => Err(unexpected(&reply)),
+                }
+            };
+            told.await.map_err(|failure: Failure| failure.to_string())
+        }
+    }
 }
 
 fn failure(local: &Local, error: &TokensError) -> Failure {
@@ -134,6 +182,7 @@ fn failure(local: &Local, error: &TokensError) -> Failure {
             Failure::CommandLine(error.to_string())
         }
         TokensError::Damaged | TokensError::File(_) => Failure::file(&local.data, error),
+        TokensError::Unrecorded(_) => Failure::Archive(error.to_string()),
     }
 }
 

@@ -14,6 +14,7 @@ use pacs_store::records::memory::MemoryRecords;
 use pacs_store::records::{Change, Kind, Record, Records, RecordsError, Revision, Take};
 use pacs_store::registry::Registry;
 use reference_server::directory::Directory;
+use reference_server::recorder::alerts::Alerts;
 use reference_server::recorder::arrivals::Arrivals;
 use reference_server::recorder::{NotRecorded, Recorder};
 use std::sync::Arc;
@@ -218,7 +219,8 @@ async fn what_cannot_be_recorded_is_not_done() {
         .unwrap();
     let directory = Directory::default();
     directory.learn(&registry).await.unwrap();
-    let recorder = Recorder::start(&registry, directory).unwrap();
+    let recorder =
+        Recorder::start(&registry, directory, Alerts::new(registry.audit_trail())).unwrap();
     let caller = Caller::Device {
         ae_title: AeTitle::parse("NATHOS_CT1").unwrap(),
         address: [127, 0, 0, 1].into(),

@@ -75,7 +75,7 @@ acts! {
     BreakGlassReviewed = SECURITY_ALERT / RESTRICTED_FUNCTION, 'E';
     /// Images left the archive: on media, as files, on paper, by mail.
     Exported = EXPORT, 'R';
-    /// A machine's set-up was changed.
+    /// What a machine is, or makes, was changed.
     HardwareConfigured = SECURITY_ALERT / HARDWARE_CONFIGURATION, 'E';
     /// What is shown of images was changed; their bytes never are.
     ImagesChanged = INSTANCES_ACCESSED, 'U';
@@ -83,7 +83,7 @@ acts! {
     ImagesReceived = INSTANCES_TRANSFERRED, 'C';
     /// Images were hidden.
     ImagesRejected = INSTANCES_ACCESSED, 'D';
-    /// Images came that replace others.
+    /// Other content came under UIDs that are known. It is kept beside what came first.
     ImagesReplaced = INSTANCES_TRANSFERRED, 'U';
     /// Hidden images were brought back.
     ImagesRestored = INSTANCES_ACCESSED, 'C';
@@ -146,6 +146,9 @@ acts! {
     StepChanged = PROCEDURE_RECORD, 'U';
     /// A study was erased for good.
     StudyErased = STUDY_DELETED, 'D';
+    /// The end of the audit trail was signed, so that who has the signature elsewhere knows a trail
+    /// that was made anew. CID 401 has no type for it.
+    TrailSigned = AUDIT_LOG_USED, 'R';
     /// Images begin to be sent to another node.
     TransferBegun = BEGIN_TRANSFERRING, 'E';
     /// An account was made, changed, disabled or given a new password.

@@ -29,6 +29,8 @@ pub enum AuditEventError {
 pub(super) struct Document {
     act: Act,
     outcome: Outcome,
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    times: u64,
     at: DateTime<FixedOffset>,
     actor: Who,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +86,16 @@ struct What {
     report: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     setting: Option<String>,
+}
+
+/// What stands for itself alone does not say so.
+const fn once() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_once(times: &u64) -> bool {
+    *times == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -163,6 +175,7 @@ impl From<AuditEvent> for Document {
         Self {
             act: event.act,
             outcome: event.outcome,
+            times: event.times,
             at: event.at,
             actor: Who {
                 kind: actor.kind,
@@ -204,6 +217,7 @@ impl TryFrom<Document> for AuditEvent {
         Ok(Self {
             act: document.act,
             outcome: document.outcome,
+            times: document.times,
             at: document.at,
             actor: Actor {
                 kind: actor.kind,

@@ -418,6 +418,7 @@ fn details(event: &AuditEvent) -> Vec<(&'static str, String)> {
     );
     put("reason", event.reason.clone());
     put("correlation", event.correlation.clone());
+    put("times", (event.times != 1).then(|| event.times.to_string()));
     let change = event.change.unwrap_or_default();
     put("before_blake3", change.before.map(String::from));
     put("after_blake3", change.after.map(String::from));

@@ -40,6 +40,7 @@ fn full(act: Act) -> AuditEvent {
     let unidentified = TemporaryNumber::from_serial(5).unwrap();
     AuditEvent {
         outcome: Outcome::Success,
+        times: 40,
         from: Some(IpAddr::from([192, 0, 2, 17])),
         object: Object {
             patient: Some(patient(572)),

@@ -125,6 +125,8 @@ pub struct AuditTrail {
     head: Arc<Mutex<Option<Head>>>,
     /// The number of the last record that was appended here.
     appended: Arc<watch::Sender<u64>>,
+    /// Whether a record could not be written, and nothing in the trail tells so.
+    interrupted: Arc<watch::Sender<bool>>,
 }
 
 impl AuditTrail {
@@ -135,6 +137,7 @@ impl AuditTrail {
             records,
             head: Arc::default(),
             appended: Arc::new(watch::Sender::new(0)),
+            interrupted: Arc::new(watch::Sender::new(false)),
         }
     }
 
@@ -202,6 +205,8 @@ impl AuditTrail {
                 Err(error) => {
                     if !matches!(error, RecordsError::Backend { .. }) {
                         *known = Some(head);
+                    } else if !events.is_empty() {
+                        self.interrupted.send_replace(true);
                     }
                     return Err(error.into());
                 }
@@ -245,6 +250,23 @@ impl AuditTrail {
     #[must_use]
     pub fn appended(&self) -> watch::Receiver<u64> {
         self.appended.subscribe()
+    }
+
+    /// Whether a record could not be written since [`AuditTrail::resumed`]: what it was about did not
+    /// happen, and the trail does not tell that somebody tried.
+    #[must_use]
+    pub fn interrupted(&self) -> watch::Receiver<bool> {
+        self.interrupted.subscribe()
+    }
+
+    /// Appends `events`, which tell that records could not be written and can be again.
+    ///
+    /// # Errors
+    /// As [`AuditTrail::commit`]; it is still interrupted then.
+    pub async fn resumed(&self, events: &[AuditEvent]) -> Result<(), AuditError> {
+        self.commit_all(Vec::new(), events).await?;
+        self.interrupted.send_replace(false);
+        Ok(())
     }
 
     /// Up to `count_max` records after the record `number`, oldest first.

@@ -132,7 +132,9 @@ impl Registry {
         batch.main(device.ae_title.as_str(), device, before.as_ref())?;
         let key = organisation.value.code.to_string();
         batch.keep::<super::organisations::Organisation>(&key, organisation.revision);
-        let revisions = self.commit(batch, configured(licence, device, at)).await?;
+        let act = act_of(before.as_ref().map(|before| &before.value), device);
+        let event = configured(licence, act, device, at);
+        let revisions = self.commit(batch, event).await?;
         revisions.first().copied().ok_or(RegistryError::Changed)
     }
 
@@ -154,14 +156,30 @@ impl Registry {
         }
         let mut batch = Batch::default();
         batch.delete(ae_title.as_str(), &before);
-        self.commit(batch, configured(licence, &before.value, at))
-            .await?;
+        let event = configured(licence, Act::NetworkConfigured, &before.value, at);
+        self.commit(batch, event).await?;
         Ok(())
     }
 }
 
-fn configured(licence: &Licence<UsersManage>, device: &Device, at: Moment) -> AuditEvent {
-    let mut event = AuditEvent::by(Act::NetworkConfigured, at, licence.agent());
+/// What it is to make `before` into `after`: one that stays where it is, of whom it was, is another
+/// machine or does something else (PS3.16 CID 401).
+fn act_of(before: Option<&Device>, after: &Device) -> Act {
+    let is_there = before.is_some_and(|before| {
+        before.organisation == after.organisation
+            && before.host == after.host
+            && before.port == after.port
+            && before != after
+    });
+    if is_there {
+        Act::HardwareConfigured
+    } else {
+        Act::NetworkConfigured
+    }
+}
+
+fn configured(licence: &Licence<UsersManage>, act: Act, device: &Device, at: Moment) -> AuditEvent {
+    let mut event = AuditEvent::by(act, at, licence.agent());
     event.actor.organisation = Some(device.organisation);
     event.object.node = Some(device.ae_title.as_str().to_owned());
     event

@@ -54,7 +54,8 @@ impl Stirred {
                 let id = event.object.examination;
                 stirred.organisations.extend(id.map(|id| id.organisation()));
             }
-            Act::NetworkConfigured
+            Act::HardwareConfigured
+            | Act::NetworkConfigured
             | Act::PatientChanged
             | Act::PatientMerged
             | Act::SoftwareConfigured => stirred.everything = true,
