@@ -2,6 +2,8 @@
 //! and with foreign peers as the modality: DCMTK asks for worklists, sends images and gets them
 //! back, pynetdicom tells of steps and asks for commitment; people are signed in to the API.
 //!
+//! Beside them `trail` does all that the audit trail tells of (section 13).
+//!
 //! What of a number is not built, and so not tested, stands in docs/decisions/0029.
 
 #[path = "acceptance/hospital.rs"]
@@ -16,5 +18,7 @@ mod people;
 mod reports;
 #[path = "acceptance/steps.rs"]
 mod steps;
+#[path = "acceptance/trail.rs"]
+mod trail;
 #[path = "acceptance/worklist.rs"]
 mod worklist;

@@ -111,16 +111,15 @@ async fn finish(rejections: &Rejections) {
 /// Finishes what could not be done when it was asked for, until the task is dropped.
 async fn keep_up(rejections: Rejections) {
     loop {
-        tokio::time::sleep(REJECTIONS_FINISHED_EVERY).await;
-        finish(&rejections).await;
         let world = World::real();
-        let Ok(random) = world.random() else {
-            continue;
-        };
-        if let Err(error) = rejections.finish_erasures(random, world.moment()).await {
+        if let Ok(random) = world.random()
+            && let Err(error) = rejections.finish_erasures(random, world.moment()).await
+        {
             let error = crate::tool::failure::chain(&error);
             tracing::error!(error, "erasures that were agreed to wait");
         }
+        tokio::time::sleep(REJECTIONS_FINISHED_EVERY).await;
+        finish(&rejections).await;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::hospital::{
 const NO_LONGER: (u64, u64) = (0x0110, 0xA710);
 
 /// What the server answered the console to `operations` about steps, as status and Error ID.
-fn told(python: &Path, hospital: &Hospital, operations: &Value) -> Vec<(u64, u64)> {
+pub(crate) fn told(python: &Path, hospital: &Hospital, operations: &Value) -> Vec<(u64, u64)> {
     let port = hospital.portal.server.dicom().port().to_string();
     let mut tell = peer_py(python);
     tell.args(["tell_steps", "127.0.0.1", &port, CT_OF_006]);
@@ -32,7 +32,7 @@ fn told(python: &Path, hospital: &Hospital, operations: &Value) -> Vec<(u64, u64
 }
 
 /// A step that begins, of an entry of the worklist.
-fn begins(step: &str, entry: &Tree) -> Value {
+pub(crate) fn begins(step: &str, entry: &Tree) -> Value {
     let id = entry.text_of(tag::ACCESSION);
     json!(["create", step, {
         "PatientID": entry.text_of(tag::PATIENT_ID),
@@ -49,7 +49,7 @@ fn begins(step: &str, entry: &Tree) -> Value {
 }
 
 /// The end of a step with its images; broken off, where there is a reason.
-fn ends(step: &str, shot: &Shot, reason: Option<&str>) -> Value {
+pub(crate) fn ends(step: &str, shot: &Shot, reason: Option<&str>) -> Value {
     let status = if reason.is_some() {
         "DISCONTINUED"
     } else {
@@ -68,7 +68,7 @@ fn ends(step: &str, shot: &Shot, reason: Option<&str>) -> Value {
 }
 
 /// What the console makes of an entry of its worklist.
-fn picked(entry: &Tree) -> Shot {
+pub(crate) fn picked(entry: &Tree) -> Shot {
     let header = Header {
         patient_id: entry.text_of(tag::PATIENT_ID),
         name: entry.text_of(tag::NAME),
