@@ -33,8 +33,8 @@ use pacs_net::Acceptor;
 use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
 use parts::{
-    acceptor, access, assembly_io, assembly_unlicensed, commitments, for_clients, health, keeping,
-    services, signer, upkeep, with_portal,
+    acceptor, access, archive, assembly_io, assembly_unlicensed, commitments, for_clients, health,
+    keeping, services, signer, upkeep, with_portal,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -153,13 +153,7 @@ impl Server {
         let room = Room::new(&metrics).map_err(assembly)?;
         // Before the archive: it is quick, and what is wrong with it is the administrator's.
         let tls = Arc::new(Tls::open(config, &metrics)?);
-        let archive =
-            crate::local::open(&config.data)
-                .await
-                .map_err(|source| StartError::Archive {
-                    directory: config.data.display().to_string(),
-                    source,
-                })?;
+        let archive = archive(config).await?;
         tell_of_the_last_run(&archive);
         let (access, alerts) = access(config, &archive, &metrics).await?;
         let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;

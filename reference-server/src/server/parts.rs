@@ -41,6 +41,15 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// The archive, open.
+pub(super) async fn archive(config: &Config) -> Result<Archive, StartError> {
+    let opened = crate::local::open(&config.data).await;
+    opened.map_err(|source| StartError::Archive {
+        directory: config.data.display().to_string(),
+        source,
+    })
+}
+
 /// The policy, and what records whom it refuses. Before anybody can ask it has learnt whose devices
 /// there are.
 pub(super) async fn access(

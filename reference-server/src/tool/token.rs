@@ -166,10 +166,11 @@ async fn recorded(target: &Target<'_>, (act, name): (TokenAct, String)) -> Resul
         Target::Served(data) => {
             let told = async {
                 let mut answered = ask(data, Request::Audit(asked)).await?;
-                match expect(&mut answered).await? {
-                    Reply::Audit(_) => Ok(()),
-                    reply => Err(unexpected(&reply)),
+                let reply = expect(&mut answered).await?;
+                if let Reply::Audit(_) = reply {
+                    return Ok(());
                 }
+                Err(unexpected(&reply))
             };
             told.await.map_err(|failure: Failure| failure.to_string())
         }
