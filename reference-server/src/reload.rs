@@ -45,8 +45,8 @@ impl Reload {
         }
     }
 
-    /// Reads everything again; logs how it went. Host names are resolved, which may take long: it is
-    /// for a thread of a runtime that may wait.
+    /// Reads everything again; logs how it went. Host names are resolved, which may take long: it
+    /// is for a thread of a runtime that may wait.
     pub fn run(&self) {
         let config = match Config::load(&self.options) {
             Ok(config) => config,

@@ -62,13 +62,17 @@ const SETTING: &str = "setting/99PACS";
 const QUERY: &str = "110112/DCM";
 const NONE: &str = "";
 
+const SERVER: (&str, &str) = ("system", "pacs-server");
+const RELOAD: (&str, &str) = ("system", "pacs-server reload");
+const LIST: (&str, &str) = ("system", "pacs organisations");
+
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    ("application_started", Here, ("110100", "110120", 'E'), "0", ("system", "pacs-server"), NONE),
-    ("application_stopped", Here, ("110100", "110121", 'E'), "0", ("system", "pacs-server"), NONE),
+    ("application_started", Here, ("110100", "110120", 'E'), "0", SERVER, NONE),
+    ("application_stopped", Here, ("110100", "110121", 'E'), "0", SERVER, NONE),
     ("audit_read", Here, ("110101", "", 'R'), "0", ("user", "auditor"), PATIENT),
-    ("audit_recording_started", FullDisk, ("110113", "110134", 'E'), "0", ("system", "pacs-server"), NONE),
-    ("audit_recording_stopped", FullDisk, ("110113", "110133", 'E'), "12", ("system", "pacs-server"), NONE),
+    ("audit_recording_started", FullDisk, ("110113", "110134", 'E'), "0", SERVER, NONE),
+    ("audit_recording_stopped", FullDisk, ("110113", "110133", 'E'), "12", SERVER, NONE),
     ("break_glass_reviewed", Here, ("110113", "110132", 'E'), "0", ("user", "auditor"), PATIENT),
     ("break_glass_started", Here, ("110113", "110127", 'E'), "0", ("user", "expert"), PATIENT),
     ("break_glass_stopped", Here, ("110113", "110138", 'E'), "0", ("user", "expert"), PATIENT),
@@ -82,7 +86,7 @@ const ROWS: &[Row] = &[
     ("images_sent", Here, ("110104", "", 'R'), "0", ("device", WORKSTATION_OF_006), STUDY),
     ("images_viewed", Here, ("110103", "", 'R'), "0", ("user", "operator"), STUDY),
     ("imported", Here, ("110107", "", 'C'), "0", ("system", "pacs import"), STUDY),
-    ("network_configured", Here, ("110113", "110128", 'E'), "0", ("system", "pacs-server reload"), SETTING),
+    ("network_configured", Here, ("110113", "110128", 'E'), "0", RELOAD, SETTING),
     ("node_refused", Here, ("110113", "110126", 'E'), "8", ("nobody", ""), NODE),
     ("order_cancelled", Here, ("110109", "", 'D'), "0", ("user", "operator"), ORDER),
     ("order_changed", Here, ("110109", "", 'U'), "0", ("user", "reader"), ORDER),
@@ -104,11 +108,11 @@ const ROWS: &[Row] = &[
     ("security_configured", Here, ("110113", "110129", 'E'), "0", ("user", "ministry"), SETTING),
     ("signed_in", Here, ("110114", "110122", 'E'), "0", ("user", "operator"), USER),
     ("signed_out", Here, ("110114", "110123", 'E'), "0", ("user", "passer"), USER),
-    ("software_configured", Here, ("110113", "110131", 'E'), "0", ("system", "pacs organisations"), SETTING),
+    ("software_configured", Here, ("110113", "110131", 'E'), "0", LIST, SETTING),
     ("step_begun", Here, ("110111", "", 'C'), "0", ("device", CT_OF_006), ORDER),
     ("step_changed", Here, ("110111", "", 'U'), "0", ("device", CT_OF_006), ORDER),
     ("study_erased", Here, ("110105", "", 'D'), "0", ("system", "erasing"), STUDY),
-    ("trail_signed", Here, ("110101", "", 'R'), "0", ("system", "pacs-server"), SETTING),
+    ("trail_signed", Here, ("110101", "", 'R'), "0", SERVER, SETTING),
     ("transfer_begun", Here, ("110102", "", 'E'), "0", ("device", WORKSTATION_OF_006), STUDY),
     ("user_changed", Here, ("110113", "110137", 'E'), "0", ("system", "pacs token"), USER),
 ];

@@ -1,7 +1,7 @@
 //! Records what came in: follows the change sequence with a cursor of its own, so that storing
 //! never waits for a record, and none is lost. One event for each study and sender, and each time
-//! that something of it came for a while. What `pacs import` took in is an import, and other content
-//! under a known UID stands apart.
+//! that something of it came for a while. What `pacs import` took in is an import, and other
+//! content under a known UID stands apart.
 
 use crate::access::SystemMay;
 use crate::directory::Directory;

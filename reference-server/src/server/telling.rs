@@ -91,8 +91,8 @@ pub(super) async fn tell_later(accounts: Accounts, event: AuditEvent) {
     }
 }
 
-/// Tells, as soon as it can be told, that nothing could be recorded for a while, and so was not done
-/// either: an alarm, with the times at which that began and ended.
+/// Tells, as soon as it can be told, that nothing could be recorded for a while, and so was not
+/// done either: an alarm, with the times at which that began and ended.
 pub(super) async fn tell_of_interruptions(trail: AuditTrail) {
     let mut interrupted = trail.interrupted();
     // A closed channel means that the archive is gone.

@@ -252,8 +252,8 @@ impl AuditTrail {
         self.appended.subscribe()
     }
 
-    /// Whether a record could not be written since [`AuditTrail::resumed`]: what it was about did not
-    /// happen, and the trail does not tell that somebody tried.
+    /// Whether a record could not be written since [`AuditTrail::resumed`]: what it was about did
+    /// not happen, and the trail does not tell that somebody tried.
     #[must_use]
     pub fn interrupted(&self) -> watch::Receiver<bool> {
         self.interrupted.subscribe()
