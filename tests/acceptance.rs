@@ -16,6 +16,8 @@ mod matching;
 mod people;
 #[path = "acceptance/reports.rs"]
 mod reports;
+#[path = "acceptance/rows.rs"]
+mod rows;
 #[path = "acceptance/steps.rs"]
 mod steps;
 #[path = "acceptance/trail.rs"]

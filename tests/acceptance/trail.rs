@@ -24,98 +24,9 @@ use pacs_tests::workspace;
 use pacs_tests::xroad::{KNOWN_PIN, SecurityServer};
 use serde_json::{Value, json};
 
-use crate::hospital::{Hospital, Shot, WORKSTATION_OF_006, decided, read, registered, typed};
+use crate::hospital::{Hospital, Shot, decided, read, registered, typed};
+use crate::rows::{NODE, ORDER, PATIENT, Place, QUERY, ROWS, Row, SETTING, STUDY, USER};
 use crate::steps::{begins, ends, picked, told};
-
-/// Where an act is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// In the hospital of this test.
-    Hospital,
-    /// In the demonstration, which alone has what nobody can do yet (docs/decisions/0029).
-    Demonstration,
-    /// On a disk that is full for a while.
-    FullDisk,
-    /// Nowhere yet (docs/decisions/0029): writing reports.
-    NotBuilt,
-}
-
-use Place::{Demonstration as Demo, FullDisk, Hospital as Here, NotBuilt};
-
-/// An act: where; event, type and action (PS3.16 CID 400 and 401); how it ends; what whoever does
-/// it is, and is called; and the type of an object that it is done to.
-type Row = (
-    &'static str,
-    Place,
-    (&'static str, &'static str, char),
-    &'static str,
-    (&'static str, &'static str),
-    &'static str,
-);
-
-const STUDY: &str = "110180/DCM";
-const NODE: &str = "110182/DCM";
-const PATIENT: &str = "2/RFC-3881";
-const ORDER: &str = "8/RFC-3881";
-const USER: &str = "11/RFC-3881";
-const SETTING: &str = "setting/99PACS";
-const QUERY: &str = "110112/DCM";
-const NONE: &str = "";
-
-const SERVER: (&str, &str) = ("system", "pacs-server");
-const RELOAD: (&str, &str) = ("system", "pacs-server reload");
-const LIST: (&str, &str) = ("system", "pacs organisations");
-
-#[rustfmt::skip]
-const ROWS: &[Row] = &[
-    ("application_started", Here, ("110100", "110120", 'E'), "0", SERVER, NONE),
-    ("application_stopped", Here, ("110100", "110121", 'E'), "0", SERVER, NONE),
-    ("audit_read", Here, ("110101", "", 'R'), "0", ("user", "auditor"), PATIENT),
-    ("audit_recording_started", FullDisk, ("110113", "110134", 'E'), "0", SERVER, NONE),
-    ("audit_recording_stopped", FullDisk, ("110113", "110133", 'E'), "12", SERVER, NONE),
-    ("break_glass_reviewed", Here, ("110113", "110132", 'E'), "0", ("user", "auditor"), PATIENT),
-    ("break_glass_started", Here, ("110113", "110127", 'E'), "0", ("user", "expert"), PATIENT),
-    ("break_glass_stopped", Here, ("110113", "110138", 'E'), "0", ("user", "expert"), PATIENT),
-    ("exported", Here, ("110106", "", 'R'), "0", ("system", "pacs export"), STUDY),
-    ("hardware_configured", Here, ("110113", "110130", 'E'), "0", ("user", "ministry"), NODE),
-    ("images_changed", Here, ("110103", "", 'U'), "0", ("system", "matcher"), STUDY),
-    ("images_received", Here, ("110104", "", 'C'), "0", ("device", CT_OF_006), STUDY),
-    ("images_rejected", Here, ("110103", "", 'D'), "0", ("user", "keeper"), STUDY),
-    ("images_replaced", Here, ("110104", "", 'U'), "0", ("device", CT_OF_006), STUDY),
-    ("images_restored", Here, ("110103", "", 'C'), "0", ("user", "keeper"), STUDY),
-    ("images_sent", Here, ("110104", "", 'R'), "0", ("device", WORKSTATION_OF_006), STUDY),
-    ("images_viewed", Here, ("110103", "", 'R'), "0", ("user", "operator"), STUDY),
-    ("imported", Here, ("110107", "", 'C'), "0", ("system", "pacs import"), STUDY),
-    ("network_configured", Here, ("110113", "110128", 'E'), "0", RELOAD, SETTING),
-    ("node_refused", Here, ("110113", "110126", 'E'), "8", ("nobody", ""), NODE),
-    ("order_cancelled", Here, ("110109", "", 'D'), "0", ("user", "operator"), ORDER),
-    ("order_changed", Here, ("110109", "", 'U'), "0", ("user", "reader"), ORDER),
-    ("order_created", Here, ("110109", "", 'C'), "0", ("user", "operator"), ORDER),
-    ("patient_changed", Here, ("110110", "", 'U'), "0", ("user", "operator"), PATIENT),
-    ("patient_created", Here, ("110110", "", 'C'), "0", ("user", "operator"), PATIENT),
-    ("patient_merged", Here, ("110110", "", 'U'), "0", ("user", "admin"), PATIENT),
-    ("patient_read", Here, ("110110", "", 'R'), "0", ("user", "operator"), PATIENT),
-    ("preamble_replaced", Here, ("110113", "", 'E'), "8", ("program", "gate"), STUDY),
-    ("queried", Here, ("110112", "", 'E'), "0", ("user", "operator"), QUERY),
-    ("reading_continued", Here, ("110111", "", 'U'), "0", ("user", "reader"), ORDER),
-    ("register_asked", Here, ("110110", "", 'R'), "0", ("user", "operator"), QUERY),
-    ("report_amended", NotBuilt, ("110111", "", 'U'), "0", ("user", ""), ORDER),
-    ("report_sent", Demo, ("110111", "", 'R'), "0", ("user", "radiologist"), ORDER),
-    ("report_signed", Demo, ("110111", "", 'C'), "0", ("user", "radiologist"), ORDER),
-    ("report_withdrawn", NotBuilt, ("110111", "", 'D'), "0", ("user", ""), ORDER),
-    ("restricted_function_used", Here, ("110113", "110132", 'E'), "0", ("user", "keeper"), STUDY),
-    ("roles_changed", Here, ("110113", "110136", 'E'), "0", ("system", "pacs users"), USER),
-    ("security_configured", Here, ("110113", "110129", 'E'), "0", ("user", "ministry"), SETTING),
-    ("signed_in", Here, ("110114", "110122", 'E'), "0", ("user", "operator"), USER),
-    ("signed_out", Here, ("110114", "110123", 'E'), "0", ("user", "passer"), USER),
-    ("software_configured", Here, ("110113", "110131", 'E'), "0", LIST, SETTING),
-    ("step_begun", Here, ("110111", "", 'C'), "0", ("device", CT_OF_006), ORDER),
-    ("step_changed", Here, ("110111", "", 'U'), "0", ("device", CT_OF_006), ORDER),
-    ("study_erased", Here, ("110105", "", 'D'), "0", ("system", "erasing"), STUDY),
-    ("trail_signed", Here, ("110101", "", 'R'), "0", SERVER, SETTING),
-    ("transfer_begun", Here, ("110102", "", 'E'), "0", ("device", WORKSTATION_OF_006), STUDY),
-    ("user_changed", Here, ("110113", "110137", 'E'), "0", ("system", "pacs token"), USER),
-];
 
 /// A title that is bound to an address which nobody here has.
 const FAR: &str = "FAR_CT1";
@@ -606,7 +517,7 @@ fn what_cannot_be_recorded_is_not_done_and_the_trail_tells_for_how_long() {
     server.wait_for_log("the audit trail can be written again");
 
     let (trail, messages) = messages_in(data);
-    hold(FullDisk, &trail, &messages);
+    hold(Place::FullDisk, &trail, &messages);
     let acts: Vec<&Value> = trail.values().map(|event| &event["act"]).collect();
     let at = acts
         .iter()
