@@ -1,19 +1,21 @@
 //! Bulk data (PS3.18 10.4.1.1.4): the values that metadata names by a `BulkDataURI`, with Range.
 
+mod encapsulated;
+
 use crate::accept::{Offer, describe};
 use crate::access::Allowed;
 use crate::content::{self, Content};
 use crate::error::Failure;
-use crate::frames::{Sending, media_type_of, tables};
+use crate::frames;
 use crate::model::word_bytes;
-use crate::pixels::{self, Found, FrameTable};
+use crate::pixels::{self, Found};
 use crate::range;
 use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer, send};
 use crate::service::Web;
 use crate::stream::{self, Gone, Pieces};
 use crate::turned::{self, Turn};
-use crate::validator::{has_already, not_modified, tagged};
+use crate::validator::{self, has_already, not_modified, tagged};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +25,8 @@ use pacs_core::{Permit, Tag};
 use pacs_store::Digester;
 use pacs_store::index::StoredInstance;
 use std::ops::Range;
+
+use encapsulated::{Encapsulated, Of};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -39,6 +43,7 @@ pub(crate) async fn bulk_data(
     let (sequences, last) = read_path(&path).ok_or(NOT_THERE)?;
     let (web, mut found) = resource.instances(&web, &permit).await?;
     let stored = found.pop().ok_or(NOT_THERE)?;
+    let is_nested = !sequences.is_empty();
     let located = locate(&web, &permit, &stored, sequences, last).await?;
     let (found, content) = located.ok_or(NOT_THERE)?;
     match found {
@@ -74,22 +79,18 @@ pub(crate) async fn bulk_data(
             value.answer(&headers, chosen.is_multipart)
         }
         Found::Fragments { items } => {
-            let syntax = stored.instance.transfer_syntax.as_str().to_owned();
-            let kind = if is_pixel_data(last) {
-                media_type_of(&syntax)
-            } else {
-                BYTES
-            };
-            let mut offers = vec![Offer::multipart(kind).in_syntax(&syntax, true)];
-            if kind != BYTES {
-                offers.push(Offer::multipart(BYTES).in_syntax(&syntax, true));
+            let tag = frames::entity_tag(&stored, &path, &headers, query.as_deref());
+            // Whoever knows it was given these frames before.
+            if validator::knows(&headers, &tag) {
+                return not_modified(&tag);
             }
-            let chosen = accept.choose(&offers).ok_or_else(|| {
-                let available = describe(&offers);
-                Failure::NotAcceptable { available }
-            })?;
-            let kind = chosen.media_type;
-            fragments(web, permit, stored, content, items, kind).await
+            let of = match (is_pixel_data(last), is_nested) {
+                (true, false) => Of::Image,
+                (true, true) => Of::Item,
+                (false, _) => Of::Other,
+            };
+            let found = Encapsulated::find((web, permit), stored, content, (of, items)).await?;
+            tagged(found.answer(&accept).await?, &tag)
         }
     }
 }
@@ -186,7 +187,13 @@ impl Value {
             return Ok(guarded((kind, body).into_response()));
         }
         let tag = self.tag.clone();
-        let asked = range::asked(headers, length, &self.tag)?.filter(|_| self.word == 1);
+        // Words that are turned around are given from the first to the last.
+        let has_ranges = self.word == 1;
+        let asked = if has_ranges {
+            range::asked(headers, length, &self.tag)?
+        } else {
+            None
+        };
         let mut part = self;
         if let Some(asked) = &asked {
             let start = part.range.start;
@@ -198,7 +205,9 @@ impl Value {
         });
         let kind = [(header::CONTENT_TYPE, BYTES)];
         let mut response = guarded((kind, body).into_response());
-        range::tell(&mut response, asked.as_ref(), length)?;
+        if has_ranges {
+            range::tell(&mut response, asked.as_ref(), length)?;
+        }
         tagged(response, &tag)
     }
 
@@ -217,56 +226,5 @@ impl Value {
     }
 }
 
-/// Frames that are looked up together.
-const LOOKED_UP: u64 = 64;
-
-/// All frames of encapsulated pixel data, each in a part; they are looked up while they are sent.
-async fn fragments(
-    web: Web,
-    permit: Permit<Get>,
-    stored: StoredInstance,
-    content: Content,
-    items: u64,
-    kind: &'static str,
-) -> Result<Response, Failure> {
-    let limits = tables(web.limits());
-    let again = (web.clone(), permit.clone(), stored.clone());
-    let task = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
-        let (web, permit, stored) = again;
-        let mut walk = content::walk(&web, &permit, &stored)?;
-        let (description, _) = pixels::describe(&mut walk)?;
-        let source = walk.into_source();
-        let table = FrameTable::find(&source, &description, items, limits)?;
-        Ok((table, source, description.frames))
-    });
-    let (mut table, mut source, count) = task.await.map_err(|_| Failure::Internal)??;
-    let syntax = stored.instance.transfer_syntax.as_str().to_owned();
-    let mut sending = Sending::new(&web, permit, stored, content, 1);
-    let mut writer = part_writer();
-    let headers = [(header::CONTENT_TYPE, writer.content_type(kind))];
-    let part_kind = format!("{kind}; transfer-syntax={syntax}");
-    let body = stream::body(web.limits(), None, |pieces| async move {
-        let mut next = 1;
-        while next <= count {
-            let numbers = next..=count.min(next.saturating_add(LOOKED_UP.saturating_sub(1)));
-            next = numbers.end().saturating_add(1);
-            let task = tokio::task::spawn_blocking(move || {
-                let frames = table.frames(&source, numbers, limits);
-                (table, source, frames)
-            });
-            let (table_back, source_back, frames) = task.await.map_err(|error| cut(&error))?;
-            (table, source) = (table_back, source_back);
-            for frame in frames.map_err(|error| cut(&error))? {
-                pieces.put_with_next(&writer.part(&[("Content-Type", &part_kind)]));
-                sending.send(&pieces, frame).await?;
-            }
-        }
-        pieces.put(writer.end()).await
-    });
-    Ok(guarded((headers, body).into_response()))
-}
-
-fn cut(error: &(dyn std::error::Error + Sync)) -> Gone {
-    tracing::warn!(%error, "the frames of an instance cannot be given to their end");
-    Gone
-}
+#[cfg(test)]
+mod tests;

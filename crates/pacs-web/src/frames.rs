@@ -26,8 +26,7 @@ use pacs_core::convert::PixelForm;
 use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_store::index::StoredInstance;
 use std::collections::VecDeque;
-use transcode::Source;
-pub(crate) use transcode::{form_of, frame_key, has_float_pixels};
+pub(crate) use transcode::{Source, form_of, frame_key, has_float_pixels};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -58,7 +57,7 @@ pub(crate) async fn frames(
 
 /// What frames of an instance are known by: nothing changes them, so that it is enough to know how
 /// they were asked for. A weak tag: in parts they have another boundary each time.
-fn entity_tag(
+pub(crate) fn entity_tag(
     stored: &StoredInstance,
     list: &str,
     headers: &HeaderMap,
@@ -119,10 +118,25 @@ async fn give(
 /// of no named transfer syntax are native (PS3.18 8.7.3.4), unless they cannot be, or only with
 /// what a lossy compression left of them.
 fn offers(located: &Located, stored: &StoredInstance, is_one: bool) -> Vec<Offer> {
-    let own = located.syntax(stored);
-    let is_made = located.form.is_some();
+    offers_of(
+        stored,
+        located.syntax(stored),
+        located.form.as_ref(),
+        is_one,
+    )
+}
+
+/// The same of frames that are given in `own` where they are given as they are stored, and have
+/// `form` where they can be made anew.
+pub(crate) fn offers_of(
+    stored: &StoredInstance,
+    own: &str,
+    form: Option<&PixelForm>,
+    is_one: bool,
+) -> Vec<Offer> {
+    let is_made = form.is_some();
     let mut ways: Vec<(&'static str, String, bool)> = Vec::new();
-    if located.is_encapsulated {
+    if own != EXPLICIT_LITTLE_ENDIAN {
         let kind = media_type_of(own);
         if kind != BYTES {
             ways.push((kind, own.to_owned(), true));
@@ -135,7 +149,7 @@ fn offers(located: &Located, stored: &StoredInstance, is_one: bool) -> Vec<Offer
     } else {
         ways.push((BYTES, own.to_owned(), true));
     }
-    if let Some(form) = &located.form {
+    if let Some(form) = form {
         for target in transcode::targets(&stored.instance.transfer_syntax, form) {
             let kind = media_type_of(target.as_str());
             let is_default = is_default_of_its_kind(target.as_str());
@@ -367,7 +381,8 @@ impl Sending {
         guarded((headers, body).into_response())
     }
 
-    fn single(mut self, frame: Frame, kind: &'static str, syntax: &str) -> Response {
+    /// Answers with one alone.
+    pub(crate) fn single(mut self, frame: Frame, kind: &'static str, syntax: &str) -> Response {
         let length = frame.bits.map_or_else(
             || {
                 let lengths = frame.ranges.iter().map(|r| r.end.saturating_sub(r.start));

@@ -72,16 +72,26 @@ impl Service {
         );
         let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
         let bytes = write_data_set(&attributes, &syntax).unwrap();
+        self.deposit((class, &instance), syntax, bytes).await;
+    }
+
+    /// Stores a data set of this SOP class and instance.
+    pub(crate) async fn deposit(
+        &self,
+        (class, instance): (&str, &str),
+        transfer_syntax: TransferSyntaxUid,
+        data_set: Vec<u8>,
+    ) {
         let announced = Announced {
             sop_class: SopClassUid::parse(class).unwrap(),
-            sop_instance: SopInstanceUid::parse(&instance).unwrap(),
-            transfer_syntax: syntax,
+            sop_instance: SopInstanceUid::parse(instance).unwrap(),
+            transfer_syntax,
         };
         let archive = self.web.archive();
         let provenance = archive.provenance(&CALLER);
         let deposit = archive.deposit(&may::<Store>(), announced, provenance);
         let mut deposit = deposit.unwrap();
-        deposit.write(bytes.into()).await.unwrap();
+        deposit.write(data_set.into()).await.unwrap();
         deposit.seal().await.unwrap();
     }
 }

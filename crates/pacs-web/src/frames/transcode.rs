@@ -21,7 +21,7 @@ use crate::walk::DataSet as _;
 
 /// Pixel data whose frames can be made anew.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(crate) struct Source {
     pub(super) web: Web,
     pub(super) permit: Permit<Get>,
     pub(super) stored: StoredInstance,
@@ -114,11 +114,28 @@ pub(super) fn targets(
 }
 
 impl Source {
+    /// Of frames of this form in `content`, which stand there in their own byte order.
+    pub(crate) fn new(
+        web: &Web,
+        permit: &Permit<Get>,
+        stored: &StoredInstance,
+        (content, form): (Arc<Content>, PixelForm),
+    ) -> Self {
+        Self {
+            web: web.clone(),
+            permit: permit.clone(),
+            stored: stored.clone(),
+            content,
+            word: 1,
+            form,
+        }
+    }
+
     /// Frame `number`, which is where `frame` says, in `target`.
     ///
     /// # Errors
     /// [`Failure::Conflict`] where it cannot be decoded, or not be encoded without loss.
-    pub(super) async fn frame(
+    pub(crate) async fn frame(
         &self,
         frame: Frame,
         number: u64,
