@@ -6,6 +6,7 @@
 //! data may come in any order; where the request is cut, those whose bulk data has come are kept.
 
 use super::answer::{Named, Reason, Verdict};
+use super::incoming::Incoming;
 use super::spool::{Spool, SpoolError};
 use super::{Ended, Receiving, next};
 use crate::compose::bulk::{BulkKind, BulkPart, BulkParts};
@@ -19,6 +20,7 @@ use crate::service::Web;
 use bytes::Bytes;
 use pacs_core::tag::tags;
 use pacs_core::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
+use std::io;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -417,7 +419,7 @@ impl Receiving {
             }
             let Made { named, pieces } = gathering.compose(place).await?;
             match pieces {
-                Ok(pieces) => self.store(&gathering.spool, pieces).await?,
+                Ok(pieces) => self.store(&gathering.spool, named, pieces).await,
                 Err(error) => {
                     tracing::warn!(
                         %error, caller = ?self.deposits.permit.caller(),
@@ -438,8 +440,28 @@ impl Receiving {
         self.settle(self.deposits.limits.sealing_max).await;
     }
 
-    async fn store(&mut self, spool: &Spool, pieces: Vec<Piece>) -> Result<(), Failure> {
+    /// Stores an instance of these pieces. Where its bulk data does not come back from the disk,
+    /// that is its own verdict: those before it are stored, and those behind it may be.
+    async fn store(&mut self, spool: &Spool, named: Named, pieces: Vec<Piece>) {
         let mut incoming = self.deposits.begin_single();
+        match self.write(&mut incoming, spool, pieces).await {
+            Ok(()) => self.seal(incoming).await,
+            Err(error) => {
+                // Nothing is kept of what was not brought to its end.
+                drop(incoming);
+                self.part_bytes = 0;
+                let told = Failure::from(SpoolError::from(error)).to_string();
+                self.note(Verdict::told(named, Reason::BUSY, told)).await;
+            }
+        }
+    }
+
+    async fn write(
+        &mut self,
+        incoming: &mut Incoming,
+        spool: &Spool,
+        pieces: Vec<Piece>,
+    ) -> io::Result<()> {
         for piece in pieces {
             match piece {
                 Piece::Bytes(bytes) => {
@@ -448,8 +470,7 @@ impl Receiving {
                 }
                 Piece::Bulk(mut range) => {
                     while !range.is_empty() && !incoming.has_failed() {
-                        let bytes = spool.read(range.clone(), PIECE_BYTES).await;
-                        let bytes = bytes.map_err(SpoolError::from)?;
+                        let bytes = spool.read(range.clone(), PIECE_BYTES).await?;
                         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                         range.start = range.start.saturating_add(length);
                         self.count(&bytes);
@@ -458,7 +479,60 @@ impl Receiving {
                 }
             }
         }
-        self.seal(incoming).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body::Arriving;
+    use super::super::incoming::Deposits;
+    use super::*;
+    use crate::testing::{Service, may};
+    use axum::body::Body;
+    use std::collections::VecDeque;
+
+    #[tokio::test]
+    async fn bulk_data_that_does_not_come_back_is_the_verdict_of_its_own_instance_alone() {
+        let service = Service::with(|_same| ()).await;
+        let limits = *service.web.limits();
+        let mut receiving = Receiving {
+            body: Arriving::new(Body::empty(), &limits),
+            deposits: Deposits {
+                web: service.web.clone(),
+                permit: may(),
+                study: None,
+                limits,
+            },
+            part_bytes: 0,
+            sealing: VecDeque::new(),
+            sealing_bytes: 0,
+            verdicts: Vec::new(),
+        };
+        let mut gathering = Gathering::new(&service.web, Notation::Json);
+        let instance = |number: u32, bulk: &str| {
+            format!(
+                r#"{{"00080016":{{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.7"]}},
+                "00080018":{{"vr":"UI","Value":["2.25.1.1.{number}"]}},
+                "0020000D":{{"vr":"UI","Value":["2.25.1"]}},
+                "0020000E":{{"vr":"UI","Value":["2.25.1.1"]}}{bulk}}}"#
+            )
+        };
+        let bulk = r#","00420011":{"vr":"OB","BulkDataURI":"gone"}"#;
+        let all = [instance(1, ""), instance(2, bulk), instance(3, "")].join(",");
+        let text = format!("[{all}]");
+        gathering.metadata(text.into_bytes()).await.unwrap();
+        let range = 0..10;
+        let kind = BulkKind::of(None, &Bytes::new());
+        gathering.parts.add("gone", BulkPart { range, kind });
+
+        receiving.compose(gathering).await.unwrap();
+        receiving.settle(0).await;
+
+        let verdicts = receiving.verdicts.iter().map(Verdict::is_failure);
+        assert_eq!(verdicts.collect::<Vec<_>>(), [false, true, false]);
+        let told = format!("{:?}", receiving.verdicts.get(1));
+        assert!(told.contains("2.25.1.1.2"), "{told}");
+        assert_eq!(receiving.part_bytes, 0);
     }
 }
