@@ -132,6 +132,51 @@ fn the_pages_of_the_server_are_described_as_they_are() {
 }
 
 #[test]
+fn whatever_is_given_and_given_again_to_whoever_has_it_is_described() {
+    let server = filled(1);
+    let document = document(&server);
+    let slice = Slice::new(1, 1);
+    let mut known = 0;
+    for (path, methods) in operations(&document) {
+        if !methods.contains("GET") {
+            continue;
+        }
+        let responses = &document["paths"][&path]["get"]["responses"];
+        let path = path
+            .replace("{study}", &slice.study)
+            .replace("{series}", &slice.series)
+            .replace("{instance}", &slice.instance)
+            .replace("{frames}", "1")
+            .replace("{path}", "7FE00010")
+            .replace("{transaction}", "2.25.1")
+            .replace("{workitem}", "2.25.1")
+            .replace("/wado", &format!("/wado?{}", by_uri(&slice)));
+        let path = format!("/dicomweb{path}");
+        let reply = get(server.http(), &path, &[]);
+        assert!(responses[reply.status.to_string()].is_object(), "{path}");
+        let Some(tag) = reply.header("etag") else {
+            continue;
+        };
+        let again = get(server.http(), &path, &[("If-None-Match", tag)]);
+        assert_eq!(again.status, 304, "{path}");
+        assert!(responses["304"].is_object(), "{path}");
+        known += 1;
+    }
+    // Instances, metadata, pictures and thumbnails at each level, frames, bulk data, WADO-URI.
+    assert!(known >= 15, "{known}");
+}
+
+fn by_uri(slice: &Slice) -> String {
+    let Slice {
+        study,
+        series,
+        instance,
+        ..
+    } = slice;
+    format!("requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}")
+}
+
+#[test]
 fn schemathesis_finds_no_answer_that_is_not_described() {
     let Some(tool) = schemathesis() else {
         return;

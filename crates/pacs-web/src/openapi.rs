@@ -30,11 +30,8 @@ const OF_WORKITEMS: &[&str] = &[
     "ReferencedRequestSequence.AccessionNumber",
 ];
 
-/// How a picture is to be.
-const PICTURED: &[&str] = &["annotation", "quality"];
-
-/// How it is to be cut out, where no URI of the older kind says it otherwise.
-const CUT: &[&str] = &["viewport", "window"];
+/// How a picture is to be (8.3.5.1). Of WADO-URI these are other ones ([`BY_URI`]).
+const PICTURED: &[&str] = &["annotation", "iccprofile", "quality", "viewport", "window"];
 
 /// What names an instance and what is wanted of it, and whether it has to be there.
 const BY_URI: &[(&str, bool)] = &[
@@ -42,8 +39,13 @@ const BY_URI: &[(&str, bool)] = &[
     ("studyUID", true),
     ("seriesUID", true),
     ("objectUID", true),
+    ("annotation", false),
+    ("anonymize", false),
     ("contentType", false),
     ("frameNumber", false),
+    ("imageQuality", false),
+    ("presentationSeriesUID", false),
+    ("presentationUID", false),
     ("rows", false),
     ("columns", false),
     ("region", false),
@@ -139,11 +141,8 @@ fn query_parameters(query: Query) -> Vec<Value> {
     let of = |name: &str, schema: Value| json!({"name": name, "in": "query", "schema": schema});
     let text = || json!({"type": "string"});
     let mut parameters = Vec::new();
-    if matches!(query, Query::Picture | Query::Uri) {
-        parameters.extend(PICTURED.iter().map(|name| of(name, text())));
-    }
     if query == Query::Picture {
-        parameters.extend(CUT.iter().map(|name| of(name, text())));
+        parameters.extend(PICTURED.iter().map(|name| of(name, text())));
     }
     if query == Query::Uri {
         parameters.extend(BY_URI.iter().map(|(name, is_required)| {
@@ -274,5 +273,47 @@ mod tests {
         }
         let operations = ROUTES.iter().map(|route| route.operations.len());
         assert_eq!(ids.len(), operations.sum::<usize>());
+    }
+    #[test]
+    fn requests_for_pictures_have_the_parameters_that_are_read_and_no_other() {
+        let document = openapi("/dicomweb", "1");
+        let named = |path: &str| -> BTreeSet<String> {
+            let parameters = document["paths"][path]["get"]["parameters"].as_array();
+            let in_query = parameters
+                .unwrap()
+                .iter()
+                .filter(|one| one["in"] == "query");
+            let names = in_query.map(|one| one["name"].as_str().unwrap().to_owned());
+            names.collect()
+        };
+        let read = |source: &str, opening: &str, closing: &str| -> BTreeSet<String> {
+            let (code, _tests) = source.split_once("#[cfg(test)]").unwrap();
+            let found = code.split(opening).skip(1);
+            let names = found.filter_map(|rest| rest.split_once(closing));
+            names.map(|(name, _)| name.to_owned()).collect()
+        };
+        let uri = include_str!("rendered/uri.rs");
+        let mut by_uri = read(uri, "get(\"", "\")");
+        by_uri.append(&mut read(uri, "needed(\"", "\")"));
+        by_uri.append(&mut read(uri, ".edge(\"", "\")"));
+        let (_, shared) = uri.split_once("|name: &str| [").unwrap();
+        let (shared, _) = shared.split_once(']').unwrap();
+        by_uri.extend(
+            shared
+                .split(", ")
+                .map(|name| name.trim_matches('"').to_owned()),
+        );
+        assert_eq!(named("/wado"), by_uri);
+
+        let of_a_study = named("/studies/{study}/rendered");
+        for name in read(
+            include_str!("rendered/parameters.rs"),
+            "                \"",
+            "\"",
+        ) {
+            // Names of WADO-URI, which are taken here as well.
+            let is_older = name.starts_with("presentation");
+            assert_eq!(of_a_study.contains(&name), !is_older, "{name}");
+        }
     }
 }

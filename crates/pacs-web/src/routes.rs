@@ -79,29 +79,33 @@ const FILES: &[&str] = &[
     "multipart/related; type=\"application/dicom\"",
     "application/dicom",
 ];
-const BYTES: &[&str] = &[
-    "application/octet-stream",
-    "multipart/related; type=\"application/octet-stream\"",
-];
+/// Frames, and pixel data that is compressed. Several come in parts.
 const FRAMES: &[&str] = &[
     "multipart/related; type=\"application/octet-stream\"",
     "application/octet-stream",
+    "multipart/related; type=\"image/jpeg\"",
     "image/jpeg",
+    "multipart/related; type=\"image/jls\"",
     "image/jls",
+    "multipart/related; type=\"image/jp2\"",
     "image/jp2",
+    "multipart/related; type=\"image/jpx\"",
     "image/jpx",
+    "multipart/related; type=\"image/jphc\"",
     "image/jphc",
+    "multipart/related; type=\"image/jxl\"",
     "image/jxl",
+    "multipart/related; type=\"image/dicom-rle\"",
     "image/dicom-rle",
+    "multipart/related; type=\"video/mpeg\"",
     "video/mpeg",
+    "multipart/related; type=\"video/mp4\"",
     "video/mp4",
 ];
-const PICTURES: &[&str] = &[
-    "image/jpeg",
-    "image/png",
-    "image/gif",
-    "multipart/related; type=\"image/jpeg\"",
-];
+/// A part of a value that is not compressed.
+const BYTES: &[&str] = &["application/octet-stream"];
+/// One picture.
+const SMALL: &[&str] = &["image/jpeg", "image/png", "image/gif"];
 const RENDERED: &[&str] = &[
     "image/jpeg",
     "image/png",
@@ -110,9 +114,12 @@ const RENDERED: &[&str] = &[
     "text/html",
     "text/plain",
     "video/mp4",
-    "video/mpeg",
     "multipart/related; type=\"image/jpeg\"",
+    "multipart/related; type=\"image/png\"",
+    "multipart/related; type=\"image/gif\"",
 ];
+/// What is given in parts where a Range asks for one.
+const IN_RANGES: &[&str] = &["application/pdf", "video/mp4"];
 const BY_URI: &[&str] = &[
     "application/dicom",
     "image/jpeg",
@@ -122,7 +129,6 @@ const BY_URI: &[&str] = &[
     "text/html",
     "text/plain",
     "video/mp4",
-    "video/mpeg",
 ];
 const WADL: &[&str] = &["application/vnd.sun.wadl+xml"];
 /// Of a request to store.
@@ -192,8 +198,8 @@ const fn pictured(
         summary,
         query: Query::Picture,
         takes: &[],
-        gives: &[(200, PICTURES), (206, &["video/mp4"]), (304, &[])],
-        refuses: &[404, 406, 409, 413, 416],
+        gives: &[(200, SMALL), (304, &[])],
+        refuses: &[404, 406, 409, 413],
         handler,
     }
 }
@@ -204,7 +210,8 @@ const fn rendered_of(
     handler: fn() -> MethodRouter<Web>,
 ) -> Operation {
     Operation {
-        gives: &[(200, RENDERED), (206, RENDERED), (304, &[])],
+        gives: &[(200, RENDERED), (206, IN_RANGES), (304, &[])],
+        refuses: &[404, 406, 409, 413, 416],
         ..pictured(id, summary, handler)
     }
 }
@@ -245,7 +252,7 @@ const fn committing(
         method,
         id,
         summary,
-        query: Query::Nothing,
+        query: Query::Accept,
         takes,
         gives: &[(200, VERDICTS), (202, &[])],
         refuses,
@@ -262,7 +269,7 @@ const fn storing(
         method: "post",
         id,
         summary,
-        query: Query::Nothing,
+        query: Query::Accept,
         takes: STORED,
         gives: &[(200, VERDICTS), (202, VERDICTS)],
         refuses: &[404, 406, 408, 409, 413, 415],
@@ -321,9 +328,12 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/studies/{study}",
         operations: &[
-            given("retrieveStudy", "A study", &[(200, FILES)], || {
-                get(retrieve::get)
-            }),
+            given(
+                "retrieveStudy",
+                "A study",
+                &[(200, FILES), (304, &[])],
+                || get(retrieve::get),
+            ),
             storing(
                 "storeInstancesOfStudy",
                 "Store instances of one study",
@@ -361,9 +371,12 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/studies/{study}/series/{series}",
         operations: &[
-            given("retrieveSeries", "A series", &[(200, FILES)], || {
-                get(retrieve::get)
-            }),
+            given(
+                "retrieveSeries",
+                "A series",
+                &[(200, FILES), (304, &[])],
+                || get(retrieve::get),
+            ),
             hiding("deleteSeries", "Hide a series; nothing is erased", || {
                 delete(hide::delete)
             }),
@@ -388,9 +401,12 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/studies/{study}/series/{series}/instances/{instance}",
         operations: &[
-            given("retrieveInstance", "An instance", &[(200, FILES)], || {
-                get(retrieve::get)
-            }),
+            given(
+                "retrieveInstance",
+                "An instance",
+                &[(200, FILES), (304, &[])],
+                || get(retrieve::get),
+            ),
             hiding(
                 "deleteInstance",
                 "Hide an instance; nothing is erased",
@@ -411,7 +427,7 @@ pub(crate) const ROUTES: &[Route] = &[
         operations: &[given(
             "retrieveFrames",
             "Frames, by their numbers from 1 on with commas between them",
-            &[(200, FRAMES)],
+            &[(200, FRAMES), (304, &[])],
             || get(frames::frames),
         )],
     },
@@ -423,7 +439,7 @@ pub(crate) const ROUTES: &[Route] = &[
             summary: "A value that metadata names by a BulkDataURI",
             query: Query::Accept,
             takes: &[],
-            gives: &[(200, BYTES), (206, BYTES)],
+            gives: &[(200, FRAMES), (206, BYTES), (304, &[])],
             refuses: &[404, 406, 409, 413, 416],
             handler: || get(bulk::bulk_data),
         }],
@@ -467,7 +483,8 @@ pub(crate) const ROUTES: &[Route] = &[
         path: "/wado",
         operations: &[Operation {
             query: Query::Uri,
-            gives: &[(200, BY_URI), (206, BY_URI), (304, &[])],
+            gives: &[(200, BY_URI), (206, IN_RANGES), (304, &[])],
+            refuses: &[404, 406, 409, 413, 416],
             ..pictured(
                 "retrieveByUri",
                 "One instance by WADO-URI (PS3.18 9)",

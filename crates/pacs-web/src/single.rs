@@ -1,11 +1,12 @@
 //! One data set in a request, and in an answer: what the server itself says of a request, in the
 //! DICOM JSON model or the Native DICOM Model (PS3.18 8.7.3).
 
-use crate::accept::{Accept, Offer, describe};
+use crate::accept::{Offer, describe};
 use crate::compose::{Described, DescribedError};
 use crate::error::Failure;
 use crate::limits::{MultipartLimits, WebLimits};
 use crate::media_type::MediaType;
+use crate::retrieve::accept;
 use crate::service::Web;
 use crate::stow::body::{Arriving, Stopped};
 use crate::stow::described::{Notation, Share};
@@ -36,16 +37,17 @@ impl Form {
         }
     }
 
-    /// What the client with these headers likes best.
+    /// What the client likes best, as the `accept` of its query says, or else its header.
     ///
     /// # Errors
     /// [`Failure::NotAcceptable`], [`Failure::BadRequest`].
-    pub(crate) fn choose(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub(crate) fn choose(
+        web: &Web,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<Self, Failure> {
         let offers = Self::ALL.map(|form| Offer::single(form.media_type()));
-        let lines = headers.get_all(header::ACCEPT).iter();
-        let lines = lines.filter_map(|line| line.to_str().ok());
-        let accept = Accept::parse(lines, []);
-        let accept = accept.map_err(|error| Failure::bad_request(error.to_string()))?;
+        let accept = accept(web, headers, query)?;
         let chosen = accept
             .choose(&offers)
             .ok_or_else(|| Failure::NotAcceptable {
@@ -206,4 +208,29 @@ fn read(
     memory.grow(place.memory_bytes)?;
     let data_set = text.get(place.text.clone()).unwrap_or_default();
     notation.read(data_set, limits).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Service;
+    use axum::http::HeaderValue;
+
+    #[tokio::test]
+    async fn what_is_wanted_is_said_by_the_query_or_else_by_the_header() {
+        let service = Service::with(|_same| ()).await;
+        let mut headers = HeaderMap::new();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::ACCEPT, json);
+        for (query, form) in [
+            (None, Form::PlainJson),
+            (Some("accept=application/dicom%2Bxml"), Form::Xml),
+            (Some("accept=application/dicom+json"), Form::Json),
+        ] {
+            let chosen = Form::choose(&service.web, &headers, query).unwrap();
+            assert_eq!(chosen, form, "{query:?}");
+        }
+        let none = Form::choose(&service.web, &headers, Some("accept=image/png"));
+        assert!(matches!(none, Err(Failure::NotAcceptable { .. })));
+    }
 }

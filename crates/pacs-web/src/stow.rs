@@ -73,7 +73,7 @@ async fn receive(
     request: Request,
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let form = Form::choose(&head.headers)?;
+    let form = Form::choose(web, &head.headers, head.uri.query())?;
     let limits = *web.limits();
     let declared = text(&head.headers, header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.parse::<u64>().ok());

@@ -7,7 +7,7 @@ use crate::service::Web;
 use crate::single::{self, Bounds, Form, Unread};
 use crate::stow::described::Notation;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::access::Commit;
@@ -25,7 +25,7 @@ pub(crate) async fn request(
 ) -> Result<Response, Failure> {
     let commitment = web.commitment()?;
     let (head, body) = request.into_parts();
-    let form = Form::choose(&head.headers)?;
+    let form = Form::choose(&web, &head.headers, head.uri.query())?;
     let transaction = TransactionUid::parse_legacy(&transaction)
         .map_err(|_| Failure::bad_request("the path names no transaction: that is no UID"))?;
     let notation = single::notation(&head.headers)?;
@@ -51,9 +51,10 @@ pub(crate) async fn result(
     State(web): State<Web>,
     Path(transaction): Path<String>,
     headers: HeaderMap,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let commitment = web.commitment()?;
-    let form = Form::choose(&headers)?;
+    let form = Form::choose(&web, &headers, query.as_deref())?;
     let transaction =
         TransactionUid::parse_legacy(&transaction).map_err(|_| Failure::from(Refusal::Unknown))?;
     let patience = web.limits().commitment_wait_max;

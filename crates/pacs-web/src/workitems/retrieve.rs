@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::qido::warn;
 use crate::service::Web;
 use crate::single::Form;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use pacs_core::access::Find;
@@ -17,9 +17,10 @@ pub(crate) async fn retrieve(
     State(web): State<Web>,
     Path(workitem): Path<String>,
     headers: HeaderMap,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let workitems = web.workitems()?;
-    let form = Form::choose(&headers)?;
+    let form = Form::choose(&web, &headers, query.as_deref())?;
     let task = task_of(&workitem)?;
     let found = workitems.workitem(&permit, task).await?;
     let mut attributes = found.attributes().map_err(|error| {

@@ -421,7 +421,7 @@ async fn a_workitem_names_what_is_to_be_read_and_where_it_is() {
         headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
         headers.insert(header::HOST, HeaderValue::from_static("pacs.example"));
         let web = Shared(service.web.clone());
-        said(retrieve(Allowed(may()), web, Path(uid(2)), headers).await).await
+        said(retrieve(Allowed(may()), web, Path(uid(2)), headers, RawQuery(None)).await).await
     };
     let (status, _, body) = get("application/dicom+json").await;
     assert_eq!(status, 200);
