@@ -221,80 +221,85 @@ fn names_crate(line: &str, name: &str) -> bool {
     })
 }
 
+/// Signs the trail.
+const SIGNING: &str = "reference-server/src/signing.rs";
+/// A crate, and who may use it.
+type Fence = (&'static str, fn(&str) -> bool);
+
+const TLS: fn(&str) -> bool =
+    |path| path.starts_with("crates/pacs-net/src/tls") || path == "tests/src/tls_listener.rs";
+const HTTP: fn(&str) -> bool =
+    |path| path.starts_with("crates/pacs-web/") || path.starts_with("reference-server/src/");
+const ENCODE: fn(&str) -> bool = |path| path == "crates/pacs-image/src/render/encode.rs";
+
+/// One module for each.
+const FENCES: [Fence; 18] = [
+    ("aws_lc_rs", |path| {
+        let ours = ["signature.rs", "tests.rs"].map(|it| format!("reference-server/src/oidc/{it}"));
+        path.starts_with("crates/pacs-net/src/tls")
+            || path.starts_with("tests/")
+            || path == SIGNING
+            || ours.iter().any(|it| it == path)
+    }),
+    ("axum", HTTP),
+    ("hyper", |path| {
+        let users = [
+            "crates/pacs-web/src/stream/tests.rs",
+            "reference-server/src/carrier.rs",
+            "reference-server/src/http.rs",
+        ];
+        users.contains(&path)
+    }),
+    // For keys in PEM, as TLS reads them.
+    ("rustls", |path| {
+        path.starts_with("crates/pacs-net/src/tls")
+            || path == "tests/src/tls_listener.rs"
+            || path == SIGNING
+    }),
+    ("tokio_rustls", TLS),
+    ("x509_cert", TLS),
+    ("rcgen", |path| {
+        path == "crates/pacs-net/src/tls/tests.rs" || path.starts_with("tests/")
+    }),
+    ("dicom_ul", |path| {
+        path.starts_with("crates/pacs-net/src/pdu") || path.starts_with("fuzz/")
+    }),
+    ("jpeg2k", |path| {
+        path == "crates/pacs-image/src/codec/jpeg2000.rs"
+    }),
+    ("openjph_core", |path| {
+        path == "crates/pacs-image/src/codec/htj2k.rs"
+    }),
+    ("jxl_oxide", |path| {
+        path == "crates/pacs-image/src/codec/jpeg_xl.rs"
+    }),
+    ("embedded_graphics", |path| {
+        path == "crates/pacs-image/src/render/annotation.rs"
+    }),
+    ("gif", ENCODE),
+    ("jpeg_encoder", ENCODE),
+    ("png", |path| {
+        path == "crates/pacs-image/src/render/encode.rs" || path.starts_with("tests/")
+    }),
+    ("indicatif", |path| {
+        path == "reference-server/src/tool/output.rs"
+    }),
+    ("redb", |path| {
+        path.starts_with("crates/pacs-store/src/") && path.contains("redb")
+    }),
+    ("anyhow", |path| {
+        path.starts_with("xtask/")
+            || path.starts_with("reference-server/src/bin/")
+            || path.starts_with("examples/")
+            || path.starts_with("benches/")
+            || path.ends_with("/main.rs")
+    }),
+];
+
 #[test]
 fn foreign_crates_stay_behind_their_fences() {
-    const SIGNING: &str = "reference-server/src/signing.rs";
-    type Fence = (&'static str, fn(&str) -> bool);
-    let tls: fn(&str) -> bool =
-        |path| path.starts_with("crates/pacs-net/src/tls") || path == "tests/src/tls_listener.rs";
-    let http: fn(&str) -> bool =
-        |path| path.starts_with("crates/pacs-web/") || path.starts_with("reference-server/src/");
-    let encode: fn(&str) -> bool = |path| path == "crates/pacs-image/src/render/encode.rs";
-    let fences: [Fence; 18] = [
-        ("aws_lc_rs", |path| {
-            let ours =
-                ["signature.rs", "tests.rs"].map(|it| format!("reference-server/src/oidc/{it}"));
-            path.starts_with("crates/pacs-net/src/tls")
-                || path.starts_with("tests/")
-                || path == SIGNING
-                || ours.iter().any(|it| it == path)
-        }),
-        ("axum", http),
-        ("hyper", |path| {
-            let users = [
-                "crates/pacs-web/src/stream/tests.rs",
-                "reference-server/src/carrier.rs",
-                "reference-server/src/http.rs",
-            ];
-            users.contains(&path)
-        }),
-        // For keys in PEM, as TLS reads them.
-        ("rustls", |path| {
-            path.starts_with("crates/pacs-net/src/tls")
-                || path == "tests/src/tls_listener.rs"
-                || path == SIGNING
-        }),
-        ("tokio_rustls", tls),
-        ("x509_cert", tls),
-        ("rcgen", |path| {
-            path == "crates/pacs-net/src/tls/tests.rs" || path.starts_with("tests/")
-        }),
-        ("dicom_ul", |path| {
-            path.starts_with("crates/pacs-net/src/pdu") || path.starts_with("fuzz/")
-        }),
-        ("jpeg2k", |path| {
-            path == "crates/pacs-image/src/codec/jpeg2000.rs"
-        }),
-        ("openjph_core", |path| {
-            path == "crates/pacs-image/src/codec/htj2k.rs"
-        }),
-        ("jxl_oxide", |path| {
-            path == "crates/pacs-image/src/codec/jpeg_xl.rs"
-        }),
-        ("embedded_graphics", |path| {
-            path == "crates/pacs-image/src/render/annotation.rs"
-        }),
-        ("gif", encode),
-        ("jpeg_encoder", encode),
-        ("png", |path| {
-            path == "crates/pacs-image/src/render/encode.rs" || path.starts_with("tests/")
-        }),
-        ("indicatif", |path| {
-            path == "reference-server/src/tool/output.rs"
-        }),
-        ("redb", |path| {
-            path.starts_with("crates/pacs-store/src/") && path.contains("redb")
-        }),
-        ("anyhow", |path| {
-            path.starts_with("xtask/")
-                || path.starts_with("reference-server/src/bin/")
-                || path.starts_with("examples/")
-                || path.starts_with("benches/")
-                || path.ends_with("/main.rs")
-        }),
-    ];
     let faults = faults_by_line(&sources(), |source, line| {
-        let broken = fences
+        let broken = FENCES
             .iter()
             .find(|(name, inside)| names_crate(line, name) && !inside(&source.path));
         broken.map(|(name, _)| format!("{name} is used outside its fence"))
