@@ -15,6 +15,7 @@ mod examinations;
 mod follower;
 mod matching;
 mod mistaken;
+mod notes;
 mod organisations;
 mod patients;
 mod progress;

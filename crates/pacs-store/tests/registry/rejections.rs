@@ -1,37 +1,32 @@
 //! Images that are taken out of sight, by whom, and brought back; what a crash leaves in between;
-//! what comes again; and what devices propose.
+//! what comes again.
 
 use crate::archived::{archive, deposit, may, open, send};
 use crate::examinations::{act, new_for, reason, save};
 use crate::follower::matcher;
 use crate::matching::kept;
 use crate::rig::{Rig, code, now, user};
-use chrono::Offset as _;
-use pacs_core::attributes::{Attributes, Value};
 use pacs_core::audit::{Act, Outcome};
-use pacs_core::encode::write_data_set;
 use pacs_core::examination::progress::{Completion, ReportCheck};
 use pacs_core::examination::reconcile::QueueReason;
 use pacs_core::examination::{Event, Status};
 use pacs_core::query::Matching;
-use pacs_core::rejection::{Asked, Quality, SOP_CLASS, Title};
+use pacs_core::rejection::{Quality, Title};
 use pacs_core::role::{Agent, AgentKind, Grant, Grants, Reach, Role};
 use pacs_core::tag::{tags, vr_of};
-use pacs_core::uid::{SeriesUid, SopInstanceUid, StudyUid, TransferSyntaxUid};
+use pacs_core::uid::{SeriesUid, SopInstanceUid, StudyUid};
 use pacs_core::{ExaminationId, Key, Level, Query, Vr};
 use pacs_store::index::memory::MemoryIndex;
-use pacs_store::limits::MatcherLimits;
 use pacs_store::registry::examinations::{MatchState, Reader};
 use pacs_store::registry::rejections::{
-    NewRejection, NoteState, Part, Rejection, RejectionSearch, RejectionState,
+    NewRejection, Part, Rejection, RejectionSearch, RejectionState,
 };
 use pacs_store::registry::{Refusal, RegistryError, Stored};
-use pacs_store::rejection_notes::NoteFollower;
 use pacs_store::rejections::{Meant, RejectError, Rejections, Wanted};
 use pacs_store::{Archive, DepositError};
 use std::sync::Arc;
 
-const STUDY: &str = "1.2.3";
+pub(crate) const STUDY: &str = "1.2.3";
 
 fn study(text: &str) -> StudyUid {
     StudyUid::parse(text).unwrap()
@@ -41,7 +36,7 @@ pub(crate) fn study_of_images() -> StudyUid {
     study(STUDY)
 }
 
-fn instance(number: u32) -> SopInstanceUid {
+pub(crate) fn instance(number: u32) -> SopInstanceUid {
     SopInstanceUid::parse(&format!("{STUDY}.1.{number}")).unwrap()
 }
 
@@ -150,7 +145,7 @@ async fn status(rig: &Rig, id: ExaminationId) -> (Status, bool) {
 }
 
 /// The newest records of the audit trail: act, outcome, reason.
-async fn told(rig: &Rig, count: usize) -> Vec<(Act, Outcome, String)> {
+pub(crate) async fn told(rig: &Rig, count: usize) -> Vec<(Act, Outcome, String)> {
     let page = rig.registry.audit_trail().page(None, count).await.unwrap();
     let told = page.into_iter().map(|record| {
         let event = record.event;
@@ -443,116 +438,6 @@ async fn what_is_sent_again_follows_the_rule_of_its_title() {
     assert_eq!(visible(&archive).await.0, ["1", "2", "3"]);
     send(&archive, "NATHOS_CT1", STUDY, 2, &id.to_string(), "").await;
     assert_eq!(visible(&archive).await.1, "3");
-}
-
-fn code_of(value: &str) -> Value {
-    let mut item = Attributes::default();
-    item.insert_text(tags::CODE_VALUE, Vr::SH, value);
-    item.insert_text(tags::CODING_SCHEME_DESIGNATOR, Vr::SH, "DCM");
-    Value::Items(vec![item])
-}
-
-/// A Key Object Selection with a title, of the first instance of the study.
-fn key_objects(title: &str, uid: &str) -> Vec<u8> {
-    let mut of_instance = Attributes::default();
-    of_instance.insert_text(tags::REFERENCED_SOP_INSTANCE_UID, Vr::UI, "1.2.3.1.1");
-    let mut of_series = Attributes::default();
-    of_series.insert_text(tags::SERIES_INSTANCE_UID, Vr::UI, "1.2.3.1");
-    let named = Value::Items(vec![of_instance]);
-    of_series.insert(tags::REFERENCED_SOP_SEQUENCE, Vr::SQ, named);
-    let mut of_study = Attributes::default();
-    of_study.insert_text(tags::STUDY_INSTANCE_UID, Vr::UI, STUDY);
-    let named = Value::Items(vec![of_series]);
-    of_study.insert(tags::REFERENCED_SERIES_SEQUENCE, Vr::SQ, named);
-    let mut document = Attributes::default();
-    document.insert_text(tags::SOP_CLASS_UID, Vr::UI, SOP_CLASS);
-    document.insert_text(tags::SOP_INSTANCE_UID, Vr::UI, uid);
-    document.insert_text(tags::MODALITY, Vr::CS, "KO");
-    document.insert_text(tags::STUDY_INSTANCE_UID, Vr::UI, STUDY);
-    document.insert_text(tags::SERIES_INSTANCE_UID, Vr::UI, "1.2.3.7");
-    document.insert(tags::CONCEPT_NAME_CODE_SEQUENCE, Vr::SQ, code_of(title));
-    let evidence = tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE;
-    document.insert(evidence, Vr::SQ, Value::Items(vec![of_study]));
-    let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
-    write_data_set(&document, &syntax).unwrap()
-}
-
-#[tokio::test]
-async fn a_note_of_a_device_is_a_proposal_and_rejects_nothing() {
-    let (rig, archive, _folder, _id) = rig_with_images().await;
-    let permits = (may(), may(), may());
-    let limits = MatcherLimits::default();
-    let follower = NoteFollower::new(&archive, permits, now().offset().fix(), limits);
-    let mut cursor = follower.cursor().await.unwrap();
-    for (title, uid) in [("113001", "1.2.3.7.1"), ("113000", "1.2.3.7.2")] {
-        let bytes = key_objects(title, uid);
-        let receipt = deposit(&archive, "NATHOS_CT1", (SOP_CLASS, uid), bytes).await;
-        assert_eq!(receipt.unwrap().outcome, pacs_store::Outcome::New);
-    }
-    assert_eq!(follower.step(&mut cursor).await.unwrap(), Some(1));
-    assert_eq!(follower.step(&mut cursor).await.unwrap(), None);
-
-    assert_eq!(
-        visible(&archive).await.1,
-        "5",
-        "three images, two documents"
-    );
-    let ignored = (Act::ImagesRejected, Outcome::MinorFailure, "IGNORED".into());
-    assert_eq!(told(&rig, 1).await, [ignored]);
-    let radiographer = user("rg", Role::Radiographer, "006");
-    let listed = rig
-        .registry
-        .waiting_notes(&radiographer, Some(code("006")), None, 9, now())
-        .await
-        .unwrap();
-    let [note] = listed.notes.as_slice() else {
-        panic!("{listed:?}");
-    };
-    assert_eq!(note.value.asked, Asked::Reject(Title::Quality));
-    assert_eq!(note.value.sender, "NATHOS_CT1");
-    assert_eq!(note.value.rejected[0].instances, [instance(1)]);
-    let elsewhere = user("rg", Role::Radiographer, "001");
-    let hidden = rig.registry.note(&elsewhere, &note.value.instance).await;
-    assert!(matches!(hidden, Err(RegistryError::NotFound { .. })));
-
-    // It is judged again after a crash, and stands once.
-    cursor
-        .advance(pacs_store::index::ChangeNumber(0))
-        .await
-        .unwrap();
-    assert_eq!(follower.step(&mut cursor).await.unwrap(), Some(0));
-
-    let dismissed = rig
-        .registry
-        .dismiss_note(
-            &radiographer,
-            (&note.value.instance, Some(note.revision)),
-            reason(),
-            now(),
-        )
-        .await
-        .unwrap();
-    assert!(matches!(dismissed.value.state, NoteState::Dismissed(_)));
-    let listed = rig
-        .registry
-        .waiting_notes(&radiographer, Some(code("006")), None, 9, now())
-        .await;
-    assert_eq!(listed.unwrap().notes, []);
-    assert_eq!(visible(&archive).await.1, "5");
-
-    // Somebody thinks better of it: it waits again, once.
-    let at = (&note.value.instance, Some(dismissed.revision));
-    let reopened = rig.registry.reopen_note(&radiographer, at, now()).await;
-    assert_eq!(reopened.unwrap().value.state, NoteState::Waiting);
-    let at = (&note.value.instance, None);
-    let again = rig.registry.reopen_note(&radiographer, at, now()).await;
-    let is_late = matches!(again, Err(RegistryError::Refused(Refusal::TooLate)));
-    assert!(is_late, "{again:?}");
-    let listed = rig
-        .registry
-        .waiting_notes(&radiographer, Some(code("006")), None, 9, now())
-        .await;
-    assert_eq!(listed.unwrap().notes.len(), 1);
 }
 
 #[tokio::test]
