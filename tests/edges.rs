@@ -152,19 +152,19 @@ fn calls_that_fail_in_the_kernel_cost_no_acknowledged_instance() {
         ("fadvise64", 16),
         ("fdatasync", 16),
     ];
-    let mut noticed = 0;
     for (name, every) in calls {
         let mut all = DISK_CALLS.into_iter();
         let call = all.find(|call| call.names.contains(&name));
         let call = call.expect("a call of the disk");
-        let plan = Plan::fails_in_kernel(call, every, Duration::from_secs(1));
+        let mut plan = Plan::fails_in_kernel(call, every, Duration::from_secs(1));
+        if name == "fdatasync" {
+            plan = plan.until_noticed();
+        }
         let Some(report) = io_errors::run(&plan, 4) else {
             return;
         };
         assert!(report.acknowledged > 0, "{name}: {report:?}");
-        noticed = report.ended + report.starts_failed;
     }
-    assert!(noticed > 0, "a sync that failed ended nothing");
 }
 
 #[test]

@@ -112,9 +112,21 @@ pub struct Plan {
     pub duration: Duration,
     /// Whether nobody may notice.
     pub is_invisible: bool,
+    /// Whether it goes on until the server has ended itself, or did not start.
+    pub is_noticed: bool,
 }
 
+/// How long it may take until that is so.
+const NOTICED_PATIENCE: Duration = Duration::from_secs(60);
+
 impl Plan {
+    /// The same until the server has ended itself, or did not start.
+    #[must_use]
+    pub fn until_noticed(mut self) -> Self {
+        self.is_noticed = true;
+        self
+    }
+
     /// `call` fails with `error` at this probability.
     #[must_use]
     pub fn fails(call: &str, error: u32, probability: f64, duration: Duration) -> Self {
@@ -124,6 +136,7 @@ impl Plan {
             faults: Faults::Library(faults),
             duration,
             is_invisible: false,
+            is_noticed: false,
         }
     }
 
@@ -135,6 +148,7 @@ impl Plan {
             faults: Faults::Library(faults),
             duration,
             is_invisible: true,
+            is_noticed: false,
         }
     }
 
@@ -145,6 +159,7 @@ impl Plan {
             faults: Faults::Kernel(call, every),
             duration,
             is_invisible: call.is_hint,
+            is_noticed: false,
         }
     }
 
@@ -199,6 +214,14 @@ pub struct Report {
     pub starts_failed: usize,
 }
 
+impl Report {
+    /// Whether the server ended itself, or did not start.
+    #[must_use]
+    pub const fn is_noticed(&self) -> bool {
+        self.ended > 0 || self.starts_failed > 0
+    }
+}
+
 struct Campaign {
     server: Server,
     kept: Kept,
@@ -232,7 +255,13 @@ pub fn run(plan: &Plan, seed: u64) -> Option<Report> {
     campaign.fail(Some(plan));
     campaign.start(plan);
     let until = Instant::now() + plan.duration;
-    while Instant::now() < until {
+    while Instant::now() < until || (plan.is_noticed && !campaign.report.is_noticed()) {
+        let is_patient = Instant::now() < until + NOTICED_PATIENCE;
+        assert!(is_patient, "nothing was noticed: {:?}", campaign.report);
+        let until = match plan.is_noticed {
+            true => until.max(Instant::now() + plan.duration),
+            false => until,
+        };
         campaign.study += 1;
         if campaign.work(until).is_err() {
             campaign.report.refused += 1;
