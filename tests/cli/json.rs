@@ -241,6 +241,11 @@ fn registers(runs: &mut Runs, server: &Server, medium: &str) {
     runs.run(2, &["token", "revoke", "viewer", "--data", data]);
 }
 
+/// The public key of RFC 8410 10.1.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+    -----END PUBLIC KEY-----\n";
+
 /// Accounts, and who did what.
 fn people(runs: &mut Runs, data: &str) {
     let of = [
@@ -265,7 +270,13 @@ fn people(runs: &mut Runs, data: &str) {
     users(&[&["enable", "b.osmonova"]]);
     runs.run(0, &["audit", "list", "--data", data]);
     runs.run(0, &["audit", "list", "--message", "--data", data]);
-    runs.run(0, &["audit", "verify", "--data", data]);
+    let verify = ["audit", "verify", "--data", data];
+    runs.run(0, &verify);
+    let key = Path::new(data).with_file_name("signed-by.pem");
+    std::fs::write(&key, PUBLIC_KEY).expect("a file");
+    let key = key.to_str().expect("UTF-8");
+    // Nothing is signed here.
+    runs.run(5, &[&verify[..], &["--signed-by", key]].concat());
 }
 
 #[test]
