@@ -4,6 +4,7 @@ use super::RenderError;
 use super::geometry;
 use super::picture::Picture;
 use crate::limits::RenderLimits;
+use pacs_jpeg::Samples;
 
 /// What a picture is encoded as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,16 +66,12 @@ impl Picture {
 
     fn jpeg(&self, quality: u8) -> Result<Vec<u8>, RenderError> {
         let (width, height) = self.size()?;
-        let mut out = Vec::new();
-        let encoder = jpeg_encoder::Encoder::new(&mut out, quality.clamp(1, 100));
-        let kind = if self.is_colour() {
-            jpeg_encoder::ColorType::Rgb
+        let samples = if self.is_colour() {
+            Samples::Rgb(self.samples())
         } else {
-            jpeg_encoder::ColorType::Luma
+            Samples::Grey(self.samples())
         };
-        let encoded = encoder.encode(self.samples(), width, height, kind);
-        encoded.map_err(|_| RenderError::Encode)?;
-        Ok(out)
+        pacs_jpeg::encode(samples, width, height, quality).map_err(|_| RenderError::Encode)
     }
 
     fn png(&self) -> Result<Vec<u8>, RenderError> {
