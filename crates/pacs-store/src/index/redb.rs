@@ -67,7 +67,7 @@ pub struct RedbOptions {
 impl Default for RedbOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 << 20,
+            cache_bytes: 16 << 20,
             gathered_max: 4_096,
             rows_max: SEARCH_ROWS_MAX,
         }
