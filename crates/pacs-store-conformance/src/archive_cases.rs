@@ -3,18 +3,19 @@
 //!
 //! An oracle outside the archive notes what was acknowledged. After the crash all of that must be
 //! there, byte for byte; what was not acknowledged may be there, but only whole; nothing else may
-//! be.
+//! be. What was to be erased is there wholly, or not even its bytes are.
 
 use crate::crash_disk::CrashDisk;
 use bytes::Bytes;
 use pacs_core::access::{self, Get, Hide, Maintain, PermitAll, Right, Store};
 use pacs_core::tag::tags;
 use pacs_core::{
-    Attributes, Caller, Level, Permit, SopClassUid, SopInstanceUid, TransferSyntaxUid, Vr, encode,
+    Attributes, Caller, Level, Permit, SopClassUid, SopInstanceUid, StudyUid, TransferSyntaxUid,
+    Vr, encode,
 };
-use pacs_store::disk::Disk;
+use pacs_store::disk::{Disk, OpenHow};
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
-use pacs_store::index::{Index, StoredInstance, Target};
+use pacs_store::index::{Digest, Index, StoredInstance, Target};
 use pacs_store::{Announced, Archive, ArchiveOptions, DataDirectory, Outcome};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,9 +147,36 @@ async fn fill(archive: &Archive, oracle: &Oracle) {
             {
                 oracle.acknowledge_hide(&hidden);
             }
+            erase(&archive, &oracle, sender).await;
         });
     }
     senders.join_all().await;
+}
+
+/// Stores a study of two instances, one of them in a pack of its own, and erases it.
+async fn erase(archive: &Archive, oracle: &Oracle, sender: u32) {
+    let study = format!("1.2.9.{sender}");
+    let sent = [0, 2].map(|number| Sent::in_study(&study, sender, number, 0));
+    oracle.with_doomed(sender, |doomed| doomed.sent = sent.to_vec());
+    for sent in &sent {
+        if deposit(archive, sent).await.is_none() {
+            return;
+        }
+    }
+    oracle.with_doomed(sender, |doomed| doomed.fate = Fate::Stored);
+    let permit = permit::<Hide>();
+    let uid = StudyUid::parse(&study).unwrap();
+    let reason = "to be erased";
+    let hidden = archive
+        .hide(&permit, Target::Study(uid.clone()), reason)
+        .await;
+    if hidden.is_err() {
+        return;
+    }
+    oracle.with_doomed(sender, |doomed| doomed.fate = Fate::Erasing);
+    if archive.erase(&permit, &uid).await.is_ok() {
+        oracle.with_doomed(sender, |doomed| doomed.fate = Fate::Erased);
+    }
 }
 
 async fn deposit(archive: &Archive, sent: &Sent) -> Option<Outcome> {
@@ -174,14 +202,18 @@ struct Sent {
 
 impl Sent {
     fn new(sender: u32, number: u32, content: u32) -> Self {
-        let uid = format!("1.2.7.{sender}.{number}");
+        Self::in_study("1.2.7", sender, number, content)
+    }
+
+    fn in_study(study: &str, sender: u32, number: u32, content: u32) -> Self {
+        let uid = format!("{study}.{sender}.{number}");
         let class = "1.2.840.10008.5.1.4.1.1.7";
         let mut attributes = Attributes::new();
         for (tag, uid) in [
             (tags::SOP_CLASS_UID, class),
             (tags::SOP_INSTANCE_UID, &uid),
-            (tags::STUDY_INSTANCE_UID, "1.2.7"),
-            (tags::SERIES_INSTANCE_UID, &format!("1.2.7.{sender}")),
+            (tags::STUDY_INSTANCE_UID, study),
+            (tags::SERIES_INSTANCE_UID, &format!("{study}.{sender}")),
         ] {
             attributes.insert_text(tag, Vr::UI, uid);
         }
@@ -192,7 +224,7 @@ impl Sent {
         } else {
             700 + number as usize * 300
         };
-        let filler = format!("{sender} {number} {content} ").repeat(length / 6);
+        let filler = filler(&uid, content).repeat(length / 6);
         attributes.insert_text(tags::TEXT_VALUE, Vr::UT, filler);
         let transfer_syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
         let data_set = encode::write_data_set(&attributes, &transfer_syntax).unwrap();
@@ -211,9 +243,77 @@ impl Sent {
     }
 }
 
+/// What the content of an instance is made of.
+fn filler(uid: &str, content: u32) -> String {
+    // No digits of which one is the beginning of another.
+    let digest = Digest::of(format!("{uid} {content}").as_bytes());
+    format!("{digest:?}")[..6].to_owned()
+}
+
 /// Remembers what was sent and what was acknowledged.
 #[derive(Debug, Clone, Default)]
-struct Oracle(Arc<Mutex<BTreeMap<SopInstanceUid, Known>>>);
+struct Oracle {
+    kept: Arc<Mutex<BTreeMap<SopInstanceUid, Known>>>,
+    doomed: Arc<Mutex<BTreeMap<u32, Doomed>>>,
+}
+
+/// A study that is stored to be erased.
+#[derive(Debug, Clone, Default)]
+struct Doomed {
+    sent: Vec<Sent>,
+    fate: Fate,
+}
+
+/// What is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Fate {
+    #[default]
+    Unknown,
+    /// All of it was acknowledged.
+    Stored,
+    /// It was to be erased.
+    Erasing,
+    /// That was acknowledged.
+    Erased,
+}
+
+impl Doomed {
+    /// All of it is there, or nothing of it is, not even its bytes.
+    fn check(&self, visible: &BTreeMap<SopInstanceUid, Bytes>, disk: &CrashDisk) -> Outcomes {
+        let is_there = |sent: &&Sent| visible.get(&sent.uid()) == Some(&sent.data_set);
+        let count = self.sent.iter().filter(is_there).count();
+        let is_all = count == self.sent.len();
+        match self.fate {
+            Fate::Unknown => Ok(()),
+            Fate::Stored | Fate::Erasing if is_all => Ok(()),
+            Fate::Stored => Err(format!("{count} instances of a study are left")),
+            Fate::Erased if count > 0 => Err(format!("{count} erased instances are there")),
+            Fate::Erasing if count > 0 => Err(format!("{count} instances are half erased")),
+            Fate::Erasing | Fate::Erased => self.check_bytes(disk),
+        }
+    }
+
+    fn check_bytes(&self, disk: &CrashDisk) -> Outcomes {
+        let names = disk.file_names();
+        for name in names.iter().filter(|name| name.ends_with(".tar")) {
+            let file = disk.open(name, OpenHow::Read).unwrap();
+            let length = usize::try_from(file.length_bytes().unwrap()).unwrap();
+            let bytes = file.read_vec(0, length).unwrap();
+            for sent in &self.sent {
+                let canary = filler(sent.uid().as_str(), 0).repeat(3);
+                if bytes
+                    .windows(canary.len())
+                    .any(|at| at == canary.as_bytes())
+                {
+                    return Err(format!("{name} has bytes of {}", sent.uid()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+type Outcomes = Result<(), String>;
 
 #[derive(Debug, Clone, Default)]
 struct Known {
@@ -225,8 +325,13 @@ struct Known {
 
 impl Oracle {
     fn with(&self, sent: &Sent, change: impl FnOnce(&mut Known)) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         change(known.entry(sent.uid()).or_default());
+    }
+
+    fn with_doomed(&self, sender: u32, change: impl FnOnce(&mut Doomed)) {
+        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
+        change(doomed.entry(sender).or_default());
     }
 
     fn offer(&self, sent: &Sent) {
@@ -253,10 +358,18 @@ impl Oracle {
 
     async fn check(&self, archive: &Archive, disk: &CrashDisk) -> Result<(), String> {
         let known = self
-            .0
+            .kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        for sender in 0..SENDERS_COUNT {
+            // It is out of sight before it is erased.
+            let study = StudyUid::parse(&format!("1.2.9.{sender}")).unwrap();
+            let shown = archive
+                .restore(&permit::<Hide>(), Target::Study(study))
+                .await;
+            shown.map_err(|error| format!("cannot restore: {error}"))?;
+        }
         let all = crate::samples::query(Level::Study, []);
         let selected = archive.select(&permit::<Get>(), &all).await;
         let selected = selected.map_err(|error| format!("cannot select: {error}"))?;
@@ -280,6 +393,17 @@ impl Oracle {
                 }
                 (None, None) if is_acknowledged => return Err(format!("{uid} is lost")),
                 (Some(_) | None, _) => {}
+            }
+        }
+        let doomed = self
+            .doomed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for study in doomed.values() {
+            study.check(&visible, disk)?;
+            for sent in &study.sent {
+                visible.remove(&sent.uid());
             }
         }
         if let Some((uid, _)) = visible.first_key_value() {

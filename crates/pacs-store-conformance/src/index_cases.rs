@@ -3,6 +3,7 @@
 
 mod changing;
 mod computed;
+mod erasing;
 mod hiding;
 mod noting;
 mod paging;
@@ -13,6 +14,7 @@ mod staging;
 
 pub use changing::*;
 pub use computed::*;
+pub use erasing::*;
 pub use hiding::*;
 pub use noting::*;
 pub use paging::*;
@@ -52,9 +54,12 @@ macro_rules! index_conformance {
             a_staged_group_is_invisible_until_it_is_committed
             a_study_has_the_attributes_of_its_first_instance
             an_empty_index_answers_with_nothing
+            an_erased_study_is_no_more_and_what_comes_of_it_is_new
+            an_erased_version_makes_way_for_that_of_another_study
             an_organisation_finds_what_it_sees_and_nothing_else
             changes_can_be_read_in_pieces
             changes_have_no_gaps_and_say_what_happened
+            content_that_is_destroyed_takes_its_place_and_is_not_known
             clearing_forgets_what_was_noted
             content_of_every_version_is_known
             conflicts_are_numbered_from_two
@@ -86,6 +91,7 @@ macro_rules! index_conformance {
             the_last_change_and_the_end_of_the_log_are_told_together
             the_same_content_does_not_bring_back_what_is_hidden
             versions_of_an_instance_are_told_hidden_or_not
+            what_is_erased_is_doomed_until_it_is_destroyed
             wildcards_find_by_beginning_and_by_middle
         }
     };
@@ -124,6 +130,7 @@ mod tests {
         let cases = [
             include_str!("index_cases/changing.rs"),
             include_str!("index_cases/computed.rs"),
+            include_str!("index_cases/erasing.rs"),
             include_str!("index_cases/hiding.rs"),
             include_str!("index_cases/noting.rs"),
             include_str!("index_cases/paging.rs"),
@@ -140,6 +147,6 @@ mod tests {
                 cases_count += 1;
             }
         }
-        assert_eq!(cases_count, 58);
+        assert_eq!(cases_count, 62);
     }
 }

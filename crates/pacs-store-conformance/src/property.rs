@@ -4,7 +4,7 @@
 //! and queries find something; the values are those at which folding, grouping and index keys can
 //! go wrong.
 
-use crate::log::Log;
+use crate::log::{Log, MANY};
 use crate::samples::{CT_IMAGE, MR_IMAGE, Sample, instance_uid, series_uid, study_uid};
 use crate::tenants::{correction, facts, note, sight};
 use pacs_core::role::sight::{Sight, Studied};
@@ -12,8 +12,8 @@ use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Key, Level, Matching, Query, Tag, Uid, Value, Vr};
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::{
-    Index, IndexError, LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Provenance,
-    Quota, Results, StudyNote, Target,
+    Index, IndexError, Location, LogPosition, LogRecord, Match, Notes, Page, PageOfMatches,
+    Provenance, Quota, Results, StudyNote, Target,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -76,6 +76,16 @@ async fn compare(
         versions(log.entries().await),
         versions(expected.entries().await)
     );
+    let doomed = index.doomed(None, MANY).await.unwrap();
+    prop_assert_eq!(&doomed, &model.doomed(None, MANY).await.unwrap());
+    for study in (1..5).map(study_uid) {
+        let mut of_index = index.content_of(&study).await.unwrap();
+        let mut of_model = model.content_of(&study).await.unwrap();
+        let place = |location: &Location| (location.pack, location.offset);
+        of_index.sort_by_key(place);
+        of_model.sort_by_key(place);
+        prop_assert_eq!(of_index, of_model);
+    }
     no_leak(&index, &notes, &log).await?;
     index.clear().await.unwrap();
     // In another order than before: what is noted waits for its study, or finds it there.
@@ -83,6 +93,7 @@ async fn compare(
         index.note(noted.clone()).await.unwrap();
     }
     log.replay(LogPosition::default()).await;
+    prop_assert_eq!(index.doomed(None, MANY).await.unwrap(), doomed);
     for (query, sees) in queries.iter().zip(SEES.iter().cycle()) {
         same_answers(&index, &model, (query, *sees), limit_count).await?;
     }
@@ -289,12 +300,13 @@ fn samples() -> impl Strategy<Value = Sample> {
         (select(VALUES), any::<proptest::sample::Index>(), 0..5_u8),
         0..8,
     );
-    (places(), 0..3_u8, 0..12_u8, values).prop_map(
-        |((study, series, number), content, kind, values)| {
+    (places(), 0..3_u8, 0..12_u8, 0..1_u64 << 40, values).prop_map(
+        |((study, series, number), content, kind, place, values)| {
             let mut sample = Sample::new(study, series, number)
                 // Patients are few.
                 .with(tags::PATIENT_ID, ["P1", "P2"][study as usize % 2])
-                .with_content(content);
+                .with_content(content)
+                .at(1, place);
             for ((tag, texts), text, how) in values {
                 let text = text.get(texts);
                 sample = match how {
@@ -359,12 +371,27 @@ fn targets() -> impl Strategy<Value = Target> {
 }
 
 fn histories() -> impl Strategy<Value = Vec<Vec<LogRecord>>> {
+    let erased = places().prop_map(|(study, ..)| crate::samples::erase(study_uid(study)));
     let record = prop_oneof![
-        8 => samples().prop_map(|sample| sample.record()),
-        1 => targets().prop_map(crate::samples::hide),
-        1 => targets().prop_map(crate::samples::restore),
+        16 => samples().prop_map(|sample| sample.record()),
+        1 => samples().prop_map(|sample| sample.destroyed()),
+        1 => erased,
+        2 => targets().prop_map(crate::samples::hide),
+        2 => targets().prop_map(crate::samples::restore),
     ];
-    vec(vec(record, 0..8), 1..6)
+    vec(vec(record, 0..8), 1..6).prop_map(|mut groups| {
+        // What is destroyed is of a study that is erased further on.
+        let records = groups.iter().flatten();
+        let studies = records.filter_map(|record| match record {
+            LogRecord::Destroyed(stored) => Some(stored.instance.study.clone()),
+            LogRecord::Erase { .. }
+            | LogRecord::Hide { .. }
+            | LogRecord::Instance(_)
+            | LogRecord::Restore { .. } => None,
+        });
+        groups.push(studies.map(crate::samples::erase).collect());
+        groups
+    })
 }
 
 fn queries() -> impl Strategy<Value = Query> {

@@ -130,6 +130,23 @@ impl Sample {
         self.stored.clone()
     }
 
+    /// At another place of the log.
+    #[must_use]
+    pub fn at(mut self, pack: u64, offset: u64) -> Self {
+        self.stored.location.pack = pack;
+        self.stored.location.offset = offset;
+        self
+    }
+
+    /// As the log tells of it when its content is destroyed.
+    #[must_use]
+    pub fn destroyed(&self) -> LogRecord {
+        let mut stored = self.stored();
+        stored.instance.attributes = pacs_core::Attributes::new();
+        stored.instance.head_bytes = 0;
+        LogRecord::Destroyed(Box::new(stored))
+    }
+
     /// As the log tells of it.
     #[must_use]
     pub fn record(&self) -> LogRecord {
@@ -174,6 +191,12 @@ pub fn hide(target: Target) -> LogRecord {
         target,
         reason: "sent by mistake".to_owned(),
     }
+}
+
+/// The log tells of an erasure.
+#[must_use]
+pub fn erase(study: StudyUid) -> LogRecord {
+    LogRecord::Erase { study }
 }
 
 /// The log tells of a restore.

@@ -4,6 +4,7 @@ mod come_to;
 mod commit;
 mod cursor;
 mod damage;
+pub(crate) mod erasing;
 mod finish;
 mod group;
 mod hiding;
@@ -15,6 +16,7 @@ mod refused;
 mod room;
 mod safekeeping;
 mod stage;
+mod turns;
 
 use crate::deposit::Deposit;
 use crate::directory::DataDirectory;
@@ -48,9 +50,11 @@ use commit::Desk;
 pub(crate) use commit::{Content, Sealed, Work};
 pub use cursor::Cursor;
 use damage::FoundDamage;
+pub use erasing::{Destruction, ErasedStudy};
 use refused::Refused;
 use room::Reserve;
 pub use safekeeping::Safekeeping;
+use turns::Turns;
 
 /// What an archive is opened with.
 #[derive(Debug)]
@@ -233,8 +237,7 @@ pub(crate) struct Shared {
     pub(crate) visible: watch::Receiver<crate::index::LogPosition>,
     pub(crate) failed: watch::Sender<bool>,
     is_closing: AtomicBool,
-    /// Held by a verification and by a rebuild: one would not find what the other forgot.
-    pub(crate) maintenance: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) turns: Turns,
     committer: Mutex<Option<JoinHandle<()>>>,
     opened: Opened,
 }
@@ -255,6 +258,7 @@ impl Archive {
                 let shared = &archive.shared;
                 come_to::keep_if_possible(&*shared.index, &*shared.records).await;
                 shared.refused.read(&shared.registry).await?;
+                archive.finish_erasing().await;
                 Ok(archive)
             }
             Err(error) => Err(OpenError::disk("finish opening")(std::io::Error::other(
@@ -333,7 +337,7 @@ impl Archive {
                 visible,
                 failed,
                 is_closing: AtomicBool::new(false),
-                maintenance: Arc::default(),
+                turns: Turns::default(),
                 committer: Mutex::new(Some(committer)),
                 opened: found.opened,
             }),
@@ -448,7 +452,11 @@ impl Archive {
         _permit: &Permit<Maintain>,
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<Progress, MaintainError> {
-        let held = Arc::clone(&self.shared.maintenance).lock_owned().await;
+        // What is to be destroyed shows till its erasure is read again.
+        self.finish_erasing().await;
+        let held = Arc::clone(&self.shared.turns.maintenance)
+            .lock_owned()
+            .await;
         come_to::forget(&*self.shared.records).await?;
         let progress = move |told| {
             // Until the work is done, whether or not anybody still waits for it.
@@ -462,7 +470,9 @@ impl Archive {
         };
         let submitted = self.shared.submit(work).await;
         submitted.map_err(|_| MaintainError::Closed)?;
-        result.await.unwrap_or(Err(MaintainError::Closed))
+        let rebuilt = result.await.unwrap_or(Err(MaintainError::Closed));
+        self.finish_erasing().await;
+        rebuilt
     }
 
     /// Deposits, hides and restores that wait for the commit of a group.

@@ -4,10 +4,12 @@
 //! `tar` reads them; its manifest, which is written last, says what belongs to it, and up to where.
 //! Sealed packs are copied once, and of the last one what came since: the log is only appended to,
 //! so that what an interrupted run left behind the end of a file is nothing to the manifest that is
-//! there. docs/on-disk-format.md describes the folder.
+//! there. What the archive erased is erased in the backup by the next run that copies the record of
+//! it. docs/on-disk-format.md describes the folder.
 
 mod copy;
 mod document;
+mod erasing;
 mod manifest;
 mod restore;
 

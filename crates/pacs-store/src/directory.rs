@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 /// Version of everything on disk; docs/on-disk-format.md describes it. It changes with any byte of
 /// the format.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
+
+/// Version of a data directory of which nothing was ever erased: that is all that version 3 adds.
+pub(crate) const FORMAT_WITHOUT_ERASING: u32 = 2;
 
 /// Name of the file that says so.
 pub(crate) const FORMAT: &str = "FORMAT";
@@ -52,13 +55,18 @@ impl DataDirectory {
             Ok(_) => return Err(OpenError::HalfRestored),
         }
         match read_format(&**disk) {
-            Ok(text) if text == format_text().as_bytes() => {}
+            Ok(text) if version_of(&text).is_some() => {
+                // What a crash left of another version that was to be written.
+                disk.remove(FORMAT_NEW).ok();
+            }
             Ok(_) => return Err(OpenError::Format),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Packs without a format are not ours to guess about.
                 match disk.list(crate::pack::name::DIRECTORY) {
                     Ok(files) if !files.is_empty() => return Err(OpenError::Format),
-                    _ => directory.end().map_err(OpenError::disk("write FORMAT"))?,
+                    _ => directory
+                        .end(FORMAT_WITHOUT_ERASING)
+                        .map_err(OpenError::disk("write FORMAT"))?,
                 }
             }
             Err(error) => return Err(OpenError::disk("read FORMAT")(error)),
@@ -90,9 +98,18 @@ impl DataDirectory {
         self.disk.sync_directory("")
     }
 
-    /// Says that this is a data directory, durably.
-    pub(crate) fn end(&self) -> io::Result<()> {
-        write_format(&*self.disk)
+    /// Says that this is a data directory of this version, durably.
+    pub(crate) fn end(&self, version: u32) -> io::Result<()> {
+        write_format(&*self.disk, version)
+    }
+
+    /// Says, durably, that something may be erased here, unless that is said: a program that does
+    /// not know what that means must not open it any more.
+    pub(crate) fn allow_erasing(&self) -> io::Result<()> {
+        if version(&*self.disk)? == Some(FORMAT_VERSION) {
+            return Ok(());
+        }
+        self.end(FORMAT_VERSION)
     }
 
     /// What is in it.
@@ -116,8 +133,18 @@ fn is_large_enough(disk: &dyn Disk) -> Result<(), OpenError> {
     }
 }
 
-fn format_text() -> String {
-    format!("pacs data directory, format {FORMAT_VERSION}\n")
+fn format_text(version: u32) -> String {
+    format!("pacs data directory, format {version}\n")
+}
+
+fn version_of(text: &[u8]) -> Option<u32> {
+    let mut known = [FORMAT_WITHOUT_ERASING, FORMAT_VERSION].into_iter();
+    known.find(|version| text == format_text(*version).as_bytes())
+}
+
+/// The version of the data directory on `disk`; `None` where it is none of ours.
+pub(crate) fn version(disk: &dyn Disk) -> io::Result<Option<u32>> {
+    Ok(version_of(&read_format(disk)?))
 }
 
 fn read_format(disk: &dyn Disk) -> io::Result<Vec<u8>> {
@@ -128,13 +155,13 @@ fn read_format(disk: &dyn Disk) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn write_format(disk: &dyn Disk) -> io::Result<()> {
+fn write_format(disk: &dyn Disk, version: u32) -> io::Result<()> {
     match disk.remove(FORMAT_NEW) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = disk.open(FORMAT_NEW, OpenHow::CreateNew)?;
-    file.write_at(format_text().as_bytes(), 0)?;
+    file.write_at(format_text(version).as_bytes(), 0)?;
     file.sync_data()?;
     disk.rename(FORMAT_NEW, FORMAT)?;
     disk.sync_directory("")

@@ -160,6 +160,10 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// call that succeeds proves nothing: the caller must stop.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Gives back the blocks of the disk that lie wholly in these bytes, which are zeros, durably.
+    /// A hint: the file is as long as before, and reads give zeros as before.
+    fn discard_zeros(&self, _offset: u64, _length_bytes: u64) {}
+
     /// Asks that the next read of these bytes comes from the medium and not from memory, as far as
     /// the system can do that and nothing of them waits to be written. A hint: reads give the same.
     fn forget(&self, _offset: u64, _length_bytes: u64) {}

@@ -130,6 +130,44 @@ pub enum HideError {
     ReasonTooLong { limit_chars: usize },
 }
 
+/// Why a study was not erased, or its bytes not destroyed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are named for what they hold")]
+pub enum EraseError {
+    /// The disk or the index failed. Nothing was erased, unless the archive has failed of it: then
+    /// it is known when it is opened again.
+    #[error("archive could not {operation}")]
+    Backend {
+        operation: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The study is erased, but bytes of it could not be destroyed now.
+    #[error("bytes that are erased could not be destroyed")]
+    Bytes(#[source] io::Error),
+    /// The archive has failed or is closed.
+    #[error("archive is closed")]
+    Closed,
+    /// The disk is full: it has no room to say what is erased.
+    #[error("disk is full")]
+    Full,
+    /// Something of the study is in sight: nothing is erased before that is hidden.
+    #[error("something of the study is in sight")]
+    InSight,
+    /// Whoever asks does not see all studies.
+    #[error("whoever erases has to see all studies")]
+    Narrowed,
+}
+
+impl From<IndexError> for EraseError {
+    fn from(error: IndexError) -> Self {
+        Self::Backend {
+            operation: "look up what is erased",
+            source: Box::new(error),
+        }
+    }
+}
+
 /// Why a verification or a rebuild stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

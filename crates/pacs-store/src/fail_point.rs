@@ -9,7 +9,9 @@ use std::sync::Arc;
 /// In order: `before-append`, `after-append`, `after-sync`, `after-keep` (of large packs),
 /// `after-stage`, `before-answer` for a group, and beside the last `after-commit`;
 /// `before-flush`, `after-flush` for the index; `large-begun`, `large-written`, `large-synced` for
-/// an instance in a pack of its own; and at opening `recovery-begun`, `recovery-applied`,
+/// an instance in a pack of its own; `erase-begun`, `erase-marked`, `erase-zeroed`,
+/// `erase-discarded` for each pack in which something erased is destroyed, and at the end
+/// `erase-told`; and at opening `recovery-begun`, `recovery-applied`,
 /// `recovery-cut`, `recovery-swept`, `recovery-flushed`.
 #[derive(Clone, Default)]
 pub struct FailPoints(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);

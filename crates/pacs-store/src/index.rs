@@ -8,20 +8,20 @@ pub mod memory;
 pub mod redb;
 
 mod answer;
+mod doomed;
 mod note;
 mod page;
 mod results;
+mod target;
 
 pub use crate::digest::Digest;
 use async_trait::async_trait;
+pub use doomed::Doomed;
 pub use note::{Notes, StudyNote};
-use pacs_core::tag::tags;
-use pacs_core::{
-    Attributes, Instance, Key, Level, Matching, Query, SeriesUid, SopInstanceUid, StudyUid, Tag,
-    Uid, Vr,
-};
+use pacs_core::{Attributes, Instance, Query, SeriesUid, SopInstanceUid, StudyUid};
 pub use page::{Page, PageOfMatches};
 pub use results::{IntoResults, Quota, ResultMemory, Results, Weighed};
+pub use target::Target;
 
 /// A position in the log: everything before it has been applied, or is durable.
 #[derive(
@@ -79,105 +79,18 @@ pub struct StoredInstance {
     pub provenance: Provenance,
 }
 
-/// What a hide or restore is about.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Target {
-    /// One instance.
-    Instance(SopInstanceUid),
-    /// Every instance of a series that is known at that moment.
-    Series(SeriesUid),
-    /// Every instance of a study that is known at that moment.
-    Study(StudyUid),
-    /// One instance, if its served version is in this series of this study.
-    InstanceIn {
-        /// Of which study.
-        study: StudyUid,
-        /// Of which series.
-        series: SeriesUid,
-        /// Which.
-        instance: SopInstanceUid,
-    },
-    /// Those of these instances that are known at that moment in this study.
-    InstancesIn {
-        /// Of which study.
-        study: StudyUid,
-        /// Which.
-        instances: Vec<SopInstanceUid>,
-    },
-    /// Every instance of a series that is known at that moment in this study, and none that the
-    /// same Series UID has in another.
-    SeriesIn {
-        /// Of which study.
-        study: StudyUid,
-        /// Which.
-        series: SeriesUid,
-    },
-}
-
-impl Target {
-    /// What finds its instances that are in sight.
-    pub(crate) fn query(&self) -> Query {
-        if let Self::InstancesIn { study, instances } = self {
-            let named = instances.iter().map(|instance| instance.uid().clone());
-            let key = |tag, matching| Key {
-                tag,
-                vr: Vr::UI,
-                matching,
-            };
-            let of_study = Matching::SingleValue(study.as_str().to_owned());
-            return Query::new(Level::Instance)
-                .with(key(tags::STUDY_INSTANCE_UID, of_study))
-                .with(key(
-                    tags::SOP_INSTANCE_UID,
-                    Matching::UidList(named.collect()),
-                ));
-        }
-        let (level, uids): (Level, Vec<(Tag, &Uid)>) = match self {
-            Self::Instance(instance) => (
-                Level::Instance,
-                vec![(tags::SOP_INSTANCE_UID, instance.uid())],
-            ),
-            Self::Series(series) => (
-                Level::Series,
-                vec![(tags::SERIES_INSTANCE_UID, series.uid())],
-            ),
-            Self::InstancesIn { study, .. } | Self::Study(study) => {
-                (Level::Study, vec![(tags::STUDY_INSTANCE_UID, study.uid())])
-            }
-            Self::InstanceIn {
-                study,
-                series,
-                instance,
-            } => (
-                Level::Instance,
-                vec![
-                    (tags::STUDY_INSTANCE_UID, study.uid()),
-                    (tags::SERIES_INSTANCE_UID, series.uid()),
-                    (tags::SOP_INSTANCE_UID, instance.uid()),
-                ],
-            ),
-            Self::SeriesIn { study, series } => (
-                Level::Series,
-                vec![
-                    (tags::STUDY_INSTANCE_UID, study.uid()),
-                    (tags::SERIES_INSTANCE_UID, series.uid()),
-                ],
-            ),
-        };
-        uids.into_iter()
-            .fold(Query::new(level), |query, (tag, uid)| {
-                query.with(Key {
-                    tag,
-                    vr: Vr::UI,
-                    matching: Matching::SingleValue(uid.as_str().to_owned()),
-                })
-            })
-    }
-}
-
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum LogRecord {
+    /// Content that was received, and destroyed since: of a study that is erased further on. It
+    /// takes its place and its number in the order of things, so that all that follows has its own.
+    Destroyed(Box<StoredInstance>),
+    /// All that is known of a study at that place is no more: nothing of it is served or known, and
+    /// its bytes are to be destroyed. What comes of it later is new.
+    Erase {
+        /// Which.
+        study: StudyUid,
+    },
     /// Content that was received.
     Instance(Box<StoredInstance>),
     /// The target no longer shows in searches and retrievals.
@@ -219,7 +132,8 @@ pub enum Applied {
         /// 2 for the first version that differs, and so on.
         version: u32,
     },
-    /// So many instances changed between hidden and visible; one change each.
+    /// So many instances changed between hidden and visible, or so many versions were erased; one
+    /// change each.
     Moved {
         /// How many.
         instances_count: u64,
@@ -263,11 +177,13 @@ pub struct Committed {
 pub enum ChangeKind {
     /// Other content came under its UID.
     Conflicted,
+    /// A version of it was erased with its study.
+    Erased,
     /// It went out of sight.
     Hidden,
     /// It came for the first time.
     Received,
-    /// It came back into sight.
+    /// It came back into sight, or another version of it was erased and this one is served now.
     Restored,
 }
 
@@ -414,6 +330,11 @@ impl dyn Staged {
 /// never show. An instance is visible if its served version is not hidden. Hiding and restoring
 /// turn served versions that are known at that moment; content that comes again for a hidden
 /// instance does not bring it back.
+///
+/// Erasing ends what is known of a study: of an instance that another study has other versions of,
+/// the first of these is served from then on, and they are counted anew. Content that is destroyed
+/// already when the log tells of it ([`LogRecord::Destroyed`]) is a version like any other, but
+/// nobody sees it, and [`Self::knows`] does not know it.
 ///
 /// Attributes of an entity at some level are those of that level and of all above it, and these
 /// computed ones, which count visible entities only: Modalities in Study, SOP Classes in Study
@@ -577,4 +498,28 @@ pub trait Index: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`IndexError::Backend`].
     async fn clear(&self) -> Result<(), IndexError>;
+
+    /// Where all content of a study stands that erasing it would doom, in no order.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn content_of(&self, study: &StudyUid) -> Result<Vec<Location>, IndexError>;
+
+    /// Up to `count_max` pieces of content that are erased and not known to be destroyed, in the
+    /// order of their places, after the place `after` (a pack and an offset). [`Self::clear`] and
+    /// the log after it bring all of them that there ever were.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn doomed(
+        &self,
+        after: Option<(u64, u64)>,
+        count_max: usize,
+    ) -> Result<Vec<Doomed>, IndexError>;
+
+    /// What stands at these places is destroyed, durably. A crash may take that back.
+    ///
+    /// # Errors
+    /// [`IndexError::Backend`].
+    async fn destroyed(&self, places: &[(u64, u64)]) -> Result<(), IndexError>;
 }

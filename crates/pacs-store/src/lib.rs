@@ -11,6 +11,7 @@ mod digest;
 mod directory;
 pub mod disk;
 pub mod egress;
+mod erased;
 pub mod error;
 mod fail_point;
 pub mod index;
@@ -30,12 +31,15 @@ pub mod shares;
 mod verify;
 
 pub use archive::{
-    Announced, Archive, ArchiveOptions, Clock, Cursor, Opened, RetrievePermit, Safekeeping,
+    Announced, Archive, ArchiveOptions, Clock, Cursor, Destruction, ErasedStudy, Opened,
+    RetrievePermit, Safekeeping,
 };
 pub use deposit::{Deposit, Outcome, Receipt};
 pub use digest::{Digest, Digester};
 pub use directory::{DataDirectory, FORMAT_VERSION, INDEX_SUSPECT};
-pub use error::{BackupError, DepositError, HideError, MaintainError, OpenError, Place, ReadError};
+pub use error::{
+    BackupError, DepositError, EraseError, HideError, MaintainError, OpenError, Place, ReadError,
+};
 pub use fail_point::FailPoints;
 pub use limits::StoreLimits;
 pub use rebuild::Progress;

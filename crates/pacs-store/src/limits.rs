@@ -6,6 +6,13 @@ use std::time::Duration;
 /// Damaged places that the report of a backup or a repair lists; all are counted.
 pub const BACKUP_DAMAGE_COUNT_MAX: usize = 1_000;
 
+/// Pieces of erased content that are destroyed together: each some 200 bytes of memory.
+pub const DOOMED_AT_ONCE_MAX: usize = 1_000;
+
+/// Packs that the log names when a study is erased: some ten bytes each, in a record that is read
+/// at once. Of a study in more of them a backup looks through all that it has.
+pub const ERASED_PACKS_NAMED_MAX: usize = 2_000;
+
 /// Bytes of the manifest of a backup: some 130 for each pack.
 pub const BACKUP_MANIFEST_BYTES_MAX: usize = 512 << 20;
 

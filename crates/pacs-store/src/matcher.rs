@@ -421,7 +421,7 @@ fn by_study(changes: Vec<Change>) -> BTreeMap<StudyUid, News> {
             ChangeKind::Conflicted => {
                 studies.entry(change.study).or_default().has_other_version = true;
             }
-            ChangeKind::Hidden => {}
+            ChangeKind::Erased | ChangeKind::Hidden => {}
         }
     }
     for (study, series) in came {

@@ -5,10 +5,12 @@
 //! streamed.
 
 pub(crate) mod around;
+pub(crate) mod destroy;
 pub(crate) mod entry;
 pub(crate) mod examine;
 pub(crate) mod large;
 pub(crate) mod log;
+pub(crate) mod mark;
 pub(crate) mod name;
 pub(crate) mod part10;
 pub(crate) mod prepare;

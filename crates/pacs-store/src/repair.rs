@@ -8,16 +8,22 @@
 //! the middle leaves damage, as before. Data sets can also come from anywhere in the copy, by
 //! their digest.
 //!
+//! What is erased in the archive stays so, whatever a copy of an earlier day has: its entry is
+//! written without what it held.
+//!
 //! The archive may be in use meanwhile: nobody writes before the end of the log, and a reader of
 //! damaged bytes refuses them.
 
 use crate::backup::{BackupError, failed};
 use crate::disk::{Disk, DiskFile, OpenHow};
+use crate::erased::{ErasedStudies, mark_for, place_of};
 use crate::error::Place;
 use crate::index::{Digest, LogPosition};
 use crate::limits::BACKUP_DAMAGE_COUNT_MAX;
+use crate::pack::destroy;
 use crate::pack::entry::{EntryHead, Kind};
 use crate::pack::examine::{Step, Walk, is_filled};
+use crate::pack::mark::Mark;
 use crate::pack::name::{DIRECTORY, PackName};
 use crate::pack::read;
 use crate::rebuild::Progress;
@@ -65,6 +71,8 @@ pub fn repair(
         copy,
         report: RepairReport::default(),
         bytes: 0,
+        end,
+        erased: None,
         larges: BTreeMap::new(),
         wanted: HashMap::new(),
         tell: progress,
@@ -77,17 +85,22 @@ pub fn repair(
         };
         repair.pack(PackName::Log(number), stop, None)?;
     }
-    for (number, digest) in std::mem::take(&mut repair.larges) {
-        repair.pack(PackName::Large(number), u64::MAX, Some(digest))?;
+    for (number, named) in std::mem::take(&mut repair.larges) {
+        repair.pack(PackName::Large(number), u64::MAX, Some(named))?;
     }
     repair.search()?;
     Ok(repair.report)
 }
 
+/// A large pack that the log names: its digest, and where it is named.
+type Named = (Digest, LogPosition);
+
 /// A data set that has to be found.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     name: PackName,
+    /// Where it is in the order of things.
+    at: LogPosition,
     /// Of the entry.
     entry_offset: u64,
     offset: u64,
@@ -99,8 +112,12 @@ struct Repair<'a, T> {
     copy: &'a dyn Disk,
     report: RepairReport,
     bytes: u64,
-    /// Large packs that the log names, with the digest it gives them.
-    larges: BTreeMap<u64, Digest>,
+    /// The log ends here.
+    end: LogPosition,
+    /// What the log says was erased, once that was asked.
+    erased: Option<ErasedStudies>,
+    /// Large packs that the log names.
+    larges: BTreeMap<u64, Named>,
     /// Data sets whose heads are whole, and that the copy does not have in their place.
     wanted: HashMap<Digest, Vec<Wanted>>,
     tell: T,
@@ -109,6 +126,8 @@ struct Repair<'a, T> {
 /// A pack that is being repaired.
 struct Pair {
     name: PackName,
+    /// Of a large pack: where the log names it.
+    named_at: Option<LogPosition>,
     file: Arc<dyn DiskFile>,
     /// The same pack in the copy, if it has it and is one of the same log.
     other: Option<Arc<dyn DiskFile>>,
@@ -118,18 +137,15 @@ struct Pair {
 }
 
 impl<T: FnMut(Progress)> Repair<'_, T> {
-    fn pack(
-        &mut self,
-        name: PackName,
-        stop: u64,
-        digest: Option<Digest>,
-    ) -> Result<(), BackupError> {
+    fn pack(&mut self, name: PackName, stop: u64, named: Option<Named>) -> Result<(), BackupError> {
         let read_failed = failed(Place::Archive, "read a pack");
-        let Some(file) = self.file(name, stop)? else {
+        let (digest, named_at) = named.unzip();
+        let Some(file) = self.file((name, named_at), stop)? else {
             return Ok(());
         };
         let mut pair = Pair {
             name,
+            named_at,
             file: Arc::clone(&file),
             other: None,
             is_open: stop < u64::MAX,
@@ -180,7 +196,7 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
         self.report.entries_count = self.report.entries_count.saturating_add(1);
         self.bytes = self.bytes.saturating_add(head.data_bytes);
         if let (PackName::Log(_), Some((number, digest))) = (name, read::large_named(file, head)) {
-            self.larges.insert(number, digest);
+            self.larges.insert(number, (digest, place_of(name, head)));
         }
         (self.tell)(Progress {
             entries_count: self.report.entries_count,
@@ -192,7 +208,7 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
     /// The pack; from the copy, if it is gone.
     fn file(
         &mut self,
-        name: PackName,
+        (name, named_at): (PackName, Option<LogPosition>),
         stop: u64,
     ) -> Result<Option<Arc<dyn DiskFile>>, BackupError> {
         let open_failed = failed(Place::Archive, "open a pack");
@@ -208,11 +224,13 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
             }
             other => other.map_err(failed(Place::Backup, "open a pack"))?,
         };
+        self.know_erased()?;
         let write = || {
             let new = format!("{}.new", name.path());
             let file = crate::backup::create(self.archive, &new)?;
             let to = source.length_bytes()?.min(stop);
             copy_range(&*source, &*file, 0, to)?;
+            self.blot_out(&*file, (name, named_at), to)?;
             file.sync_data()?;
             self.archive.rename(&new, &name.path())?;
             self.archive.sync_directory(DIRECTORY)
@@ -221,6 +239,61 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
         self.report.repaired_count = self.report.repaired_count.saturating_add(1);
         let file = self.archive.open(&name.path(), OpenHow::ReadWrite);
         file.map(Some).map_err(&open_failed)
+    }
+
+    /// Asks the log what was erased, unless that was asked: what is written again of that is
+    /// written without what it held.
+    fn know_erased(&mut self) -> Result<(), BackupError> {
+        if self.erased.is_none() {
+            let erased = ErasedStudies::read(self.archive, self.end);
+            self.erased = Some(erased.map_err(failed(Place::Archive, "read a pack"))?);
+        }
+        Ok(())
+    }
+
+    /// The mark for an entry of the copy that came at this place of the log, if it is erased.
+    fn mark_for(
+        &self,
+        (name, at): (PackName, LogPosition),
+        file: &dyn DiskFile,
+        head: &EntryHead,
+    ) -> Option<Mark> {
+        let erased = self.erased.as_ref();
+        mark_for(name, file, head, |study| {
+            erased.is_some_and(|erased| erased.covers(study, at))
+        })
+    }
+
+    /// Takes what is erased out of a pack that was copied whole.
+    fn blot_out(
+        &self,
+        file: &dyn DiskFile,
+        (name, named_at): (PackName, Option<LogPosition>),
+        to: u64,
+    ) -> io::Result<()> {
+        let mut walk = Walk::new(file, name, 0, to);
+        while let Some(step) = walk.step()? {
+            if let Step::Entry(head) = step {
+                let at = named_at.unwrap_or(place_of(name, &head));
+                if let Some(mark) = self.mark_for((name, at), file, &head) {
+                    destroy::blot_out(file, &head, &mark)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an entry of the copy in its place; of what is erased, all but what it held.
+    fn write(&self, pair: &Pair, other: &dyn DiskFile, good: &EntryHead) -> io::Result<()> {
+        let file = &*pair.file;
+        let at = pair.named_at.unwrap_or(place_of(pair.name, good));
+        let Some(mark) = self.mark_for((pair.name, at), other, good) else {
+            return copy_range(other, file, good.offset, good.end);
+        };
+        let data_end = good.data_offset.saturating_add(good.data_bytes);
+        copy_range(other, file, good.offset, good.data_offset)?;
+        destroy::blot_out(file, good, &mark)?;
+        copy_range(other, file, data_end, good.end)
     }
 
     /// Where the next pack says that this one ended.
@@ -279,6 +352,7 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
             to
         };
         let mut to = to;
+        self.know_erased()?;
         if let Some(other) = pair.other.clone() {
             let mut walk = Walk::new(&*other, name, from, limit);
             loop {
@@ -289,14 +363,16 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
                 let Step::Entry(good) = step else {
                     continue;
                 };
-                let fits = good.end <= limit && head.as_ref().is_none_or(|head| *head == good);
+                let fits =
+                    good.end <= limit && head.as_ref().is_none_or(|head| head.is_same(&good));
                 if fits && read::is_whole(&*other, &good) && is_filled(&*other, &good) {
-                    copy_range(&*other, &*pair.file, good.offset, good.end)
+                    self.write(pair, &*other, &good)
                         .map_err(failed(Place::Archive, "write a pack"))?;
                     pair.is_changed = true;
                     to = to.max(good.end);
                     if let Some(named) = read::large_named(&*other, &good) {
-                        self.larges.insert(named.0, named.1);
+                        let at = place_of(name, &good);
+                        self.larges.insert(named.0, (named.1, at));
                     }
                 }
             }
@@ -308,8 +384,10 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
         }
         match head {
             Some(head) if head.label.kind == Kind::Instance => {
+                let at = pair.named_at.unwrap_or(place_of(name, &head));
                 let wanted = Wanted {
                     name,
+                    at,
                     entry_offset: from,
                     offset: head.data_offset,
                     length: head.data_bytes,
@@ -350,7 +428,7 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
                 let is_wanted = self.wanted.contains_key(&head.label.digest);
                 if is_wanted && read::is_whole(&*file, &head) {
                     let places = self.wanted.remove(&head.label.digest);
-                    self.fill_in(&*file, &head, &places.unwrap_or_default())?;
+                    self.fill_in((name, &*file), &head, &places.unwrap_or_default())?;
                 }
             }
         }
@@ -362,13 +440,21 @@ impl<T: FnMut(Progress)> Repair<'_, T> {
 
     fn fill_in(
         &mut self,
-        source: &dyn DiskFile,
+        (name, source): (PackName, &dyn DiskFile),
         head: &EntryHead,
         places: &[Wanted],
     ) -> Result<(), BackupError> {
         for wanted in places {
+            let mark = self.mark_for((name, wanted.at), source, head);
             let write = || {
                 let file = self.archive.open(&wanted.name.path(), OpenHow::ReadWrite)?;
+                if let Some(mark) = &mark {
+                    let head = read::head_at(&*file, wanted.name, wanted.entry_offset)?;
+                    let head = head.ok_or(io::ErrorKind::InvalidData)?;
+                    destroy::blot_out(&*file, &head, mark)?;
+                    file.sync_data()?;
+                    return Ok(true);
+                }
                 copy_from(
                     source,
                     head.data_offset,
@@ -411,7 +497,7 @@ fn agrees(one: &dyn DiskFile, other: &dyn DiskFile, name: PackName, to: u64) -> 
     while let Some(step) = walk.step()? {
         if let Step::Entry(head) = step
             && let Some(found) = read::head_at(other, name, head.offset)?
-            && found != head
+            && !found.is_same(&head)
         {
             return Ok(false);
         }

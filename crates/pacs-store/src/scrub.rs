@@ -10,9 +10,10 @@ mod pass;
 #[cfg(test)]
 mod tests;
 
+use crate::archive::erasing::is_doomed;
 use crate::archive::{Archive, Shared};
 use crate::error::MaintainError;
-use crate::index::{IndexError, LogPosition};
+use crate::index::{IndexError, Location, LogPosition};
 use crate::pack::name::PackName;
 use crate::records::{Kind, RecordsError, Revision};
 use pacs_core::Permit;
@@ -293,7 +294,7 @@ impl<'a> Scrub<'a> {
                 offset = found.offset,
                 "scrub found damage: repair it from a backup (pacs repair)"
             );
-            if let Some((instance, digest)) = &found.version {
+            if let Some((instance, digest, _)) = &found.version {
                 // Sent again, it is kept again.
                 let count_max = self.shared.limits.problems_listed_max;
                 self.shared.damage.note(instance, *digest, count_max);
@@ -309,10 +310,11 @@ impl<'a> Scrub<'a> {
             }
         }
         for found in unindexed {
-            let Some((instance, digest)) = &found.version else {
+            let Some((instance, digest, location)) = &found.version else {
                 continue;
             };
-            if !self.shared.index.knows(instance, digest).await? {
+            let is_known = self.shared.index.knows(instance, digest).await?;
+            if !is_known && !self.is_erased(*location).await? {
                 tracing::error!(
                     pack = found.pack,
                     offset = found.offset,
@@ -322,6 +324,21 @@ impl<'a> Scrub<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether content was erased since it was read. What is doomed no more is marked: the order in
+    /// which that is asked matters.
+    async fn is_erased(&self, location: Location) -> Result<bool, MaintainError> {
+        let place = (location.pack, location.offset);
+        if is_doomed(&*self.shared.index, place).await? {
+            return Ok(true);
+        }
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::task::spawn_blocking(move || pass::is_marked(&shared, location));
+        let marked = task.await.map_err(io::Error::other);
+        marked
+            .and_then(|marked| marked)
+            .map_err(MaintainError::Disk)
     }
 
     /// Checks the files of index and records, once a day.

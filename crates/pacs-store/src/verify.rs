@@ -4,9 +4,10 @@
 //! in order of arrival, which is the same. What the index has in another place than the log is
 //! looked at by itself.
 
+use crate::archive::erasing::is_doomed;
 use crate::archive::{Archive, Shared};
 use crate::error::MaintainError;
-use crate::index::{Digest, Index, IndexError, LogPosition, LogRecord, StoredInstance};
+use crate::index::{Digest, Index, IndexError, Location, LogPosition, LogRecord, StoredInstance};
 use crate::pack::entry::Kind;
 use crate::pack::examine::{Examined, Examiner, Step, Walk};
 use crate::pack::name::PackName;
@@ -105,7 +106,9 @@ impl Archive {
         _permit: &Permit<Maintain>,
         progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<VerifyReport, MaintainError> {
-        let held = Arc::clone(&self.shared.maintenance).lock_owned().await;
+        let held = Arc::clone(&self.shared.turns.maintenance)
+            .lock_owned()
+            .await;
         let mut verification = Verification {
             end: *self.shared.visible.borrow(),
             shared: Arc::clone(&self.shared),
@@ -300,20 +303,20 @@ impl Verification {
                 self.note(Problem::EntryDamaged { pack, offset });
                 return Ok(());
             }
+            Ok(Some(LogRecord::Destroyed(stored))) => {
+                self.name(kind, stored.location);
+                return Ok(());
+            }
             Ok(Some(LogRecord::Instance(stored))) => stored,
             Ok(_) => return Ok(()),
         };
         let location = stored.location;
-        if kind == Kind::Large
-            && let PackName::Large(number) = PackName::of_location(location.pack)
-        {
-            self.named.insert(number);
-        }
+        self.name(kind, location);
         if is_whole {
             let found = (stored.digest, location.length_bytes);
             self.good.insert((location.pack, location.offset), found);
         }
-        if !self.knows(&stored)? {
+        if !self.knows(&stored)? && !self.is_erased(location)? {
             self.note(Problem::Unindexed {
                 instance: stored.instance.instance.clone(),
                 pack,
@@ -321,6 +324,28 @@ impl Verification {
             });
         }
         Ok(())
+    }
+
+    /// Remembers a large pack that the log names.
+    fn name(&mut self, kind: Kind, location: Location) {
+        if kind == Kind::Large
+            && let PackName::Large(number) = PackName::of_location(location.pack)
+        {
+            self.named.insert(number);
+        }
+    }
+
+    /// Whether content was erased since it was read here. What is doomed no more is marked: the
+    /// order in which that is asked matters.
+    fn is_erased(&self, location: Location) -> Result<bool, MaintainError> {
+        let asked = is_doomed(&*self.shared.index, (location.pack, location.offset));
+        if self.runtime.block_on(asked)? {
+            return Ok(true);
+        }
+        let name = PackName::of_location(location.pack);
+        let file = self.shared.files.file(name).map_err(MaintainError::Disk)?;
+        let head = read::entry_of(&*file, name, location.offset).map_err(MaintainError::Disk)?;
+        Ok(head.is_some_and(|head| head.mark.is_some()))
     }
 
     /// No index without content, for the versions that come before `offset` of the log pack `pack`.
@@ -387,6 +412,10 @@ impl Verification {
         if matches!(digest, Ok(Some(digest)) if digest == version.digest) {
             return Ok(());
         }
+        if !self.knows(version)? {
+            // Erased since the index was asked.
+            return Ok(());
+        }
         let instance = version.instance.instance.clone();
         let (pack, offset) = (location.pack, location.offset);
         // Sent again, it is kept again.
@@ -418,7 +447,10 @@ impl Verification {
         let record =
             head.and_then(|head| read::record_of(&files, name, &*file, &head, &limits.scan).ok());
         let is_known = match record {
-            Some(Some(LogRecord::Instance(stored))) => self.knows(&stored)?,
+            Some(Some(LogRecord::Destroyed(_))) => true,
+            Some(Some(LogRecord::Instance(stored))) => {
+                self.knows(&stored)? || self.is_erased(stored.location)?
+            }
             Some(_) | None => false,
         };
         if !is_known {

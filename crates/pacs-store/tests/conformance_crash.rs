@@ -20,7 +20,7 @@ fn scenario(seed: u64) -> Scenario {
         crash_at: if seed.is_multiple_of(20) {
             u64::MAX
         } else {
-            seed % 139 + 1
+            seed % 199 + 1
         },
         crash_again_at: None,
         ignores_syncs: false,
@@ -49,8 +49,8 @@ fn what_was_acknowledged_survives_a_crash_at_any_operation() {
 fn what_was_acknowledged_survives_a_crash_while_recovering_from_one() {
     for seed in seeds() {
         let scenario = Scenario {
-            crash_at: seed * 7 % 140 + 1,
-            crash_again_at: Some(seed % 23 + 1),
+            crash_at: seed * 7 % 200 + 1,
+            crash_again_at: Some(seed % 31 + 1),
             ..scenario(seed)
         };
         if let Err(fault) = crash(scenario) {

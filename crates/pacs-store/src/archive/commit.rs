@@ -12,9 +12,11 @@ use super::group::{Group, Refusal};
 use super::room::Reserve;
 use crate::deposit::Receipt;
 use crate::directory::DataDirectory;
-use crate::error::{DepositError, HideError, MaintainError};
+use crate::error::{DepositError, EraseError, HideError, MaintainError};
 use crate::fail_point::FailPoints;
-use crate::index::{Digest, Index, LogPosition, LogRecord, Provenance};
+use crate::index::{
+    Digest, Index, IndexError, Location, LogPosition, LogRecord, Provenance, Quota, Target,
+};
 use crate::limits::StoreLimits;
 use crate::pack::large::LargePack;
 use crate::pack::log::Log;
@@ -22,6 +24,7 @@ use crate::pack::read::PackFiles;
 use crate::rebuild::{self, Progress, RebuildError};
 use bytes::Bytes;
 use pacs_core::Instance;
+use pacs_core::uid::StudyUid;
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
@@ -32,6 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::block_in_place;
 
 pub(super) type DepositReply = oneshot::Sender<Result<Receipt, DepositError>>;
+pub(super) type EraseReply = oneshot::Sender<Result<u64, EraseError>>;
 pub(super) type TurnReply = oneshot::Sender<Result<u64, HideError>>;
 
 /// What waits for the thread.
@@ -40,6 +44,11 @@ pub(crate) enum Work {
         reply: oneshot::Sender<()>,
     },
     Deposit(Box<Sealed>),
+    Erase {
+        study: StudyUid,
+        provenance: Provenance,
+        reply: EraseReply,
+    },
     /// Nothing but a reason to look at the time again.
     Look,
     Rebuild {
@@ -82,7 +91,11 @@ impl Work {
                 Content::Held { fragments, .. } => fragments.iter().map(|f| f.len() as u64).sum(),
                 Content::Large(_) => 0,
             },
-            Self::Close { .. } | Self::Look | Self::Rebuild { .. } | Self::Turn { .. } => 0,
+            Self::Close { .. }
+            | Self::Erase { .. }
+            | Self::Look
+            | Self::Rebuild { .. }
+            | Self::Turn { .. } => 0,
         }
     }
 }
@@ -283,24 +296,32 @@ impl Committer {
         let mut works = Vec::new();
         let mut bytes = 0_u64;
         let mut next = Some(first);
-        let mut rebuild = None;
+        let (mut rebuild, mut erase) = (None, None);
         while let Some(work) = next.take() {
             bytes = bytes.saturating_add(work.bytes());
             match work {
                 Work::Close { reply } => closing.push(reply),
+                Work::Erase {
+                    study,
+                    provenance,
+                    reply,
+                } => erase = Some((study, provenance, reply)),
                 Work::Rebuild { progress, reply } => rebuild = Some((progress, reply)),
                 Work::Deposit(_) | Work::Turn { .. } => works.push(work),
                 Work::Look => {}
             }
             let is_full = works.len() >= self.parts.limits.group_count_max
                 || bytes >= self.parts.limits.group_bytes_max;
-            if is_full || rebuild.is_some() || !closing.is_empty() {
+            if is_full || rebuild.is_some() || erase.is_some() || !closing.is_empty() {
                 break;
             }
             let waiting = queue.and_then(|queue| queue.try_recv().ok());
             next = waiting.map(|(work, _place)| work);
         }
         self.commit(works, queue)?;
+        if let Some((study, provenance, reply)) = erase {
+            self.erase(&study, &provenance, reply, queue)?;
+        }
         if self.parts.log.is_full() {
             // An entry in the next pack proves that all of this one is durable.
             self.finisher.wait()?;
@@ -369,7 +390,7 @@ impl Committer {
                     provenance,
                     reply,
                 } => group.push_turn(*record, &provenance, reply),
-                Work::Close { .. } | Work::Look | Work::Rebuild { .. } => {}
+                Work::Close { .. } | Work::Erase { .. } | Work::Look | Work::Rebuild { .. } => {}
             }
         }
         if group.records.is_empty() {
@@ -382,6 +403,62 @@ impl Committer {
                 if is_failed { Err(Failed) } else { Ok(()) }
             }
         }
+    }
+
+    /// Erases a study, by a group of its own with nothing else under way: whoever stores content of
+    /// it was answered before, or asks an index that does not know it any more.
+    fn erase(
+        &mut self,
+        study: &StudyUid,
+        provenance: &Provenance,
+        reply: EraseReply,
+        queue: Option<&Queue>,
+    ) -> Result<(), Failed> {
+        self.finisher.wait()?;
+        let content = match self.parts.runtime.block_on(self.out_of_sight(study)) {
+            Ok(Some(content)) => content,
+            Ok(None) => {
+                reply.send(Err(EraseError::InSight)).ok();
+                return Ok(());
+            }
+            Err(error) => {
+                let is_failed = matches!(error, IndexError::Backend { .. });
+                let refusal = index_refusal("ask the index", error);
+                reply.send(Err(refusal.into())).ok();
+                return if is_failed { Err(Failed) } else { Ok(()) };
+            }
+        };
+        if content.is_empty() {
+            reply.send(Ok(0)).ok();
+            return Ok(());
+        }
+        if let Err(error) = self.parts.directory.allow_erasing() {
+            let refusal = Refusal::of_disk("write FORMAT", error);
+            reply.send(Err(refusal.into())).ok();
+            return Ok(());
+        }
+        let mut group = self.new_group();
+        group.push_erase(study, &content, provenance, reply);
+        match self.write(&mut group) {
+            Ok(()) => {
+                self.finish(group, queue)?;
+                self.finisher.wait()
+            }
+            Err((refusal, is_failed)) => {
+                group.refuse(&refusal);
+                if is_failed { Err(Failed) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Where the content of a study stands; `None` where something of it is in sight.
+    async fn out_of_sight(&self, study: &StudyUid) -> Result<Option<Vec<Location>>, IndexError> {
+        let index = &self.parts.index;
+        let query = Target::Study(study.clone()).query();
+        if !index.search(&query, &Quota::of(1)).await?.is_empty() {
+            return Ok(None);
+        }
+        index.content_of(study).await.map(Some)
     }
 
     /// A group at the end of the log.

@@ -1,11 +1,12 @@
 //! A commit group: what one sync makes durable.
 
 use super::commit::{Content, Sealed};
-use crate::archive::commit::{DepositReply, TurnReply};
+use crate::archive::commit::{DepositReply, EraseReply, TurnReply};
 use crate::deposit::{Outcome, Receipt};
 use crate::disk::is_full;
-use crate::error::{DepositError, HideError};
+use crate::error::{DepositError, EraseError, HideError};
 use crate::index::{Applied, Digest, Location, LogPosition, LogRecord, Provenance, StoredInstance};
+use crate::limits::ERASED_PACKS_NAMED_MAX;
 use crate::pack::entry::{self, EntryName, Filling, Kind, Label};
 use crate::pack::large::LargePack;
 use crate::pack::log::Batch;
@@ -14,7 +15,8 @@ use crate::pack::read::Body;
 use crate::pack::{part10, tar};
 use bytes::Bytes;
 use pacs_core::SopInstanceUid;
-use std::collections::HashMap;
+use pacs_core::uid::StudyUid;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -60,6 +62,19 @@ impl From<Refusal> for DepositError {
     }
 }
 
+impl From<Refusal> for EraseError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Backend { operation, source } => Self::Backend {
+                operation,
+                source: Box::new(source),
+            },
+            Refusal::Closed => Self::Closed,
+            Refusal::Full => Self::Full,
+        }
+    }
+}
+
 impl From<Refusal> for HideError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -76,6 +91,7 @@ impl From<Refusal> for HideError {
 #[derive(Debug)]
 enum Reply {
     Deposit(DepositReply, Digest),
+    Erase(EraseReply),
     Turn(TurnReply),
 }
 
@@ -234,11 +250,31 @@ impl Group {
         let (kind, body) = match record.clone() {
             LogRecord::Hide { target, reason } => (Kind::Hide, Body::Hide { target, reason }),
             LogRecord::Restore { target } => (Kind::Restore, Body::Restore { target }),
-            LogRecord::Instance(_) => return,
+            LogRecord::Destroyed(_) | LogRecord::Erase { .. } | LogRecord::Instance(_) => return,
         };
         self.push_json(kind, &body, provenance);
         self.records.push(record);
         self.replies.push(Reply::Turn(reply));
+    }
+
+    /// Adds that a study is erased, whose content stands at these places.
+    pub(super) fn push_erase(
+        &mut self,
+        study: &StudyUid,
+        content: &[Location],
+        provenance: &Provenance,
+        reply: EraseReply,
+    ) {
+        let packs: BTreeSet<u64> = content.iter().map(|location| location.pack).collect();
+        let are_few = packs.len() <= ERASED_PACKS_NAMED_MAX;
+        let body = Body::Erase {
+            study: study.clone(),
+            packs: are_few.then(|| packs.into_iter().collect()),
+        };
+        self.push_json(Kind::Erase, &body, provenance);
+        let study = study.clone();
+        self.records.push(LogRecord::Erase { study });
+        self.replies.push(Reply::Erase(reply));
     }
 
     /// Adds what says only that the log was durable up to the start of this group.
@@ -280,6 +316,9 @@ impl Group {
                 Reply::Deposit(reply, _) => {
                     reply.send(Err(refusal.clone().into())).ok();
                 }
+                Reply::Erase(reply) => {
+                    reply.send(Err(refusal.clone().into())).ok();
+                }
                 Reply::Turn(reply) => {
                     reply.send(Err(refusal.clone().into())).ok();
                 }
@@ -297,18 +336,24 @@ impl Group {
                 Reply::Deposit(reply, digest) => {
                     reply.send(Ok(receipt(digest, &applied))).ok();
                 }
+                Reply::Erase(reply) => {
+                    reply.send(Ok(moved(&applied))).ok();
+                }
                 Reply::Turn(reply) => {
-                    let count = match applied {
-                        Applied::Moved { instances_count } => instances_count,
-                        Applied::Conflict { .. } | Applied::New { .. } | Applied::Same => 0,
-                    };
-                    reply.send(Ok(count)).ok();
+                    reply.send(Ok(moved(&applied))).ok();
                 }
             }
         }
         for (reply, digest) in self.twins {
             reply.send(Ok(Receipt::same(digest))).ok();
         }
+    }
+}
+
+const fn moved(applied: &Applied) -> u64 {
+    match applied {
+        Applied::Moved { instances_count } => *instances_count,
+        Applied::Conflict { .. } | Applied::New { .. } | Applied::Same => 0,
     }
 }
 

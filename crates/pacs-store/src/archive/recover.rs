@@ -375,8 +375,11 @@ impl Recovery<'_> {
             return Ok(false);
         };
         let record = read::record_of(self.files, name, &*file, &head, &self.limits.scan);
-        let Ok(Some(LogRecord::Instance(stored))) = record else {
-            return Ok(false);
+        let stored = match record {
+            // What an index says of it that the log told it is nobody's to remove.
+            Ok(Some(LogRecord::Destroyed(_))) => return Ok(true),
+            Ok(Some(LogRecord::Instance(stored))) => stored,
+            Ok(_) | Err(_) => return Ok(false),
         };
         Ok(self.applier.has(&stored)? && read::is_whole(&*file, &head))
     }

@@ -1,12 +1,15 @@
 //! Making a backup, or going on with one.
 
+use super::erasing::{ERASING, Erasing, Erasures};
 use super::manifest::{MANIFEST_NEW, Manifest, Part};
 use super::{
     BackupError, CHUNK_BYTES, CopyProgress, Document, create, digest_of_part, each_chunk, failed,
     hex,
 };
 use crate::digest::Digester;
+use crate::directory::{FORMAT_VERSION, version};
 use crate::disk::{Disk, DiskFile, OpenHow};
+use crate::erased::place_of;
 use crate::error::Place;
 use crate::index::{Committed, LogPosition};
 use crate::limits::BACKUP_DAMAGE_COUNT_MAX;
@@ -161,6 +164,8 @@ impl Backup {
             backup: &*self.disk,
             parts: old.map_or_else(BTreeMap::new, |old| old.packs.clone()),
             named: BTreeSet::new(),
+            erasures: Erasures::default(),
+            torn: Erasing::read(&*self.disk)?,
             progress: CopyProgress::default(),
             tell: progress,
             report: BackupReport {
@@ -173,6 +178,8 @@ impl Backup {
             copy.log_pack(number, position)?;
         }
         copy.large_packs()?;
+        copy.erase()?;
+        let data_format = version(archive).map_err(failed(Place::Archive, "read FORMAT"))?;
         let backup_failed = failed(Place::Backup, "make the copy durable");
         let (parts, mut report) = (copy.parts, copy.report);
         let (sequence, records) = self.documents.end().map_err(&backup_failed)?;
@@ -182,12 +189,14 @@ impl Backup {
             .map_err(&backup_failed)?;
         let manifest = Manifest {
             sequence,
+            data_format: data_format.unwrap_or(FORMAT_VERSION),
             made_unix_ms,
             committed,
             records,
             packs: parts,
         };
         manifest.write(&*self.disk)?;
+        Erasing::end(&*self.disk);
         if let Some(old) = old {
             // What is left of it says nothing any more.
             self.disk.remove(&Manifest::records_name(old.sequence)).ok();
@@ -205,7 +214,7 @@ fn refuse_strangers(disk: &dyn Disk) -> Result<(), BackupError> {
     let files = disk.list("").map_err(&list_failed)?;
     let stranger = files
         .into_iter()
-        .find(|name| ![LOCK, MANIFEST_NEW, &records].contains(&name.as_str()));
+        .find(|name| ![LOCK, MANIFEST_NEW, ERASING, &records].contains(&name.as_str()));
     let packs = match disk.list(DIRECTORY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(&list_failed)?,
@@ -227,13 +236,17 @@ fn refuse_strangers(disk: &dyn Disk) -> Result<(), BackupError> {
 }
 
 /// A copy that is under way.
-struct Copy<'a, T> {
-    archive: &'a dyn Disk,
-    backup: &'a dyn Disk,
+pub(super) struct Copy<'a, T> {
+    pub(super) archive: &'a dyn Disk,
+    pub(super) backup: &'a dyn Disk,
     /// What the manifest will say.
-    parts: BTreeMap<PackName, Part>,
+    pub(super) parts: BTreeMap<PackName, Part>,
     /// Large packs that the log names in what is copied.
     named: BTreeSet<u64>,
+    /// What was erased in what is copied.
+    pub(super) erasures: Erasures,
+    /// Packs of the backup in which a run that was interrupted erased something.
+    pub(super) torn: Erasing,
     progress: CopyProgress,
     tell: T,
     report: BackupReport,
@@ -331,37 +344,40 @@ impl<T: FnMut(CopyProgress)> Copy<'_, T> {
         source: &dyn DiskFile,
         part: &Part,
     ) -> Result<Digester, BackupError> {
-        let hash = |file: &dyn DiskFile| -> io::Result<Option<Digester>> {
+        let is_torn = self.torn.has(&name.path());
+        let hash = |file: &dyn DiskFile, is_torn: bool| -> io::Result<Option<Digester>> {
             let mut hasher = Digester::new();
             let is_there = each_chunk(file, 0, part.bytes, |_, chunk| {
                 hasher.update(chunk);
                 Ok(())
             })?;
-            let is_same = is_there && hex(&hasher) == part.blake3;
+            let is_same = is_there && (is_torn || hex(&hasher) == part.blake3);
             Ok(is_same.then_some(hasher))
         };
-        if let Ok(Some(hasher)) = hash(source) {
+        if let Ok(Some(hasher)) = hash(source, false) {
             return Ok(hasher);
         }
-        // Damaged in the archive since, or another archive. The entries can tell.
+        // Damaged in the archive since, or erased there, or another archive. The entries can tell.
         let other = BackupError::OtherArchive {
             pack: name.location(),
         };
         let read_failed = failed(Place::Backup, "read a pack");
         let file = self.backup.open(&name.path(), OpenHow::Read);
         let file = file.map_err(&read_failed)?;
-        let Some(hasher) = hash(&*file).map_err(&read_failed)? else {
+        let Some(hasher) = hash(&*file, is_torn).map_err(&read_failed)? else {
             return Err(other);
         };
         let same = is_same_log(source, &*file, name, part.bytes);
-        if !same.map_err(failed(Place::Archive, "read a pack"))? {
-            return Err(other);
+        match same.map_err(failed(Place::Archive, "read a pack"))? {
+            None => Err(other),
+            Some(is_whole) => {
+                if !is_whole {
+                    let pack = name.location();
+                    tracing::error!(pack, "a pack was damaged since it was copied");
+                }
+                Ok(hasher)
+            }
         }
-        tracing::error!(
-            pack = name.location(),
-            "a pack was damaged in the archive since it was copied"
-        );
-        Ok(hasher)
     }
 
     /// Copies a part of a file, behind what is there of it, and reads it back.
@@ -444,6 +460,8 @@ impl<T: FnMut(CopyProgress)> Copy<'_, T> {
                 if head.label.kind != Kind::Instance {
                     self.name_all()?;
                 }
+            } else if let Some((study, packs)) = read::erased(&*file, &head) {
+                self.erasures.note(study, packs, place_of(name, &head));
             } else if head.label.kind == Kind::Large {
                 let named = read::large_named(&*file, &head);
                 self.named.extend(named.map(|(number, _)| number));
@@ -488,26 +506,29 @@ impl<T: FnMut(CopyProgress)> Copy<'_, T> {
 }
 
 /// Whether two copies of a pack, one or both of them damaged, are of the same log: every entry that
-/// is whole in the first is in the second, in its place, and there is one.
+/// is whole in the first is in the second, in its place, and there is one. `None` where they are
+/// not; else whether all of the first is whole.
 fn is_same_log(
     one: &dyn DiskFile,
     other: &dyn DiskFile,
     name: PackName,
     to: u64,
-) -> io::Result<bool> {
-    let mut is_any = false;
+) -> io::Result<Option<bool>> {
+    let (mut is_any, mut is_whole) = (false, true);
     let mut walk = Walk::new(one, name, 0, to);
     while let Some(step) = walk.step()? {
-        let Step::Entry(head) = step else {
-            continue;
+        let head = match step {
+            Step::Entry(head) if read::is_whole(one, &head) => head,
+            Step::Damage { .. } | Step::Entry(_) => {
+                is_whole = false;
+                continue;
+            }
         };
-        if !read::is_whole(one, &head) {
-            continue;
-        }
-        if read::head_at(other, name, head.offset)?.as_ref() != Some(&head) {
-            return Ok(false);
+        let found = read::head_at(other, name, head.offset)?;
+        if !found.is_some_and(|found| found.is_same(&head)) {
+            return Ok(None);
         }
         is_any = true;
     }
-    Ok(is_any)
+    Ok(is_any.then_some(is_whole))
 }

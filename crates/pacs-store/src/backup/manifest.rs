@@ -1,8 +1,9 @@
 //! The manifest: what belongs to a backup, up to where, with the digest of each file and its own.
 
+use super::erasing::Erasing;
 use super::{BackupError, CopyProgress, create, digest_of_part, failed, hex};
 use crate::digest::Digester;
-use crate::directory::FORMAT_VERSION;
+use crate::directory::{FORMAT_VERSION, FORMAT_WITHOUT_ERASING};
 use crate::disk::{Disk, OpenHow};
 use crate::error::Place;
 use crate::index::{ChangeNumber, Committed, LogPosition};
@@ -58,6 +59,8 @@ pub(super) struct Part {
 pub struct Manifest {
     /// Goes up by one with every backup in the folder.
     pub(super) sequence: u64,
+    /// Version of the data directory that it is of.
+    pub(super) data_format: u32,
     /// When it was made, in milliseconds since 1970-01-01 UTC.
     pub made_unix_ms: u64,
     /// The archive is copied up to here.
@@ -122,7 +125,8 @@ impl Manifest {
         let Ok(Line::Backup(head)) = serde_json::from_str(first) else {
             return Err(damaged());
         };
-        if head.format != BACKUP_FORMAT_VERSION || head.data_format != FORMAT_VERSION {
+        let is_known = [FORMAT_WITHOUT_ERASING, FORMAT_VERSION].contains(&head.data_format);
+        if head.format != BACKUP_FORMAT_VERSION || !is_known {
             return Err(BackupError::Format);
         }
         let mut hasher = Digester::new();
@@ -154,6 +158,7 @@ impl Manifest {
         }
         let manifest = Self {
             sequence: head.sequence,
+            data_format: head.data_format,
             made_unix_ms: head.made_unix_ms,
             committed: Committed {
                 position: head.position,
@@ -175,7 +180,7 @@ impl Manifest {
         };
         let mut text = line(&Line::Backup(Head {
             format: BACKUP_FORMAT_VERSION,
-            data_format: FORMAT_VERSION,
+            data_format: self.data_format,
             sequence: self.sequence,
             made_unix_ms: self.made_unix_ms,
             position: self.committed.position,
@@ -234,11 +239,16 @@ pub fn check(
         total_bytes: manifest.bytes(),
     };
     let mut damaged = Vec::new();
+    let torn = Erasing::read(disk)?;
     for (name, part) in manifest.files() {
         let found = disk
             .open(&name, OpenHow::Read)
             .and_then(|file| digest_of_part(&*file, 0, part.bytes));
-        if !matches!(found, Ok(Some(blake3)) if blake3 == part.blake3) {
+        let is_sound = match found {
+            Ok(Some(blake3)) => blake3 == part.blake3 || torn.has(&name),
+            Ok(None) | Err(_) => false,
+        };
+        if !is_sound {
             damaged.push(name);
         }
         told.bytes = told.bytes.saturating_add(part.bytes);
@@ -258,6 +268,7 @@ mod tests {
         };
         Manifest {
             sequence: 7,
+            data_format: FORMAT_VERSION,
             made_unix_ms: 1_795_000_000_000,
             committed: Committed {
                 position: LogPosition {

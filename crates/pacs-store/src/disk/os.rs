@@ -249,6 +249,18 @@ impl DiskFile for OsFile {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn discard_zeros(&self, offset: u64, length_bytes: u64) {
+        let block = super::ALIGNED_BYTES as u64;
+        let begin = offset.next_multiple_of(block);
+        let end = offset.saturating_add(length_bytes) / block * block;
+        if let Some(length) = end.checked_sub(begin).filter(|length| *length > 0) {
+            let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // Where it is not possible the zeros take their room as before.
+            rustix::fs::fallocate(&self.file, how, begin, length).ok();
+        }
+    }
+
     fn allocated_bytes(&self) -> io::Result<u64> {
         // In units of 512 bytes, whatever the blocks are.
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
@@ -307,6 +319,24 @@ mod tests {
         assert_eq!(length, expected.len() + 7);
         assert_eq!(file.read_vec(7, length - 7).unwrap(), expected.as_bytes());
         assert!(file.read_vec(8, length - 7).is_err());
+    }
+
+    #[test]
+    fn zeros_that_are_discarded_are_zeros_and_what_is_around_them_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(directory.path()).unwrap();
+        let file = disk.open("f", OpenHow::CreateNew).unwrap();
+        let mut bytes = vec![7; 100_000];
+        bytes[1_000..90_000].fill(0);
+        file.write_at(&bytes, 0).unwrap();
+        file.sync_data().unwrap();
+
+        for (offset, length) in [(1_000, 89_000), (1_000, 5), (4_095, 4_097)] {
+            file.discard_zeros(offset, length);
+        }
+
+        assert!(file.read_vec(0, bytes.len()).unwrap() == bytes);
+        assert_eq!(file.length_bytes().unwrap(), 100_000);
     }
 
     #[test]

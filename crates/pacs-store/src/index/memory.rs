@@ -4,9 +4,11 @@
 //! backends are held against it. It keeps nothing across a restart and is slow with more than some
 //! thousand instances: for tests and for archives that live as long as their process.
 
+mod erasing;
+
 use super::{
-    Applied, Change, ChangeKind, ChangeNumber, Committed, Digest, DurableContent, Index,
-    IndexError, LogPosition, LogRecord, Match, Notes, Promised, Quota, Results, Staged,
+    Applied, Change, ChangeKind, ChangeNumber, Committed, Digest, Doomed, DurableContent, Index,
+    IndexError, Location, LogPosition, LogRecord, Match, Notes, Promised, Quota, Results, Staged,
     StoredInstance, StudyNote, Target, Versions, answer, note,
 };
 use async_trait::async_trait;
@@ -44,6 +46,8 @@ struct State {
     position: LogPosition,
     notes: BTreeMap<StudyUid, StudyNote>,
     noted: u64,
+    /// What is erased and not known to be destroyed, by its place.
+    doomed: BTreeMap<(u64, u64), Doomed>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,15 +56,33 @@ struct Version {
     /// Whether it is the first under its UID.
     served: bool,
     hidden: bool,
+    /// Whether its bytes were destroyed before the log told of it.
+    destroyed: bool,
+    /// Whether its study was erased: then it only keeps its number.
+    erased: bool,
+    /// Where else the log has the same content: it was sent again when this was damaged.
+    copies: Vec<Location>,
 }
 
 impl Version {
     fn visible(&self) -> bool {
-        self.served && !self.hidden
+        self.served && !self.hidden && !self.destroyed && !self.erased
+    }
+
+    fn is_of(&self, instance: &SopInstanceUid) -> bool {
+        !self.erased && self.stored.instance.instance == *instance
+    }
+
+    /// Whether it has this content, or had it until that was destroyed.
+    fn has(&self, digest: &Digest, or_had: bool) -> bool {
+        self.stored.digest == *digest && (or_had || !self.destroyed)
     }
 
     fn names(&self, target: &Target) -> bool {
         let instance = &self.stored.instance;
+        if self.erased {
+            return false;
+        }
         match target {
             Target::Instance(uid) => instance.instance == *uid,
             Target::Series(uid) => instance.series == *uid,
@@ -85,20 +107,30 @@ impl Version {
 impl State {
     fn apply(&mut self, record: LogRecord) -> Applied {
         match record {
-            LogRecord::Instance(stored) => self.receive(*stored),
+            LogRecord::Destroyed(stored) => self.receive(*stored, true),
+            LogRecord::Erase { study } => self.erase(&study),
+            LogRecord::Instance(stored) => self.receive(*stored, false),
             LogRecord::Hide { target, .. } => self.turn(&target, true),
             LogRecord::Restore { target } => self.turn(&target, false),
         }
     }
 
-    fn receive(&mut self, stored: StoredInstance) -> Applied {
-        let known: Vec<&Version> = self
-            .versions
-            .iter()
-            .filter(|v| v.stored.instance.instance == stored.instance.instance)
+    fn receive(&mut self, stored: StoredInstance, destroyed: bool) -> Applied {
+        let uid = &stored.instance.instance;
+        let known: Vec<usize> = (0..)
+            .zip(&self.versions)
+            .filter_map(|(at, version)| version.is_of(uid).then_some(at))
             .collect();
-        if known.iter().any(|v| v.stored.digest == stored.digest) {
-            return Applied::Same;
+        for at in &known {
+            if let Some(version) = self.versions.get_mut(*at)
+                && version.has(&stored.digest, destroyed)
+            {
+                let place = |of: &Location| (of.pack, of.offset);
+                if place(&version.stored.location) != place(&stored.location) {
+                    version.copies.push(stored.location);
+                }
+                return Applied::Same;
+            }
         }
         let served = known.is_empty();
         let version = u32::try_from(known.len())
@@ -114,6 +146,9 @@ impl State {
             stored,
             served,
             hidden: false,
+            destroyed,
+            erased: false,
+            copies: Vec::new(),
         });
         if served {
             Applied::New { change }
@@ -157,7 +192,7 @@ impl State {
 
     fn studies(&self) -> Vec<StudyView<'_>> {
         let mut studies: Vec<StudyView<'_>> = Vec::new();
-        for version in &self.versions {
+        for version in self.versions.iter().filter(|version| !version.erased) {
             let instance = &version.stored.instance;
             let known = studies.iter().position(|s| s.uid() == &instance.study);
             let at = known.unwrap_or_else(|| {
@@ -357,6 +392,8 @@ fn related_to_patient(studies: &[&StudyView<'_>]) -> Attributes {
 struct StagedInMemory {
     index: MemoryIndex,
     next: State,
+    /// What was doomed before.
+    doomed: BTreeSet<(u64, u64)>,
     applied: Vec<Applied>,
 }
 
@@ -377,9 +414,13 @@ impl Staged for StagedInMemory {
         content.covers(self.next.position)?;
         let mut state = self.index.state();
         let (notes, noted) = (std::mem::take(&mut state.notes), state.noted);
+        let mut doomed = self.next.doomed;
+        // Some of it may have been destroyed meanwhile.
+        doomed.retain(|place, _| !self.doomed.contains(place) || state.doomed.contains_key(place));
         *state = State {
             notes,
             noted,
+            doomed,
             ..self.next
         };
         Ok((self.applied, Box::new(Shown)))
@@ -394,11 +435,13 @@ impl Index for MemoryIndex {
         end: LogPosition,
     ) -> Result<Box<dyn Staged>, IndexError> {
         let mut next = self.state().clone();
+        let doomed = next.doomed.keys().copied().collect();
         let applied = records.into_iter().map(|r| next.apply(r)).collect();
         next.position = end;
         Ok(Box::new(StagedInMemory {
             index: self.clone(),
             next,
+            doomed,
             applied,
         }))
     }
@@ -408,7 +451,7 @@ impl Index for MemoryIndex {
             .state()
             .versions
             .iter()
-            .any(|v| v.stored.instance.instance == *instance && v.stored.digest == *digest))
+            .any(|version| version.is_of(instance) && version.has(digest, false)))
     }
 
     async fn versions(
@@ -417,7 +460,7 @@ impl Index for MemoryIndex {
         limit_count: usize,
     ) -> Result<Versions, IndexError> {
         let state = self.state();
-        let of_it = |v: &&Version| v.stored.instance.instance == *instance;
+        let of_it = |version: &&Version| version.is_of(instance) && !version.destroyed;
         let found: Vec<&Version> = state.versions.iter().filter(of_it).collect();
         if found.len() > limit_count {
             return Err(IndexError::TooMany { limit_count });
@@ -491,7 +534,7 @@ impl Index for MemoryIndex {
     ) -> Result<Vec<(u64, StoredInstance)>, IndexError> {
         Ok((1..)
             .zip(&self.state().versions)
-            .filter(|(number, _)| *number > after)
+            .filter(|(number, version)| *number > after && !version.erased && !version.destroyed)
             .take(count_max)
             .map(|(number, v)| (number, answer::without_levels_above(&v.stored)))
             .collect())
@@ -517,6 +560,28 @@ impl Index for MemoryIndex {
 
     async fn clear(&self) -> Result<(), IndexError> {
         *self.state() = State::default();
+        Ok(())
+    }
+
+    async fn content_of(&self, study: &StudyUid) -> Result<Vec<Location>, IndexError> {
+        Ok(self.state().content_of(study))
+    }
+
+    async fn doomed(
+        &self,
+        after: Option<(u64, u64)>,
+        count_max: usize,
+    ) -> Result<Vec<Doomed>, IndexError> {
+        let state = self.state();
+        let doomed = state.doomed.iter();
+        let doomed = doomed.filter(|(place, _)| after.is_none_or(|after| **place > after));
+        let doomed = doomed.map(|(_, doomed)| doomed.clone());
+        Ok(doomed.take(count_max).collect())
+    }
+
+    async fn destroyed(&self, places: &[(u64, u64)]) -> Result<(), IndexError> {
+        let mut state = self.state();
+        state.doomed.retain(|place, _| !places.contains(place));
         Ok(())
     }
 }

@@ -20,12 +20,14 @@ mod plan;
 mod rows;
 mod search;
 mod staged;
+mod state;
 mod tables;
 mod view;
 
 use super::{
-    Applied, Change, ChangeNumber, Committed, Digest, Index, IndexError, LogPosition, LogRecord,
-    Match, Notes, Page, PageOfMatches, Quota, Results, Staged, StoredInstance, Versions, page,
+    Applied, Change, ChangeNumber, Committed, Digest, Doomed, Index, IndexError, Location,
+    LogPosition, LogRecord, Match, Notes, Page, PageOfMatches, Quota, Results, Staged,
+    StoredInstance, Versions, page,
 };
 use crate::directory::DataDirectory;
 use crate::limits::{
@@ -40,10 +42,11 @@ use gate::Gate;
 use group::notes::NOTED;
 use group::{Finished, Group};
 use kept_rows::KeptRows;
-use pacs_core::{Level, Matching, Query, SopInstanceUid};
+use pacs_core::{Level, Matching, Query, SopInstanceUid, StudyUid};
 use plan::Plan;
-use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+use redb::{Durability, ReadableDatabase, WriteTransaction};
 use staged::{StagedGroup, StagedInRedb};
+use state::{add_tables, create_tables, put_state, read_state};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -291,6 +294,18 @@ impl Inner {
         Ok(())
     }
 
+    fn destroyed(&self, places: &[(u64, u64)]) -> Result<(), IndexError> {
+        let transaction = attempt("note what is destroyed", || {
+            let mut transaction = self.database.get()?.begin_write()?;
+            transaction.set_durability(Durability::None)?;
+            group::undoom(&transaction, places)?;
+            Ok(transaction)
+        })?;
+        self.commit("note what is destroyed", transaction, Some(BTreeSet::new()))?;
+        self.progress().is_ahead = true;
+        Ok(())
+    }
+
     fn noted(&self) -> Result<u64, IndexError> {
         attempt("read what is noted", || {
             let meta = self
@@ -361,53 +376,6 @@ impl Inner {
         };
         Ok(())
     }
-}
-
-/// What the file says of itself.
-fn read_state(database: &Database) -> Result<Counters, Fault> {
-    let damaged = IndexError::Damaged {
-        what: "state of the index",
-    };
-    let meta = database.begin_read()?.open_table(tables::META)?;
-    let state = meta.get("state")?.ok_or(damaged)?;
-    Ok(Counters::decode(state.value())?)
-}
-
-fn put_state(transaction: &WriteTransaction, counters: Counters) -> Result<(), redb::Error> {
-    let mut meta = transaction.open_table(tables::META)?;
-    meta.insert("state", counters.encode().as_slice())?;
-    Ok(())
-}
-
-fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    for table in [tables::ENTITIES, tables::INSTANCES, tables::SOPS] {
-        transaction.open_table(table)?;
-    }
-    for table in [tables::ARRIVALS, tables::MOVES, tables::NAMES] {
-        transaction.open_table(table)?;
-    }
-    transaction.open_table(tables::KEYS)?;
-    create_tables_of_notes(transaction)?;
-    put_state(transaction, Counters::default())
-}
-
-fn create_tables_of_notes(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    transaction.open_table(tables::NOTES)?;
-    transaction.open_table(tables::FACTS)?;
-    transaction.open_table(tables::RECEIVED)?;
-    Ok(())
-}
-
-/// Adds the tables that a file of an earlier program does not have.
-fn add_tables(database: &Database) -> Result<(), Fault> {
-    let known = database.begin_read()?.open_table(tables::RECEIVED);
-    if !matches!(known, Err(redb::TableError::TableDoesNotExist(_))) {
-        return Ok(());
-    }
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::None)?;
-    create_tables_of_notes(&transaction)?;
-    Ok(transaction.commit()?)
 }
 
 /// Runs `work` on a thread that may wait.
@@ -578,5 +546,36 @@ impl Index for RedbIndex {
         let _turn = self.turn().await?;
         let inner = Arc::clone(&self.inner);
         blocking("clear", move || Ok(inner.clear()?)).await
+    }
+
+    async fn content_of(&self, study: &StudyUid) -> Result<Vec<Location>, IndexError> {
+        let (inner, study) = (Arc::clone(&self.inner), study.clone());
+        blocking("look up the content of a study", move || {
+            inner.wait()?;
+            group::content_of(&inner.database.get()?.begin_read()?, &study)
+        })
+        .await
+    }
+
+    async fn doomed(
+        &self,
+        after: Option<(u64, u64)>,
+        count_max: usize,
+    ) -> Result<Vec<Doomed>, IndexError> {
+        let inner = Arc::clone(&self.inner);
+        blocking("look up what is erased", move || {
+            inner.wait()?;
+            group::read_doomed(&inner.database.get()?.begin_read()?, after, count_max)
+        })
+        .await
+    }
+
+    async fn destroyed(&self, places: &[(u64, u64)]) -> Result<(), IndexError> {
+        let _turn = self.turn().await?;
+        let (inner, places) = (Arc::clone(&self.inner), places.to_vec());
+        blocking("note what is destroyed", move || {
+            Ok(inner.destroyed(&places)?)
+        })
+        .await
     }
 }

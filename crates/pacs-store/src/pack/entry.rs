@@ -1,5 +1,6 @@
 //! One entry of a pack: its pax records, its ustar header, and what stands before the data set.
 
+use super::mark::{self, Mark, Said};
 use super::tar::{self, BLOCK};
 use crate::digest::{Digest, Digester};
 use crate::disk::ALIGNED_BYTES;
@@ -25,6 +26,8 @@ const CALLING_CHARS_MAX: usize = 64;
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// A study that is erased; JSON.
+    Erase,
     /// A target that goes out of sight; JSON.
     Hide,
     /// A Part 10 file.
@@ -38,7 +41,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Erase, "erase"),
         (Self::Hide, "hide"),
         (Self::Instance, "instance"),
         (Self::Large, "large"),
@@ -249,6 +253,16 @@ pub(crate) struct EntryHead {
     pub(crate) data_bytes: u64,
     /// Of the first byte after its padding.
     pub(crate) end: u64,
+    /// Of an instance whose content is destroyed, or about to be.
+    pub(crate) mark: Option<Box<Mark>>,
+}
+
+impl EntryHead {
+    /// Whether `other` is the head of the same entry, marked or not.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let parts = |head: &Self| (head.offset, head.data_offset, head.data_bytes, head.end);
+        self.label == other.label && parts(self) == parts(other)
+    }
 }
 
 /// Reads the head of the entry that begins at `at` and at the start of `window`.
@@ -266,6 +280,10 @@ pub(crate) fn decode(window: &[u8], at: LogPosition) -> Option<EntryHead> {
     let header = window.get(header_at..header_at.checked_add(BLOCK)?)?;
     let file = tar::parse_header(header).filter(|file| file.flag == tar::REGULAR)?;
     let parsed = parse_label(records)?;
+    let mark = match mark::read(window)? {
+        Said::Mark(mark) => Some(Box::new(mark)),
+        Said::Nothing => None,
+    };
     let size = parsed.size.unwrap_or(file.size);
     let body_at = header_at.checked_add(BLOCK)?;
     let lead = match parsed.label.kind {
@@ -273,7 +291,7 @@ pub(crate) fn decode(window: &[u8], at: LogPosition) -> Option<EntryHead> {
             let body = window.get(body_at..)?;
             body.get(..super::part10::lead_bytes(body)?)?
         }
-        Kind::Hide | Kind::Large | Kind::Mark | Kind::Restore => &[],
+        Kind::Erase | Kind::Hide | Kind::Large | Kind::Mark | Kind::Restore => &[],
     };
     if check(at, records.get(..parsed.checked_bytes)?, header, lead) != parsed.check {
         return None;
@@ -281,13 +299,14 @@ pub(crate) fn decode(window: &[u8], at: LogPosition) -> Option<EntryHead> {
     let body_offset = at.offset.checked_add(body_at as u64)?;
     let data_bytes = size.checked_sub(lead.len() as u64)?;
     Some(EntryHead {
-        label: parsed.label,
         offset: at.offset,
         data_offset: body_offset.checked_add(lead.len() as u64)?,
         data_bytes,
         end: body_offset
             .checked_add(size)?
             .checked_next_multiple_of(BLOCK as u64)?,
+        mark: mark.filter(|_| parsed.label.kind == Kind::Instance),
+        label: parsed.label,
     })
 }
 

@@ -178,6 +178,24 @@ impl Examiner<'_> {
         head: &EntryHead,
         memory: &mut Aligned,
     ) -> Examined {
+        let found = self.look(name, file, head, memory);
+        if found.is_whole && found.record.is_ok() {
+            return found;
+        }
+        // It may have been erased while it was read.
+        match read::head_at(file, name, head.offset) {
+            Ok(Some(now)) if now.is_same(head) => self.look(name, file, &now, memory),
+            Ok(_) | Err(_) => found,
+        }
+    }
+
+    fn look(
+        &self,
+        name: PackName,
+        file: &dyn DiskFile,
+        head: &EntryHead,
+        memory: &mut Aligned,
+    ) -> Examined {
         let record = read::record_of(self.files, name, file, head, self.limits);
         let mut is_whole = read::is_whole_in(file, head, memory);
         let mut is_filled = is_filled(file, head);

@@ -9,6 +9,7 @@ use crate::disk::{Aligned, Disk, DiskFile, OpenHow};
 use crate::index::{Location, LogPosition, LogRecord, StoredInstance, Target};
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::{HeadReader, HeadState};
+use pacs_core::{Attributes, Instance, StudyUid};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -353,8 +354,11 @@ pub(crate) fn is_whole(file: &dyn DiskFile, head: &EntryHead) -> bool {
     is_whole_in(file, head, &mut Aligned::default())
 }
 
-/// As [`is_whole`], with memory that was used before.
+/// As [`is_whole`], with memory that was used before. Of what is marked the content says nothing.
 pub(crate) fn is_whole_in(file: &dyn DiskFile, head: &EntryHead, memory: &mut Aligned) -> bool {
+    if head.mark.is_some() {
+        return true;
+    }
     let digest = digest_in(file, head.data_offset, head.data_bytes, memory);
     digest.is_ok_and(|digest| digest == Some(head.label.digest))
 }
@@ -396,7 +400,7 @@ pub(crate) fn record_of(
 ) -> Result<Option<LogRecord>, EntryError> {
     match head.label.kind {
         Kind::Instance => instance_of(name, file, head, limits).map(Some),
-        Kind::Hide | Kind::Large | Kind::Mark | Kind::Restore => {
+        Kind::Erase | Kind::Hide | Kind::Large | Kind::Mark | Kind::Restore => {
             if head.data_bytes > JSON_BYTES_MAX || !is_whole(file, head) {
                 return Err(EntryError::Damaged);
             }
@@ -404,6 +408,7 @@ pub(crate) fn record_of(
             let json = file.read_vec(head.data_offset, length)?;
             let body: Body = serde_json::from_slice(&json).map_err(|_| EntryError::Damaged)?;
             match body {
+                Body::Erase { study, .. } => Ok(Some(LogRecord::Erase { study })),
                 Body::Hide { target, reason } => Ok(Some(LogRecord::Hide { target, reason })),
                 Body::Restore { target } => Ok(Some(LogRecord::Restore { target })),
                 Body::Large { number, blake3 } => {
@@ -454,13 +459,26 @@ fn large_of(
     instance_of(name, &*file, &head, limits)
 }
 
-fn instance_of(
+pub(crate) fn instance_of(
     name: PackName,
     file: &dyn DiskFile,
     head: &EntryHead,
     limits: &ScanLimits,
 ) -> Result<LogRecord, EntryError> {
     let syntax = head.label.syntax.as_ref().ok_or(EntryError::Damaged)?;
+    if let Some(mark) = &head.mark {
+        let instance = Instance {
+            study: mark.study.clone(),
+            series: mark.series.clone(),
+            instance: mark.instance.clone(),
+            sop_class: head.label.class.clone().ok_or(EntryError::Damaged)?,
+            transfer_syntax: syntax.clone(),
+            attributes: Attributes::new(),
+            head_bytes: 0,
+        };
+        let stored = stored(instance, name, head);
+        return Ok(LogRecord::Destroyed(Box::new(stored)));
+    }
     let mut reader = HeadReader::new(syntax, limits);
     let mut result = Ok(HeadState::NeedMore);
     let whole = for_each_chunk(
@@ -478,7 +496,12 @@ fn instance_of(
         return Err(EntryError::Damaged);
     }
     let instance = reader.finish().map_err(|_| EntryError::Damaged)?;
-    Ok(LogRecord::Instance(Box::new(StoredInstance {
+    let stored = stored(instance, name, head);
+    Ok(LogRecord::Instance(Box::new(stored)))
+}
+
+fn stored(instance: Instance, name: PackName, head: &EntryHead) -> StoredInstance {
+    StoredInstance {
         instance,
         location: Location {
             pack: name.location(),
@@ -487,15 +510,65 @@ fn instance_of(
         },
         digest: head.label.digest,
         provenance: head.label.provenance.clone(),
-    })))
+    }
+}
+
+/// What an entry says was erased, and which packs had something of that; `None` where they are too
+/// many to be named.
+pub(crate) fn erased(
+    file: &dyn DiskFile,
+    head: &EntryHead,
+) -> Option<(StudyUid, Option<Vec<u64>>)> {
+    if head.label.kind != Kind::Erase || head.data_bytes > JSON_BYTES_MAX {
+        return None;
+    }
+    let json = file.read_vec(head.data_offset, usize::try_from(head.data_bytes).ok()?);
+    match serde_json::from_slice(&json.ok()?) {
+        Ok(Body::Erase { study, packs }) => Some((study, packs)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The entry whose data set begins at `offset`; `None` where its head is not whole.
+pub(crate) fn entry_of(
+    file: &dyn DiskFile,
+    name: PackName,
+    offset: u64,
+) -> io::Result<Option<EntryHead>> {
+    let block = BLOCK as u64;
+    let mut at = offset / block * block;
+    let least = offset.saturating_sub(HEAD_BYTES_MAX as u64);
+    while at >= least {
+        let head = head_at(file, name, at)?;
+        let head = head.filter(|head| head.data_offset == offset);
+        if head.is_some() || at < block {
+            return Ok(head);
+        }
+        at -= block;
+    }
+    Ok(None)
 }
 
 /// The JSON of an entry that is no instance.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Body {
-    Hide { target: Target, reason: String },
-    Large { number: u64, blake3: String },
+    Erase {
+        study: StudyUid,
+        /// Where a backup finds what it has of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        packs: Option<Vec<u64>>,
+    },
+    Hide {
+        target: Target,
+        reason: String,
+    },
+    Large {
+        number: u64,
+        blake3: String,
+    },
     Mark {},
-    Restore { target: Target },
+    Restore {
+        target: Target,
+    },
 }

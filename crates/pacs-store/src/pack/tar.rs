@@ -54,6 +54,47 @@ pub(crate) fn header(prefix: &str, name: &str, flag: u8, size: u64, mtime_s: u64
     block
 }
 
+/// The header in `block` with other names.
+pub(crate) fn renamed(block: &[u8], names: &Names<'_>) -> Option<[u8; BLOCK]> {
+    parse_header(block)?;
+    let mut block: [u8; BLOCK] = block.get(..BLOCK)?.try_into().ok()?;
+    for (at, length, text) in [
+        (0, 100, names.name),
+        (157, 100, names.link),
+        (345, 155, names.prefix),
+    ] {
+        block.get_mut(at..at + length)?.fill(0);
+        put(&mut block, at, length, text.as_bytes());
+    }
+    let sum = checksum(&block);
+    put(&mut block, 148, 8, format!("{sum:06o}\0 ").as_bytes());
+    Some(block)
+}
+
+/// The names in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Names<'a> {
+    pub(crate) prefix: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) link: &'a str,
+}
+
+impl<'a> Names<'a> {
+    /// Those of the header in `block`; `None` where they are no text.
+    pub(crate) fn of(block: &'a [u8]) -> Option<Self> {
+        let text = |at: usize, length: usize| {
+            let field = block.get(at..at.checked_add(length)?)?;
+            let end = field.iter().position(|byte| *byte == 0).unwrap_or(length);
+            std::str::from_utf8(field.get(..end)?).ok()
+        };
+        Some(Self {
+            prefix: text(345, 155)?,
+            name: text(0, 100)?,
+            link: text(157, 100)?,
+        })
+    }
+}
+
 fn put(block: &mut [u8; BLOCK], at: usize, length_max: usize, bytes: &[u8]) {
     let length = bytes.len().min(length_max);
     if let (Some(to), Some(from)) = (block.get_mut(at..at + length), bytes.get(..length)) {
@@ -148,6 +189,24 @@ mod tests {
 
         assert_eq!(parsed.flag, REGULAR);
         assert_eq!(parsed.size, 526_000);
+    }
+
+    #[test]
+    fn a_header_with_other_names_is_the_same_but_for_them() {
+        let names = Names {
+            prefix: "1.2.3",
+            name: "erased/4.5",
+            link: "6.7",
+        };
+        let block = header("long/prefix", "a/long/name/of/a/file.dcm", RECORDS, 526, 9);
+
+        let renamed = renamed(&block, &names).unwrap();
+
+        assert_eq!(parse_header(&renamed), parse_header(&block));
+        assert_eq!(Names::of(&renamed), Some(names));
+        let back = Names::of(&block).unwrap();
+        assert_eq!(super::renamed(&renamed, &back), Some(block));
+        assert_eq!(super::renamed(&[7; BLOCK], &names), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::archive::Shared;
 use crate::digest::Digest;
-use crate::index::{LogPosition, LogRecord};
+use crate::index::{Location, LogPosition, LogRecord, StoredInstance};
 use crate::pack::examine::{Examined, Examiner, Step, Walk};
 use crate::pack::name::PackName;
 use crate::pack::read::{self, EntryError};
@@ -118,8 +118,8 @@ impl Pass {
 pub(super) struct Found {
     pub(super) pack: u64,
     pub(super) offset: u64,
-    /// What the index may know of it.
-    pub(super) version: Option<(SopInstanceUid, Digest)>,
+    /// What the index may know of it, and where its content is.
+    pub(super) version: Option<(SopInstanceUid, Digest, Location)>,
 }
 
 /// What a step came to.
@@ -201,7 +201,13 @@ impl Done {
                 if stored.location.pack != pack {
                     self.bytes = self.bytes.saturating_add(stored.location.length_bytes);
                 }
-                found.version = Some((stored.instance.instance, stored.digest));
+                let StoredInstance {
+                    instance,
+                    digest,
+                    location,
+                    ..
+                } = *stored;
+                found.version = Some((instance.instance, digest, location));
             }
             Ok(_) | Err(EntryError::Damaged) => {}
         }
@@ -212,6 +218,14 @@ impl Done {
         }
         Ok(())
     }
+}
+
+/// Whether the entry whose data set stands there is marked as erased.
+pub(super) fn is_marked(shared: &Shared, location: Location) -> io::Result<bool> {
+    let name = PackName::of_location(location.pack);
+    let file = shared.files.file(name)?;
+    let head = read::entry_of(&*file, name, location.offset)?;
+    Ok(head.is_some_and(|head| head.mark.is_some()))
 }
 
 /// Whether there is a whole entry at a place of a log pack.

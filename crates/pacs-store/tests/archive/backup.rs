@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-fn small(options: &mut ArchiveOptions) {
+pub(crate) fn small(options: &mut ArchiveOptions) {
     options.limits.large_bytes = 100_000;
     options.limits.pack_bytes = 9_000;
 }
@@ -26,12 +26,12 @@ async fn open(directory: &Path) -> Archive {
     rig::open_with(directory, small).await
 }
 
-fn disk(directory: &Path) -> Arc<dyn Disk> {
+pub(crate) fn disk(directory: &Path) -> Arc<dyn Disk> {
     Arc::new(OsDisk::open(directory).unwrap())
 }
 
 /// Backs up an archive that is open, as the tool does.
-async fn back_up_to(
+pub(crate) async fn back_up_to(
     archive: &Archive,
     data: &Path,
     target: Arc<dyn Disk>,
@@ -211,7 +211,7 @@ async fn two_archives_are_not_mixed_and_nothing_else_is_written_over() {
 }
 
 /// A copy of a folder on a disk that crashes.
-fn on_crash_disk(from: &Path, seed: u64) -> CrashDisk {
+pub(crate) fn on_crash_disk(from: &Path, seed: u64) -> CrashDisk {
     let to = CrashDisk::new(seed);
     to.create_directory("packs").unwrap();
     let source = disk(from);

@@ -6,6 +6,7 @@ mod backup;
 mod beside;
 mod cursor;
 mod deposit;
+mod erasing;
 mod every_call;
 mod faults;
 mod faulty;

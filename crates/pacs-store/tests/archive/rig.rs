@@ -55,14 +55,25 @@ pub(crate) fn sample(number: u32, content: u8, pixel_bytes: usize) -> Sample {
 }
 
 pub(crate) fn sample_with_uid(uid: &str, content: u8, pixel_bytes: usize) -> Sample {
+    sample_in("1.2.3", uid, content, pixel_bytes)
+}
+
+/// An instance of the first series of `study`.
+pub(crate) fn sample_in(study: &str, uid: &str, content: u8, pixel_bytes: usize) -> Sample {
     let mut d = Vec::new();
     element(&mut d, 0x0008, 0x0016, b"UI", CT.as_bytes());
     element(&mut d, 0x0008, 0x0018, b"UI", uid.as_bytes());
     element(&mut d, 0x0008, 0x0060, b"CS", b"CT");
     element(&mut d, 0x0010, 0x0010, b"PN", b"CANARY^TEST");
     element(&mut d, 0x0010, 0x0020, b"LO", b"P1");
-    element(&mut d, 0x0020, 0x000d, b"UI", b"1.2.3");
-    element(&mut d, 0x0020, 0x000e, b"UI", b"1.2.3.1");
+    element(&mut d, 0x0020, 0x000d, b"UI", study.as_bytes());
+    element(
+        &mut d,
+        0x0020,
+        0x000e,
+        b"UI",
+        format!("{study}.1").as_bytes(),
+    );
     let pixels: Vec<u8> = std::iter::once(content)
         .chain((1..pixel_bytes).map(|at| u8::try_from(at * 31 % 251).unwrap()))
         .take(pixel_bytes)

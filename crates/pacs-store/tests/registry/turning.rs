@@ -11,13 +11,13 @@ use pacs_core::examination::progress::Completion;
 use pacs_core::examination::{Event, Status};
 use pacs_core::rejection::Title;
 use pacs_core::role::{Agent, Role};
-use pacs_core::uid::SopInstanceUid;
+use pacs_core::uid::{SopInstanceUid, StudyUid};
 use pacs_core::{ExaminationId, Level, Query};
 use pacs_store::Archive;
 use pacs_store::index::memory::MemoryIndex;
 use pacs_store::index::{
-    Change, ChangeNumber, Committed, Digest, Index, IndexError, LogPosition, LogRecord, Match,
-    Notes, Page, PageOfMatches, Quota, Results, Staged, StoredInstance, Versions,
+    Change, ChangeNumber, Committed, Digest, Doomed, Index, IndexError, Location, LogPosition,
+    LogRecord, Match, Notes, Page, PageOfMatches, Quota, Results, Staged, StoredInstance, Versions,
 };
 use pacs_store::registry::examinations::Reader;
 use pacs_store::registry::rejections::RejectionState;
@@ -165,6 +165,22 @@ impl Index for Gated {
 
     async fn clear(&self) -> Result<(), IndexError> {
         self.index.clear().await
+    }
+
+    async fn content_of(&self, study: &StudyUid) -> Result<Vec<Location>, IndexError> {
+        self.index.content_of(study).await
+    }
+
+    async fn doomed(
+        &self,
+        after: Option<(u64, u64)>,
+        count_max: usize,
+    ) -> Result<Vec<Doomed>, IndexError> {
+        self.index.doomed(after, count_max).await
+    }
+
+    async fn destroyed(&self, places: &[(u64, u64)]) -> Result<(), IndexError> {
+        self.index.destroyed(places).await
     }
 }
 

@@ -2,17 +2,21 @@
 //!
 //! Rows of studies and series that the group touches are kept aside and written once, at the end.
 
+mod erasing;
 pub(super) mod notes;
+
+pub(super) use erasing::{content_of, read_doomed, undoom};
 
 use super::codec::{Reader, Writer};
 use super::fault::Fault;
-use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, turned};
+use super::rows::{InstanceRow, Place, SeriesRow, StudyRow, entity_key, of_destroyed, turned};
 use super::tables::{
     ARRIVALS, Bytes, Counters, ENTITIES, INSTANCES, KEYS, Kind, META, MOVES, NAMES, NAMES_PER_ROW,
     SOPS, each_key, exact, keys_of, series_key, series_of, study_key, study_of,
 };
 use crate::index::{
-    Applied, ChangeKind, ChangeNumber, IndexError, LogRecord, StoredInstance, Target, answer,
+    Applied, ChangeKind, ChangeNumber, IndexError, Location, LogRecord, StoredInstance, Target,
+    answer,
 };
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Instance, SeriesUid, StudyUid, fold};
@@ -65,7 +69,9 @@ impl<'t> Group<'t> {
 
     pub(super) fn apply(&mut self, record: LogRecord) -> Result<Applied, Fault> {
         match record {
-            LogRecord::Instance(stored) => self.receive(&stored),
+            LogRecord::Destroyed(stored) => self.receive(&stored, true),
+            LogRecord::Erase { study } => self.erase(&study),
+            LogRecord::Instance(stored) => self.receive(&stored, false),
             LogRecord::Hide { target, .. } => self.turn(&target, true),
             LogRecord::Restore { target } => self.turn(&target, false),
         }
@@ -83,25 +89,29 @@ impl<'t> Group<'t> {
         })
     }
 
-    fn receive(&mut self, stored: &StoredInstance) -> Result<Applied, Fault> {
+    fn receive(&mut self, stored: &StoredInstance, destroyed: bool) -> Result<Applied, Fault> {
         let uid = stored.instance.instance.as_str();
         let Some(first) = self.sop(uid.as_bytes())? else {
-            let number = self.place(stored, uid.as_bytes(), true)?;
+            let number = self.place(stored, uid.as_bytes(), (true, destroyed))?;
             return Ok(Applied::New {
                 change: ChangeNumber(number),
             });
         };
         let mut version = 1;
-        let mut known = self.has_digest(first, stored)?;
+        let mut places = vec![first];
         for (number, place) in versions(&self.sops, uid)? {
             version = number;
-            known = known || self.has_digest(place, stored)?;
+            places.push(place);
         }
-        if known {
-            return Ok(Applied::Same);
+        for place in places {
+            if let Some(known) = self.same(place, stored, destroyed)? {
+                self.keep_copy(place, known, stored)?;
+                return Ok(Applied::Same);
+            }
         }
         let version = version.saturating_add(1);
-        let number = self.place(stored, &version_key(uid, version), false)?;
+        let key = version_key(uid, version);
+        let number = self.place(stored, &key, (false, destroyed))?;
         Ok(Applied::Conflict {
             change: ChangeNumber(number),
             version,
@@ -115,10 +125,19 @@ impl<'t> Group<'t> {
         }
     }
 
-    fn has_digest(&self, place: Place, stored: &StoredInstance) -> Result<bool, Fault> {
+    /// Where the version at `place` stands, if it has this content, or `or_had` it until that was
+    /// destroyed.
+    fn same(
+        &self,
+        place: Place,
+        stored: &StoredInstance,
+        or_had: bool,
+    ) -> Result<Option<Location>, Fault> {
         let row = self.instances.get(place.key().as_slice())?;
         let row = row.ok_or(missing("row of an instance"))?;
-        Ok(InstanceRow::decode(row.value())?.digest == stored.digest)
+        let row = InstanceRow::decode(row.value())?;
+        let is_same = row.digest == stored.digest && (or_had || !row.destroyed());
+        Ok(is_same.then_some(row.location))
     }
 
     /// Puts an instance where it belongs, and gives its number.
@@ -126,7 +145,7 @@ impl<'t> Group<'t> {
         &mut self,
         stored: &StoredInstance,
         sop_key: &[u8],
-        served: bool,
+        (served, destroyed): (bool, bool),
     ) -> Result<u64, Fault> {
         let study = self.study(&stored.instance)?;
         let series = self.series(study, stored)?;
@@ -140,7 +159,10 @@ impl<'t> Group<'t> {
             .series
             .get_mut(&(study, series))
             .ok_or(missing("series"))?;
-        let row = InstanceRow::encode(stored, served, series_row)?;
+        let mut row = InstanceRow::encode(stored, served, series_row)?;
+        if destroyed {
+            row = of_destroyed(&row);
+        }
         self.instances
             .insert(place.key().as_slice(), row.as_slice())?;
         let mut writer = Writer::with_capacity(16);
@@ -148,7 +170,7 @@ impl<'t> Group<'t> {
         self.sops.insert(sop_key, writer.into_bytes().as_slice())?;
         self.arrivals
             .insert(place.number, entity_key(study, series).as_slice())?;
-        if served {
+        if served && !destroyed {
             let study_row = self.studies.get_mut(&study).ok_or(missing("study"))?;
             series_row.instances_count = series_row.instances_count.saturating_add(1);
             let is_first = series_row.instances_count == 1;
@@ -467,21 +489,27 @@ pub(super) fn read_place(row: &[u8]) -> Result<Place, IndexError> {
     Place::read(&mut Reader::new(row, "place of an instance"))
 }
 
+/// What moved, as the first byte of a row says it.
+const MOVED: [(u8, ChangeKind); 3] = [
+    (0, ChangeKind::Restored),
+    (1, ChangeKind::Hidden),
+    (2, ChangeKind::Erased),
+];
+
 fn encode_move(kind: ChangeKind, place: Place) -> Vec<u8> {
     let mut writer = Writer::with_capacity(16);
-    writer.byte(u8::from(kind == ChangeKind::Hidden));
+    let known = MOVED.iter().find(|(_, known)| *known == kind);
+    writer.byte(known.map_or(u8::MAX, |(byte, _)| *byte));
     place.write(&mut writer);
     writer.into_bytes()
 }
 
 pub(super) fn decode_move(row: &[u8]) -> Result<(ChangeKind, Place), IndexError> {
     let mut reader = Reader::new(row, "change");
-    let kind = match reader.byte()? {
-        0 => ChangeKind::Restored,
-        1 => ChangeKind::Hidden,
-        _ => return Err(reader.damaged()),
-    };
-    Ok((kind, Place::read(&mut reader)?))
+    let byte = reader.byte()?;
+    let known = MOVED.iter().find(|(known, _)| *known == byte);
+    let (_, kind) = known.ok_or_else(|| reader.damaged())?;
+    Ok((*kind, Place::read(&mut reader)?))
 }
 
 pub(super) const fn missing(what: &'static str) -> IndexError {

@@ -1,15 +1,17 @@
 //! What stands in a study's, a series' and an instance's row.
 
+mod provenance;
+
 use super::codec::{Reader, Stored, Writer};
-use crate::index::{Digest, IndexError, Location, Provenance, StoredInstance, answer};
+use crate::index::{Digest, IndexError, Location, StoredInstance, answer};
 use pacs_core::instance::level_of;
 use pacs_core::tag::tags;
 use pacs_core::{
     Attributes, Instance, Level, SeriesUid, SopClassUid, SopInstanceUid, StudyUid, Tag,
     TransferSyntaxUid, Vr,
 };
+use provenance::{provenance, sender};
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 /// Where an instance stands: study, series within it, and the number it came with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,6 +195,20 @@ impl<'a> StudyRow<'a> {
         Ok(())
     }
 
+    /// What is left of the row when the study is erased.
+    pub(super) fn tombstone(uid: &str) -> StudyRow<'static> {
+        StudyRow {
+            instances_count: 0,
+            series_count: 0,
+            last_series: 0,
+            patient: PatientHash::default(),
+            uid: Cow::Owned(uid.to_owned()),
+            modalities: Cow::Borrowed(""),
+            sop_classes: Cow::Borrowed(""),
+            attributes: Cow::Borrowed(&[]),
+        }
+    }
+
     /// What is stored of one patient or study attribute; not of Study Instance UID.
     pub(super) fn find(&self, tag: Tag) -> Result<Stored<'_>, IndexError> {
         Reader::new(&self.attributes, "row of a study").find(tag)
@@ -282,6 +298,15 @@ impl<'a> SeriesRow<'a> {
         }
     }
 
+    /// What is left of the row when the study is erased.
+    pub(super) fn tombstone(self) -> Self {
+        Self {
+            instances_count: 0,
+            attributes: Cow::Borrowed(&[]),
+            ..self
+        }
+    }
+
     /// Adds the series attributes for which `wanted` is true, as they were received.
     pub(super) fn attributes(
         &self,
@@ -324,9 +349,15 @@ mod flag {
     pub(super) const OWN_CLASS: u8 = 1 << 2;
     pub(super) const OWN_SYNTAX: u8 = 1 << 3;
     pub(super) const OWN_SENDER: u8 = 1 << 4;
+    /// Served all the same, since what was served before it is erased.
+    pub(super) const PROMOTED: u8 = 1 << 5;
+    /// Erased with its study: it only keeps its number.
+    pub(super) const ERASED: u8 = 1 << 6;
+    /// Its bytes were destroyed before the log told of it.
+    pub(super) const DESTROYED: u8 = 1 << 7;
 }
 
-/// The first byte of a row is flags; this one changes.
+/// The first byte of a row is flags; this one changes, and so do the last three of [`flag`].
 const HIDDEN: u8 = 1;
 
 /// An instance's row, as it is read.
@@ -339,7 +370,7 @@ pub(super) struct InstanceRow<'a> {
     sender: Option<&'a [u8]>,
     received_unix_ms: u64,
     pub(super) digest: Digest,
-    location: Location,
+    pub(super) location: Location,
     head_bytes: u64,
     attributes: Reader<'a>,
 }
@@ -411,12 +442,32 @@ impl<'a> InstanceRow<'a> {
         self.flags & HIDDEN != 0
     }
 
-    pub(super) const fn served(&self) -> bool {
+    /// Whether it was the first under its UID when it came.
+    pub(super) const fn came_first(&self) -> bool {
         self.flags & flag::UNSERVED == 0
     }
 
+    pub(super) const fn served(&self) -> bool {
+        !self.erased() && (self.came_first() || self.flags & flag::PROMOTED != 0)
+    }
+
+    pub(super) const fn erased(&self) -> bool {
+        self.flags & flag::ERASED != 0
+    }
+
+    pub(super) const fn destroyed(&self) -> bool {
+        self.flags & flag::DESTROYED != 0
+    }
+
     pub(super) const fn visible(&self) -> bool {
-        self.served() && !self.hidden()
+        self.served() && !self.hidden() && !self.destroyed()
+    }
+
+    /// What is left of the row when its study is erased.
+    pub(super) fn tombstone(&self, row: &[u8]) -> Vec<u8> {
+        let length = row.len().saturating_sub(self.attributes.rest().len());
+        let row = row.get(..length).unwrap_or_default();
+        flagged(row, flag::ERASED)
     }
 
     pub(super) fn sop_class<'r>(&'r self, series: &'r SeriesRow<'_>) -> &'r str {
@@ -476,6 +527,24 @@ impl<'a> InstanceRow<'a> {
     }
 }
 
+/// The same row, of content that was destroyed.
+pub(super) fn of_destroyed(row: &[u8]) -> Vec<u8> {
+    flagged(row, flag::DESTROYED)
+}
+
+/// The same row, served since the version before it is erased.
+pub(super) fn promoted(row: &[u8]) -> Vec<u8> {
+    flagged(row, flag::PROMOTED)
+}
+
+fn flagged(row: &[u8], flag: u8) -> Vec<u8> {
+    let mut row = row.to_vec();
+    if let Some(flags) = row.first_mut() {
+        *flags |= flag;
+    }
+    row
+}
+
 /// The same row, hidden or shown.
 pub(super) fn turned(row: &[u8], hidden: bool) -> Vec<u8> {
     let mut row = row.to_vec();
@@ -503,37 +572,4 @@ fn block(mut attributes: Attributes) -> Result<Vec<u8>, IndexError> {
     let mut writer = Writer::with_capacity(512);
     writer.attributes(&attributes)?;
     Ok(writer.into_bytes())
-}
-
-fn sender(provenance: &Provenance) -> Vec<u8> {
-    let mut writer = Writer::default();
-    match provenance.address {
-        None => writer.byte(0),
-        Some(IpAddr::V4(address)) => {
-            writer.byte(4);
-            writer.raw(&address.octets());
-        }
-        Some(IpAddr::V6(address)) => {
-            writer.byte(6);
-            writer.raw(&address.octets());
-        }
-    }
-    writer.raw(provenance.calling.as_bytes());
-    writer.into_bytes()
-}
-
-fn provenance(sender: &[u8], received_unix_ms: u64) -> Result<Provenance, IndexError> {
-    let mut reader = Reader::new(sender, "sender of an instance");
-    let address = match reader.byte()? {
-        0 => None,
-        4 => Some(IpAddr::from(reader.array::<4>()?)),
-        6 => Some(IpAddr::from(reader.array::<16>()?)),
-        _ => return Err(reader.damaged()),
-    };
-    let calling = std::str::from_utf8(reader.rest()).map_err(|_| reader.damaged())?;
-    Ok(Provenance {
-        received_unix_ms,
-        calling: calling.to_owned(),
-        address,
-    })
 }

@@ -7,15 +7,18 @@
 //! | `instances` | study number, series number, arrival | an instance's row |
 //! | `sops` | SOP Instance UID; also NUL and version if not served | study, series, arrival |
 //! | `arrivals` | change number by which it arrived | study, series |
-//! | `moves` | change number of a hide or restore | kind, study, series, arrival |
+//! | `moves` | change number of a hide, restore or erasure | kind, study, series, arrival |
 //! | `keys` | kind, text, NUL, study number (and series number) | nothing |
 //! | `names` | (study number - 1) / 32 | folded names of those studies, one after another |
 //! | `notes` | Study Instance UID | what is known of the study beside what was received |
 //! | `facts` | study number | what decides who sees it, where that is known |
 //! | `received` | study number | its attributes as they were received, where others were noted |
+//! | `copies` | study, series, arrival, and where its content stands once more | length |
+//! | `doomed` | where content stands that is erased | length, study, series, arrival |
 //!
 //! An instance's number is the change by which it arrived, so that most of the change sequence
-//! costs nothing.
+//! costs nothing. What is erased keeps its rows under a number of a study that nothing finds any
+//! more, without attributes: the change sequence tells of it.
 
 use super::codec::{Reader, Writer};
 use super::fault::Fault;
@@ -41,6 +44,8 @@ pub(super) const NAMES: TableDefinition<'_, u64, Bytes> = TableDefinition::new("
 pub(super) const NOTES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("notes");
 pub(super) const FACTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("facts");
 pub(super) const RECEIVED: TableDefinition<'_, u64, Bytes> = TableDefinition::new("received");
+pub(super) const COPIES: TableDefinition<'_, Bytes, u64> = TableDefinition::new("copies");
+pub(super) const DOOMED: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("doomed");
 
 /// How many names stand in one row of `names`.
 pub(super) const NAMES_PER_ROW: u64 = 32;

@@ -82,7 +82,8 @@ impl View {
         for place in std::iter::once(first).chain(later.into_iter().map(|(_, place)| place)) {
             let row = self.instances.get(place.key().as_slice())?;
             let row = row.ok_or(missing("row of an instance"))?;
-            if InstanceRow::decode(row.value())?.digest == *digest {
+            let row = InstanceRow::decode(row.value())?;
+            if row.digest == *digest && !row.destroyed() {
                 return Ok(true);
             }
         }
@@ -108,6 +109,9 @@ impl View {
             let row = self.instances.get(place.key().as_slice())?;
             let row = row.ok_or(missing("row of an instance"))?;
             let row = InstanceRow::decode(row.value())?;
+            if row.destroyed() {
+                continue;
+            }
             found.is_hidden |= row.served() && row.hidden();
             let owner = known.owner(self, place)?;
             found
@@ -163,7 +167,7 @@ impl View {
         let row = self.instances.get(place.key().as_slice())?;
         let row = row.ok_or(missing("row of an instance"))?;
         let row = InstanceRow::decode(row.value())?;
-        let of_arrival = if row.served() {
+        let of_arrival = if row.came_first() {
             ChangeKind::Received
         } else {
             ChangeKind::Conflicted
@@ -189,17 +193,20 @@ impl View {
         };
         let mut known = Known::default();
         let mut entries = Vec::new();
-        for entry in self.arrivals.range(next..)?.take(count_max) {
+        for entry in self.arrivals.range(next..)? {
+            if entries.len() >= count_max {
+                break;
+            }
             let (number, row) = entry?;
             let place = arrival(number.value(), row.value())?;
             let row = self.instances.get(place.key().as_slice())?;
             let row = row.ok_or(missing("row of an instance"))?;
+            let row = InstanceRow::decode(row.value())?;
+            if row.erased() || row.destroyed() {
+                continue;
+            }
             let owner = known.owner(self, place)?;
-            let stored = InstanceRow::decode(row.value())?.stored(
-                &owner.study_uid,
-                &owner.series_uid,
-                &owner.series,
-            )?;
+            let stored = row.stored(&owner.study_uid, &owner.series_uid, &owner.series)?;
             entries.push((place.number, stored));
         }
         Ok(entries)

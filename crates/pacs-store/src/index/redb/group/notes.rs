@@ -147,7 +147,7 @@ impl Group<'_> {
     }
 
     /// Puts another name in its place among those of its row.
-    fn put_name(&self, number: u64, name: &str) -> Result<(), Fault> {
+    pub(super) fn put_name(&self, number: u64, name: &str) -> Result<(), Fault> {
         let mut names = self.transaction.open_table(NAMES)?;
         let at = number.saturating_sub(1) / NAMES_PER_ROW;
         let first = at.saturating_mul(NAMES_PER_ROW).saturating_add(1);
