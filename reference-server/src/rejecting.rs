@@ -7,6 +7,7 @@ use crate::directory::Directory;
 use crate::limits::REJECTIONS_FINISHED_EVERY;
 use crate::place;
 use crate::sending::Sendings;
+use crate::upkeep::Upkeep;
 use async_trait::async_trait;
 use pacs_core::access::{Hide, SignedIn, permit};
 use pacs_core::examination::Reason;
@@ -19,7 +20,8 @@ use pacs_store::index::Target;
 use pacs_store::limits::MatcherLimits;
 use pacs_store::registry::RegistryError;
 use pacs_store::rejection_notes::NoteFollower;
-use pacs_store::rejections::{Meant, RejectError, Rejections, Wanted};
+use pacs_store::rejections::{DestroyedStudies, Meant, RejectError, Rejections, Wanted};
+use pacs_web::Derived;
 use pacs_web::hide::{Deletion, DeletionRefused};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,10 @@ use tokio::task::JoinSet;
 
 /// How long is waited where following notes failed, before it goes on.
 const RETRY_DURATION: Duration = Duration::from_secs(10);
+
+/// How often derived data is cleared when something was erased: what was being made of it the first
+/// time is kept after that.
+const CLEARINGS: u32 = 2;
 
 /// What is written down as the reason of a deletion over DICOMweb.
 const DELETED: &str = "deleted over DICOMweb";
@@ -90,9 +96,9 @@ impl Keeping {
     }
 
     /// Does what is done in the background, until the tasks are dropped.
-    pub(crate) fn begin(self, tasks: &mut JoinSet<()>) {
+    pub(crate) fn begin(self, tasks: &mut JoinSet<()>, derived: Derived, upkeep: Arc<Upkeep>) {
         tasks.spawn(follow(self.notes));
-        tasks.spawn(keep_up(self.rejections));
+        tasks.spawn(keep_up(self.rejections, derived, upkeep));
         tasks.spawn(self.sendings.run());
     }
 }
@@ -109,7 +115,8 @@ async fn finish(rejections: &Rejections) {
 }
 
 /// Finishes what could not be done when it was asked for, until the task is dropped.
-async fn keep_up(rejections: Rejections) {
+async fn keep_up(rejections: Rejections, derived: Derived, upkeep: Arc<Upkeep>) {
+    let mut clearings = 0;
     loop {
         let world = World::real();
         if let Ok(random) = world.random()
@@ -117,6 +124,24 @@ async fn keep_up(rejections: Rejections) {
         {
             let error = crate::tool::failure::chain(&error);
             tracing::error!(error, "erasures that were agreed to wait");
+        }
+        match rejections.destroy_erased(world.moment()).await {
+            Ok(destroyed) => {
+                upkeep.erasures_wait(destroyed.waiting_count);
+                if destroyed != DestroyedStudies::default() {
+                    clearings = CLEARINGS;
+                }
+            }
+            Err(error) => {
+                let error = crate::tool::failure::chain(&error);
+                tracing::error!(error, "bytes that are erased wait to be destroyed");
+            }
+        }
+        if clearings > 0 {
+            match derived.clear().await {
+                Ok(()) => clearings -= 1,
+                Err(error) => tracing::error!(%error, "derived data of what is erased is left"),
+            }
         }
         tokio::time::sleep(REJECTIONS_FINISHED_EVERY).await;
         finish(&rejections).await;

@@ -1,5 +1,5 @@
 //! What is known of the health of the content: how far the scrub is, what is damaged, how old the
-//! last backup is. `/healthz` and `/metrics` show it.
+//! last backup is, what is erased and not yet destroyed. `/healthz` and `/metrics` show it.
 
 use crate::access::MaintenanceOnly;
 use pacs_core::Caller;
@@ -9,6 +9,7 @@ use pacs_store::scrub::{ScrubPlan, ScrubState};
 use pacs_store::{Archive, MaintainError};
 use prometheus::{Gauge, IntGauge, Registry};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -21,6 +22,8 @@ const SCRUB_AGAIN: Duration = Duration::from_secs(60);
 pub struct Upkeep {
     scrub: watch::Sender<ScrubState>,
     backup: Mutex<Option<Made>>,
+    /// Erased studies whose bytes may still be there.
+    erasures_waiting: AtomicU64,
     gauges: Gauges,
 }
 
@@ -28,6 +31,7 @@ pub struct Upkeep {
 struct Gauges {
     backup: IntGauge,
     damaged: IntGauge,
+    erasures_waiting: IntGauge,
     index_damaged: IntGauge,
     last_pass: IntGauge,
     pass_ratio: Gauge,
@@ -58,6 +62,10 @@ impl Upkeep {
                 "pacs_scrub_damaged",
                 "Places in the packs that are known to be damaged",
             )?,
+            erasures_waiting: gauge(
+                "pacs_erasures_waiting",
+                "Erased studies whose bytes could not be destroyed yet",
+            )?,
             index_damaged: gauge(
                 "pacs_index_damaged",
                 "1 where the index or the records are known to be damaged",
@@ -71,6 +79,7 @@ impl Upkeep {
         Ok(Self {
             scrub: watch::channel(ScrubState::default()).0,
             backup: Mutex::new(backup),
+            erasures_waiting: AtomicU64::new(0),
             gauges,
         })
     }
@@ -93,6 +102,11 @@ impl Upkeep {
     /// A backup was made.
     pub fn backup_was_made(&self, made: Made) {
         *self.backup.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+    }
+
+    /// The bytes of so many erased studies could not be destroyed yet.
+    pub(crate) fn erasures_wait(&self, count: u64) {
+        self.erasures_waiting.store(count, Ordering::Relaxed);
     }
 
     fn backup(&self) -> Option<Made> {
@@ -135,6 +149,7 @@ impl Upkeep {
                 "records_damaged": scrub.is_records_damaged,
             },
             "backup": backup,
+            "erasures_waiting": self.erasures_waiting.load(Ordering::Relaxed),
         })
     }
 
@@ -149,6 +164,10 @@ impl Upkeep {
         gauges
             .damaged
             .set(i64::try_from(scrub.damage.len()).unwrap_or(i64::MAX));
+        let waiting = self.erasures_waiting.load(Ordering::Relaxed);
+        gauges
+            .erasures_waiting
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let is_damaged = scrub.is_index_damaged || scrub.is_records_damaged;
         gauges.index_damaged.set(i64::from(is_damaged));
         let last = scrub

@@ -7,14 +7,15 @@
 //! archive is opened and now and then. What several rejections hide comes back with the last of
 //! them.
 
+mod parts;
+
 use crate::archive::Archive;
-use crate::error::HideError;
-use crate::index::{IndexError, StoredInstance, Target};
-use crate::limits::{REGISTRY_ATTEMPTS_MAX, TURNED_AT_ONCE_MAX};
+use crate::index::{IndexError, StoredInstance};
+use crate::limits::REGISTRY_ATTEMPTS_MAX;
 use crate::records::Revision;
 use crate::registry::erasures::{Erasure, ErasureState, Ground};
 use crate::registry::examinations::KeptImages;
-use crate::registry::rejections::{NewRejection, Part, Rejection, RejectionId, RejectionState};
+use crate::registry::rejections::{NewRejection, Rejection, RejectionId, RejectionState};
 use crate::registry::{Moment, Registry, RegistryError, Stored};
 use chrono::NaiveDate;
 use pacs_core::access::{Find, Get, Hide};
@@ -23,10 +24,10 @@ use pacs_core::query::Matching;
 use pacs_core::rejection::{Quality, Title, may_propose_erasing, may_see};
 use pacs_core::retention::StudyFacts;
 use pacs_core::role::Agent;
-use pacs_core::tag::{tags, vr_of};
+use pacs_core::tag::tags;
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Tag};
-use std::collections::BTreeSet;
+use pacs_core::{Level, OrganisationCode, Permit, Query, SopInstanceUid};
+use parts::{failed, key, meant, not_erased, of_study, targets};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -40,6 +41,9 @@ pub enum RejectError {
     /// It is to be erased, and is in sight, and its term is not over.
     #[error("the study is in sight, and its term is not over")]
     InSight,
+    /// Bytes of what is erased are damaged, so that nothing proves what they are.
+    #[error("bytes that are erased are damaged and were left")]
+    NotDestroyed,
     /// Nothing of it, or not all that is named, is in sight; or it is not for whoever asks.
     #[error("there are no such images")]
     NotFound,
@@ -63,6 +67,15 @@ pub enum Meant {
 
 /// Modalities and date of a study.
 type Facts = (Vec<String>, Option<NaiveDate>);
+
+/// What became of studies whose bytes were to be destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DestroyedStudies {
+    /// Those whose bytes are gone.
+    pub done_count: u64,
+    /// Those whose bytes may still be there.
+    pub waiting_count: u64,
+}
 
 /// What somebody wants to be rejected.
 #[derive(Debug, Clone)]
@@ -315,6 +328,41 @@ impl Rejections {
         failure.map_or(Ok(count), Err)
     }
 
+    /// Has the archive destroy the bytes of what is final. What cannot be destroyed now waits: where
+    /// something of the study is in sight, since it was sent again, that has to be rejected first.
+    ///
+    /// # Errors
+    /// [`RejectError`] where nobody knows what is to be destroyed.
+    pub async fn destroy_erased(&self, at: Moment) -> Result<DestroyedStudies, RejectError> {
+        let mut sum = DestroyedStudies::default();
+        for erasure in self.registry.undone_erasures().await? {
+            match self.destroy(&erasure, at).await {
+                Ok(()) => sum.done_count = sum.done_count.saturating_add(1),
+                Err(error) => {
+                    let study = &erasure.value.study;
+                    tracing::error!(%error, %study, "bytes of an erased study wait");
+                    sum.waiting_count = sum.waiting_count.saturating_add(1);
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    async fn destroy(&self, erasure: &Stored<Erasure>, at: Moment) -> Result<(), RejectError> {
+        // Nothing of it is brought back meanwhile.
+        let _turn = self.turn.lock().await;
+        let of = &erasure.value;
+        let erased = self.archive.erase(&self.hide, &of.study).await;
+        let erased = erased.map_err(not_erased)?;
+        if erased.destroyed.left_count > 0 {
+            return Err(RejectError::NotDestroyed);
+        }
+        self.registry.note_destroyed(erasure, at).await?;
+        let (versions, bytes) = (erased.versions_count, erased.destroyed.bytes);
+        tracing::warn!(study = %of.study, versions, bytes, "the bytes of a study were destroyed");
+        Ok(())
+    }
+
     /// Makes one final, where its time has come and nothing speaks against it.
     async fn finish_erasure(
         &self,
@@ -360,7 +408,7 @@ impl Rejections {
             self.reject_in_turn(system, wanted, at).await?;
         }
         self.registry.finish_erasure(erasure, at).await?;
-        tracing::warn!(study = %of.study, erasure = %of.id, "a study was erased for good");
+        tracing::warn!(study = %of.study, erasure = %of.id, "a study is erased for good");
         Ok(true)
     }
 
@@ -481,70 +529,4 @@ impl Rejections {
         let found = self.archive.select(&self.get, &query).await?;
         Ok(found.into_iter().collect())
     }
-}
-
-fn key(tag: Tag, matching: Matching) -> Key {
-    Key {
-        tag,
-        vr: vr_of(tag),
-        matching,
-    }
-}
-
-fn of_study(study: &StudyUid) -> Key {
-    let uid = Matching::SingleValue(study.as_str().to_owned());
-    key(tags::STUDY_INSTANCE_UID, uid)
-}
-
-/// What of the instances in sight is meant, each with its series.
-fn meant(
-    meant: &Meant,
-    visible: &[StoredInstance],
-) -> Result<(Part, Vec<(SopInstanceUid, SeriesUid)>), RejectError> {
-    let all = visible.iter().map(|stored| &stored.instance);
-    let named: BTreeSet<&SopInstanceUid> = match meant {
-        Meant::Instances(named) | Meant::InstancesInSight(named) => named.iter().collect(),
-        Meant::Series(_) | Meant::Study => BTreeSet::new(),
-    };
-    let instances = all.filter(|instance| match meant {
-        Meant::Instances(_) | Meant::InstancesInSight(_) => named.contains(&instance.instance),
-        Meant::Series(series) => instance.series == *series,
-        Meant::Study => true,
-    });
-    let mut instances: Vec<_> = instances
-        .map(|instance| (instance.instance.clone(), instance.series.clone()))
-        .collect();
-    let part = match meant {
-        Meant::Instances(_) if instances.len() != named.len() => return Err(RejectError::NotFound),
-        Meant::Instances(_) => {
-            instances.sort();
-            Part::Instances
-        }
-        Meant::InstancesInSight(_) => Part::Instances,
-        Meant::Series(series) => Part::Series(series.clone()),
-        Meant::Study => Part::Study,
-    };
-    if instances.is_empty() {
-        return Err(RejectError::NotFound);
-    }
-    Ok((part, instances))
-}
-
-fn targets<'a>(
-    study: &'a StudyUid,
-    instances: &'a [SopInstanceUid],
-) -> impl Iterator<Item = Target> + 'a {
-    let chunks = instances.chunks(TURNED_AT_ONCE_MAX);
-    chunks.map(|instances| Target::InstancesIn {
-        study: study.clone(),
-        instances: instances.to_vec(),
-    })
-}
-
-/// The archive did not do what was written down; it will be asked again.
-fn failed(error: HideError) -> RejectError {
-    RejectError::Index(IndexError::Backend {
-        operation: "turn instances",
-        source: Box::new(error),
-    })
 }

@@ -268,6 +268,20 @@ impl Derived {
         }
     }
 
+    /// Removes all that is kept: to be called when something was erased for good, since nothing
+    /// says of which instances a thing was made. What is being made meanwhile may be kept after
+    /// that.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub async fn clear(&self) -> io::Result<()> {
+        let Some(folder) = self.inner.folder.clone() else {
+            return Ok(());
+        };
+        let cleared = tokio::task::spawn_blocking(move || folder.clear()).await;
+        cleared.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
     /// The thing of this key, where it is kept; blocks. For work that holds what others wait for,
     /// and so waits for no turn itself.
     pub(crate) fn kept_now(&self, _permit: &Permit<Get>, key: &Key) -> Option<Bytes> {

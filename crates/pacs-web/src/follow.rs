@@ -142,7 +142,7 @@ struct Waiting {
 
 impl Waiting {
     fn note(&mut self, change: &Change, limits: &FollowLimits) {
-        if change.kind == ChangeKind::Conflicted {
+        if matches!(change.kind, ChangeKind::Conflicted | ChangeKind::Erased) {
             // What is shown has not changed.
             return;
         }

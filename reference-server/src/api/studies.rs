@@ -60,7 +60,7 @@ impl From<RejectError> for Problem {
             RejectError::InSight => (&IN_SIGHT).into(),
             RejectError::NotFound => (&codes::NOT_FOUND).into(),
             RejectError::Registry(error) => error.into(),
-            _ => (&codes::INTERNAL).into(),
+            RejectError::NotDestroyed | _ => (&codes::INTERNAL).into(),
         }
     }
 }

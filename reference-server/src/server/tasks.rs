@@ -72,7 +72,8 @@ impl Background {
         }
         let followers = (follower, health.forwarder.clone());
         take_notes(&mut tasks, archive, access, followers);
-        self.keeping.begin(&mut tasks);
+        let derived = self.dicomweb.derived().clone();
+        self.keeping.begin(&mut tasks, derived, Arc::clone(upkeep));
         tasks.spawn(self.room.watch(archive.clone()));
         tasks.spawn(accounts.clone().keep_clean());
         tasks.spawn(self.feed.follow());

@@ -1,9 +1,9 @@
 //! What is to be erased for good: proposed by one person, agreed to by another, and final after a
 //! while.
 //!
-//! What is erased is out of sight before, and stays in the packs until somebody agrees. Once it is
-//! final nobody brings it back, and its document stays as a tombstone. Its bytes leave the disk
-//! when packs are rewritten, which nothing here does.
+//! What is erased is out of sight before, and stays in the packs until it is final. Then nobody
+//! brings it back, the archive destroys it (`Archive::erase`), and its document stays as a
+//! tombstone, which says when its bytes were gone.
 
 use super::batch::Batch;
 use super::commit::agent_event;
@@ -26,6 +26,8 @@ use std::collections::BTreeSet;
 
 /// Erasures that are neither final nor given up.
 const OPEN: Kind = Kind::new("erasure-open");
+/// Erasures that are final, as long as the bytes are not known to be gone.
+const UNDONE: Kind = Kind::new("erasure-undone");
 /// The erasure of a study, by its UID.
 const OF_STUDY: Kind = Kind::new("erasure-of-study");
 /// There is one policy.
@@ -71,6 +73,9 @@ pub enum ErasureState {
         by: String,
         /// Since when.
         at: Moment,
+        /// When the archive had destroyed its bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destroyed_at: Option<Moment>,
     },
     /// Somebody gave it up.
     GivenUp(Turned),
@@ -113,6 +118,9 @@ impl Erasure {
             ErasureState::Agreed { .. } | ErasureState::Proposed => {
                 BTreeSet::from([(OPEN, id), of_study])
             }
+            ErasureState::Final {
+                destroyed_at: None, ..
+            } => BTreeSet::from([(UNDONE, id), of_study]),
             ErasureState::Final { .. } => BTreeSet::from([of_study]),
             ErasureState::GivenUp(_) => BTreeSet::new(),
         }
@@ -286,10 +294,56 @@ impl Registry {
         if at < *not_before {
             return Err(Refusal::TooLate.into());
         }
-        let state = ErasureState::Final { by: by.clone(), at };
+        let state = ErasureState::Final {
+            by: by.clone(),
+            at,
+            destroyed_at: None,
+        };
         let system = Agent::system("erasing");
         self.turn_erasure(&system, before, state, ("FINAL", at))
             .await
+    }
+
+    /// Says that the bytes of what is final are gone: for the archive's own work.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLate`] for one that is not final, or of which that is said; [`RegistryError`].
+    pub async fn note_destroyed(
+        &self,
+        before: &Stored<Erasure>,
+        now: Moment,
+    ) -> Result<Stored<Erasure>, RegistryError> {
+        let ErasureState::Final {
+            by,
+            at,
+            destroyed_at: None,
+        } = &before.value.state
+        else {
+            return Err(Refusal::TooLate.into());
+        };
+        let state = ErasureState::Final {
+            by: by.clone(),
+            at: *at,
+            destroyed_at: Some(now),
+        };
+        let system = Agent::system("erasing");
+        self.turn_erasure(&system, before, state, ("DESTROYED", now))
+            .await
+    }
+
+    /// Erasures that are final, and whose bytes are not known to be gone; oldest first, up to
+    /// `ERASURES_OPEN_MAX` of them.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn undone_erasures(&self) -> Result<Vec<Stored<Erasure>>, RegistryError> {
+        let records = self.records();
+        let undone = records.list(UNDONE, "", None, ERASURES_OPEN_MAX).await?;
+        let mut found = Vec::new();
+        for record in undone {
+            found.push(self.read::<Erasure>(&record.key).await?);
+        }
+        Ok(found)
     }
 
     async fn turn_erasure(

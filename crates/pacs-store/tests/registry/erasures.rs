@@ -1,16 +1,20 @@
 //! Erasing for good: what one proposes and another agrees to, final after a while.
 
+use crate::archived::{may, send};
 use crate::examinations::reason;
-use crate::rejections::{keeper, rejections, rig_with_images, study_of_images, visible, wanted};
-use crate::rig::{code, now};
+use crate::rejections::{
+    instance, keeper, rejections, rig_with_images, study_of_images, visible, wanted,
+};
+use crate::rig::{Rig, code, now};
 use chrono::TimeDelta;
 use pacs_core::audit::Act;
 use pacs_core::rejection::Title;
 use pacs_core::retention::{RetentionPolicy, RetentionRule};
 use pacs_core::role::{Agent, AgentKind, Grant, Grants, Reach, Role};
+use pacs_store::Archive;
 use pacs_store::registry::erasures::{ErasureState, Ground};
-use pacs_store::registry::{Refusal, RegistryError};
-use pacs_store::rejections::{Meant, RejectError};
+use pacs_store::registry::{Moment, Refusal, RegistryError};
+use pacs_store::rejections::{DestroyedStudies, Meant, RejectError};
 
 fn ministry(name: &str) -> Agent {
     let grant = Grant {
@@ -144,7 +148,14 @@ async fn what_is_rejected_is_erased_by_two_people_after_a_while_and_never_comes_
         .await
         .unwrap()
         .unwrap();
-    assert!(matches!(tombstone.value.state, ErasureState::Final { .. }));
+    assert!(matches!(
+        tombstone.value.state,
+        ErasureState::Final {
+            destroyed_at: None,
+            ..
+        }
+    ));
+    destroy(&rig, &archive, not_before).await;
     let given_up = rig
         .registry
         .give_up_erasure(&keeper(), (id, None), &reason(), not_before)
@@ -157,6 +168,39 @@ async fn what_is_rejected_is_erased_by_two_people_after_a_while_and_never_comes_
     assert!(
         told.iter()
             .any(|record| record.event.act == Act::StudyErased)
+    );
+}
+
+/// What is sent again before its bytes are destroyed waits for somebody who rejects it.
+async fn destroy(rig: &Rig, archive: &Archive, at: Moment) {
+    let (rejections, study) = (rejections(archive), study_of_images());
+    send(archive, "NATHOS_CT1", study.as_str(), 9, "", "").await;
+    let waits = DestroyedStudies {
+        done_count: 0,
+        waiting_count: 1,
+    };
+    assert_eq!(rejections.destroy_erased(at).await.unwrap(), waits);
+    assert_eq!(visible(archive).await.1, "1");
+    let again = wanted(Meant::Study, Title::Quality);
+    rejections.reject(&keeper(), again, at).await.unwrap();
+
+    let done = DestroyedStudies {
+        done_count: 1,
+        waiting_count: 0,
+    };
+    assert_eq!(rejections.destroy_erased(at).await.unwrap(), done);
+
+    let nothing = DestroyedStudies::default();
+    assert_eq!(rejections.destroy_erased(at).await.unwrap(), nothing);
+    for number in [1, 2, 3, 9] {
+        let kept = archive.kept_instance(&may(), &instance(number)).await;
+        assert_eq!(kept.unwrap(), None, "{number}");
+    }
+    let tombstone = rig.registry.erasure_of_study(&study).await.unwrap();
+    let state = tombstone.unwrap().value.state;
+    assert!(
+        matches!(&state, ErasureState::Final { destroyed_at, .. } if *destroyed_at == Some(at)),
+        "{state:?}"
     );
 }
 

@@ -278,6 +278,28 @@ impl Folder {
         Ok(())
     }
 
+    /// Removes all that is kept, also what an earlier run kept and nobody has counted yet.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for shard in 0..=u8::MAX {
+            let files = match fs::read_dir(self.directory.join(hex(&[shard]))) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            for file in files {
+                let file = file?;
+                let Some(name) = file.file_name().to_str().and_then(name_of) else {
+                    continue;
+                };
+                self.known().remove(&name);
+                match fs::remove_file(file.path()) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn write(&self, key: &Key, body: &[u8]) -> io::Result<()> {
         self.give_way()?;
         if self.missing_bytes()? > 0 {

@@ -364,3 +364,21 @@ fn where_the_disk_runs_low_what_is_kept_gives_way() {
     assert_eq!((full.counts().entries, full.counts().evictions), (0, 3));
     assert!(keeping.read(&key("a")).is_none());
 }
+
+#[tokio::test]
+async fn what_is_cleared_is_gone_also_what_an_earlier_run_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Arc::default();
+    let earlier = Derived::in_folder(folder.path().to_owned(), &limits()).unwrap();
+    ask(&earlier, "a", "body", &made).await;
+    drop(earlier);
+    let derived = Derived::in_folder(folder.path().to_owned(), &limits()).unwrap();
+    ask(&derived, "b", "body", &made).await;
+    assert_eq!(files(folder.path()).len(), 2);
+
+    derived.clear().await.unwrap();
+
+    assert_eq!(files(folder.path()).len(), 0);
+    ask(&derived, "b", "body", &made).await;
+    assert_eq!(made.load(Ordering::Relaxed), 3);
+}

@@ -48,6 +48,7 @@ pub(super) struct ErasureShown {
     agreed_by: Option<String>,
     not_before: Option<Moment>,
     final_at: Option<Moment>,
+    destroyed_at: Option<Moment>,
     given_up_by: Option<String>,
 }
 
@@ -67,6 +68,7 @@ impl From<&Stored<Erasure>> for ErasureShown {
             agreed_by: None,
             not_before: None,
             final_at: None,
+            destroyed_at: None,
             given_up_by: None,
         };
         match &of.state {
@@ -75,10 +77,15 @@ impl From<&Stored<Erasure>> for ErasureShown {
                 shown.agreed_by = Some(by.clone());
                 shown.not_before = Some(*not_before);
             }
-            ErasureState::Final { by, at } => {
+            ErasureState::Final {
+                by,
+                at,
+                destroyed_at,
+            } => {
                 shown.state = "final";
                 shown.agreed_by = Some(by.clone());
                 shown.final_at = Some(*at);
+                shown.destroyed_at = *destroyed_at;
             }
             ErasureState::GivenUp(turned) => {
                 shown.state = "given_up";

@@ -390,6 +390,7 @@ fn erasure() -> Value {
         ("agreed_by", nothing_or(text())),
         ("not_before", nothing_or(time())),
         ("final_at", nothing_or(time())),
+        ("destroyed_at", nothing_or(time())),
         ("given_up_by", nothing_or(text())),
     ];
     object(&members, &[])
