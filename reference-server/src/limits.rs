@@ -63,6 +63,9 @@ pub const SESSIONS_OF_USER_MAX: usize = 20;
 /// How often it is looked whether a rejection was left undone, as where the disk was full.
 pub const REJECTIONS_FINISHED_EVERY: Duration = Duration::from_secs(60);
 
+/// How often it is looked which studies' term is over.
+pub const RETENTION_LOOKED_AT_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Times that a change of a performed procedure step is tried where its device tells of it on
 /// several associations at once.
 pub const STEP_ATTEMPTS_MAX: usize = 8;

@@ -4,7 +4,7 @@
 use crate::access::SystemMay;
 use crate::clock::World;
 use crate::directory::Directory;
-use crate::limits::REJECTIONS_FINISHED_EVERY;
+use crate::limits::{REJECTIONS_FINISHED_EVERY, RETENTION_LOOKED_AT_EVERY};
 use crate::place;
 use crate::sending::Sendings;
 use crate::upkeep::Upkeep;
@@ -33,6 +33,9 @@ const RETRY_DURATION: Duration = Duration::from_secs(10);
 /// How often derived data is cleared when something was erased: what was being made of it the first
 /// time is kept after that.
 const CLEARINGS: u32 = 2;
+
+/// What is written down as the reason where a term is over (CID 7011 of PS3.16).
+const TERM_OVER: &str = "data retention policy expired (113039)";
 
 /// What is written down as the reason of a deletion over DICOMweb.
 const DELETED: &str = "deleted over DICOMweb";
@@ -98,6 +101,7 @@ impl Keeping {
     /// Does what is done in the background, until the tasks are dropped.
     pub(crate) fn begin(self, tasks: &mut JoinSet<()>, derived: Derived, upkeep: Arc<Upkeep>) {
         tasks.spawn(follow(self.notes));
+        tasks.spawn(propose_due(self.rejections.clone()));
         tasks.spawn(keep_up(self.rejections, derived, upkeep));
         tasks.spawn(self.sendings.run());
     }
@@ -145,6 +149,31 @@ async fn keep_up(rejections: Rejections, derived: Derived, upkeep: Arc<Upkeep>) 
         }
         tokio::time::sleep(REJECTIONS_FINISHED_EVERY).await;
         finish(&rejections).await;
+    }
+}
+
+/// Proposes, once a day, to erase what the retention policy says is over, until the task is
+/// dropped.
+async fn propose_due(rejections: Rejections) {
+    let Ok(reason) = Reason::parse(TERM_OVER) else {
+        return;
+    };
+    loop {
+        let world = World::real();
+        if let Ok(random) = world.random() {
+            match rejections
+                .propose_due(&reason, random, world.moment())
+                .await
+            {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "studies whose term is over were proposed"),
+                Err(error) => {
+                    let error = crate::tool::failure::chain(&error);
+                    tracing::error!(error, "what is over cannot be proposed now");
+                }
+            }
+        }
+        tokio::time::sleep(RETENTION_LOOKED_AT_EVERY).await;
     }
 }
 

@@ -224,6 +224,19 @@ pub fn may_agree_to_erasing(agent: &Agent, organisation: Option<OrganisationCode
     is_person && extent(agent, Permission::ImageEraseApprove, organisation) == Some(Extent::Whole)
 }
 
+/// Whether `agent` may hold images of `organisation`, so that nothing of them is erased: whoever
+/// has a part in erasing them.
+#[must_use]
+pub fn may_hold(agent: &Agent, organisation: Option<OrganisationCode>) -> bool {
+    may_propose_erasing(agent, organisation) || may_agree_to_erasing(agent, organisation)
+}
+
+/// Whether `agent` may lift a hold: whoever agrees to erasing, and never whoever only proposes it.
+#[must_use]
+pub fn may_lift_hold(agent: &Agent, organisation: Option<OrganisationCode>) -> bool {
+    may_agree_to_erasing(agent, organisation)
+}
+
 /// Whether `agent` may have images of one organisation sent to a device of another, or of none that
 /// is known: to devices of its own for those who may take images out, and anywhere for whoever
 /// looks after the archive everywhere.

@@ -6,6 +6,30 @@ use chrono::{Days, NaiveDate};
 /// Days that pass at least between the agreement to erase and its being final.
 pub const WAITING_DAYS_MIN: u32 = 7;
 
+/// Whoever is as many years old is no child.
+const ADULT_FROM_YEARS: u32 = 18;
+
+/// How old the patient was when a study was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgeGroup {
+    /// 18 years or more.
+    Adult,
+    /// Less.
+    Child,
+}
+
+impl AgeGroup {
+    /// That of somebody born on a day, on another day.
+    #[must_use]
+    pub fn on(born: NaiveDate, day: NaiveDate) -> Self {
+        match day.years_since(born) {
+            Some(ADULT_FROM_YEARS..) => Self::Adult,
+            Some(_) | None => Self::Child,
+        }
+    }
+}
+
 /// One rule of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +40,9 @@ pub struct RetentionRule {
     /// Studies that have this modality; `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modality: Option<String>,
+    /// Of patients who were so old then; `None`: of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age: Option<AgeGroup>,
     /// For how many days from their study date; nothing is erased sooner.
     pub keep_days: u32,
 }
@@ -49,22 +76,45 @@ pub struct StudyFacts<'a> {
     pub modalities: &'a [&'a str],
     /// When it was made; `None`: nobody knows, and so it is never due.
     pub study_date: Option<NaiveDate>,
+    /// When the patient was born; `None`: nobody knows, and so it is kept as long as those of
+    /// adults and those of children.
+    pub born: Option<NaiveDate>,
 }
 
 impl RetentionPolicy {
     /// The first day on which a study may be proposed because its term is over; `None`: never.
     #[must_use]
     pub fn due_on(&self, study: &StudyFacts<'_>) -> Option<NaiveDate> {
+        let made = study.study_date?;
+        let groups = match study.born {
+            Some(born) => vec![AgeGroup::on(born, made)],
+            None => vec![AgeGroup::Adult, AgeGroup::Child],
+        };
+        let mut longest = 0;
+        for group in groups {
+            longest = longest.max(self.keep_days(study, group)?);
+        }
+        made.checked_add_days(Days::new(u64::from(longest)))
+    }
+
+    /// For how many days a study is kept of somebody so old; `None`: for ever.
+    fn keep_days(&self, study: &StudyFacts<'_>, age: AgeGroup) -> Option<u32> {
         let is_for = |rule: &&RetentionRule| {
             let is_of = rule.organisation.is_none() || rule.organisation == study.organisation;
             let modality = rule.modality.as_deref();
-            is_of && modality.is_none_or(|modality| study.modalities.contains(&modality))
+            is_of
+                && rule.age.is_none_or(|group| group == age)
+                && modality.is_none_or(|modality| study.modalities.contains(&modality))
         };
         let rules = self.rules.iter().filter(is_for);
-        let longest = rules.map(|rule| rule.keep_days).max()?;
-        study
-            .study_date?
-            .checked_add_days(Days::new(u64::from(longest)))
+        rules.map(|rule| rule.keep_days).max()
+    }
+
+    /// Studies that were made after this day are not due on `today`; `None`: nothing ever is.
+    #[must_use]
+    pub fn made_until(&self, today: NaiveDate) -> Option<NaiveDate> {
+        let shortest = self.rules.iter().map(|rule| rule.keep_days).min()?;
+        today.checked_sub_days(Days::new(u64::from(shortest)))
     }
 
     /// Whether it can be kept and followed.
@@ -93,6 +143,7 @@ mod tests {
         RetentionRule {
             organisation: organisation.map(|code| OrganisationCode::parse(code).unwrap()),
             modality: modality.map(str::to_owned),
+            age: None,
             keep_days,
         }
     }
@@ -103,6 +154,7 @@ mod tests {
             organisation: OrganisationCode::parse("006").ok(),
             modalities: &["CT"],
             study_date: Some(day("2020-01-01")),
+            born: Some(day("1990-05-05")),
         };
         assert_eq!(RetentionPolicy::default().due_on(&study), None);
         let policy = RetentionPolicy {
@@ -125,6 +177,46 @@ mod tests {
             ..study
         };
         assert_eq!(policy.due_on(&undated), None);
+    }
+
+    #[test]
+    fn children_are_kept_by_their_own_rules_and_whoever_may_be_one_by_the_longer() {
+        let of = |age, keep_days| RetentionRule {
+            age: Some(age),
+            ..rule(None, None, keep_days)
+        };
+        let mut policy = RetentionPolicy {
+            rules: vec![of(AgeGroup::Adult, 10), of(AgeGroup::Child, 100)],
+            ..RetentionPolicy::default()
+        };
+        let due = |policy: &RetentionPolicy, born: Option<&str>| {
+            policy.due_on(&StudyFacts {
+                organisation: None,
+                modalities: &[],
+                study_date: Some(day("2020-03-01")),
+                born: born.map(day),
+            })
+        };
+        // On the day itself somebody is of age.
+        for (born, expected) in [
+            (Some("2002-03-01"), Some("2020-03-11")),
+            (Some("2002-03-02"), Some("2020-06-09")),
+            (Some("2021-01-01"), Some("2020-06-09")),
+            (None, Some("2020-06-09")),
+        ] {
+            assert_eq!(due(&policy, born), expected.map(day), "{born:?}");
+        }
+        assert_eq!(
+            policy.made_until(day("2020-03-11")),
+            Some(day("2020-03-01"))
+        );
+        policy.rules.pop();
+        assert_eq!(due(&policy, Some("2010-01-01")), None);
+        assert_eq!(due(&policy, None), None, "it may be of a child");
+        assert_eq!(
+            RetentionPolicy::default().made_until(day("2020-03-11")),
+            None
+        );
     }
 
     #[test]

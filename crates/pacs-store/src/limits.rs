@@ -161,6 +161,13 @@ pub const REJECTIONS_SCANNED_MAX: usize = 1_000;
 /// Erasures that are neither final nor given up.
 pub const ERASURES_OPEN_MAX: usize = 500;
 
+/// Erasures that wait for people, from which on nothing more is proposed because its term is over:
+/// people can still propose as many again.
+pub const DUE_PROPOSED_MAX: usize = ERASURES_OPEN_MAX / 2;
+
+/// Studies that are looked at together to see whether their term is over.
+pub const DUE_LOOKED_AT_ONCE: usize = 200;
+
 /// Rules of the retention policy.
 pub const RETENTION_RULES_MAX: usize = 200;
 

@@ -16,6 +16,7 @@ mod document;
 pub mod erasures;
 mod error;
 pub mod examinations;
+pub mod holds;
 pub mod organisations;
 pub mod patients;
 pub mod rejections;

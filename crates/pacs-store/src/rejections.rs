@@ -8,6 +8,7 @@
 //! them.
 
 mod parts;
+mod retention;
 
 use crate::archive::Archive;
 use crate::index::{IndexError, StoredInstance};
@@ -15,19 +16,18 @@ use crate::limits::REGISTRY_ATTEMPTS_MAX;
 use crate::records::Revision;
 use crate::registry::erasures::{Erasure, ErasureState, Ground};
 use crate::registry::examinations::KeptImages;
+use crate::registry::holds::Hold;
 use crate::registry::rejections::{NewRejection, Rejection, RejectionId, RejectionState};
 use crate::registry::{Moment, Registry, RegistryError, Stored};
 use chrono::NaiveDate;
 use pacs_core::access::{Find, Get, Hide};
 use pacs_core::examination::Reason;
-use pacs_core::query::Matching;
-use pacs_core::rejection::{Quality, Title, may_propose_erasing, may_see};
+use pacs_core::rejection::{Quality, Title, may_hold, may_propose_erasing, may_see};
 use pacs_core::retention::StudyFacts;
 use pacs_core::role::Agent;
-use pacs_core::tag::tags;
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{Level, OrganisationCode, Permit, Query, SopInstanceUid};
-use parts::{failed, key, meant, not_erased, of_study, targets};
+use parts::{asking_facts, facts_of, failed, meant, not_erased, of_study, targets};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -65,8 +65,12 @@ pub enum Meant {
     Study,
 }
 
-/// Modalities and date of a study.
-type Facts = (Vec<String>, Option<NaiveDate>);
+/// What the policy asks of a study.
+struct Facts {
+    modalities: Vec<String>,
+    study_date: Option<NaiveDate>,
+    born: Option<NaiveDate>,
+}
 
 /// What became of studies whose bytes were to be destroyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -289,19 +293,46 @@ impl Rejections {
         Ok(proposed.await?)
     }
 
+    /// Holds a study, in sight or not: nothing of it is erased until [`Registry::lift_hold`].
+    ///
+    /// # Errors
+    /// [`RejectError::NotFound`] for whoever may not, or where there is no such study;
+    /// [`RejectError`].
+    pub async fn hold(
+        &self,
+        agent: &Agent,
+        study: &StudyUid,
+        reason: &Reason,
+        random: [u8; 8],
+        at: Moment,
+    ) -> Result<Stored<Hold>, RejectError> {
+        let _turn = self.turn.lock().await;
+        let organisation = self.registry.belonging(study).await?.organisation;
+        let is_known = self.facts(study).await?.is_some()
+            || !self.registry.rejections_of_study(study).await?.is_empty();
+        if !is_known || !may_hold(agent, organisation) {
+            return Err(RejectError::NotFound);
+        }
+        let held = self
+            .registry
+            .place_hold(agent, (study, organisation), reason, random, at);
+        Ok(held.await?)
+    }
+
     /// Whether the term of a study is over, as the policy has it now.
     async fn is_term_over(
         &self,
         organisation: Option<OrganisationCode>,
-        (modalities, study_date): &Facts,
+        facts: &Facts,
         at: Moment,
     ) -> Result<bool, RejectError> {
         let (policy, _) = self.registry.retention().await?;
-        let modalities: Vec<&str> = modalities.iter().map(String::as_str).collect();
+        let modalities: Vec<&str> = facts.modalities.iter().map(String::as_str).collect();
         let due_on = policy.due_on(&StudyFacts {
             organisation,
             modalities: &modalities,
-            study_date: *study_date,
+            study_date: facts.study_date,
+            born: facts.born,
         });
         Ok(due_on.is_some_and(|due_on| due_on <= at.date_naive()))
     }
@@ -328,8 +359,9 @@ impl Rejections {
         failure.map_or(Ok(count), Err)
     }
 
-    /// Has the archive destroy the bytes of what is final. What cannot be destroyed now waits: where
-    /// something of the study is in sight, since it was sent again, that has to be rejected first.
+    /// Has the archive destroy the bytes of what is final. What cannot be destroyed now waits:
+    /// where something of the study is in sight, since it was sent again, that has to be rejected
+    /// first.
     ///
     /// # Errors
     /// [`RejectError`] where nobody knows what is to be destroyed.
@@ -352,6 +384,7 @@ impl Rejections {
         // Nothing of it is brought back meanwhile.
         let _turn = self.turn.lock().await;
         let of = &erasure.value;
+        self.registry.refuse_held(&of.study).await?;
         let erased = self.archive.erase(&self.hide, &of.study).await;
         let erased = erased.map_err(not_erased)?;
         if erased.destroyed.left_count > 0 {
@@ -381,9 +414,10 @@ impl Rejections {
         let is_coming_back = rejections
             .iter()
             .any(|one| matches!(one.value.state, RejectionState::Restoring(_)));
+        let is_held = self.registry.hold_of_study(&of.study).await?.is_some();
         let facts = self.facts(&of.study).await?;
         let is_waiting = match (&facts, of.ground) {
-            _ if is_coming_back => true,
+            _ if is_coming_back || is_held => true,
             (None, _) => false,
             (Some(_), Ground::Rejected) => true,
             // The policy may have become another one since it was agreed to.
@@ -412,20 +446,12 @@ impl Rejections {
         Ok(true)
     }
 
-    /// Modalities and date of a study that is in sight.
+    /// What the policy asks of a study that is in sight.
     async fn facts(&self, study: &StudyUid) -> Result<Option<Facts>, RejectError> {
-        let query = Query::new(Level::Study)
-            .with(of_study(study))
-            .with(key(tags::MODALITIES_IN_STUDY, Matching::Universal))
-            .with(key(tags::STUDY_DATE, Matching::Universal));
+        let query = asking_facts(Query::new(Level::Study).with(of_study(study)));
         let found = self.archive.search(&self.find, &query).await?;
-        Ok(found.into_iter().next().map(|found| {
-            let text = |tag| found.attributes.text(tag).unwrap_or_default().trim();
-            let modalities = text(tags::MODALITIES_IN_STUDY).split('\\');
-            let modalities = modalities.map(|modality| modality.trim().to_owned());
-            let date = NaiveDate::parse_from_str(text(tags::STUDY_DATE), "%Y%m%d");
-            (modalities.collect(), date.ok())
-        }))
+        let first = found.into_iter().next();
+        Ok(first.map(|found| facts_of(&found.attributes)))
     }
 
     /// Does what was ordered and not done; how much that was.

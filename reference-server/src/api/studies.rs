@@ -3,6 +3,7 @@
 
 mod erasing;
 mod family;
+mod holding;
 mod rejecting;
 mod sending;
 mod shown;
@@ -22,6 +23,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use pacs_core::access::SignedIn;
+use pacs_core::examination::Reason;
 use pacs_core::query::Matching;
 use pacs_core::rejection::{may_restore, may_see};
 use pacs_core::role::sight::Sight;
@@ -33,6 +35,7 @@ use pacs_store::index;
 use pacs_store::registry::rejections::{Belonging, RejectionId};
 use pacs_store::registry::{Moment, RegistryError};
 use pacs_store::rejections::RejectError;
+use serde::Deserialize;
 use shown::{SeriesShown, Study, StudyListed};
 
 codes! {
@@ -44,6 +47,19 @@ impl Api {
     fn keeping(&self) -> Result<&Keeping, Problem> {
         let keeping = self.keeping.as_ref();
         keeping.ok_or_else(|| (&codes::NOT_FOUND).into())
+    }
+}
+
+/// Why something is proposed, given up, held or let go.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WithReason {
+    reason: String,
+}
+
+impl WithReason {
+    fn reason(&self) -> Result<Reason, Problem> {
+        Reason::parse(&self.reason).map_err(|_| (&codes::REASON_NEEDED).into())
     }
 }
 

@@ -171,8 +171,8 @@ impl Registry {
     /// Proposes to erase a study, which is out of sight or whose term is over.
     ///
     /// # Errors
-    /// [`RegistryError::Unlicensed`]; [`Refusal::Taken`] where it is proposed or erased;
-    /// [`RegistryError`].
+    /// [`RegistryError::Unlicensed`]; [`Refusal::Held`]; [`Refusal::Taken`] where it is proposed or
+    /// erased; [`RegistryError`].
     pub async fn propose_erasure(
         &self,
         agent: &Agent,
@@ -186,6 +186,7 @@ impl Registry {
         if !may_propose_erasing(agent, organisation) {
             return Err(unlicensed(Permission::ImageErasePropose));
         }
+        self.refuse_held(study).await?;
         let open = self
             .records()
             .list(OPEN, "", None, ERASURES_OPEN_MAX)
@@ -217,7 +218,7 @@ impl Registry {
     /// Agrees to what another person proposed: it is final after the days of the policy.
     ///
     /// # Errors
-    /// [`RegistryError::Unlicensed`] for the proposer, and for whoever may not;
+    /// [`RegistryError::Unlicensed`] for the proposer, and for whoever may not; [`Refusal::Held`];
     /// [`Refusal::TooLate`]; [`RegistryError::Changed`]; [`RegistryError`].
     pub async fn agree_to_erasure(
         &self,
@@ -237,6 +238,7 @@ impl Registry {
         if before.value.state != ErasureState::Proposed {
             return Err(Refusal::TooLate.into());
         }
+        self.refuse_held(&erasure.study).await?;
         let (policy, _) = self.retention().await?;
         let wait = TimeDelta::days(i64::from(policy.waiting_days));
         let state = ErasureState::Agreed {

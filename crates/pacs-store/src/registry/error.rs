@@ -57,6 +57,9 @@ pub enum Refusal {
         /// What.
         what: &'static str,
     },
+    /// The study is held: nothing of it is erased.
+    #[error("the study is held")]
+    Held,
     /// The patient went into another.
     #[error("the patient went into another")]
     Merged {

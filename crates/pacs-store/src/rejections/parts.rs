@@ -1,14 +1,15 @@
 //! Queries and targets of rejections, and what their failures are.
 
-use super::{Meant, RejectError};
+use super::{Facts, Meant, RejectError};
 use crate::error::{EraseError, HideError};
 use crate::index::{IndexError, StoredInstance, Target};
 use crate::limits::TURNED_AT_ONCE_MAX;
 use crate::registry::rejections::Part;
+use chrono::NaiveDate;
 use pacs_core::query::Matching;
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{Key, SopInstanceUid, Tag};
+use pacs_core::{Attributes, Key, Query, SopInstanceUid, Tag};
 use std::collections::BTreeSet;
 
 pub(super) fn key(tag: Tag, matching: Matching) -> Key {
@@ -85,4 +86,32 @@ pub(super) fn not_erased(error: EraseError) -> RejectError {
         operation: "erase a study",
         source: Box::new(error),
     })
+}
+
+/// `query`, asking for what the policy asks of a study.
+pub(super) fn asking_facts(query: Query) -> Query {
+    [
+        tags::MODALITIES_IN_STUDY,
+        tags::STUDY_DATE,
+        tags::PATIENT_BIRTH_DATE,
+    ]
+    .into_iter()
+    .filter(|tag| query.keys.iter().all(|key| key.tag != *tag))
+    .collect::<Vec<_>>()
+    .into_iter()
+    .fold(query, |query, tag| {
+        query.with(key(tag, Matching::Universal))
+    })
+}
+
+/// What the policy asks of a study.
+pub(super) fn facts_of(attributes: &Attributes) -> Facts {
+    let text = |tag| attributes.text(tag).unwrap_or_default().trim();
+    let date = |tag| NaiveDate::parse_from_str(text(tag), "%Y%m%d").ok();
+    let modalities = text(tags::MODALITIES_IN_STUDY).split('\\');
+    Facts {
+        modalities: modalities.map(|one| one.trim().to_owned()).collect(),
+        study_date: date(tags::STUDY_DATE),
+        born: date(tags::PATIENT_BIRTH_DATE),
+    }
 }

@@ -215,6 +215,7 @@ async fn a_study_whose_term_is_over_goes_out_of_sight_with_its_erasure() {
         rules: vec![RetentionRule {
             organisation: Some(code("006")),
             modality: Some("CT".to_owned()),
+            age: None,
             keep_days: 10,
         }],
         waiting_days: 7,
@@ -239,6 +240,28 @@ async fn a_study_whose_term_is_over_goes_out_of_sight_with_its_erasure() {
         .await;
     assert!(early.is_err());
     let later = now() + TimeDelta::days(10);
+    let due = async |at| rejections.propose_due(&reason(), [9; 8], at).await.unwrap();
+    assert_eq!(due(now()).await, 0, "its term is not over");
+    rejections
+        .hold(&keeper(), &study, &reason(), [8; 8], later)
+        .await
+        .unwrap();
+    assert_eq!(due(later).await, 0, "it is held");
+    rig.registry
+        .lift_hold(&ministry("m"), (&study, None), &reason(), later)
+        .await
+        .unwrap();
+    assert_eq!(due(later).await, 1);
+    assert_eq!(due(later).await, 0, "it is proposed");
+    let open = rig.registry.open_erasures(&ministry("m")).await.unwrap();
+    assert_eq!((open.len(), open[0].value.ground), (1, Ground::TermOver));
+    assert_eq!(visible(&archive).await.1, "3", "nobody agreed");
+    let (id, why) = (&open[0].value.id, reason());
+    let given_up = rig
+        .registry
+        .give_up_erasure(&keeper(), (id, None), &why, later)
+        .await;
+    given_up.unwrap();
     let proposed = rejections
         .propose_erasing(&keeper(), &study, &reason(), [1; 8], later)
         .await
@@ -284,4 +307,83 @@ async fn a_study_whose_term_is_over_goes_out_of_sight_with_its_erasure() {
     assert_eq!(visible(&archive).await.1, "");
     let of_study = rig.registry.rejections_of_study(&study).await.unwrap();
     assert_eq!(of_study[0].value.title, Title::RetentionExpired);
+}
+
+#[tokio::test]
+async fn what_is_held_is_neither_proposed_nor_agreed_to_nor_erased() {
+    let (rig, archive, _folder, _id) = rig_with_images().await;
+    let (rejections, study) = (rejections(&archive), study_of_images());
+    let hold = async |by: Agent, number| {
+        let why = reason();
+        let held = rejections.hold(&by, &study, &why, [number; 8], now());
+        held.await
+    };
+    let lift = async |by: Agent| {
+        let (study, why) = ((&study, None), reason());
+        rig.registry.lift_hold(&by, study, &why, now()).await
+    };
+    let is_held = |refused: RegistryError| {
+        assert!(
+            matches!(refused, RegistryError::Refused(Refusal::Held)),
+            "{refused:?}"
+        );
+    };
+    let propose = async |number| {
+        let (by, why) = (keeper(), reason());
+        let proposed = rejections.propose_erasing(&by, &study, &why, [number; 8], now());
+        match proposed.await {
+            Err(RejectError::Registry(error)) => Err(error),
+            other => Ok(other.unwrap()),
+        }
+    };
+    let all = wanted(Meant::Study, Title::Quality);
+    rejections.reject(&keeper(), all, now()).await.unwrap();
+    let held = hold(keeper(), 1).await.unwrap().value;
+    let twice = hold(ministry("m"), 2).await;
+    assert!(
+        matches!(
+            twice,
+            Err(RejectError::Registry(RegistryError::Refused(
+                Refusal::Taken { .. }
+            )))
+        ),
+        "{twice:?}"
+    );
+
+    is_held(propose(3).await.unwrap_err());
+    let lifted = lift(keeper()).await;
+    assert!(
+        matches!(lifted, Err(RegistryError::Unlicensed(_))),
+        "{lifted:?}"
+    );
+    let lifted = lift(ministry("m")).await.unwrap().value;
+    assert_eq!((lifted.id, lifted.lifted.is_some()), (held.id, true));
+    assert!(lift(ministry("m")).await.is_err(), "there is none");
+
+    let id = propose(4).await.unwrap().value.id;
+    hold(ministry("m"), 5).await.unwrap();
+    let agree = async || {
+        let by = ministry("m");
+        let agreed = rig.registry.agree_to_erasure(&by, (&id, None), now());
+        agreed.await
+    };
+    is_held(agree().await.unwrap_err());
+    lift(ministry("m")).await.unwrap();
+    agree().await.unwrap();
+
+    let due = now() + TimeDelta::days(30);
+    hold(keeper(), 6).await.unwrap();
+    assert_eq!(rejections.finish_erasures([7; 8], due).await.unwrap(), 0);
+    lift(ministry("m")).await.unwrap();
+    assert_eq!(rejections.finish_erasures([7; 8], due).await.unwrap(), 1);
+
+    // Up to the last moment.
+    hold(keeper(), 8).await.unwrap();
+    let waits = rejections.destroy_erased(due).await.unwrap();
+    assert_eq!((waits.done_count, waits.waiting_count), (0, 1));
+    let kept = archive.kept_instance(&may(), &instance(1)).await;
+    assert!(kept.unwrap().is_some());
+    lift(ministry("m")).await.unwrap();
+    let done = rejections.destroy_erased(due).await.unwrap();
+    assert_eq!((done.done_count, done.waiting_count), (1, 0));
 }

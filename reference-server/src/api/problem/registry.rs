@@ -15,6 +15,7 @@ codes! {
     CLAIMED = 409 "exam.claimed" "somebody else has the examination in work";
     EXAMINATION_STATUS = 409 "exam.status_refused" "where the examination stands, this is no more";
     HAS_IMAGES = 409 "exam.has_images" "the examination has images";
+    HELD = 409 "study.held" "the study is held: nothing of it is erased";
     IMAGES_MISSING = 409 "exam.images_missing" "images that were announced are missing";
     LATE_IMAGES = 409 "exam.late_images" "images came late and were not seen";
     MERGED = 409 "patient.merged" "the patient went into another";
@@ -61,6 +62,7 @@ impl From<Refusal> for Problem {
                 PATIENTS_ALIKE.with("patients", patients)
             }
             Refusal::Exhausted { what } => codes::EXHAUSTED.with("what", what),
+            Refusal::Held => (&HELD).into(),
             Refusal::Merged { into } => MERGED.with("into", number(into)),
             Refusal::NotMerged => (&NOT_MERGED).into(),
             Refusal::Numbering(error) => numbering(error),

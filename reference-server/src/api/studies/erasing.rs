@@ -1,6 +1,6 @@
 //! Erasing for good, by two people, and the policy that says for how long images are kept.
 
-use super::{id_of, study_of};
+use super::{WithReason, id_of, study_of};
 use crate::api::conditional::{Based, PerhapsBased, Tagged, etag};
 use crate::api::guard::{Body, Signed};
 use crate::api::page::List;
@@ -11,27 +11,13 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use pacs_core::examination::Reason;
 use pacs_core::retention::RetentionPolicy;
 use pacs_core::role::duty::OrganisationsManage;
 use pacs_store::registry::erasures::{Erasure, ErasureState, Ground};
 use pacs_store::registry::rejections::RejectionId;
 use pacs_store::registry::{Moment, Registry, Revision, Stored};
 use pacs_store::rejections::RejectError;
-use serde::{Deserialize, Serialize};
-
-/// Why something is proposed or given up.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WithReason {
-    reason: String,
-}
-
-impl WithReason {
-    fn reason(&self) -> Result<Reason, Problem> {
-        Reason::parse(&self.reason).map_err(|_| (&codes::REASON_NEEDED).into())
-    }
-}
+use serde::Serialize;
 
 /// An erasure.
 #[derive(Serialize)]

@@ -1,6 +1,6 @@
 //! The table of the family, and its schemas.
 
-use super::{erasing, list as list_studies, read as read_study, rejecting, sending};
+use super::{erasing, holding, list as list_studies, read as read_study, rejecting, sending};
 use crate::api::openapi::{list, nothing_or, object, reference, several, text, time};
 use crate::api::page::{CURSOR, LIMIT};
 use crate::api::routes::{Basis, Family, Operation, Parameter, Route};
@@ -17,6 +17,14 @@ pub(in crate::api) const FAMILY: Family = Family {
         Route {
             path: "/studies/{study}",
             operations: &[STUDY],
+        },
+        Route {
+            path: "/studies/{study}/hold",
+            operations: &[holding::HOLD, holding::SET_HOLD],
+        },
+        Route {
+            path: "/studies/{study}/hold/lifting",
+            operations: &[holding::LIFT_HOLD],
         },
         Route {
             path: "/studies/{study}/rejections",
@@ -400,9 +408,10 @@ fn retention() -> Value {
     let rule = [
         ("organisation", nothing_or(text())),
         ("modality", nothing_or(text())),
+        ("age", nothing_or(json!({"enum": ["adult", "child"]}))),
         ("keep_days", whole()),
     ];
-    let rule = object(&rule, &["organisation", "modality"]);
+    let rule = object(&rule, &["organisation", "modality", "age"]);
     object(&[("rules", several(rule)), ("waiting_days", whole())], &[])
 }
 
@@ -550,6 +559,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("RejectionNotes", list("RejectionNote")),
         ("Erasure", erasure()),
         ("Erasures", list("Erasure")),
+        ("Hold", holding::schema()),
         ("Retention", retention()),
         ("NewSending", object(&new_sending, &["series"])),
         ("Sending", sending_schema()),

@@ -396,6 +396,15 @@ impl Country {
         text(&self.say("POST", &path, None, &body).await["id"])
     }
 
+    /// A study of an organisation that is held.
+    pub(crate) async fn on_hold(&self, of: &str) -> String {
+        let study = self.in_progress(of).await.study;
+        let path = format!("/studies/{study}/hold");
+        let body = json!({ "reason": WHY });
+        self.say("POST", &path, None, &body).await;
+        study
+    }
+
     /// A study that is sent to a workstation, which is not there.
     pub(crate) async fn sending(&self, of: &str) -> String {
         let study = self.in_progress(of).await.study;

@@ -28,6 +28,7 @@ pub(super) async fn asked((method, path): (&str, &str), case: Case<'_>) -> Asked
             of_study(&country.in_progress(of).await.study).with(body)
         }
         ("POST", "/studies/{study}/erasure") => of_study(&country.rejected(of).await.0).with(why),
+        (_, path) if path.contains("/hold") => hold(method, path, case).await,
         ("GET", "/rejections") => {
             let (_, id) = country.rejected(of).await;
             Asked::at(format!("{path}?limit=200&organisation={of}")).marked(id)
@@ -88,5 +89,19 @@ async fn note(path: &str, case: Case<'_>) -> Asked {
             asked
         }
         _ => asked.marked(note),
+    }
+}
+
+/// How a route of holds asks.
+async fn hold(method: &str, path: &str, case: Case<'_>) -> Asked {
+    let Case { country, of, .. } = case;
+    let study = match (method, path) {
+        ("POST", "/studies/{study}/hold") => country.in_progress(of).await.study,
+        _ => country.on_hold(of).await,
+    };
+    let asked = Asked::of(&path.replace("{study}", "{}"), &study, NO_STUDY);
+    match method {
+        "GET" => asked.marked(study),
+        _ => asked.with(json!({ "reason": WHY })),
     }
 }
