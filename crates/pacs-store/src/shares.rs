@@ -58,6 +58,25 @@ impl Shares {
         share.ok().flatten().ok_or(NoShare)
     }
 
+    /// As [`Self::take`], without waiting for anything.
+    ///
+    /// # Errors
+    /// [`NoShare`].
+    pub fn take_now(&self, holder: Option<&Holder>, units: u32) -> Result<Share, NoShare> {
+        let limits = (self.all_max, self.of_caller_max);
+        let taken = |from: Arc<Semaphore>, most: u32| {
+            let units = from.try_acquire_many_owned(units.min(most));
+            units.map_err(|_none| NoShare)
+        };
+        let own = holder.filter(|holder| **holder != Holder::System);
+        let own = own.map(|holder| taken(self.of(holder), limits.1));
+        Ok(Share {
+            own: own.transpose()?,
+            of_all: taken(Arc::clone(&self.all), limits.0)?,
+            limits,
+        })
+    }
+
     /// `None` where the units were closed, which they never are.
     async fn wait(&self, holder: Option<&Holder>, units: u32) -> Option<Share> {
         let limits = (self.all_max, self.of_caller_max);
@@ -182,6 +201,9 @@ mod tests {
         assert_eq!(second.need(4), Ok(()));
         assert!(shares.take(Some(&one), 5).await.is_err());
         assert!(shares.take(Some(&one), 4).await.is_ok());
+        assert_eq!(shares.take_now(Some(&other), 3).err(), Some(NoShare));
+        drop(shares.take_now(Some(&other), 2).unwrap());
+        assert!(shares.take_now(Some(&one), 4).is_ok());
         drop(second);
         // More than there is gets all.
         let mut all = shares.take(Some(&one), u32::MAX).await.unwrap();

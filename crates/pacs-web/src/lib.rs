@@ -25,6 +25,7 @@ pub mod json;
 pub mod limits;
 mod listing;
 pub mod media_type;
+mod memory;
 mod metadata;
 pub mod model;
 pub mod multipart;

@@ -51,6 +51,8 @@ pub struct WebLimits {
     /// Memory that metadata takes which clients send, of all requests together, in whole MiB;
     /// without it a request is refused (503), or its instance.
     pub metadata_memory_bytes_max: u64,
+    /// Of this, the memory that metadata of one client takes (a token, or an address without one).
+    pub metadata_memory_of_client_bytes_max: u64,
     /// Attributes, items and values of one instance that comes as metadata (413).
     pub metadata_nodes_max: usize,
     /// Of `multipart/related`.
@@ -157,6 +159,7 @@ impl Default for WebLimits {
             head_pieces_max: 64,
             metadata_bytes_max: 64 << 20,
             metadata_memory_bytes_max: 512 << 20,
+            metadata_memory_of_client_bytes_max: 384 << 20,
             metadata_nodes_max: 2_000_000,
             multipart: MultipartLimits::default(),
             request_bytes_max: 64 << 30,

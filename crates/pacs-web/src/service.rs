@@ -9,11 +9,11 @@ use crate::error::Failure;
 use crate::frames::Layouts;
 use crate::hide::Deletion;
 use crate::limits::WebLimits;
+use crate::memory::{Memory, Share};
 use crate::observe::{Observe, Tally};
 use crate::places::{NoPlace, Place, Places};
 use crate::record::Record;
 use crate::rendered::Rendering;
-use crate::stow::described::Share;
 use crate::workitems::Workitems;
 use axum::Router;
 use axum::http::request::Parts;
@@ -126,9 +126,9 @@ struct Inner {
     /// Memory for data sets that are inflated, in units of [`UNIT_BYTES`].
     inflating: Arc<Semaphore>,
     /// For metadata that clients send.
-    descriptions: Arc<Semaphore>,
+    descriptions: Memory,
     /// For documents of metadata that are sent.
-    documents: Arc<Semaphore>,
+    documents: Memory,
     conversions: Conversions,
     layouts: Layouts,
     /// With what URLs in the last answer with metadata began.
@@ -158,8 +158,15 @@ impl Web {
                 inflating: Arc::new(Semaphore::new(
                     options.limits.inflated_memory_bytes_max / UNIT_BYTES,
                 )),
-                descriptions: Share::budget(options.limits.metadata_memory_bytes_max),
-                documents: Share::budget(options.limits.documents_memory_bytes_max),
+                descriptions: Memory::new(
+                    options.limits.metadata_memory_bytes_max,
+                    options.limits.metadata_memory_of_client_bytes_max,
+                ),
+                // Without it an answer is written piece by piece: none is refused.
+                documents: Memory::new(
+                    options.limits.documents_memory_bytes_max,
+                    options.limits.documents_memory_bytes_max,
+                ),
                 conversions: Conversions::new(&options.limits, options.decoders.clone()),
                 layouts: Layouts::new(options.limits.layouts_bytes_max),
                 rendering: Rendering::new(&options.limits, options.decoders.clone()),
@@ -337,13 +344,13 @@ impl Web {
     }
 
     /// A share of the memory for metadata that clients send, still empty.
-    pub(crate) fn memory_to_describe(&self) -> Share {
-        Share::of(Arc::clone(&self.inner.descriptions))
+    pub(crate) fn memory_to_describe(&self, caller: &Caller) -> Share {
+        self.inner.descriptions.share(caller)
     }
 
     /// A share of the memory for documents of metadata that are sent, still empty.
-    pub(crate) fn memory_for_documents(&self) -> Share {
-        Share::of(Arc::clone(&self.inner.documents))
+    pub(crate) fn memory_for_documents(&self, caller: &Caller) -> Share {
+        self.inner.documents.share(caller)
     }
 
     /// Tells whoever counts.

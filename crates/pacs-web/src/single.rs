@@ -6,15 +6,16 @@ use crate::compose::{Described, DescribedError};
 use crate::error::Failure;
 use crate::limits::{MultipartLimits, WebLimits};
 use crate::media_type::MediaType;
+use crate::memory::Share;
 use crate::retrieve::accept;
 use crate::service::Web;
 use crate::stow::body::{Arriving, Stopped};
-use crate::stow::described::{Notation, Share};
+use crate::stow::described::Notation;
 use crate::{json, xml};
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pacs_core::Attributes;
+use pacs_core::{Attributes, Caller};
 
 /// How it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,34 +143,44 @@ impl Unread {
     }
 }
 
-/// Reads the one data set of a body.
+/// Reads the one data set of a body that `caller` sends.
 pub(crate) async fn arrived(
     web: &Web,
+    caller: &Caller,
     notation: Notation,
     body: Body,
     bounds: Bounds,
 ) -> Result<Described, Unread> {
     let limits = bounds.limits(web);
-    let mut memory = web.memory_to_describe();
+    let mut memory = web.memory_to_describe(caller);
     let text = text_of(body, &limits, &mut memory).await?;
-    read(web, notation, &text, (&limits, &mut memory))
+    let while_found = web.memory_to_describe(caller);
+    read(notation, &text, &limits, (while_found, &mut memory))
 }
 
 /// Reads the one data set of a body that need not have one: a client may name the kind of a body
 /// that it then does not send.
 pub(crate) async fn arrived_if_any(
     web: &Web,
+    caller: &Caller,
     headers: &HeaderMap,
     body: Body,
     bounds: Bounds,
 ) -> Result<Option<Described>, Unread> {
     let limits = bounds.limits(web);
-    let mut memory = web.memory_to_describe();
+    let mut memory = web.memory_to_describe(caller);
     let text = text_of(body, &limits, &mut memory).await?;
     if text.is_empty() {
         return Ok(None);
     }
-    read(web, notation(headers)?, &text, (&limits, &mut memory)).map(Some)
+    let while_found = web.memory_to_describe(caller);
+    read(
+        notation(headers)?,
+        &text,
+        &limits,
+        (while_found, &mut memory),
+    )
+    .map(Some)
 }
 
 async fn text_of(body: Body, limits: &WebLimits, memory: &mut Share) -> Result<Vec<u8>, Unread> {
@@ -190,10 +201,10 @@ async fn text_of(body: Body, limits: &WebLimits, memory: &mut Share) -> Result<V
 }
 
 fn read(
-    web: &Web,
     notation: Notation,
     text: &[u8],
-    (limits, memory): (&WebLimits, &mut Share),
+    limits: &WebLimits,
+    (while_found, memory): (Share, &mut Share),
 ) -> Result<Described, Unread> {
     let wrong = |error: DescribedError| {
         if error == DescribedError::TooLarge {
@@ -201,7 +212,7 @@ fn read(
         }
         Failure::bad_request(error.to_string()).into()
     };
-    let found = notation.find(text, limits, web.memory_to_describe())?;
+    let found = notation.find(text, limits, while_found)?;
     let found = found.map_err(wrong)?;
     let place = found.first();
     let place = place.ok_or_else(|| Failure::bad_request("there is no data set in the request"))?;
@@ -215,6 +226,39 @@ mod tests {
     use super::*;
     use crate::testing::Service;
     use axum::http::HeaderValue;
+    use std::net::IpAddr;
+
+    #[tokio::test]
+    async fn a_client_that_holds_its_share_of_memory_leaves_the_others_theirs() {
+        let service = Service::with(|options| {
+            options.limits.metadata_memory_bytes_max = 2 << 20;
+            options.limits.metadata_memory_of_client_bytes_max = 1 << 20;
+        });
+        let web = service.await.web;
+        let client = |name: &str| Caller::Client {
+            address: IpAddr::from([192, 0, 2, 1]),
+            name: Some(name.to_owned()),
+        };
+        let (one, other) = (client("one"), client("other"));
+        let mut held = web.memory_to_describe(&one);
+        held.grow(1 << 20).unwrap();
+        let bounds = Bounds {
+            bytes_max: 1 << 10,
+            nodes_max: 100,
+        };
+        let arrives = async |caller: &Caller| {
+            let text = r#"[{"00080018":{"vr":"UI","Value":["2.25.1"]}}]"#;
+            arrived(&web, caller, Notation::Json, Body::from(text), bounds).await
+        };
+
+        let refused = arrives(&one).await.unwrap_err();
+
+        let is_told_to_wait = matches!(refused, Unread::Refused(Failure::Unavailable { .. }));
+        assert!(is_told_to_wait, "{refused:?}");
+        assert!(arrives(&other).await.is_ok());
+        drop(held);
+        assert!(arrives(&one).await.is_ok());
+    }
 
     #[tokio::test]
     async fn what_is_wanted_is_said_by_the_query_or_else_by_the_header() {

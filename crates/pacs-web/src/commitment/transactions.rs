@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pacs_core::Caller;
 use pacs_core::access::Commit;
 use pacs_core::uid::TransactionUid;
 
@@ -29,7 +30,7 @@ pub(crate) async fn request(
     let transaction = TransactionUid::parse_legacy(&transaction)
         .map_err(|_| Failure::bad_request("the path names no transaction: that is no UID"))?;
     let notation = single::notation(&head.headers)?;
-    let wanted = match read(&web, notation, body).await {
+    let wanted = match read(&web, permit.caller(), notation, body).await {
         Ok(wanted) => wanted,
         Err(unread) => {
             let limits = web.limits();
@@ -102,13 +103,18 @@ impl From<Refusal> for Failure {
 }
 
 /// What the body asks about.
-async fn read(web: &Web, notation: Notation, body: Body) -> Result<Vec<super::Wanted>, Unread> {
+async fn read(
+    web: &Web,
+    caller: &Caller,
+    notation: Notation,
+    body: Body,
+) -> Result<Vec<super::Wanted>, Unread> {
     let references_max = web.limits().commitment_references_max;
     let bounds = Bounds {
         bytes_max: web.limits().commitment_bytes_max,
         nodes_max: references_max.saturating_mul(NODES_PER_REFERENCE),
     };
-    let described = single::arrived(web, notation, body, bounds).await?;
+    let described = single::arrived(web, caller, notation, body, bounds).await?;
     let wanted = payload::read(&described.attributes, references_max);
     wanted.map_err(|error| {
         if error == payload::PayloadError::TooMany {

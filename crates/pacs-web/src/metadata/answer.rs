@@ -4,9 +4,9 @@
 use super::gzip::Gzip;
 use super::series::{Document, Series, Writer};
 use crate::error::Failure;
+use crate::memory::Share;
 use crate::resource::Resource;
 use crate::service::Web;
-use crate::stow::described::Share;
 use crate::stream::{self, Gone, Pieces};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -125,7 +125,7 @@ impl Answer {
         if !self.is_kept || !series.is_small(bytes_max) {
             return Ok(None);
         }
-        let mut memory = self.web.memory_for_documents();
+        let mut memory = self.web.memory_for_documents(series.permit.caller());
         if memory.grow(series.heads_bytes()).is_err() {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! Instances that come as metadata with bulk data (PS3.18 10.5.1): gathered, composed, and stored
 //! by the same deposit as files.
 //!
-//! Metadata is held in memory, which all such requests share ([`Share`]); bulk data is not
+//! Metadata is held in memory, of which each client has a share ([`Share`]); bulk data is not
 //! ([`Spool`]). An instance is composed once everything of the request is there, since its bulk
 //! data may come in any order; where the request is cut, those whose bulk data has come are kept.
 
@@ -15,14 +15,14 @@ use crate::compose::{Described, DescribedError, Place, json, xml};
 use crate::error::Failure;
 use crate::limits::{ModelLimits, WebLimits};
 use crate::media_type::MediaType;
+use crate::memory::Share;
 use crate::multipart::{Next, PartHead, PartReader};
 use crate::service::Web;
 use bytes::Bytes;
 use pacs_core::tag::tags;
-use pacs_core::{SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
+use pacs_core::{Caller, SeriesUid, SopClassUid, SopInstanceUid, StudyUid};
 use std::io;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of a part that are looked at to know its code stream: frame headers come early.
 const START_BYTES: usize = 4 << 10;
@@ -32,57 +32,6 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// Bytes that the name of a part takes beside itself.
 const PART_BYTES: u64 = 256;
-
-/// Bytes of one permit of the memory that all descriptions share.
-const UNIT_BYTES: u64 = 64 << 10;
-
-/// A part of the memory for descriptions.
-#[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
-    needed_bytes: u64,
-}
-
-impl Share {
-    /// The memory of `bytes` for all.
-    pub(crate) fn budget(bytes: u64) -> Arc<Semaphore> {
-        let units = usize::try_from(bytes / UNIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
-        Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)))
-    }
-
-    pub(crate) const fn of(budget: Arc<Semaphore>) -> Self {
-        Self {
-            budget,
-            held: None,
-            needed_bytes: 0,
-        }
-    }
-
-    /// Takes room for `bytes` more.
-    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Failure> {
-        self.needed_bytes = self.needed_bytes.saturating_add(bytes);
-        let needed = usize::try_from(self.needed_bytes.div_ceil(UNIT_BYTES));
-        let held = self.held.as_ref().map_or(0, |held| held.num_permits());
-        let missing = needed.unwrap_or(usize::MAX).saturating_sub(held);
-        if missing == 0 {
-            return Ok(());
-        }
-        let none = Failure::Unavailable {
-            detail: "no memory for metadata at the moment",
-        };
-        let Ok(missing) = u32::try_from(missing) else {
-            return Err(none);
-        };
-        let more = Arc::clone(&self.budget).try_acquire_many_owned(missing);
-        let more = more.map_err(|_| none)?;
-        match &mut self.held {
-            Some(held) => held.merge(more),
-            held => *held = Some(more),
-        }
-        Ok(())
-    }
-}
 
 /// How metadata is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,10 +69,6 @@ impl Notation {
             Self::Json => json::find(text, limits.metadata_nodes_max, limits.multipart.parts_max),
             Self::Xml => {
                 let place = xml::place(text);
-                if place.memory_bytes > limits.metadata_memory_bytes_max {
-                    // Waiting would not help.
-                    return Ok(Err(DescribedError::TooLarge));
-                }
                 memory.grow(place.memory_bytes)?;
                 xml::check(text, &model(limits)).map(|()| vec![place])
             }
@@ -153,6 +98,7 @@ fn model(limits: &WebLimits) -> ModelLimits {
 /// What came of a request.
 struct Gathering<'w> {
     web: &'w Web,
+    caller: &'w Caller,
     notation: Notation,
     memory: Share,
     texts: Vec<Arc<Vec<u8>>>,
@@ -175,16 +121,17 @@ enum Open {
 }
 
 impl<'w> Gathering<'w> {
-    fn new(web: &'w Web, notation: Notation) -> Self {
+    fn new(web: &'w Web, caller: &'w Caller, notation: Notation) -> Self {
         let limits = web.limits();
         Self {
-            memory: web.memory_to_describe(),
+            memory: web.memory_to_describe(caller),
             texts: Vec::new(),
             places: Vec::new(),
             parts: BulkParts::default(),
             spool: Spool::new(web.spool_directory(), limits.bulk_bytes_max),
             open: Open::Nothing,
             web,
+            caller,
             notation,
         }
     }
@@ -280,7 +227,7 @@ impl<'w> Gathering<'w> {
         let parts_max = limits.multipart.parts_max;
         let text = Arc::new(text);
         let shared = Arc::clone(&text);
-        let memory = self.web.memory_to_describe();
+        let memory = self.web.memory_to_describe(self.caller);
         let task = move || notation.find(&shared, &limits, memory);
         let found = tokio::task::spawn_blocking(task).await;
         let found = found.map_err(|_| Failure::Internal)??;
@@ -368,7 +315,8 @@ impl Receiving {
         mut reader: PartReader,
         notation: Notation,
     ) -> Result<Ended, Failure> {
-        let mut gathering = Gathering::new(web, notation);
+        let caller = self.deposits.permit.caller().clone();
+        let mut gathering = Gathering::new(web, &caller, notation);
         let ended = loop {
             match next(&mut self.body, &mut reader).await {
                 Ok(Next::Part(head)) => gathering.begin(&head)?,
@@ -391,7 +339,8 @@ impl Receiving {
         web: &Web,
         notation: Notation,
     ) -> Result<Ended, Failure> {
-        let mut gathering = Gathering::new(web, notation);
+        let caller = self.deposits.permit.caller().clone();
+        let mut gathering = Gathering::new(web, &caller, notation);
         gathering.open = Open::Metadata(Vec::new());
         loop {
             match self.body.next().await {
@@ -409,7 +358,7 @@ impl Receiving {
         gathering.spool.flush().await.map_err(SpoolError::from)?;
         for place in std::mem::take(&mut gathering.places) {
             // Given back as soon as the instance is on its way.
-            let mut memory = gathering.web.memory_to_describe();
+            let mut memory = gathering.web.memory_to_describe(gathering.caller);
             let bytes = place.1.memory_bytes;
             if let Err(full) = memory.grow(bytes) {
                 let told = full.to_string();
@@ -509,7 +458,8 @@ mod tests {
             sealing_bytes: 0,
             verdicts: Vec::new(),
         };
-        let mut gathering = Gathering::new(&service.web, Notation::Json);
+        let caller = receiving.deposits.permit.caller().clone();
+        let mut gathering = Gathering::new(&service.web, &caller, Notation::Json);
         let instance = |number: u32, bulk: &str| {
             format!(
                 r#"{{"00080016":{{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.7"]}},

@@ -12,6 +12,7 @@ use crate::single::{self, Bounds, Unread};
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use pacs_core::Caller;
 use pacs_core::access::Claim;
 use pacs_core::uid::ClaimUid;
 use pacs_core::workitem::{Outcome, StateError, Wish};
@@ -35,7 +36,7 @@ pub(crate) async fn change_state(
 ) -> Result<Response, Failure> {
     let workitems = web.workitems()?;
     let task = task_of(&workitem)?;
-    let described = match read(&web, request).await {
+    let described = match read(&web, permit.caller(), request).await {
         Ok(described) => described,
         Err(unread) => return unread.answer(|| most(&web)),
     };
@@ -84,7 +85,7 @@ pub(crate) async fn update(
     let workitems = web.workitems()?;
     let task = task_of(&workitem)?;
     let of_query = claim_of(&web, query.as_deref())?;
-    let described = match read(&web, request).await {
+    let described = match read(&web, permit.caller(), request).await {
         Ok(described) => described,
         Err(unread) => return unread.answer(|| most(&web)),
     };
@@ -133,7 +134,7 @@ pub(crate) async fn request_cancellation(
     let task = task_of(&workitem)?;
     // A reason may come with it, which nobody is there to hear.
     let (head, body) = request.into_parts();
-    let reason = single::arrived_if_any(&web, &head.headers, body, bounds(&web));
+    let reason = single::arrived_if_any(&web, permit.caller(), &head.headers, body, bounds(&web));
     if let Err(unread) = reason.await {
         return unread.answer(|| most(&web));
     }
@@ -149,10 +150,10 @@ pub(crate) async fn request_cancellation(
     })
 }
 
-async fn read(web: &Web, request: Request) -> Result<Described, Unread> {
+async fn read(web: &Web, caller: &Caller, request: Request) -> Result<Described, Unread> {
     let (head, body) = request.into_parts();
     let notation = single::notation(&head.headers)?;
-    single::arrived(web, notation, body, bounds(web)).await
+    single::arrived(web, caller, notation, body, bounds(web)).await
 }
 
 fn bounds(web: &Web) -> Bounds {
