@@ -15,7 +15,6 @@ use pacs_core::convert::PixelForm;
 use pacs_core::limits::ScanLimits;
 use pacs_core::scan::{Encoding, Event, ScanError, Scanner};
 use pacs_core::tag::{Tag, tags};
-use std::future::Future;
 use std::ops::Range;
 use walk::Walk;
 
@@ -26,23 +25,22 @@ const ITEM_HEADER_BYTES: u64 = 8;
 const UNDEFINED: u32 = u32::MAX;
 
 /// A stored data set, read at any place.
-pub trait ReadAt: Send + Sync {
+pub trait ReadAt {
     /// Why it cannot be read.
-    type Error: Send;
+    type Error;
 
-    /// Reads `length` bytes from `offset` on: fewer only where the data set ends before.
-    fn read_at(
-        &self,
-        offset: u64,
-        length: usize,
-    ) -> impl Future<Output = Result<Vec<u8>, Self::Error>> + Send;
+    /// Reads `length` bytes from `offset` on: fewer only where the data set ends before. May block.
+    ///
+    /// # Errors
+    /// Those of the source.
+    fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, Self::Error>;
 }
 
 /// A data set that is all in memory.
 impl ReadAt for &[u8] {
     type Error = std::convert::Infallible;
 
-    async fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, Self::Error> {
+    fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, Self::Error> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = self.get(from..).unwrap_or_default();
         Ok(rest.get(..length).unwrap_or(rest).to_vec())
@@ -62,6 +60,9 @@ pub enum FrameMapError<E> {
     /// The data set is deflated: it has no places.
     #[error("a deflated data set has to be inflated to find its frames")]
     Deflated,
+    /// There are no fragments.
+    #[error("there is no fragment of pixel data")]
+    NoFragments,
     /// Another than 1 to Number of Frames.
     #[error("there is no such frame")]
     NoSuchFrame,
@@ -102,6 +103,24 @@ pub struct PixelDataPlace {
 }
 
 impl PixelDataPlace {
+    /// Of fragments in `transfer_syntax`, whose first item, the basic offset table, stands at
+    /// `offset`: for those who have found it otherwise.
+    #[must_use]
+    pub fn of_fragments(
+        offset: u64,
+        extended: Option<(Range<u64>, Range<u64>)>,
+        transfer_syntax: &TransferSyntaxUid,
+    ) -> Self {
+        Self {
+            tag: tags::PIXEL_DATA,
+            offset,
+            length_bytes: None,
+            extended,
+            word_bytes: 1,
+            codec: Codec::of(transfer_syntax),
+        }
+    }
+
     /// Of a data set that begins with `head`: everything before the pixel data, and its tag, VR and
     /// length. `None` where there is no pixel data.
     ///
@@ -201,8 +220,9 @@ pub struct FrameLocation {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Items, whose headers stand between the bytes.
-    Fragments,
+    /// Items, whose headers stand between the bytes; `padding_bytes` behind the last are no part
+    /// of the frame.
+    Fragments { padding_bytes: u8 },
     Native {
         /// Bits before it in what is read.
         skip: u32,
@@ -215,8 +235,18 @@ enum Kind {
 impl FrameLocation {
     /// Whether the frame is encoded in the data set's transfer syntax; else it is native.
     #[must_use]
-    pub fn is_encoded(&self) -> bool {
-        self.kind == Kind::Fragments
+    pub const fn is_encoded(&self) -> bool {
+        matches!(self.kind, Kind::Fragments { .. })
+    }
+
+    /// Bytes at the end of its only fragment that are no part of the frame, as far as an extended
+    /// offset table says how long it is (PS3.3 C.7.6.3.1.8).
+    #[must_use]
+    pub const fn padding_bytes(&self) -> u8 {
+        match self.kind {
+            Kind::Fragments { padding_bytes } => padding_bytes,
+            Kind::Native { .. } => 0,
+        }
     }
 
     /// The frame in the bytes that were read at its place: without the headers of items; native
@@ -232,7 +262,11 @@ impl FrameLocation {
             return Err(damaged("a frame is cut"));
         }
         match self.kind {
-            Kind::Fragments => joined(bytes),
+            Kind::Fragments { padding_bytes } => {
+                let mut frame = joined(bytes)?;
+                frame.truncate(frame.len().saturating_sub(padding_bytes.into()));
+                Ok(frame)
+            }
             Kind::Native {
                 skip,
                 bits,
@@ -281,6 +315,9 @@ pub struct FrameMap {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Places {
+    /// By an extended offset table: offset of the only item of each, and the bytes of the frame in
+    /// it.
+    Extended(Vec<(u64, u64)>),
     /// Offset and bytes of each, with the headers of its items.
     Fragments(Vec<(u64, u64)>),
     Native {
@@ -292,28 +329,18 @@ enum Places {
 }
 
 impl FrameMap {
-    /// Finds the frames of the pixel data at `place`.
+    /// Finds the frames of the pixel data at `place`. May block.
     ///
     /// # Errors
     /// [`FrameMapError`].
-    pub async fn locate<R: ReadAt>(
+    pub fn locate<R: ReadAt>(
         source: &R,
         place: &PixelDataPlace,
         form: &PixelForm,
         limits: &ImageLimits,
     ) -> Result<Self, FrameMapError<R::Error>> {
         let Some(length_bytes) = place.length_bytes else {
-            let (what, limit) = ("Number of Frames", limits.frames_max);
-            if form.frames > limit {
-                let limit = u64::from(limit);
-                return Err(FrameMapError::TooLarge { what, limit });
-            }
-            let walk = Walk::new(source, place.offset, limits);
-            let places = walk.frames(place.codec, form.frames, place.extended.as_ref());
-            return Ok(Self {
-                places: Places::Fragments(places.await?),
-                frames: form.frames,
-            });
+            return Self::among_fragments(source, place, form.frames, limits);
         };
         let frame_bits = form.frame_bits();
         if frame_bits == 0 || form.native_bytes() > length_bytes {
@@ -330,6 +357,36 @@ impl FrameMap {
         })
     }
 
+    /// Finds so many frames among the fragments at `place`, whatever they are of. May block.
+    ///
+    /// # Errors
+    /// [`FrameMapError`].
+    pub fn among_fragments<R: ReadAt>(
+        source: &R,
+        place: &PixelDataPlace,
+        frames: u32,
+        limits: &ImageLimits,
+    ) -> Result<Self, FrameMapError<R::Error>> {
+        let (what, limit) = ("Number of Frames", limits.frames_max);
+        if frames > limit {
+            let limit = u64::from(limit);
+            return Err(FrameMapError::TooLarge { what, limit });
+        }
+        let walk = Walk::new(source, place.offset, limits);
+        let places = walk.frames(place.codec, frames, place.extended.as_ref())?;
+        Ok(Self { places, frames })
+    }
+
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        let places = match &self.places {
+            Places::Extended(places) | Places::Fragments(places) => places.capacity(),
+            Places::Native { .. } => 0,
+        };
+        size_of::<Self>().saturating_add(places.saturating_mul(size_of::<(u64, u64)>()))
+    }
+
     /// How many frames there are.
     #[must_use]
     pub const fn frames(&self) -> u32 {
@@ -341,12 +398,24 @@ impl FrameMap {
     pub fn frame(&self, number: u32) -> Option<FrameLocation> {
         let index = number.checked_sub(1).filter(|index| *index < self.frames)?;
         match &self.places {
+            Places::Extended(places) => {
+                let (offset, bytes) = *places.get(usize::try_from(index).ok()?)?;
+                // Fragments have even lengths (PS3.5 A.4).
+                let length_bytes = bytes.checked_next_multiple_of(2)?;
+                let padding_bytes = u8::from(length_bytes != bytes);
+                Some(FrameLocation {
+                    offset,
+                    length_bytes: length_bytes.checked_add(ITEM_HEADER_BYTES)?,
+                    kind: Kind::Fragments { padding_bytes },
+                })
+            }
             Places::Fragments(places) => {
                 let (offset, length_bytes) = *places.get(usize::try_from(index).ok()?)?;
+                let kind = Kind::Fragments { padding_bytes: 0 };
                 Some(FrameLocation {
                     offset,
                     length_bytes,
-                    kind: Kind::Fragments,
+                    kind,
                 })
             }
             Places::Native {

@@ -21,9 +21,8 @@ use pacs_image::{
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use testdata::{Entry, entries, is_required};
-use tokio::sync::OnceCell;
 
 /// Larger files take long, and have no other pixels.
 const FILE_BYTES_MAX: usize = 600 << 10;
@@ -53,7 +52,7 @@ struct Image {
 
 impl Image {
     /// The file, converted; nothing where it has no pixel data that can be.
-    async fn of(entry: &Entry) -> Option<Self> {
+    fn of(entry: &Entry) -> Option<Self> {
         let bytes = entry.bytes();
         if bytes.len() > FILE_BYTES_MAX {
             return None;
@@ -75,7 +74,7 @@ impl Image {
         let form = pixel_form(&data_set, &to, &limits).ok()??;
         let place = PixelDataPlace::of_head(&data_set, &to, &limits).ok()??;
         let (source, limits) = (&*data_set, ImageLimits::default());
-        let map = FrameMap::locate(&source, &place, &form, &limits).await;
+        let map = FrameMap::locate(&source, &place, &form, &limits);
         let first = map.ok()?.frame(1)?;
         if form.frame_bits() % 8 != 0 {
             // The second frame begins within a byte.
@@ -114,26 +113,21 @@ impl Image {
 }
 
 /// All that have a first frame; made once for all tests.
-async fn images() -> &'static [Image] {
-    static IMAGES: OnceCell<Vec<Image>> = OnceCell::const_new();
-    let making = async {
-        let mut images = Vec::new();
-        for entry in entries() {
-            if matches!(entry.expected.as_str(), "valid" | "odd-accept") {
-                images.extend(Image::of(entry).await);
-            }
-        }
-        images
-    };
-    IMAGES.get_or_init(|| making).await
+fn images() -> &'static [Image] {
+    static IMAGES: OnceLock<Vec<Image>> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let stored = entries().iter();
+        let stored = stored.filter(|it| matches!(it.expected.as_str(), "valid" | "odd-accept"));
+        stored.filter_map(Image::of).collect()
+    })
 }
 
-#[tokio::test]
-async fn every_frame_of_the_test_data_comes_back_to_the_bit() {
+#[test]
+fn every_frame_of_the_test_data_comes_back_to_the_bit() {
     let workers = workers();
     let mut counts: BTreeMap<&str, (u32, u64, u64)> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for image in images().await {
+    for image in images() {
         let native = image.frame();
         // The second is encoded as the first.
         for name in [ENCODED[1], ENCODED[2], ENCODED[3]] {
@@ -202,8 +196,8 @@ fn by_dcmtk(program: &str, file: &[u8], folder: &Path) -> Option<Vec<u8>> {
     Some(data_set[from..].to_vec())
 }
 
-#[tokio::test]
-async fn dcmtk_decodes_what_is_encoded_to_the_same_bits() {
+#[test]
+fn dcmtk_decodes_what_is_encoded_to_the_same_bits() {
     let programs = [("dcmdjpls", ENCODED[2]), ("dcmdrle", ENCODED[3])];
     if !programs.iter().all(|(program, _)| has(program)) {
         return;
@@ -211,7 +205,7 @@ async fn dcmtk_decodes_what_is_encoded_to_the_same_bits() {
     let (decoders, folder) = (workers(), tempfile::tempdir().unwrap());
     let mut compared = 0;
     let mut wrong = Vec::new();
-    for image in images().await {
+    for image in images() {
         let form = &image.form;
         // One frame, in the order and with the bits that DCMTK gives back.
         let is_plain = form.frames == 1 && !form.is_planar && form.bits_allocated != 1;
@@ -273,15 +267,15 @@ fn by_openjph(encoded: &[u8], form: &PixelForm, folder: &Path) -> Option<Vec<u8>
     Some(samples)
 }
 
-#[tokio::test]
-async fn openjph_decodes_what_is_encoded_to_the_same_bits() {
+#[test]
+fn openjph_decodes_what_is_encoded_to_the_same_bits() {
     if !has("ojph_expand") {
         return;
     }
     let (decoders, folder) = (workers(), tempfile::tempdir().unwrap());
     let mut compared = 0;
     let mut wrong = Vec::new();
-    for image in images().await {
+    for image in images() {
         let form = &image.form;
         // What the file formats that it writes can say: unsigned samples, each of whole bytes.
         let whole = if form.bits_allocated == 16 { 9.. } else { 1.. };

@@ -54,7 +54,7 @@ fn data_set(entry: &Entry) -> Option<(Vec<u8>, TransferSyntaxUid)> {
 }
 
 /// All frames, native.
-async fn frames(
+fn frames(
     data_set: &[u8],
     syntax: &TransferSyntaxUid,
     decoders: &Decoders,
@@ -65,7 +65,7 @@ async fn frames(
     let place = place.ok_or("no pixel data")?;
     let form = pixel_form(data_set, syntax, &limits).map_err(|e| text(&e))?;
     let form = form.ok_or("no form")?;
-    let map = FrameMap::locate(&data_set, &place, &form, &ImageLimits::default()).await;
+    let map = FrameMap::locate(&data_set, &place, &form, &ImageLimits::default());
     let map = map.map_err(|e| text(&e))?;
     let mut frames = Vec::new();
     // Decoding JPEG XL takes long without optimisation.
@@ -126,8 +126,8 @@ fn digest(frames: &[Vec<u8>], form: &PixelForm) -> String {
     hex
 }
 
-#[tokio::test]
-async fn frames_are_those_of_the_manifest() {
+#[test]
+fn frames_are_those_of_the_manifest() {
     let decoders = decoders();
     let mut wrong = Vec::new();
     let mut table: BTreeMap<String, (u32, u32)> = BTreeMap::new();
@@ -140,7 +140,7 @@ async fn frames_are_those_of_the_manifest() {
         };
         let has_digest = !entry.pixel_sha256.is_empty();
         let counts = table.entry(syntax.to_string()).or_default();
-        let found = frames(&data_set, &syntax, &decoders).await;
+        let found = frames(&data_set, &syntax, &decoders);
         match found {
             Ok((frames, form)) => {
                 counts.0 += 1;

@@ -8,7 +8,6 @@ use crate::access::Allowed;
 use crate::content::Content;
 use crate::error::Failure;
 use crate::limits::WebLimits;
-use crate::model::word_bytes;
 use crate::pixels::{Frame, FrameError, Pixels, TableLimits};
 use crate::resource::{Resource, Tail};
 use crate::retrieve::{accept, guarded, part_writer, send};
@@ -260,16 +259,11 @@ async fn locate(
     let task = tokio::task::spawn_blocking(move || -> Result<Located, Failure> {
         let (layout, content) = Layouts::find(&web, &permit, &stored)?;
         let frames = layout.frames(&content, &numbers, tables(web.limits()))?;
-        let (is_encapsulated, word) = match &layout.pixels {
-            Pixels::Encapsulated { .. } => (true, 1),
-            Pixels::Native { vr, big_endian, .. } if *big_endian => (false, word_bytes(*vr)),
-            Pixels::Native { .. } => (false, 1),
-        };
         Ok(Located {
             frames,
             content,
-            is_encapsulated,
-            word,
+            is_encapsulated: matches!(layout.pixels, Pixels::Encapsulated { .. }),
+            word: layout.pixels.word(),
             form: layout.form,
         })
     });
@@ -280,6 +274,7 @@ impl From<FrameError> for Failure {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Walk(error) => error.into(),
+            FrameError::Map(error) => error.into(),
             FrameError::NoSuchFrame => Self::NotFound { what: "frame" },
             FrameError::NoPixelData => Self::NotFound { what: "pixel data" },
             FrameError::TooMany { .. } => Self::TooLarge {

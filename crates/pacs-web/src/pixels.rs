@@ -1,13 +1,15 @@
 //! Where pixel data is, and its frames (PS3.5 8 and A.4): found with positioned reads, so that the
 //! first frame and the thousandth cost the same.
 //!
-//! Frames of encapsulated pixel data are found by the extended offset table, by the basic one, or
-//! fragment by fragment: one frame is all fragments; as many fragments as frames are one each.
+//! Frames of encapsulated pixel data are found by [`FrameMap`], for whoever wants them.
 
+use crate::model::word_bytes;
 use crate::walk::{DataSet, Walk, WalkError};
 use pacs_core::scan::{Element, Event, ScanError, is_pixel_data};
 use pacs_core::tag::tags;
-use pacs_core::{Tag, Vr};
+use pacs_core::{Tag, TransferSyntaxUid, Vr};
+use pacs_image::{FrameMap, FrameMapError, ImageLimits, PixelDataPlace, ReadAt};
+use pacs_store::ReadError;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,11 +46,23 @@ pub(crate) enum Pixels {
     },
 }
 
+impl Pixels {
+    /// Bytes of the words that are to be turned to little endian; 1: none are.
+    pub(crate) fn word(&self) -> usize {
+        match self {
+            Self::Native { vr, big_endian, .. } if *big_endian => word_bytes(*vr),
+            Self::Native { .. } | Self::Encapsulated { .. } => 1,
+        }
+    }
+}
+
 /// Why a frame is not given.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error(transparent)]
     Walk(#[from] WalkError),
+    #[error(transparent)]
+    Map(#[from] FrameMapError<ReadError>),
     #[error("there is no such frame")]
     NoSuchFrame,
     #[error("the instance has no pixel data")]
@@ -136,21 +150,22 @@ fn note<S: DataSet>(
     Ok(())
 }
 
-/// Bytes of a data set that make one frame, and whether they begin in the middle of a byte.
+/// Bytes of a data set that make one frame: whole words, where it is in big endian ones, of which
+/// some bits may be no part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// Shared by all who ask for the frame.
     pub(crate) ranges: Arc<[Range<u64>]>,
     /// Bits to be left out at the beginning; frames of single bits follow each other without a gap.
     pub(crate) shift_bits: u32,
-    /// Bits of the frame, where it is not of whole bytes.
+    /// Bits of the frame, where that is not all of the bytes.
     pub(crate) bits: Option<u64>,
 }
 
-/// Frame `number`, from 1 on, of a native value.
+/// Frame `number`, from 1 on, of a native value in words of so many bytes.
 pub(crate) fn native_frame(
     description: &Description,
-    value: &Range<u64>,
+    (value, word): (&Range<u64>, usize),
     number: u64,
 ) -> Result<Frame, FrameError> {
     let at = number.checked_sub(1).ok_or(FrameError::NoSuchFrame)?;
@@ -183,28 +198,40 @@ pub(crate) fn native_frame(
     }
     let from = at.saturating_mul(bits);
     let to = from.saturating_add(bits);
-    let start = value.start.saturating_add(from / 8);
-    let end = value.start.saturating_add(to.div_ceil(8)).min(value.end);
-    let range = start..end;
+    // Words that are turned around are read whole.
+    let unit = u64::try_from(word.max(1)).unwrap_or(1);
+    let begin = (from / 8).checked_div(unit).unwrap_or(0);
+    let begin = begin.saturating_mul(unit);
+    let end = to
+        .div_ceil(8)
+        .div_ceil(unit)
+        .saturating_mul(unit)
+        .min(length);
+    let is_whole = end.saturating_sub(begin).saturating_mul(8) == bits;
+    let range = value.start.saturating_add(begin)..value.start.saturating_add(end);
+    let shift_bits = from.saturating_sub(begin.saturating_mul(8));
     Ok(Frame {
         ranges: Arc::new([range]),
-        shift_bits: u32::try_from(from % 8).unwrap_or(0),
-        bits: (bits % 8 != 0).then_some(bits),
+        shift_bits: u32::try_from(shift_bits).unwrap_or(0),
+        bits: (!is_whole).then_some(bits),
     })
+}
+
+/// A data set whose frames are looked for.
+pub(crate) struct Source<'s, S>(pub(crate) &'s S);
+
+impl<S: DataSet> ReadAt for Source<'_, S> {
+    type Error = ReadError;
+
+    fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
+        let end = offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        self.0.read(&(offset..end))
+    }
 }
 
 /// Where the frames of encapsulated pixel data are.
 #[derive(Debug)]
-pub(crate) enum FrameTable {
-    /// Where each begins, as far as the items begin.
-    Offsets {
-        first: u64,
-        offsets: Vec<u64>,
-        lengths: Option<Vec<u64>>,
-    },
-    /// The fragments of each.
-    Fragments(Vec<Arc<[Range<u64>]>>),
-}
+pub(crate) struct FrameTable(FrameMap);
 
 /// Bounds of finding frames.
 #[derive(Debug, Clone, Copy)]
@@ -213,109 +240,37 @@ pub(crate) struct TableLimits {
     pub(crate) offset_table_bytes_max: u64,
 }
 
-impl FrameTable {
-    /// Bytes of memory that it takes, about.
-    pub(crate) fn bytes(&self) -> usize {
-        let of_range = size_of::<Range<u64>>();
-        match self {
-            Self::Offsets {
-                offsets, lengths, ..
-            } => {
-                let lengths = lengths.as_ref().map_or(0, Vec::len);
-                offsets.len().saturating_add(lengths).saturating_mul(8)
-            }
-            // Each is an allocation of its own, with its counts.
-            Self::Fragments(frames) => frames
-                .iter()
-                .map(|ranges| ranges.len().saturating_add(4).saturating_mul(of_range))
-                .fold(0, usize::saturating_add),
+impl TableLimits {
+    /// The same for whoever only finds frames: however long they are, none is held.
+    fn of_image(self) -> ImageLimits {
+        ImageLimits {
+            encoded_frame_bytes_max: u64::MAX,
+            offset_table_bytes_max: self.offset_table_bytes_max,
+            frames_max: u32::MAX,
+            fragments_max: u32::try_from(self.fragments_max).unwrap_or(u32::MAX),
+            ..ImageLimits::default()
         }
     }
+}
 
-    /// Finds the frames of pixel data whose first item stands at `items`.
+impl FrameTable {
+    /// Bytes of memory that it takes, about.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+
+    /// Finds the frames of pixel data in `transfer_syntax` whose first item stands at `items`.
     pub(crate) fn find<S: DataSet>(
         source: &S,
         description: &Description,
-        items: u64,
+        (items, transfer_syntax): (u64, &TransferSyntaxUid),
         limits: TableLimits,
     ) -> Result<Self, FrameError> {
-        let (_, table) = item_at(source, items)?.ok_or(FrameError::NoPixelData)?;
-        let first = table.end;
-        if let Some(found) = Self::extended(source, description, first, limits)? {
-            return Ok(found);
-        }
-        if let Some(found) = Self::basic(source, description, &table, limits)? {
-            return Ok(found);
-        }
-        let fragments = fragments(source, first, u64::MAX, limits.fragments_max)?;
-        let count = u64::try_from(fragments.len()).unwrap_or(u64::MAX);
-        if fragments.is_empty() {
-            Err(FrameError::NoPixelData)
-        } else if description.frames == 1 {
-            Ok(Self::Fragments(vec![fragments.into()]))
-        } else if count == description.frames {
-            let each = fragments.into_iter().map(|fragment| Arc::from([fragment]));
-            Ok(Self::Fragments(each.collect()))
-        } else {
-            Err(FrameError::NotTold)
-        }
-    }
-
-    fn extended<S: DataSet>(
-        source: &S,
-        description: &Description,
-        first: u64,
-        limits: TableLimits,
-    ) -> Result<Option<Self>, FrameError> {
-        let (Some(offsets), Some(lengths)) = (&description.offsets, &description.lengths) else {
-            return Ok(None);
-        };
-        let bytes = |range: &Range<u64>| range.end.saturating_sub(range.start);
-        let expected = description.frames.saturating_mul(8);
-        let is_whole = bytes(offsets) == expected && bytes(lengths) == expected;
-        if !is_whole || expected > limits.offset_table_bytes_max {
-            return Ok(None);
-        }
-        let read = |range: &Range<u64>| -> Result<Vec<u64>, FrameError> {
-            let bytes = source.read(range).map_err(WalkError::from)?;
-            let words = bytes.as_chunks::<8>().0.iter();
-            Ok(words.map(|word| u64::from_le_bytes(*word)).collect())
-        };
-        let (offsets, lengths) = (read(offsets)?, read(lengths)?);
-        let is_ascending = offsets.is_sorted_by(|before, after| before < after);
-        Ok(
-            (is_ascending && offsets.first() == Some(&0)).then_some(Self::Offsets {
-                first,
-                offsets,
-                lengths: Some(lengths),
-            }),
-        )
-    }
-
-    fn basic<S: DataSet>(
-        source: &S,
-        description: &Description,
-        table: &Range<u64>,
-        limits: TableLimits,
-    ) -> Result<Option<Self>, FrameError> {
-        let length = table.end.saturating_sub(table.start);
-        let expected = description.frames.saturating_mul(4);
-        if length != expected || length > limits.offset_table_bytes_max || description.frames == 1 {
-            return Ok(None);
-        }
-        let bytes = source.read(table).map_err(WalkError::from)?;
-        let words = bytes.as_chunks::<4>().0.iter();
-        let offsets: Vec<u64> = words
-            .map(|word| u64::from(u32::from_le_bytes(*word)))
-            .collect();
-        let is_ascending = offsets.is_sorted_by(|before, after| before < after);
-        Ok(
-            (is_ascending && offsets.first() == Some(&0)).then_some(Self::Offsets {
-                first: table.end,
-                offsets,
-                lengths: None,
-            }),
-        )
+        let extended = description.offsets.clone().zip(description.lengths.clone());
+        let place = PixelDataPlace::of_fragments(items, extended, transfer_syntax);
+        let frames = u32::try_from(description.frames).unwrap_or(u32::MAX);
+        let map = FrameMap::among_fragments(&Source(source), &place, frames, &limits.of_image());
+        Ok(Self(map?))
     }
 
     /// The frames of these numbers, in this order. Each is looked up once; of all together there
@@ -351,35 +306,18 @@ impl FrameTable {
         number: u64,
         limits: TableLimits,
     ) -> Result<Frame, FrameError> {
-        let at = number
-            .checked_sub(1)
-            .and_then(|at| usize::try_from(at).ok());
-        let at = at.ok_or(FrameError::NoSuchFrame)?;
-        let ranges = match self {
-            Self::Fragments(frames) => Arc::clone(frames.get(at).ok_or(FrameError::NoSuchFrame)?),
-            Self::Offsets {
-                first,
-                offsets,
-                lengths,
-            } => {
-                let offset = offsets.get(at).ok_or(FrameError::NoSuchFrame)?;
-                let next = offsets.get(at.saturating_add(1));
-                let end = next.map_or(u64::MAX, |next| first.saturating_add(*next));
-                let from = first.saturating_add(*offset);
-                let mut ranges = fragments(source, from, end, limits.fragments_max)?;
-                if let (Some(lengths), [only]) = (lengths, ranges.as_mut_slice()) {
-                    // Without the padding of an odd length.
-                    let length = lengths.get(at).copied().unwrap_or(u64::MAX);
-                    only.end = only.end.min(only.start.saturating_add(length));
-                }
-                ranges.into()
-            }
-        };
+        let number = u32::try_from(number).map_err(|_| FrameError::NoSuchFrame)?;
+        let at = self.0.frame(number).ok_or(FrameError::NoSuchFrame)?;
+        let end = at.offset.saturating_add(at.length_bytes);
+        let mut ranges = fragments(source, at.offset, end, limits.fragments_max)?;
+        if let [only] = ranges.as_mut_slice() {
+            only.end = only.end.saturating_sub(at.padding_bytes().into());
+        }
         if ranges.is_empty() {
             return Err(FrameError::NotTold);
         }
         Ok(Frame {
-            ranges,
+            ranges: ranges.into(),
             shift_bits: 0,
             bits: None,
         })
@@ -474,15 +412,18 @@ pub(crate) fn find<S: DataSet>(
     Ok(None)
 }
 
-/// Bytes of a frame that begins or ends within a byte: shifted to whole bytes, the rest zero.
+/// Bytes of a frame that does not begin or end where they do: shifted to whole bytes, the rest
+/// zero.
 pub(crate) fn shifted(bytes: &[u8], shift_bits: u32, bits: u64) -> Vec<u8> {
+    let skipped = usize::try_from(shift_bits / 8).unwrap_or(usize::MAX);
+    let bytes = bytes.get(skipped..).unwrap_or_default();
     let length = usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX);
     let at = |at: usize| u16::from(bytes.get(at).copied().unwrap_or(0));
     let mut out: Vec<u8> = (0..length.min(bytes.len()))
         .map(|index| {
             // The first pixel is the lowest bit (PS3.5 8.1.1).
             let pair = at(index) | (at(index.saturating_add(1)) << 8);
-            let [low, _] = (pair >> shift_bits.min(7)).to_le_bytes();
+            let [low, _] = (pair >> (shift_bits % 8)).to_le_bytes();
             low
         })
         .collect();

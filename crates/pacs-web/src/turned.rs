@@ -105,13 +105,13 @@ mod tests {
             word.reverse();
         }
         assert!(sent(bytes.clone(), whole.clone(), turn).await == swapped);
-        for (word, source) in [(1, &bytes), (2, &swapped)] {
+        for (word, source, shift) in [(1, &bytes, 5), (2, &swapped, 5), (2, &swapped, 13)] {
             let bits = 700_000 * 8 - 13;
             let turn = Turn {
                 word,
-                bits: Some((5, bits)),
+                bits: Some((shift, bits)),
             };
-            let expected = shifted(&source[..700_000], 5, bits);
+            let expected = shifted(&source[..700_000], shift, bits);
             assert!(sent(bytes.clone(), whole.clone(), turn).await == expected);
         }
     }

@@ -1,6 +1,6 @@
 //! Finds frames among the fragments of stored pixel data.
 
-use super::{FrameMapError, ITEM_HEADER_BYTES, ReadAt, damaged};
+use super::{FrameMapError, ITEM_HEADER_BYTES, Places, ReadAt, damaged};
 use crate::codec::Codec;
 use crate::limits::ImageLimits;
 use std::ops::Range;
@@ -10,6 +10,9 @@ const WINDOW_BYTES: usize = 4096;
 
 /// Bytes of a fragment that are looked at with its header, to see whether a code stream begins.
 const START_BYTES: usize = 4;
+
+/// An offset and a number of bytes for each frame.
+type Spans = Vec<(u64, u64)>;
 
 /// Fragments, one after the other.
 pub(super) struct Walk<'a, R> {
@@ -47,32 +50,32 @@ impl<'a, R: ReadAt> Walk<'a, R> {
         }
     }
 
-    /// Offset and bytes of each frame, item headers included.
-    pub(super) async fn frames(
+    /// Where each frame is.
+    pub(super) fn frames(
         mut self,
         codec: Option<Codec>,
         frames: u32,
         extended: Option<&(Range<u64>, Range<u64>)>,
-    ) -> Result<Vec<(u64, u64)>, FrameMapError<R::Error>> {
-        let table = self.next().await?.ok_or(damaged("no offset table"))?;
+    ) -> Result<Places, FrameMapError<R::Error>> {
+        let table = self.next()?.ok_or(damaged("no offset table"))?;
         let first = table.end();
         let count = usize::try_from(frames).unwrap_or(usize::MAX);
         if let Some((offsets, lengths)) = extended
-            && let Some(places) = self.extended(offsets, lengths, first, count).await?
+            && let Some(places) = self.extended(offsets, lengths, first, count)?
         {
-            return Ok(places);
+            return Ok(Places::Extended(places));
         }
         if count > 1
-            && let Some(places) = self.basic(&table, first, count).await?
+            && let Some(places) = self.basic(&table, first, count)?
         {
-            return Ok(places);
+            return Ok(Places::Fragments(places));
         }
         self.position = first;
-        self.by_fragments(codec, count).await
+        self.by_fragments(codec, count).map(Places::Fragments)
     }
 
     /// Reads numbers of `N` bytes.
-    async fn numbers<const N: usize>(
+    fn numbers<const N: usize>(
         &self,
         range: Range<u64>,
     ) -> Result<Vec<[u8; N]>, FrameMapError<R::Error>> {
@@ -83,7 +86,7 @@ impl<'a, R: ReadAt> Walk<'a, R> {
             return Err(FrameMapError::TooLarge { what, limit });
         }
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let bytes = self.source.read_at(range.start, length).await;
+        let bytes = self.source.read_at(range.start, length);
         let bytes = bytes.map_err(FrameMapError::Read)?;
         if bytes.len() < length {
             return Err(damaged("an offset table is cut"));
@@ -92,41 +95,43 @@ impl<'a, R: ReadAt> Walk<'a, R> {
     }
 
     /// By the extended offset table, if it has an entry for each frame.
-    async fn extended(
+    fn extended(
         &self,
         offsets: &Range<u64>,
         lengths: &Range<u64>,
         first: u64,
         count: usize,
-    ) -> Result<Option<Vec<(u64, u64)>>, FrameMapError<R::Error>> {
-        let offsets = self.numbers::<8>(offsets.clone()).await?;
-        let lengths = self.numbers::<8>(lengths.clone()).await?;
+    ) -> Result<Option<Spans>, FrameMapError<R::Error>> {
+        let offsets = self.numbers::<8>(offsets.clone())?;
+        let lengths = self.numbers::<8>(lengths.clone())?;
         if offsets.len() != count || lengths.len() != count {
             return Ok(None);
         }
+        // A frame is one fragment (PS3.3 C.7.6.3.1.8).
         let places = offsets.iter().zip(&lengths).map(|(offset, length)| {
             let offset = first.checked_add(u64::from_le_bytes(*offset))?;
-            // Fragments have even lengths, and a frame is one (PS3.3 C.7.6.3.1.8).
-            let length = u64::from_le_bytes(*length).checked_next_multiple_of(2)?;
-            let length = length.checked_add(ITEM_HEADER_BYTES)?;
-            let is_bounded = length <= self.limits.encoded_frame_bytes_max;
+            let length = u64::from_le_bytes(*length);
+            let whole = length
+                .checked_next_multiple_of(2)?
+                .checked_add(ITEM_HEADER_BYTES)?;
+            let is_bounded = whole <= self.limits.encoded_frame_bytes_max;
             is_bounded.then_some((offset, length))
         });
         Ok(places.collect())
     }
 
     /// By the basic offset table, if it has an entry for each frame.
-    async fn basic(
+    fn basic(
         &mut self,
         table: &Fragment,
         first: u64,
         count: usize,
-    ) -> Result<Option<Vec<(u64, u64)>>, FrameMapError<R::Error>> {
+    ) -> Result<Option<Spans>, FrameMapError<R::Error>> {
         let begin = table.offset.saturating_add(ITEM_HEADER_BYTES);
         if table.length_bytes != u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(4) {
             return Ok(None);
         }
-        let offsets = self.numbers::<4>(begin..table.end()).await?;
+        let offsets = self.numbers::<4>(begin..table.end())?;
         let offsets: Vec<u32> = offsets.into_iter().map(u32::from_le_bytes).collect();
         let is_ascending = offsets.is_sorted_by(|before, after| before < after);
         if !is_ascending || offsets.first() != Some(&0) {
@@ -137,11 +142,11 @@ impl<'a, R: ReadAt> Walk<'a, R> {
         // The last ends where the fragments do.
         self.position = offsets.last().copied().map_or(first, absolute);
         let mut end = self.position;
-        while let Some(fragment) = self.next().await? {
+        while let Some(fragment) = self.next()? {
             end = fragment.end();
         }
         let ends = begins.clone().skip(1).chain([end]);
-        let places: Vec<(u64, u64)> = begins
+        let places: Spans = begins
             .zip(ends)
             .map(|(begin, end)| (begin, end.saturating_sub(begin)))
             .collect();
@@ -150,13 +155,13 @@ impl<'a, R: ReadAt> Walk<'a, R> {
     }
 
     /// By the fragments themselves.
-    async fn by_fragments(
+    fn by_fragments(
         &mut self,
         codec: Option<Codec>,
         count: usize,
-    ) -> Result<Vec<(u64, u64)>, FrameMapError<R::Error>> {
+    ) -> Result<Spans, FrameMapError<R::Error>> {
         let mut fragments = Vec::new();
-        while let Some(fragment) = self.next().await? {
+        while let Some(fragment) = self.next()? {
             let limit = u64::from(self.limits.fragments_max);
             if u64::try_from(fragments.len()).unwrap_or(u64::MAX) >= limit {
                 let what = "fragments";
@@ -166,8 +171,11 @@ impl<'a, R: ReadAt> Walk<'a, R> {
             let length = fragment.end().saturating_sub(fragment.offset);
             fragments.push((fragment.offset, length, begins.unwrap_or(true)));
         }
+        if fragments.is_empty() {
+            return Err(FrameMapError::NoFragments);
+        }
         let is_one_each = fragments.len() == count;
-        let mut places: Vec<(u64, u64)> = Vec::new();
+        let mut places: Spans = Vec::new();
         for (offset, length, begins) in fragments {
             match places.last_mut() {
                 Some((_, whole)) if count == 1 || !(begins || is_one_each) => {
@@ -192,23 +200,29 @@ impl<'a, R: ReadAt> Walk<'a, R> {
         Ok(())
     }
 
-    /// The next fragment; `None` at the delimiter.
-    async fn next(&mut self) -> Result<Option<Fragment>, FrameMapError<R::Error>> {
+    /// The next fragment; `None` at the delimiter, or where the data set ends behind a whole one.
+    fn next(&mut self) -> Result<Option<Fragment>, FrameMapError<R::Error>> {
         let header_bytes = usize::try_from(ITEM_HEADER_BYTES).unwrap_or(8);
         let wanted = header_bytes.saturating_add(START_BYTES);
         let within = self.position.checked_sub(self.window_at);
         let within = within.and_then(|at| usize::try_from(at).ok());
+        // A window that is shorter ends with the data set.
+        let is_last = (1..WINDOW_BYTES).contains(&self.window.len());
+        let wanted = if is_last { header_bytes } else { wanted };
         let within = within.filter(|at| at.saturating_add(wanted) <= self.window.len());
         let at = match within {
             Some(at) => at,
             None => {
-                let read = self.source.read_at(self.position, WINDOW_BYTES).await;
+                let read = self.source.read_at(self.position, WINDOW_BYTES);
                 self.window = read.map_err(FrameMapError::Read)?;
                 self.window_at = self.position;
                 0
             }
         };
         let here = self.window.get(at..).unwrap_or_default();
+        if here.is_empty() && self.is_end()? {
+            return Ok(None);
+        }
         let (header, content) = here
             .split_first_chunk::<8>()
             .ok_or(damaged("fragments without an end"))?;
@@ -227,5 +241,14 @@ impl<'a, R: ReadAt> Walk<'a, R> {
         };
         self.position = fragment.end();
         Ok(Some(fragment))
+    }
+
+    /// Whether the data set, of which nothing is left, ends just here and not before.
+    fn is_end(&self) -> Result<bool, FrameMapError<R::Error>> {
+        let Some(before) = self.position.checked_sub(1) else {
+            return Ok(false);
+        };
+        let last = self.source.read_at(before, 1);
+        Ok(!last.map_err(FrameMapError::Read)?.is_empty())
     }
 }

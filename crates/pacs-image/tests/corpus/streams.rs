@@ -5,8 +5,6 @@ use pacs_core::TransferSyntaxUid;
 use pacs_core::convert::{Photometric, PixelForm};
 use pacs_core::limits::ScanLimits;
 use pacs_image::{Decoders, FrameMap, ImageLimits, PixelDataPlace, ReadAt};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 /// Frames that are larger take too long here.
 const PIXELS_MAX: u32 = 1 << 16;
@@ -98,7 +96,7 @@ pub(crate) fn frame_map(input: &[u8]) -> bool {
         return false;
     };
     let limits = ImageLimits::default();
-    let Ok(map) = now(FrameMap::locate(&data_set, &place, &form, &limits)) else {
+    let Ok(map) = FrameMap::locate(&data_set, &place, &form, &limits) else {
         return false;
     };
     let found = |number| {
@@ -106,7 +104,7 @@ pub(crate) fn frame_map(input: &[u8]) -> bool {
             return false;
         };
         let length = usize::try_from(location.length_bytes).unwrap_or(usize::MAX);
-        let Ok(bytes) = now(data_set.read_at(location.offset, length));
+        let Ok(bytes) = data_set.read_at(location.offset, length);
         let read = bytes.len();
         let Ok(frame) = location.frame(bytes) else {
             return false;
@@ -118,13 +116,4 @@ pub(crate) fn frame_map(input: &[u8]) -> bool {
         true
     };
     (1..=map.frames()).all(found)
-}
-
-/// The result of a future that never waits.
-fn now<F: Future>(future: F) -> F::Output {
-    let mut context = Context::from_waker(Waker::noop());
-    match pin!(future).poll(&mut context) {
-        Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("all is in memory"),
-    }
 }

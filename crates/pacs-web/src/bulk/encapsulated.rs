@@ -68,7 +68,9 @@ impl Encapsulated {
                 let bytes_max = web.limits().inflated_bytes_max;
                 Content::open_corrected(&web, &permit, &stored, bytes_max)?
             };
-            let table = FrameTable::find(&content, &description, items, tables(web.limits()))?;
+            let fragments = (items, &stored.instance.transfer_syntax);
+            let limits = tables(web.limits());
+            let table = FrameTable::find(&content, &description, fragments, limits)?;
             let lookup = Lookup {
                 table: Arc::new(table),
                 content: Arc::new(content),

@@ -43,7 +43,8 @@ impl Layout {
             Pixels::Native { .. } => None,
             Pixels::Encapsulated { items } => {
                 let limits = super::tables(web.limits());
-                Some(FrameTable::find(&content, &description, *items, limits)?)
+                let fragments = (*items, &stored.instance.transfer_syntax);
+                Some(FrameTable::find(&content, &description, fragments, limits)?)
             }
         };
         let form = super::transcode::form_of(web, &content, stored);
@@ -65,9 +66,12 @@ impl Layout {
     ) -> Result<Vec<Frame>, Failure> {
         let numbers = numbers.iter().copied();
         Ok(match (&self.pixels, &self.table) {
-            (Pixels::Native { value, .. }, _) => numbers
-                .map(|number| pixels::native_frame(&self.description, value, number))
-                .collect::<Result<_, _>>()?,
+            (native @ Pixels::Native { value, .. }, _) => {
+                let value = (value, native.word());
+                numbers
+                    .map(|number| pixels::native_frame(&self.description, value, number))
+                    .collect::<Result<_, _>>()?
+            }
             (Pixels::Encapsulated { .. }, Some(table)) => table.frames(content, numbers, limits)?,
             (Pixels::Encapsulated { .. }, None) => return Err(Failure::Internal),
         })
@@ -162,15 +166,24 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::WebLimits;
 
     fn layout(frames: u32) -> Arc<Layout> {
-        let table = FrameTable::Offsets {
-            first: 0,
-            offsets: (0..frames.into()).collect(),
-            lengths: None,
+        let item = |bytes: &[u8]| {
+            let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+            [b"\xFE\xFF\0\xE0", &length[..], bytes].concat()
         };
+        let mut items = item(&[]);
+        for _ in 0..frames {
+            items.extend(item(b"frame!"));
+        }
+        let mut description = Description::default();
+        description.frames = frames.into();
+        let limits = super::super::tables(&WebLimits::default());
+        let fragments = (0, &key(0).1);
+        let table = FrameTable::find(&items.as_slice(), &description, fragments, limits).unwrap();
         Arc::new(Layout {
-            description: Description::default(),
+            description,
             pixels: Pixels::Encapsulated { items: 0 },
             table: Some(table),
             form: None,

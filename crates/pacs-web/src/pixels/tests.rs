@@ -37,6 +37,11 @@ fn encapsulated(mut head: Vec<u8>, items: &[&[u8]]) -> Vec<u8> {
     head
 }
 
+/// What the fragments are in: JPEG, whose frames begin with a marker.
+fn syntax() -> TransferSyntaxUid {
+    TransferSyntaxUid::parse("1.2.840.10008.1.2.4.50").unwrap()
+}
+
 /// Frames 1, 2, … of a data set, until there is none.
 fn frames(data_set: &[u8]) -> Result<Vec<Vec<u8>>, FrameError> {
     let mut walk = walk_of(data_set, Encoding::ExplicitLittleEndian);
@@ -48,9 +53,9 @@ fn frames(data_set: &[u8]) -> Result<Vec<Vec<u8>>, FrameError> {
     let mut found = Vec::new();
     for number in 1.. {
         let frame = match &pixels {
-            Pixels::Native { value, .. } => native_frame(&description, value, number),
+            Pixels::Native { value, .. } => native_frame(&description, (value, 1), number),
             Pixels::Encapsulated { items } => {
-                let table = FrameTable::find(&data_set, &description, *items, limits)?;
+                let table = FrameTable::find(&data_set, &description, (*items, &syntax()), limits)?;
                 table.frame(&data_set, number, limits)
             }
         };
@@ -87,6 +92,24 @@ fn frames_of_single_bits_begin_where_the_last_one_ended() {
 }
 
 #[test]
+fn frames_of_odd_length_in_big_endian_words_are_read_with_their_whole_words() {
+    let mut description = Description::default();
+    (description.rows, description.columns, description.samples) = (1, 3, 1);
+    (description.bits_allocated, description.frames) = (8, 2);
+    let turned = [1, 2, 3, 4, 5, 6];
+    for (number, range, wanted) in [(1, 0..4, [1, 2, 3]), (2, 2..6, [4, 5, 6])] {
+        let frame = native_frame(&description, (&(0..6), 2), number).unwrap();
+        assert_eq!(&*frame.ranges, std::slice::from_ref(&range));
+        let (begin, end) = (usize::try_from(range.start), usize::try_from(range.end));
+        let words = &turned[begin.unwrap()..end.unwrap()];
+        assert_eq!(
+            shifted(words, frame.shift_bits, frame.bits.unwrap()),
+            wanted
+        );
+    }
+}
+
+#[test]
 fn fragments_are_frames_by_count_or_by_either_table() {
     let none: &[u8] = &[];
     let two = encapsulated(image("2 ", 1, 1, 8), &[none, b"ab", b"cd"]);
@@ -106,12 +129,25 @@ fn fragments_are_frames_by_count_or_by_either_table() {
 }
 
 #[test]
+fn without_a_table_a_frame_begins_with_each_fragment_that_begins_as_its_code_streams_do() {
+    let (first, second) = (b"\xFF\xD8\xFF\xC0", b"\xFF\xD8\xFF\xC1");
+    let items: [&[u8]; 6] = [b"", first, b"ab", b"cd", second, b"ef"];
+    let data_set = encapsulated(image("2 ", 1, 1, 8), &items);
+    let found = frames(&data_set).unwrap();
+    assert_eq!(found, [&b"\xFF\xD8\xFF\xC0abcd"[..], b"\xFF\xD8\xFF\xC1ef"]);
+}
+
+#[test]
 fn frames_that_cannot_be_told_apart_are_not_guessed() {
     let none: &[u8] = &[];
     let three = encapsulated(image("2 ", 1, 1, 8), &[none, b"ab", b"cd", b"ef"]);
-    assert!(matches!(frames(&three), Err(FrameError::NotTold)));
+    let error = frames(&three).unwrap_err().to_string();
+    assert!(error.contains("cannot be told apart"), "{error}");
     let nothing = encapsulated(image("2 ", 1, 1, 8), &[none]);
-    assert!(matches!(frames(&nothing), Err(FrameError::NoPixelData)));
+    assert!(matches!(
+        frames(&nothing),
+        Err(FrameError::Map(FrameMapError::NoFragments))
+    ));
     assert!(matches!(
         frames(&image("1 ", 1, 1, 8)),
         Err(FrameError::NoPixelData)
@@ -159,7 +195,7 @@ fn a_frame_of_many_fragments_is_looked_up_once_and_bounded_however_often_it_is_a
         offset_table_bytes_max: 1_000,
     };
     let source = data_set.as_slice();
-    let table = FrameTable::find(&source, &description, items, limits).unwrap();
+    let table = FrameTable::find(&source, &description, (items, &syntax()), limits).unwrap();
     // The first of the eleven items is the table of offsets.
     let three = table.frames(&source, [1, 1, 1], limits).unwrap();
     let [first, _, third] = three.as_slice() else {
@@ -186,7 +222,7 @@ impl DataSet for Counting<'_> {
         self.bytes.length_bytes()
     }
 
-    fn read(&self, range: &Range<u64>) -> Result<Vec<u8>, pacs_store::ReadError> {
+    fn read(&self, range: &Range<u64>) -> Result<Vec<u8>, ReadError> {
         let read = self.bytes.read(range)?;
         self.reads.borrow_mut().push(read.len());
         Ok(read)
@@ -208,9 +244,10 @@ fn cost(data_set: &[u8], number: u64) -> (usize, usize) {
         offset_table_bytes_max: 1 << 20,
     };
     let frame = match &pixels {
-        Pixels::Native { value, .. } => native_frame(&description, value, number).unwrap(),
+        Pixels::Native { value, .. } => native_frame(&description, (value, 1), number).unwrap(),
         Pixels::Encapsulated { items } => {
-            let table = FrameTable::find(&source, &description, *items, limits).unwrap();
+            let table =
+                FrameTable::find(&source, &description, (*items, &syntax()), limits).unwrap();
             table.frames(&source, [number], limits).unwrap().remove(0)
         }
     };

@@ -105,7 +105,8 @@ impl Document {
             // All fragments are one stream, whatever Number of Frames says.
             description.frames = 1;
             let limits = tables(web.limits());
-            let table = FrameTable::find(&content, &description, items, limits)?;
+            let fragments = (items, &stored.instance.transfer_syntax);
+            let table = FrameTable::find(&content, &description, fragments, limits)?;
             let mut frames = table.frames(&content, [1], limits)?;
             let frame = frames.pop().ok_or(Failure::NotFound { what: "video" })?;
             let first = frame.ranges.first().map_or(0, |range| range.start);

@@ -61,6 +61,7 @@ impl From<FrameMapError<ReadError>> for Failure {
     fn from(error: FrameMapError<ReadError>) -> Self {
         match error {
             FrameMapError::Read(error) => error.into(),
+            FrameMapError::NoFragments => Self::NotFound { what: "pixel data" },
             FrameMapError::NoSuchFrame => Self::NotFound { what: "frame" },
             FrameMapError::TooLarge { .. } => Self::TooLarge {
                 detail: error.to_string(),

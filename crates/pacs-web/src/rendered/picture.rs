@@ -9,6 +9,7 @@ use crate::content::Content;
 use crate::derived::Turn;
 use crate::error::Failure;
 use crate::limits::{RenderingLimits, WebLimits};
+use crate::pixels::Source;
 use crate::service::Web;
 use crate::walk::DataSet as _;
 use pacs_core::access::Get;
@@ -20,9 +21,8 @@ use pacs_image::render::{
     self, Animation, NativeFrame, Picture, PictureFormat, Presentation, Region, RenderError,
 };
 use pacs_image::{
-    Decoders, FrameMap, Head, ImageLimits, PixelDataPlace, ReadAt, RenderLimits, native_form,
+    Decoders, FrameMap, Head, ImageLimits, PixelDataPlace, RenderLimits, native_form,
 };
-use pacs_store::ReadError;
 use pacs_store::index::StoredInstance;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +74,6 @@ pub(crate) async fn render(
     let is_gone = Arc::new(AtomicBool::new(false));
     let _gone = Gone(Arc::clone(&is_gone));
     let (web_too, permit, wanted) = (web.clone(), permit.clone(), wanted.clone());
-    let handle = tokio::runtime::Handle::current();
     let work = tokio::task::spawn_blocking(move || {
         let _turns = (turn, turn_of_kind);
         let web = web_too;
@@ -100,7 +99,7 @@ pub(crate) async fn render(
             limits,
             is_gone,
         };
-        work.run(&frames, format, &handle)
+        work.run(&frames, format)
     });
     work.await.map_err(|_| Failure::Internal)?
 }
@@ -265,18 +264,6 @@ impl Opened {
 /// What an inflated data set is in.
 const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 
-/// A data set that is read in threads that may block.
-struct Source<'c>(&'c Content);
-
-impl ReadAt for Source<'_> {
-    type Error = ReadError;
-
-    async fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
-        let end = offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        self.0.read(&(offset..end))
-    }
-}
-
 /// All that is needed to make a picture; blocks.
 struct Work {
     opened: Opened,
@@ -291,12 +278,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(
-        mut self,
-        frames: &[u32],
-        format: PictureFormat,
-        handle: &tokio::runtime::Handle,
-    ) -> Result<Vec<u8>, Failure> {
+    fn run(mut self, frames: &[u32], format: PictureFormat) -> Result<Vec<u8>, Failure> {
         let Opened {
             content,
             place,
@@ -305,8 +287,7 @@ impl Work {
         } = &self.opened;
         let source = Source(content);
         let limits = ImageLimits::default();
-        let located = FrameMap::locate(&source, place, form, &limits);
-        let map = handle.block_on(located)?;
+        let map = FrameMap::locate(&source, place, form, &limits)?;
         if let [only] = *frames {
             let picture = self.picture(&map, only)?;
             return Ok(picture.encode(format, &self.limits.render)?);
