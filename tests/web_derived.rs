@@ -290,11 +290,21 @@ fn a_frame_is_given_as_it_is_stored_native_or_encoded_anew_as_the_client_says() 
 
 #[test]
 fn many_who_want_a_frame_at_once_have_it_encoded_once() {
+    have_it_made_once("image/jphc");
+}
+
+#[test]
+fn many_who_want_a_frame_at_once_have_it_decoded_once() {
+    have_it_made_once("application/octet-stream");
+}
+
+fn have_it_made_once(media_type: &str) {
     let mut server = server("");
     let Some((_, path)) = frame_in_jpeg_2000(&server) else {
         return;
     };
-    let accept = [("Accept", "multipart/related; type=\"image/jphc\"")];
+    let accept = format!("multipart/related; type=\"{media_type}\"");
+    let accept = [("Accept", accept.as_str())];
     let before = count(&server, "pacs_derived_misses_total");
     let given: Vec<Vec<u8>> = std::thread::scope(|scope| {
         let asking: Vec<_> = (0..8)

@@ -1,5 +1,6 @@
 //! Frames in another transfer syntax than they are stored in: decoded, or encoded again without
-//! loss. What was encoded is derived data: a viewer that shows a study again has it from the disk.
+//! loss. They are derived data: each is made once for all who want it at the same time, and a
+//! viewer that shows a study again has it from the disk.
 
 use crate::content::{self, Content};
 use crate::derived::{Key, Kind, Turn};
@@ -143,7 +144,7 @@ impl Source {
     ) -> Result<Bytes, Failure> {
         let source = self.clone();
         let to = target.clone();
-        let make = move |turn: Option<Turn>| async move {
+        let make = move |turn: Turn| async move {
             let conversions = source.web.clone();
             let conversions = conversions.conversions();
             // Read, decoded, encoded, and compared with what that decodes to.
@@ -156,13 +157,8 @@ impl Source {
             });
             making.await.map_err(|_panicked| Failure::Internal)?
         };
-        if target.as_str() == EXPLICIT_LITTLE_ENDIAN {
-            // Native frames are long, and there is not room for both.
-            return make(None).await;
-        }
         let key = frame_key(&self.stored, target, number);
         let derived = self.web.derived();
-        let make = move |turn| make(Some(turn));
         derived.get_or_make(&self.permit, key, make).await
     }
 
@@ -200,7 +196,7 @@ fn held(content: &Content, frame: &Frame, word: usize) -> Result<Vec<u8>, Failur
     })
 }
 
-/// By what frame `number` of `stored`, encoded for `target`, is known.
+/// By what frame `number` of `stored`, made for `target`, is known.
 pub(crate) fn frame_key(stored: &StoredInstance, target: &TransferSyntaxUid, number: u64) -> Key {
     Key::of(
         Kind::Frame,
