@@ -432,6 +432,70 @@ fn float_image(instance: &str) -> Vec<u8> {
     out
 }
 
+#[test]
+fn an_instance_that_cannot_be_encoded_is_given_in_what_else_the_client_takes() {
+    let server = server("");
+    let study = "1.2.826.0.1.98.1";
+    let float = format!("{study}.1.1");
+    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
+    let data_set = float_image(&float);
+    assert_eq!(store(&server, PARAMETRIC_MAP, &float, syntax, &data_set), 0);
+    let slice = Slice {
+        patient_id: "FLOAT1".to_owned(),
+        study: study.to_owned(),
+        series: format!("{study}.2"),
+        instance: format!("{study}.2.1"),
+        ..Slice::new(1, 1)
+    };
+    store_slice(&server, &slice);
+    let path = format!("/dicomweb/studies/{study}");
+    let dicom = "multipart/related; type=\"application/dicom\"; transfer-syntax";
+    let rle = "1.2.840.10008.1.2.5";
+
+    let accept = format!("{dicom}={rle}, {dicom}={syntax}; q=0.5");
+    let given = get(server.http(), &path, &[("Accept", &accept)]);
+    assert!(given.status == 200 && given.is_whole, "{}", given.status);
+    let parts = given.parts();
+    let in_syntax = |part: &pacs_tests::web::Part| {
+        let parts = corpus::Parts::of(&part.body);
+        (parts.sop_instance, parts.transfer_syntax)
+    };
+    let mut found: Vec<(String, String)> = parts.iter().map(in_syntax).collect();
+    found.sort();
+    let expected = [(float.clone(), syntax), (slice.instance, rle)];
+    assert_eq!(
+        found,
+        expected.map(|(uid, syntax)| (uid, syntax.to_owned()))
+    );
+    let known = [
+        ("Accept", accept.as_str()),
+        ("If-None-Match", given.header("etag").expect("a tag")),
+    ];
+    assert_eq!(get(server.http(), &path, &known).status, 304);
+
+    let refused = get(
+        server.http(),
+        &path,
+        &[("Accept", &format!("{dicom}={rle}"))],
+    );
+    assert_eq!(refused.status, 406);
+    let told = refused.json()["detail"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
+    let (available, why) = told
+        .split_once("; instance ")
+        .expect("what stands in the way");
+    assert!(
+        available.ends_with(syntax) && !available.contains(rle),
+        "{told}"
+    );
+    assert!(
+        why.contains(&float) && why.contains("floating point"),
+        "{told}"
+    );
+}
+
 const PARAMETRIC_MAP: &str = "1.2.840.10008.5.1.4.1.1.30";
 
 #[test]

@@ -23,50 +23,73 @@ use pacs_store::index::StoredInstance;
 use pacs_store::shares::Share;
 use std::sync::Arc;
 
-/// Whether each instance of `wanted` can be encoded for the transfer syntax beside it, as far as
-/// its attributes tell.
+/// An instance that cannot be encoded as a client wants it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) stored: StoredInstance,
+    pub(crate) to: TransferSyntaxUid,
+    /// What stands in the way.
+    pub(crate) why: String,
+    /// All that it cannot be encoded for.
+    pub(crate) impossible: Vec<TransferSyntaxUid>,
+}
+
+/// Which instances of `wanted` cannot be encoded for the transfer syntax beside them, as far as
+/// their attributes tell.
 ///
 /// # Errors
-/// [`Failure::NotAcceptable`] names what one that cannot be is available in.
-pub(crate) async fn check(
+/// [`Failure`].
+pub(crate) async fn refused(
     web: &Web,
     permit: &Permit<Get>,
     wanted: Vec<(StoredInstance, TransferSyntaxUid)>,
-) -> Result<(), Failure> {
+) -> Result<Vec<Refused>, Failure> {
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let (web, permit) = (web.clone(), permit.clone());
     let task = tokio::task::spawn_blocking(move || {
+        let mut refused = Vec::new();
         for (stored, to) in wanted {
-            let decoders = web.conversions().decoders().ok_or(Failure::Internal)?;
-            let syntax = &stored.instance.transfer_syntax;
-            let content = Content::open(&web, &permit, &stored)?;
-            let Some(form) = form_of(&web, &content, &stored) else {
-                if !has_float_pixels(&web, &content, &stored) {
-                    // It has no pixel data that would be encoded.
-                    continue;
-                }
-                let instance = stored.instance.instance.as_str();
-                let available = format!(
-                    "{instance} not in {to}, since its samples are of floating point, but as \
-                     stored ({syntax}) or uncompressed"
-                );
-                return Err(Failure::NotAcceptable { available });
-            };
-            let native = native_form(syntax, &form);
-            if let Err(error) = decoders.check_encoding(&to, &native) {
-                let instance = stored.instance.instance.as_str();
-                let available = format!(
-                    "{instance} not in {to}, since {error}, but as stored ({syntax}) or \
-                     uncompressed"
-                );
-                return Err(Failure::NotAcceptable { available });
+            if let Some((why, impossible)) = hindrance(&web, &permit, &stored, &to)? {
+                refused.push(Refused {
+                    stored,
+                    to,
+                    why,
+                    impossible,
+                });
             }
         }
-        Ok(())
+        Ok(refused)
     });
     task.await.map_err(|_panicked| Failure::Internal)?
+}
+
+/// Why `stored` cannot be encoded for `to`, and what else it cannot be encoded for. Blocks.
+fn hindrance(
+    web: &Web,
+    permit: &Permit<Get>,
+    stored: &StoredInstance,
+    to: &TransferSyntaxUid,
+) -> Result<Option<(String, Vec<TransferSyntaxUid>)>, Failure> {
+    let decoders = web.conversions().decoders().ok_or(Failure::Internal)?;
+    let syntax = &stored.instance.transfer_syntax;
+    let content = Content::open(web, permit, stored)?;
+    let native = form_of(web, &content, stored).map(|form| native_form(syntax, &form));
+    // What has no pixel data has none that would be encoded.
+    let is_float = native.is_none() && has_float_pixels(web, &content, stored);
+    let why = |to: &TransferSyntaxUid| match &native {
+        Some(native) => {
+            let checked = decoders.check_encoding(to, native);
+            checked.err().map(|error| error.to_string())
+        }
+        None => is_float.then(|| "its samples are of floating point".to_owned()),
+    };
+    Ok(why(to).map(|told| {
+        let mut impossible = web.conversions().encodings(syntax);
+        impossible.retain(|target| why(target).is_some());
+        (told, impossible)
+    }))
 }
 
 /// Sends `stored`, which `reader` gives, with its frames encoded for `to`, within `memory`.

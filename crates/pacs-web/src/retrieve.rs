@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::frames::{EXPLICIT_LITTLE_ENDIAN, is_lossy};
 use crate::multipart::PartWriter;
 use crate::query_string;
-use crate::recompress;
+use crate::recompress::{self, Refused};
 use crate::record::Use;
 use crate::resource::{Resource, path_of};
 use crate::service::Web;
@@ -24,8 +24,8 @@ use pacs_core::scan::file::file_meta;
 use pacs_core::{Level, Permit, TransferSyntaxUid};
 use pacs_store::index::{Results, StoredInstance};
 use pacs_store::shares::Share;
-use pacs_store::{DataSetReader, Digester};
-use std::collections::BTreeMap;
+use pacs_store::{DataSetReader, Digest, Digester};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::iter::once;
 
@@ -75,20 +75,24 @@ pub(crate) async fn retrieve(
     accept: &Accept,
 ) -> Result<Response, Failure> {
     let (web, found) = resource.instances_for(&web, &permit, Use::Take).await?;
-    let chosen = choose(&found, resource.level(), accept, web.conversions())?;
+    let conversions = web.conversions();
+    let mut chosen = Choice::new(&found, resource.level(), accept, conversions)?;
     let anew = found.iter().filter_map(|stored| {
         let to = wanted(&chosen, stored);
         let is_encoded = to != stored.instance.transfer_syntax && !is_native(&to);
         is_encoded.then(|| (stored.clone(), to))
     });
     let anew = anew.collect();
-    let is_multipart = chosen.values().all(|chosen| chosen.is_multipart);
+    for refused in recompress::refused(&web, &permit, anew).await? {
+        chosen.without(refused, accept, conversions)?;
+    }
+    let mut each = found.iter().filter_map(|stored| chosen.of(stored));
+    let is_multipart = each.all(|chosen| chosen.is_multipart);
     let base = web.base_url_by(headers);
     let tag = entity_tag(&web, &found, &chosen, is_multipart.then_some(&base));
     if has_already(headers, &tag) {
         return not_modified(&tag);
     }
-    recompress::check(&web, &permit, anew).await?;
     if is_multipart {
         return tagged(multipart(web, permit, found, chosen, base).await?, &tag);
     }
@@ -131,74 +135,137 @@ fn entity_tag(
     }
 }
 
-/// What the client gets of the instances in one transfer syntax.
+/// What the client gets of an instance.
 #[derive(Debug, Clone)]
 struct Chosen {
     is_multipart: bool,
     transfer_syntax: TransferSyntaxUid,
 }
 
-type Choice = BTreeMap<TransferSyntaxUid, Chosen>;
-
-/// For each transfer syntax that is stored, what the client gets: the same, unless it names others
-/// and one of them can be had.
-fn choose(
-    found: &[StoredInstance],
+/// What the client gets of each instance.
+#[derive(Debug, Clone)]
+struct Choice {
     level: Level,
-    accept: &Accept,
-    conversions: &Conversions,
-) -> Result<Choice, Failure> {
-    let mut choice = Choice::new();
-    for stored in found {
-        let syntax = &stored.instance.transfer_syntax;
-        if choice.contains_key(syntax) {
-            continue;
-        }
-        let mut offers = Vec::new();
-        let targets = conversions.targets(syntax);
-        // Who names none gets explicit VR little endian where that can be had, unless a lossy
-        // compression left nothing better (PS3.18 8.7.3.4).
-        let is_native_default = !is_lossy(syntax.as_str())
-            && targets
-                .iter()
-                .any(|target| target.as_str() == EXPLICIT_LITTLE_ENDIAN);
-        // The others are not for web services (PS3.18 8.7.3).
-        let targets = targets
-            .into_iter()
-            .filter(|target| target.as_str() == EXPLICIT_LITTLE_ENDIAN);
-        let anew = conversions.encodings(syntax);
-        for target in once(syntax.clone()).chain(targets).chain(anew) {
-            let is_stored = target == *syntax;
-            let is_native = target.as_str() == EXPLICIT_LITTLE_ENDIAN;
-            let is_default = if is_native_default {
-                is_native
-            } else {
-                is_stored
-            };
-            offers.push(Offer::multipart(DICOM).in_syntax(target.as_str(), is_default));
-            if level == Level::Instance {
-                offers.push(Offer::single(DICOM).in_syntax(target.as_str(), is_default));
+    /// By the transfer syntax that is stored: the same, unless the client names others and one of
+    /// them can be had.
+    all: BTreeMap<TransferSyntaxUid, Chosen>,
+    /// Of those that cannot be had as the others of their transfer syntax, by their content.
+    apart: HashMap<Digest, Chosen>,
+}
+
+impl Choice {
+    fn new(
+        found: &[StoredInstance],
+        level: Level,
+        accept: &Accept,
+        conversions: &Conversions,
+    ) -> Result<Self, Failure> {
+        let mut all = BTreeMap::new();
+        for stored in found {
+            let syntax = &stored.instance.transfer_syntax;
+            if !all.contains_key(syntax) {
+                let offers = offers(syntax, level, conversions);
+                let chosen = Chosen::of(accept, &offers).ok_or_else(|| {
+                    let available = describe(&offers);
+                    Failure::NotAcceptable { available }
+                })??;
+                all.insert(syntax.clone(), chosen);
             }
         }
-        let Some(offer) = accept.choose(&offers) else {
-            let available = describe(&offers);
-            return Err(Failure::NotAcceptable { available });
-        };
-        let target = offer.transfer_syntax.as_deref().unwrap_or_default();
-        let chosen = Chosen {
-            is_multipart: offer.is_multipart,
-            transfer_syntax: TransferSyntaxUid::parse_legacy(target)
-                .map_err(|_| Failure::Internal)?,
-        };
-        choice.insert(syntax.clone(), chosen);
+        Ok(Self {
+            level,
+            all,
+            apart: HashMap::new(),
+        })
     }
-    Ok(choice)
+
+    /// Chooses again for an instance that cannot be had as it was to be, of what else the client
+    /// takes.
+    ///
+    /// # Errors
+    /// [`Failure::NotAcceptable`] says what is possible, and what stands in the way.
+    fn without(
+        &mut self,
+        refused: Refused,
+        accept: &Accept,
+        conversions: &Conversions,
+    ) -> Result<(), Failure> {
+        let Refused {
+            stored,
+            to,
+            why,
+            impossible,
+        } = refused;
+        let mut offers = offers(&stored.instance.transfer_syntax, self.level, conversions);
+        offers.retain(|offer| {
+            let name = offer.transfer_syntax.as_deref();
+            !impossible.iter().any(|to| Some(to.as_str()) == name)
+        });
+        let chosen = Chosen::of(accept, &offers).ok_or_else(|| {
+            let (offers, instance) = (describe(&offers), stored.instance.instance.as_str());
+            let available = format!("{offers}; instance {instance} not in {to}, since {why}");
+            Failure::NotAcceptable { available }
+        })??;
+        self.apart.insert(stored.digest, chosen);
+        Ok(())
+    }
+
+    /// What the client gets of `stored`.
+    fn of(&self, stored: &StoredInstance) -> Option<&Chosen> {
+        let apart = self.apart.get(&stored.digest);
+        apart.or_else(|| self.all.get(&stored.instance.transfer_syntax))
+    }
+}
+
+impl Chosen {
+    /// What the client likes best; `None` where it takes none of them.
+    fn of(accept: &Accept, offers: &[Offer]) -> Option<Result<Self, Failure>> {
+        let offer = accept.choose(offers)?;
+        let target = offer.transfer_syntax.as_deref().unwrap_or_default();
+        let target = TransferSyntaxUid::parse_legacy(target);
+        let target = target.map_err(|_| Failure::Internal);
+        Some(target.map(|transfer_syntax| Self {
+            is_multipart: offer.is_multipart,
+            transfer_syntax,
+        }))
+    }
+}
+
+/// What an instance in `syntax` can be had in, as far as that tells.
+fn offers(syntax: &TransferSyntaxUid, level: Level, conversions: &Conversions) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    let targets = conversions.targets(syntax);
+    // Who names none gets explicit VR little endian where that can be had, unless a lossy
+    // compression left nothing better (PS3.18 8.7.3.4).
+    let is_native_default = !is_lossy(syntax.as_str())
+        && targets
+            .iter()
+            .any(|target| target.as_str() == EXPLICIT_LITTLE_ENDIAN);
+    // The others are not for web services (PS3.18 8.7.3).
+    let targets = targets
+        .into_iter()
+        .filter(|target| target.as_str() == EXPLICIT_LITTLE_ENDIAN);
+    let anew = conversions.encodings(syntax);
+    for target in once(syntax.clone()).chain(targets).chain(anew) {
+        let is_stored = target == *syntax;
+        let is_native = target.as_str() == EXPLICIT_LITTLE_ENDIAN;
+        let is_default = if is_native_default {
+            is_native
+        } else {
+            is_stored
+        };
+        offers.push(Offer::multipart(DICOM).in_syntax(target.as_str(), is_default));
+        if level == Level::Instance {
+            offers.push(Offer::single(DICOM).in_syntax(target.as_str(), is_default));
+        }
+    }
+    offers
 }
 
 /// The transfer syntax in which the client gets `stored`.
 fn wanted(choice: &Choice, stored: &StoredInstance) -> TransferSyntaxUid {
     let syntax = &stored.instance.transfer_syntax;
-    let chosen = choice.get(syntax);
+    let chosen = choice.of(stored);
     chosen.map_or_else(|| syntax.clone(), |chosen| chosen.transfer_syntax.clone())
 }
 
