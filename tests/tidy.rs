@@ -230,10 +230,11 @@ const TLS: fn(&str) -> bool =
     |path| path.starts_with("crates/pacs-net/src/tls") || path == "tests/src/tls_listener.rs";
 const HTTP: fn(&str) -> bool =
     |path| path.starts_with("crates/pacs-web/") || path.starts_with("reference-server/src/");
+const JPEG_XL: fn(&str) -> bool = |path| path == "crates/pacs-image/src/codec/jpeg_xl.rs";
 const ENCODE: fn(&str) -> bool = |path| path == "crates/pacs-image/src/render/encode.rs";
 
 /// One module for each.
-const FENCES: [Fence; 18] = [
+const FENCES: [Fence; 20] = [
     ("aws_lc_rs", |path| {
         let ours = ["signature.rs", "tests.rs"].map(|it| format!("reference-server/src/oidc/{it}"));
         path.starts_with("crates/pacs-net/src/tls")
@@ -270,9 +271,9 @@ const FENCES: [Fence; 18] = [
     ("openjph_core", |path| {
         path == "crates/pacs-image/src/codec/htj2k.rs"
     }),
-    ("jxl_oxide", |path| {
-        path == "crates/pacs-image/src/codec/jpeg_xl.rs"
-    }),
+    ("jxl_bitstream", JPEG_XL),
+    ("jxl_oxide", JPEG_XL),
+    ("jxl_oxide_common", JPEG_XL),
     ("embedded_graphics", |path| {
         path == "crates/pacs-image/src/render/annotation.rs"
     }),

@@ -143,11 +143,12 @@ impl Codec {
     /// Compares the code stream of a frame with the attributes: size, components and bits.
     pub(crate) fn inspect(self, form: &PixelForm, encoded: &[u8]) -> Result<(), PixelError> {
         let shape = match self {
-            // They have no header, or jxl-oxide reads it with counted memory.
-            Self::Deflated | Self::Native | Self::Rle | Self::JpegXl => return Ok(()),
+            // They have no header.
+            Self::Deflated | Self::Native | Self::Rle => return Ok(()),
             Self::Jpeg | Self::JpegLossless => jpeg::shape(encoded)?,
             Self::JpegLs => jpeg_ls::shape(encoded)?,
             Self::Jpeg2000 => jpeg2000::shape(encoded)?,
+            Self::JpegXl => jpeg_xl::shape(encoded)?,
         };
         shape.check(form)
     }
