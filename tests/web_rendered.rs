@@ -7,80 +7,16 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use pacs_tests::corpus::{self, Expected};
-use pacs_tests::samples::{Slice, long, number, text};
+use pacs_tests::pictures::{
+    INSTANCE, OTHER, accepting, identity, image_that_says, png_of, sequence, stored_beside,
+    with_small_image,
+};
+use pacs_tests::samples::{Slice, long, text};
 use pacs_tests::server::{Options, Server};
-use pacs_tests::web::{Reply, get, request};
+use pacs_tests::web::{get, request};
 use pacs_tests::web_server::{ask, filled, open_server, store};
 use pacs_tests::wire::uid;
 use pacs_tests::workspace;
-
-/// Size and grey levels of a PNG.
-fn png_of(reply: &Reply) -> (u32, u32, Vec<u8>) {
-    assert_eq!(
-        reply.status,
-        200,
-        "{}",
-        String::from_utf8_lossy(&reply.body)
-    );
-    let decoder = png::Decoder::new(std::io::Cursor::new(&reply.body));
-    let mut reader = decoder.read_info().expect("a PNG");
-    let mut samples = vec![0; reader.output_buffer_size().expect("a size")];
-    let info = reader.next_frame(&mut samples).expect("a picture");
-    assert_eq!(info.bit_depth, png::BitDepth::Eight);
-    (info.width, info.height, samples)
-}
-
-/// An image of 4 by 2 pixels, each with its own level, in `frames` frames.
-fn small_image(instance: &str, frames: u16) -> Vec<u8> {
-    let pixels = (0..frames).flat_map(|frame| (0..8).map(move |at| frame * 100 + at * 10));
-    let pixels: Vec<u8> = pixels.flat_map(u16::to_le_bytes).collect();
-    image_that_says(instance, &frames.to_string(), &pixels)
-}
-
-/// The same of these pixels, whatever the Number of Frames.
-fn image_that_says(instance: &str, frames: &str, pixels: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    text(&mut out, 0x0008_0016, "UI", uid::CT_IMAGE_STORAGE);
-    text(&mut out, 0x0008_0018, "UI", instance);
-    text(&mut out, 0x0010_0010, "PN", "Test^Picture");
-    text(&mut out, 0x0010_0020, "LO", "PICTURE1");
-    text(&mut out, 0x0020_000D, "UI", "1.2.826.0.1.99.1");
-    text(&mut out, 0x0020_000E, "UI", "1.2.826.0.1.99.1.1");
-    number(&mut out, 0x0028_0002, 1);
-    text(&mut out, 0x0028_0004, "CS", "MONOCHROME2");
-    text(&mut out, 0x0028_0008, "IS", frames);
-    number(&mut out, 0x0028_0010, 2);
-    number(&mut out, 0x0028_0011, 4);
-    number(&mut out, 0x0028_0100, 16);
-    number(&mut out, 0x0028_0101, 12);
-    number(&mut out, 0x0028_0102, 11);
-    number(&mut out, 0x0028_0103, 0);
-    text(&mut out, 0x0028_1050, "DS", "128");
-    text(&mut out, 0x0028_1051, "DS", "256");
-    long(&mut out, 0x7FE0_0010, "OW", pixels);
-    out
-}
-
-const INSTANCE: &str = "1.2.826.0.1.99.1.1.1";
-
-/// A server with such an image, and where that is.
-fn with_small_image(frames: u16) -> (Server, String) {
-    let server = open_server();
-    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
-    let data_set = small_image(INSTANCE, frames);
-    let status = store(&server, uid::CT_IMAGE_STORAGE, INSTANCE, syntax, &data_set);
-    assert_eq!(status, 0);
-    let path = format!("/studies/1.2.826.0.1.99.1/series/1.2.826.0.1.99.1.1/instances/{INSTANCE}");
-    (server, path)
-}
-
-fn accepting(server: &Server, path: &str, accept: &str) -> Reply {
-    get(
-        server.http(),
-        &format!("/dicomweb{path}"),
-        &[("Accept", accept)],
-    )
-}
 
 #[test]
 fn nobody_sees_a_picture_without_being_known() {
@@ -328,37 +264,6 @@ fn who_has_a_picture_is_told_so() {
     assert_eq!(other.status, 200);
 }
 
-/// Appends a sequence of items.
-fn sequence(out: &mut Vec<u8>, tag: u32, items: &[Vec<u8>]) {
-    let mut value = Vec::new();
-    for item in items {
-        value.extend([0xFE, 0xFF, 0x00, 0xE0]);
-        value.extend(u32::try_from(item.len()).expect("short").to_le_bytes());
-        value.extend(item);
-    }
-    long(out, tag, "SQ", &value);
-}
-
-/// The identity of an instance in the study of the small image.
-fn identity(class: &str, instance: &str, name: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    text(&mut out, 0x0008_0016, "UI", class);
-    text(&mut out, 0x0008_0018, "UI", instance);
-    text(&mut out, 0x0010_0010, "PN", name);
-    text(&mut out, 0x0010_0020, "LO", "PICTURE1");
-    text(&mut out, 0x0020_000D, "UI", "1.2.826.0.1.99.1");
-    text(&mut out, 0x0020_000E, "UI", "1.2.826.0.1.99.1.2");
-    out
-}
-
-const OTHER: &str = "1.2.826.0.1.99.1.2.1";
-
-fn stored_beside(server: &Server, class: &str, data_set: &[u8]) -> String {
-    let syntax = uid::EXPLICIT_LITTLE_ENDIAN;
-    assert_eq!(store(server, class, OTHER, syntax, data_set), 0);
-    format!("/studies/1.2.826.0.1.99.1/series/1.2.826.0.1.99.1.2/instances/{OTHER}")
-}
-
 #[test]
 fn a_report_is_shown_as_a_page_that_runs_nothing() {
     let (server, _) = with_small_image(1);
@@ -460,40 +365,6 @@ fn an_encapsulated_pdf_is_given_as_it_is_with_ranges() {
     assert!(whole.is_whole && whole.body == pdf);
     let part = get(server.http(), &path, &[("Range", "bytes=500000-500009")]);
     assert_eq!((part.status, &*part.body), (206, &pdf[500_000..500_010]));
-}
-
-#[test]
-fn a_presentation_state_is_shown_by_its_image() {
-    let (server, image) = with_small_image(1);
-    let class = "1.2.840.10008.5.1.4.1.1.11.1";
-    let mut state = identity(class, OTHER, "Test^Picture");
-    let mut referenced = Vec::new();
-    text(&mut referenced, 0x0008_1150, "UI", uid::CT_IMAGE_STORAGE);
-    text(&mut referenced, 0x0008_1155, "UI", INSTANCE);
-    let mut series = Vec::new();
-    sequence(&mut series, 0x0008_1140, &[referenced]);
-    text(&mut series, 0x0020_000E, "UI", "1.2.826.0.1.99.1.1");
-    sequence(&mut state, 0x0008_1115, &[series]);
-    let mut window = Vec::new();
-    text(&mut window, 0x0028_1050, "DS", "35.5");
-    text(&mut window, 0x0028_1051, "DS", "2");
-    sequence(&mut state, 0x0028_3110, &[window]);
-    number(&mut state, 0x0070_0042, 180);
-    text(&mut state, 0x2050_0020, "CS", "IDENTITY");
-    let path = stored_beside(&server, class, &state);
-
-    let shown = png_of(&accepting(
-        &server,
-        &format!("{path}/rendered"),
-        "image/png",
-    ));
-    assert_eq!(shown.2, [255, 255, 255, 255, 0, 0, 0, 0]);
-    let named = format!(
-        "{image}/rendered?presentationUID={OTHER}&presentationSeriesUID=1.2.826.0.1.99.1.2"
-    );
-    assert_eq!(png_of(&accepting(&server, &named, "image/png")).2, shown.2);
-    let missing = format!("{image}/rendered?presentationUID=1.2&presentationSeriesUID=1.3");
-    assert_eq!(ask(&server, &missing).status, 404);
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod huge;
 pub mod indexes;
 pub mod keepalive;
 pub mod peers;
+pub mod pictures;
 pub mod portal;
 mod ports;
 pub mod power;

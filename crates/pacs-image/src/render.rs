@@ -2,10 +2,11 @@
 //! (PS3.18 8.3.5 and 8.7.4, PS3.4 N.2).
 //!
 //! The steps, each in a module: samples become grey levels by Modality LUT, VOI LUT and polarity
-//! (`grey`), or RGB (`colour`); shutters and overlays are drawn (`overlay`, `shutter`); what is
-//! wanted of it is cut out, turned and scaled (`geometry`); what a presentation state has drawn is
-//! drawn (`graphics`); text is written (`annotation`); the picture is encoded (`encode`). Frames
-//! are decoded elsewhere: see [`crate::Decoders`].
+//! (`grey`), which a presentation state may give the colours of a palette, or RGB (`colour`);
+//! shutters and overlays are drawn (`overlay`, `shutter`); what is wanted of it is cut out, turned
+//! and scaled (`geometry`); what a presentation state has drawn is drawn (`graphics`); text is
+//! written (`annotation`); the picture is encoded (`encode`). Frames are decoded elsewhere: see
+//! [`crate::Decoders`].
 //!
 //! All of it is safe code over data that may be hostile: sizes are compared with [`RenderLimits`]
 //! before anything is allocated, and nothing panics.
@@ -16,6 +17,7 @@ mod encode;
 mod geometry;
 mod graphics;
 mod grey;
+mod ink;
 mod lookup;
 mod overlay;
 mod picture;
@@ -24,7 +26,7 @@ mod presentation;
 pub use annotation::Annotation;
 pub use encode::{Animation, PictureFormat, QUALITY_DEFAULT};
 pub use picture::Picture;
-pub use presentation::Presentation;
+pub use presentation::{Presentation, PresentationKind};
 
 use crate::head::{DataSet, Head, HeadError};
 use crate::limits::RenderLimits;
@@ -204,6 +206,9 @@ pub fn render(
     limits: &RenderLimits,
 ) -> Result<Picture, RenderError> {
     check(&frame, limits)?;
+    if let Some(presentation) = presentation {
+        presentation.kind.check(frame.form)?;
+    }
     let root = head.root();
     let mut picture = match frame.form.samples_per_pixel {
         1 if frame.form.photometric == Photometric::PaletteColor => colour::palette(&root, &frame)?,

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Changes with the form of what is rendered, so that no client keeps what an older version gave.
-const FORM: &[u8] = b"rendered 4";
+const FORM: &[u8] = b"rendered 5";
 
 /// Pixels of an edge of a thumbnail, where the client does not say.
 const THUMBNAIL_EDGE: u32 = 128;

@@ -5,6 +5,7 @@
 
 use super::graphics::Align;
 use super::grey::signed_word;
+use super::ink::Ink;
 use super::picture::Picture;
 use crate::head::DataSet;
 use crate::limits::RenderLimits;
@@ -12,7 +13,7 @@ use embedded_graphics::Drawable as _;
 use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{OriginDimensions, Point, Size};
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyleBuilder, iso_8859_1, iso_8859_5};
-use embedded_graphics::pixelcolor::{Gray8, GrayColor as _};
+use embedded_graphics::pixelcolor::{Rgb888, RgbColor as _};
 use embedded_graphics::prelude::Pixel;
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 use pacs_core::Tag;
@@ -121,16 +122,16 @@ impl OriginDimensions for Canvas<'_> {
 }
 
 impl DrawTarget for Canvas<'_> {
-    type Color = Gray8;
+    type Color = Rgb888;
     type Error = std::convert::Infallible;
 
-    fn draw_iter<I: IntoIterator<Item = Pixel<Gray8>>>(
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(
         &mut self,
         pixels: I,
     ) -> Result<(), Self::Error> {
-        use embedded_graphics::pixelcolor::GrayColor as _;
         for Pixel(point, colour) in pixels {
-            self.0.put(point.x.into(), point.y.into(), colour.luma());
+            let ink = Ink([colour.r(), colour.g(), colour.b()]);
+            self.0.put(point.x.into(), point.y.into(), ink);
         }
         Ok(())
     }
@@ -152,15 +153,16 @@ impl Canvas<'_> {
             Corner::UpperLeft | Corner::UpperRight => 4,
         };
         let style = MonoTextStyleBuilder::new()
-            .text_color(Gray8::WHITE)
-            .background_color(Gray8::BLACK);
+            .text_color(Rgb888::WHITE)
+            .background_color(Rgb888::BLACK);
         self.draw(lines, (x, y), align, style);
     }
 
-    /// Writes `lines` below `at` in a level of grey, over what is there.
-    pub(super) fn lines(&mut self, lines: &[String], at: (f64, f64), align: Align, level: u8) {
+    /// Writes `lines` below `at`, over what is there.
+    pub(super) fn lines(&mut self, lines: &[String], at: (f64, f64), align: Align, ink: Ink) {
         let (x, y) = (signed_word(at.0), signed_word(at.1));
-        let style = MonoTextStyleBuilder::new().text_color(Gray8::new(level));
+        let Ink([red, green, blue]) = ink;
+        let style = MonoTextStyleBuilder::new().text_color(Rgb888::new(red, green, blue));
         self.draw(lines, (x.into(), y.into()), align, style);
     }
 
@@ -177,7 +179,7 @@ impl Canvas<'_> {
         lines: &[String],
         (x, mut y): (i32, i32),
         align: Align,
-        style: MonoTextStyleBuilder<'_, Gray8>,
+        style: MonoTextStyleBuilder<'_, Rgb888>,
     ) {
         let (is_wide, line_height) = (self.is_wide(), self.line_height());
         let alignment = match align {

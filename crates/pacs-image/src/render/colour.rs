@@ -8,39 +8,69 @@ use crate::head::DataSet;
 use pacs_core::convert::Photometric;
 use pacs_core::tag::tags;
 
+/// Three tables that belong together (PS3.3 C.7.9).
+pub(super) struct Palette {
+    tables: [Lookup; 3],
+    /// Bits of the entries below the upper eight.
+    surplus_bits: u32,
+}
+
+impl Palette {
+    /// Of `item`; `is_signed` is how its input is coded where the VR does not tell.
+    pub(super) fn of(item: &DataSet<'_>, is_signed: bool) -> Option<Self> {
+        let table = |descriptor, data, segmented| {
+            let whole = Lookup::read(item, descriptor, data, is_signed);
+            whole.or_else(|| Lookup::read_segmented(item, descriptor, segmented, is_signed))
+        };
+        let red = table(
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        )?;
+        let green = table(
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        )?;
+        let blue = table(
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        )?;
+        let surplus_bits = Lookup::surplus_bits([&red, &green, &blue]);
+        Some(Self {
+            tables: [red, green, blue],
+            surplus_bits,
+        })
+    }
+
+    /// The colour of a value.
+    fn at(&self, value: i64) -> [u8; 3] {
+        let entries = self.tables.each_ref().map(|table| table.entry(value));
+        entries.map(|entry| upper_bits(entry, self.surplus_bits))
+    }
+
+    /// The colour of a part of its input, from 0 to 1.
+    pub(super) fn at_part(&self, part: f64) -> [u8; 3] {
+        let entries = self.tables.each_ref().map(|table| table.entry_at(part));
+        entries.map(|entry| upper_bits(entry, self.surplus_bits))
+    }
+}
+
+/// An entry without its lower `surplus_bits`, in eight bits.
+fn upper_bits(entry: u16, surplus_bits: u32) -> u8 {
+    let byte = entry.checked_shr(surplus_bits).unwrap_or(0);
+    u8::try_from(byte).unwrap_or(u8::MAX)
+}
+
 /// PALETTE COLOR.
 pub(super) fn palette(root: &DataSet<'_>, frame: &NativeFrame<'_>) -> Result<Picture, RenderError> {
     let form = frame.form;
-    let table = |descriptor, data, segmented| {
-        let whole = Lookup::read(root, descriptor, data, form.is_signed);
-        whole.or_else(|| Lookup::read_segmented(root, descriptor, segmented, form.is_signed))
-    };
-    let red = table(
-        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-        tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-    );
-    let green = table(
-        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-        tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-    );
-    let blue = table(
-        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-        tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-    );
-    let (Some(red), Some(green), Some(blue)) = (red, green, blue) else {
-        let what = "it has no palette";
-        return Err(RenderError::Damaged { what });
-    };
-    let surplus = Lookup::surplus_bits([&red, &green, &blue]);
+    let what = "it has no palette";
+    let palette = Palette::of(root, form.is_signed).ok_or(RenderError::Damaged { what })?;
     let cell = Cell::of(Some(root), form);
     let pixels = super::pixels(form);
-    let colour = |raw: u32| {
-        let value = cell.value(raw);
-        [&red, &green, &blue].map(|table| table.byte(value, surplus))
-    };
+    let colour = |raw: u32| palette.at(cell.value(raw));
     let samples: Vec<u8> = match form.bits_allocated {
         8 => {
             let table: Vec<[u8; 3]> = (0..256).map(colour).collect();

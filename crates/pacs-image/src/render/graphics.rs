@@ -5,10 +5,11 @@
 //! anchors, in pixels of the image or parts of the displayed area. What a state may make us draw is
 //! bounded by the pixels that are set.
 
+use super::Presentation;
 use super::annotation::Canvas;
 use super::geometry::Placement;
+use super::ink::Ink;
 use super::picture::Picture;
-use super::{Presentation, grey};
 use crate::head::DataSet;
 use crate::limits::RenderLimits;
 use pacs_core::tag::tags;
@@ -35,38 +36,41 @@ pub(super) fn draw(
     limits: &RenderLimits,
 ) {
     let state = presentation.state.root();
-    // Name of a layer, and its place among them and its level of grey.
-    let mut layers: BTreeMap<String, (f64, u8)> = BTreeMap::new();
+    // Name of a layer, and its place among them and what is drawn with.
+    let mut layers: BTreeMap<String, (f64, Ink)> = BTreeMap::new();
+    let of_layer = (
+        tags::GRAPHIC_LAYER_RECOMMENDED_DISPLAY_CIE_LAB_VALUE,
+        tags::GRAPHIC_LAYER_RECOMMENDED_DISPLAY_GRAYSCALE_VALUE,
+    );
     for layer in state.items(tags::GRAPHIC_LAYER_SEQUENCE) {
         let Some(name) = layer.text(tags::GRAPHIC_LAYER) else {
             continue;
         };
         let order = layer.number(tags::GRAPHIC_LAYER_ORDER).unwrap_or(0.0);
-        let value = layer.number(tags::GRAPHIC_LAYER_RECOMMENDED_DISPLAY_GRAYSCALE_VALUE);
-        let [level, _] = grey::word(value.unwrap_or(65_535.0)).to_be_bytes();
-        layers.insert(name, (order, level));
+        let ink = Ink::of(&layer, of_layer, picture).unwrap_or(Ink::WHITE);
+        layers.insert(name, (order, ink));
     }
     let of_image = state
         .items(tags::GRAPHIC_ANNOTATION_SEQUENCE)
         .filter(|annotation| presentation.is_for_image(annotation));
-    let mut annotations: Vec<(f64, u8, DataSet<'_>)> = of_image
+    let mut annotations: Vec<(f64, Ink, DataSet<'_>)> = of_image
         .map(|annotation| {
             let name = annotation.text(tags::GRAPHIC_LAYER).unwrap_or_default();
-            let (order, level) = layers.get(&name).copied().unwrap_or((0.0, u8::MAX));
-            (order, level, annotation)
+            let (order, ink) = layers.get(&name).copied().unwrap_or((0.0, Ink::WHITE));
+            (order, ink, annotation)
         })
         .collect();
     annotations.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut pen = Pen {
         picture,
         placement,
-        level: u8::MAX,
+        ink: Ink::WHITE,
         pixels_left: limits.graphic_pixels_max,
         lines_left: limits.graphic_lines_max,
         chars_max: limits.annotation_chars_max,
     };
-    for (_, level, annotation) in annotations {
-        pen.level = level;
+    for (_, ink, annotation) in annotations {
+        pen.ink = ink;
         for object in annotation.items(tags::GRAPHIC_OBJECT_SEQUENCE) {
             pen.object(&object);
         }
@@ -79,7 +83,7 @@ pub(super) fn draw(
 struct Pen<'p> {
     picture: &'p mut Picture,
     placement: &'p Placement,
-    level: u8,
+    ink: Ink,
     /// Pixels that may still be set.
     pixels_left: u64,
     /// Lines of text that may still be written.
@@ -177,7 +181,7 @@ impl Pen<'_> {
             })
             .collect();
         self.lines_left = self.lines_left.saturating_sub(lines.len());
-        Canvas(self.picture).lines(&lines, at, align, self.level);
+        Canvas(self.picture).lines(&lines, at, align, self.ink);
     }
 
     /// A point is seen where it is a cross.
@@ -235,7 +239,7 @@ impl Pen<'_> {
                 };
                 self.pixels_left = left;
                 let (first, end) = ((from + 0.5).floor() + 1.0, (to + 0.5).floor());
-                self.picture.fill_row(row, first, end, self.level);
+                self.picture.fill_row(row, first, end, self.ink);
             }
         }
     }
@@ -252,7 +256,7 @@ impl Pen<'_> {
                 let place = super::geometry::place(at + ROUNDING);
                 i64::try_from(place).unwrap_or(i64::MAX)
             };
-            self.picture.put(place(x), place(y), self.level);
+            self.picture.put(place(x), place(y), self.ink);
         }
         true
     }

@@ -1,8 +1,13 @@
-//! Stored values to grey levels: Modality LUT, VOI LUT, polarity (PS3.4 N.2, PS3.3 C.11).
+//! Stored values to grey levels: Modality LUT, VOI LUT, polarity (PS3.4 N.2, PS3.3 C.11); or to
+//! the colours of a palette.
 
+use super::colour::Palette;
 use super::lookup::Lookup;
 use super::picture::Picture;
-use super::{NativeFrame, Presentation, RenderError, RenderParameters, Window, WindowFunction};
+use super::{
+    NativeFrame, Presentation, PresentationKind, RenderError, RenderParameters, Window,
+    WindowFunction,
+};
 use crate::head::DataSet;
 use pacs_core::Tag;
 use pacs_core::convert::{Photometric, PixelForm};
@@ -43,13 +48,19 @@ pub(super) fn render(
         inverts,
         table,
     };
-    let out = samples.map(form, &levels);
-    Ok(Picture::new(
-        form.columns.into(),
-        form.rows.into(),
-        false,
-        out,
-    ))
+    let pseudo = presentation.filter(|state| state.kind == PresentationKind::PseudoColor);
+    let out = match pseudo {
+        Some(presentation) => {
+            let what = "its presentation state has no palette";
+            let palette = Palette::of(&presentation.state.root(), false);
+            let palette = palette.ok_or(RenderError::Damaged { what })?;
+            let colours = samples.map(form, &|stored| levels.colour(stored, &palette));
+            colours.into_flattened()
+        }
+        None => samples.map(form, &|stored| levels.of(stored)),
+    };
+    let (width, height) = (form.columns.into(), form.rows.into());
+    Ok(Picture::new(width, height, pseudo.is_some(), out))
 }
 
 /// The smallest and the greatest value of a frame, where nothing says what is shown of it.
@@ -90,6 +101,15 @@ impl Levels {
         }
         level(if self.inverts { 1.0 - part } else { part })
     }
+
+    /// The colour of a stored value, by a palette instead of a Presentation LUT (PS3.3 A.33.3,
+    /// PS3.4 N.2).
+    fn colour(&self, stored: f64, palette: &Palette) -> [u8; 3] {
+        if self.padding.has(stored) {
+            return [0; 3];
+        }
+        palette.at_part(self.voi.part(self.modality.apply(stored)))
+    }
 }
 
 /// A part of one, from 0 to 1, as a level.
@@ -98,7 +118,7 @@ impl Levels {
     clippy::cast_sign_loss,
     reason = "the cast of a float keeps within the range, and NaN becomes 0"
 )]
-fn level(part: f64) -> u8 {
+pub(super) fn level(part: f64) -> u8 {
     (part * 255.0 + 0.5) as u8
 }
 
@@ -435,12 +455,12 @@ impl<'f> Samples<'f> {
         range
     }
 
-    /// The levels of all samples.
-    fn map(&self, form: &PixelForm, levels: &Levels) -> Vec<u8> {
+    /// What all samples become, each `of` its stored value.
+    fn map<T: Copy + Default>(&self, form: &PixelForm, of: &impl Fn(f64) -> T) -> Vec<T> {
         let pixels = super::pixels(form);
         match self {
             Self::Bits(bytes) => {
-                let both = [levels.of(0.0), levels.of(1.0)];
+                let both = [of(0.0), of(1.0)];
                 let bit = |at: usize| {
                     let byte = bytes.get(at >> 3).copied().unwrap_or(0);
                     byte.wrapping_shr(u32::try_from(at & 7).unwrap_or(0)) & 1
@@ -452,55 +472,59 @@ impl<'f> Samples<'f> {
             }
             Self::Bytes(bytes, cell) => {
                 let raw = bytes.iter().take(pixels).map(|raw| u32::from(*raw));
-                cell.levels_of(raw, levels)
+                cell.each(raw, of)
             }
             Self::Words(words, cell) => {
                 let raw = words.iter().take(pixels);
                 let raw = raw.map(|raw| u32::from(u16::from_le_bytes(*raw)));
-                cell.levels_of(raw, levels)
+                cell.each(raw, of)
             }
             Self::Longs(longs, cell) => {
                 let raw = longs
                     .iter()
                     .take(pixels)
                     .map(|raw| u32::from_le_bytes(*raw));
-                raw.map(|raw| levels.of(float(cell.value(raw)))).collect()
+                raw.map(|raw| of(float(cell.value(raw)))).collect()
             }
             Self::Floats(floats) => {
                 let raw = floats
                     .iter()
                     .take(pixels)
                     .map(|raw| f32::from_le_bytes(*raw));
-                raw.map(|raw| levels.of(raw.into())).collect()
+                raw.map(|raw| of(raw.into())).collect()
             }
             Self::Doubles(doubles) => {
                 let raw = doubles
                     .iter()
                     .take(pixels)
                     .map(|raw| f64::from_le_bytes(*raw));
-                raw.map(|raw| levels.of(raw)).collect()
+                raw.map(of).collect()
             }
         }
     }
 }
 
 impl Cell {
-    /// The levels of words of up to sixteen bits. Each value that lies between the least and the
+    /// What words of up to sixteen bits become. Each value that lies between the least and the
     /// greatest one is worked out once: an image has few of those that its words could hold.
-    fn levels_of(self, raw: impl Iterator<Item = u32> + Clone, levels: &Levels) -> Vec<u8> {
+    fn each<T: Copy + Default>(
+        self,
+        raw: impl Iterator<Item = u32> + Clone,
+        of: &impl Fn(f64) -> T,
+    ) -> Vec<T> {
         // In the order of the values, which two's complement is with its sign turned over.
         let sign = self.sign & 0xFFFF;
         let ordered = raw.map(|raw| self.bits(raw) ^ sign);
         let (least, greatest) = ordered.clone().fold((0xFFFF, 0), |(least, greatest), at| {
             (at.min(least), at.max(greatest))
         });
-        let table: Vec<u8> = (least..=greatest)
-            .map(|at| levels.of(float(self.signed(at ^ sign))))
+        let table: Vec<T> = (least..=greatest)
+            .map(|at| of(float(self.signed(at ^ sign))))
             .collect();
         ordered
             .map(|at| {
                 let at = usize::try_from(at.wrapping_sub(least)).unwrap_or(usize::MAX);
-                table.get(at).copied().unwrap_or(0)
+                table.get(at).copied().unwrap_or_default()
             })
             .collect()
     }

@@ -77,10 +77,14 @@ impl Lookup {
 
     /// Where a part of its input, from 0 to 1, comes out, from 0 to 1.
     pub(super) fn part(&self, part: f64) -> f64 {
+        f64::from(self.entry_at(part)) / f64::from(self.most())
+    }
+
+    /// The entry for a part of its input, from 0 to 1.
+    pub(super) fn entry_at(&self, part: f64) -> u16 {
         let last = u16::try_from(self.values.len().saturating_sub(1)).unwrap_or(u16::MAX);
         let at = usize::from(super::grey::word(part * f64::from(last)));
-        let entry = self.values.get(at).copied().unwrap_or(0);
-        f64::from(entry) / f64::from(self.most())
+        self.values.get(at).copied().unwrap_or(0)
     }
 
     /// The entry for `value`; beyond the ends the first or the last one.
@@ -111,12 +115,6 @@ impl Lookup {
         } else {
             bits.saturating_sub(8)
         }
-    }
-
-    /// The entry for `value` without its lower `surplus_bits`, in eight bits.
-    pub(super) fn byte(&self, value: i64, surplus_bits: u32) -> u8 {
-        let byte = self.entry(value).checked_shr(surplus_bits).unwrap_or(0);
-        u8::try_from(byte).unwrap_or(u8::MAX)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Overlays (PS3.3 C.9): planes of single bits that are drawn over the image in white.
 
 use super::NativeFrame;
+use super::ink::Ink;
 use super::picture::Picture;
 use crate::head::DataSet;
 use crate::limits::RenderLimits;
@@ -118,7 +119,7 @@ impl Plane {
         let y = self
             .top
             .saturating_add(i64::try_from(row).unwrap_or(i64::MAX));
-        picture.put(x, y, u8::MAX);
+        picture.put(x, y, Ink::WHITE);
     }
 }
 

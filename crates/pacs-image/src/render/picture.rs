@@ -1,5 +1,7 @@
 //! A picture of eight bits a sample.
 
+use super::ink::Ink;
+
 /// Grey levels, or RGB by pixel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -65,8 +67,8 @@ impl Picture {
         &mut self.samples
     }
 
-    /// Gives the pixel at `x` and `y`, if there is one, a level of grey.
-    pub(super) fn put(&mut self, x: i64, y: i64, level: u8) {
+    /// Gives the pixel at `x` and `y`, if there is one, another colour.
+    pub(super) fn put(&mut self, x: i64, y: i64, ink: Ink) {
         let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
             return;
         };
@@ -78,12 +80,15 @@ impl Picture {
         let from = pixel.saturating_mul(self.channels());
         let to = from.saturating_add(self.channels());
         if let Some(pixel) = self.samples.get_mut(from..to) {
-            pixel.fill(level);
+            pixel
+                .iter_mut()
+                .zip(ink.0)
+                .for_each(|(sample, of_ink)| *sample = of_ink);
         }
     }
 
-    /// Gives the pixels of a row from `from` to `to`, both counted from 1 on, a level of grey.
-    pub(super) fn fill_row(&mut self, row: u32, from: f64, to: f64, level: u8) {
+    /// Gives the pixels of a row from `from` to `to`, both counted from 1 on, another colour.
+    pub(super) fn fill_row(&mut self, row: u32, from: f64, to: f64, ink: Ink) {
         let width = f64::from(self.width);
         let first = super::geometry::place(from.clamp(1.0, width + 1.0) - 1.0);
         let end = super::geometry::place(to.clamp(0.0, width));
@@ -94,8 +99,12 @@ impl Picture {
             .saturating_mul(row_samples);
         let from = begin.saturating_add(first.saturating_mul(channels));
         let to = begin.saturating_add(end.saturating_mul(channels));
-        if let Some(pixels) = self.samples.get_mut(from..to) {
-            pixels.fill(level);
+        let pixels = self.samples.get_mut(from..to).unwrap_or_default();
+        for pixel in pixels.chunks_exact_mut(channels) {
+            pixel
+                .iter_mut()
+                .zip(ink.0)
+                .for_each(|(sample, of_ink)| *sample = of_ink);
         }
     }
 

@@ -1,17 +1,57 @@
-//! Grayscale Softcopy Presentation States (PS3.3 A.33.1, PS3.4 N.2) and shutters (PS3.3 C.7.6.11).
+//! Softcopy presentation states (PS3.3 A.33.1 to A.33.3, PS3.4 N.2) and shutters (PS3.3 C.7.6.11).
 //!
-//! A state says for the images it refers to which values are shown, which part, which way round,
-//! what is covered, and what is drawn over it (see [`super::graphics`]).
+//! A state says for the images it refers to which values are shown, in which colours, which part,
+//! which way round, what is covered, and what is drawn over it (see [`super::graphics`]).
 
-use super::Region;
+use super::ink::Ink;
 use super::picture::Picture;
+use super::{Region, RenderError};
 use crate::head::{DataSet, Head};
 use pacs_core::Tag;
+use pacs_core::convert::{Photometric, PixelForm};
 use pacs_core::tag::tags;
+
+/// The states that are rendered, by what they do with the values of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresentationKind {
+    /// Color Softcopy (PS3.3 A.33.2): an image in colour stays as it is.
+    Color,
+    /// Grayscale Softcopy (PS3.3 A.33.1): values become levels of grey.
+    Grayscale,
+    /// Pseudo-Color Softcopy (PS3.3 A.33.3): these become colours of a palette.
+    PseudoColor,
+}
+
+impl PresentationKind {
+    /// Of the SOP class with this UID; `None` where it is no such state (PS3.4 B.5).
+    #[must_use]
+    pub fn of(sop_class: &str) -> Option<Self> {
+        match sop_class.strip_prefix("1.2.840.10008.5.1.4.1.1.11.")? {
+            "1" => Some(Self::Grayscale),
+            "2" => Some(Self::Color),
+            "3" => Some(Self::PseudoColor),
+            _ => None,
+        }
+    }
+
+    /// Whether it is for images of this form.
+    pub(super) fn check(self, form: &PixelForm) -> Result<(), RenderError> {
+        let is_grey = form.samples_per_pixel == 1 && form.photometric != Photometric::PaletteColor;
+        let damaged = |what| Err(RenderError::Damaged { what });
+        match self {
+            Self::Color if is_grey => damaged("its presentation state is for images in colour"),
+            Self::PseudoColor if !is_grey => damaged("its presentation state is for grey images"),
+            // Some are for images in colour, which keep theirs.
+            Self::Color | Self::Grayscale | Self::PseudoColor => Ok(()),
+        }
+    }
+}
 
 /// A state, and the frame it is applied to.
 #[derive(Debug, Clone, Copy)]
 pub struct Presentation<'h> {
+    /// What it does with the values.
+    pub kind: PresentationKind,
     /// The head of the state.
     pub state: &'h Head,
     /// SOP Instance UID of the image.
@@ -99,32 +139,35 @@ pub(super) fn shutter(item: &DataSet<'_>, picture: &mut Picture) {
     let Some(shapes) = item.text(tags::SHUTTER_SHAPE) else {
         return;
     };
-    let value = item.number(tags::SHUTTER_PRESENTATION_VALUE).unwrap_or(0.0);
-    let [level, _] = super::grey::word(value).to_be_bytes();
+    let (lab, grey) = (
+        tags::SHUTTER_PRESENTATION_COLOR_CIE_LAB_VALUE,
+        tags::SHUTTER_PRESENTATION_VALUE,
+    );
+    let ink = Ink::of(item, (lab, grey), picture).unwrap_or(Ink::BLACK);
     for shape in shapes.split('\\').take(3) {
         match shape.trim() {
-            "RECTANGULAR" => rectangle(item, picture, level),
-            "CIRCULAR" => circle(item, picture, level),
-            "POLYGONAL" => polygon(item, picture, level),
+            "RECTANGULAR" => rectangle(item, picture, ink),
+            "CIRCULAR" => circle(item, picture, ink),
+            "POLYGONAL" => polygon(item, picture, ink),
             _ => {}
         }
     }
 }
 
 /// Covers each row but for the pixels, counted from 1 on, between pairs of edges.
-fn cover(picture: &mut Picture, level: u8, open: impl Fn(f64) -> Vec<(f64, f64)>) {
+fn cover(picture: &mut Picture, ink: Ink, open: impl Fn(f64) -> Vec<(f64, f64)>) {
     for y in 0..picture.height() {
         let open = open(f64::from(y) + 1.0);
         let mut from = 1.0;
         for (left, right) in open {
-            picture.fill_row(y, from, left - 1.0, level);
+            picture.fill_row(y, from, left - 1.0, ink);
             from = f64::max(from, right + 1.0);
         }
-        picture.fill_row(y, from, f64::from(picture.width()), level);
+        picture.fill_row(y, from, f64::from(picture.width()), ink);
     }
 }
 
-fn rectangle(item: &DataSet<'_>, picture: &mut Picture, level: u8) {
+fn rectangle(item: &DataSet<'_>, picture: &mut Picture, ink: Ink) {
     let edge = |tag| item.number(tag);
     let (Some(left), Some(right), Some(upper), Some(lower)) = (
         edge(tags::SHUTTER_LEFT_VERTICAL_EDGE),
@@ -134,7 +177,7 @@ fn rectangle(item: &DataSet<'_>, picture: &mut Picture, level: u8) {
     ) else {
         return;
     };
-    cover(picture, level, |y| {
+    cover(picture, ink, |y| {
         let is_open = (upper..=lower).contains(&y) && left <= right;
         if is_open {
             vec![(left, right)]
@@ -144,13 +187,13 @@ fn rectangle(item: &DataSet<'_>, picture: &mut Picture, level: u8) {
     });
 }
 
-fn circle(item: &DataSet<'_>, picture: &mut Picture, level: u8) {
+fn circle(item: &DataSet<'_>, picture: &mut Picture, ink: Ink) {
     let center = item.numbers(tags::CENTER_OF_CIRCULAR_SHUTTER);
     let radius = item.number(tags::RADIUS_OF_CIRCULAR_SHUTTER);
     let ([row, column, ..], Some(radius)) = (&*center, radius) else {
         return;
     };
-    cover(picture, level, |y| {
+    cover(picture, ink, |y| {
         let half = radius * radius - (y - row) * (y - row);
         if half < 0.0 {
             return Vec::new();
@@ -160,7 +203,7 @@ fn circle(item: &DataSet<'_>, picture: &mut Picture, level: u8) {
     });
 }
 
-fn polygon(item: &DataSet<'_>, picture: &mut Picture, level: u8) {
+fn polygon(item: &DataSet<'_>, picture: &mut Picture, ink: Ink) {
     let numbers = item.numbers(tags::VERTICES_OF_THE_POLYGONAL_SHUTTER);
     let corners = numbers.as_chunks::<2>().0;
     let Some(last) = corners.last().filter(|_| corners.len() > 2) else {
@@ -168,7 +211,7 @@ fn polygon(item: &DataSet<'_>, picture: &mut Picture, level: u8) {
     };
     let before = std::iter::once(last).chain(corners);
     let sides: Vec<(&[f64; 2], &[f64; 2])> = before.zip(corners).collect();
-    cover(picture, level, |y| {
+    cover(picture, ink, |y| {
         let crossed = sides.iter().filter_map(|([y1, x1], [y2, x2])| {
             let crosses = (*y1 <= y) != (*y2 <= y);
             crosses.then(|| x1 + (y - y1) / (y2 - y1) * (x2 - x1))

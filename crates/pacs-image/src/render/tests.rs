@@ -437,6 +437,7 @@ fn a_presentation_state_says_how_its_image_is_shown() {
         number: 1,
     };
     let presentation = Presentation {
+        kind: PresentationKind::Grayscale,
         state: &state,
         instance: "1.4",
         frame: 1,
@@ -561,6 +562,7 @@ fn no_change_of_a_byte_makes_rendering_panic() {
                 number: 1,
             };
             let presentation = Presentation {
+                kind: PresentationKind::Grayscale,
                 state: &head,
                 instance: "1.2",
                 frame: 1,
@@ -578,3 +580,4 @@ fn no_change_of_a_byte_makes_rendering_panic() {
 
 mod graphics;
 mod odd;
+mod states;

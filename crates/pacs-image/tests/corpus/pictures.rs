@@ -3,8 +3,8 @@
 
 use pacs_core::TransferSyntaxUid;
 use pacs_image::render::{
-    Annotation, NativeFrame, Picture, PictureFormat, Presentation, Region, RenderParameters,
-    Viewport, Window, WindowFunction, render,
+    Annotation, NativeFrame, Picture, PictureFormat, Presentation, PresentationKind, Region,
+    RenderParameters, Viewport, Window, WindowFunction, render,
 };
 use pacs_image::{Head, RenderLimits};
 
@@ -67,6 +67,7 @@ pub(crate) fn rendered(data: &[u8]) -> bool {
         },
     };
     let presentation = Presentation {
+        kind: kind(choice),
         state: &head,
         instance: "1.2",
         frame: 1,
@@ -79,6 +80,14 @@ pub(crate) fn rendered(data: &[u8]) -> bool {
     assert!(pixels <= limits.picture_pixels_max);
     encoded(&picture, &limits);
     true
+}
+
+fn kind(choice: u8) -> PresentationKind {
+    match choice & 6 {
+        2 => PresentationKind::Color,
+        4 => PresentationKind::PseudoColor,
+        _ => PresentationKind::Grayscale,
+    }
 }
 
 fn encoded(picture: &Picture, limits: &RenderLimits) {

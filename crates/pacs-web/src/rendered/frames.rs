@@ -2,6 +2,7 @@
 
 use crate::error::Failure;
 use pacs_core::tag::tags;
+use pacs_image::render::PresentationKind;
 use pacs_store::index::StoredInstance;
 
 /// What an instance shows.
@@ -13,7 +14,7 @@ pub(crate) enum Kind {
     Other,
     /// An encapsulated PDF.
     Pdf,
-    /// A Grayscale Softcopy Presentation State: the image it refers to is shown.
+    /// A softcopy presentation state: the image it refers to is shown.
     Presentation,
     /// A structured report, or a selection of key objects.
     Report,
@@ -30,7 +31,7 @@ impl Kind {
             return if is_video { Self::Video } else { Self::Image };
         }
         match stored.instance.sop_class.as_str() {
-            "1.2.840.10008.5.1.4.1.1.11.1" => Self::Presentation,
+            class if PresentationKind::of(class).is_some() => Self::Presentation,
             "1.2.840.10008.5.1.4.1.1.104.1" => Self::Pdf,
             class if class.starts_with("1.2.840.10008.5.1.4.1.1.88.") => Self::Report,
             _ => Self::Other,

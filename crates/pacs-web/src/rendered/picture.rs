@@ -18,7 +18,8 @@ use pacs_core::limits::ScanLimits;
 use pacs_core::tag::tags;
 use pacs_core::{Permit, TransferSyntaxUid};
 use pacs_image::render::{
-    self, Animation, NativeFrame, Picture, PictureFormat, Presentation, Region, RenderError,
+    self, Animation, NativeFrame, Picture, PictureFormat, Presentation, PresentationKind, Region,
+    RenderError,
 };
 use pacs_image::{
     Decoders, FrameMap, Head, ImageLimits, PixelDataPlace, RenderLimits, native_form,
@@ -85,7 +86,9 @@ pub(crate) async fn render(
         let first = frames.first().copied().unwrap_or(1);
         let mut opened = Opened::open(&web, &permit, &stored, first, &limits.render)?;
         if let Some(state) = presentation {
-            opened.state = Some(head_of(&web, &permit, &state)?);
+            let kind = PresentationKind::of(state.instance.sop_class.as_str());
+            let kind = kind.ok_or(Failure::Internal)?;
+            opened.state = Some((kind, head_of(&web, &permit, &state)?));
         }
         let bytes = opened.bytes_needed(&wanted, frames.len(), &limits.render)?;
         memory.need(bytes)?;
@@ -188,7 +191,7 @@ struct Opened {
     /// SOP Instance UID.
     instance: String,
     /// The presentation state that is applied.
-    state: Option<Head>,
+    state: Option<(PresentationKind, Head)>,
 }
 
 impl Opened {
@@ -254,7 +257,8 @@ impl Opened {
             let detail = format!("more than {most} pixels: ask for fewer frames or a viewport");
             return Err(Failure::TooLarge { detail });
         }
-        let state = self.state.as_ref().map_or(0, |state| state.bytes().len());
+        let state = self.state.as_ref();
+        let state = state.map_or(0, |(_, state)| state.bytes().len());
         let head = self.head.bytes().len().saturating_add(state);
         let head = u64::try_from(head).unwrap_or(u64::MAX);
         Ok(bytes_needed(head, native, pixels, shown))
@@ -384,7 +388,8 @@ impl Work {
             is_float: opened.place.tag != tags::PIXEL_DATA,
             number: frame,
         };
-        let presentation = opened.state.as_ref().map(|state| Presentation {
+        let presentation = opened.state.as_ref().map(|(kind, state)| Presentation {
+            kind: *kind,
             state,
             instance: &opened.instance,
             frame: native_frame.number,

@@ -36,11 +36,23 @@ pub(super) async fn named(
     let what = "presentation state";
     let found = resource.instances(web, permit).await;
     let (_, mut found) = found.map_err(|error| error.of(what))?;
-    let state = found
-        .pop()
-        .filter(|state| Kind::of(state) == Kind::Presentation);
-    state.ok_or(Failure::NotFound { what }).map(Some)
+    let state = found.pop().ok_or(Failure::NotFound { what })?;
+    if Kind::of(&state) == Kind::Presentation {
+        return Ok(Some(state));
+    }
+    let class = state.instance.sop_class.as_str();
+    if class.starts_with(STATES) {
+        let detail = format!(
+            "a presentation state of SOP class {class} cannot be applied: those of {STATES}1 \
+             (grayscale), {STATES}2 (color) and {STATES}3 (pseudo-color) can"
+        );
+        return Err(Failure::Conflict { detail });
+    }
+    Err(Failure::NotFound { what })
 }
+
+/// How the SOP classes of presentation states begin (PS3.4 B.5).
+const STATES: &str = "1.2.840.10008.5.1.4.1.1.11.";
 
 /// The first image that `state` refers to, and the frame of it.
 pub(super) async fn image(

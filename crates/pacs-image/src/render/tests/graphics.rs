@@ -56,6 +56,7 @@ fn shown(side: u16, annotations: &[Vec<u8>], more: &[Vec<u8>]) -> Picture {
         number: 1,
     };
     let presentation = Presentation {
+        kind: PresentationKind::Grayscale,
         state: &state,
         instance: "1.4",
         frame: 1,
@@ -186,6 +187,7 @@ fn overlays_are_drawn_where_the_state_activates_them() {
     let with = |state: &[Vec<u8>]| {
         let state = head_of(1, 1, 8, "MONOCHROME2", state);
         let presentation = Presentation {
+            kind: PresentationKind::Grayscale,
             state: &state,
             instance: "1.4",
             frame: 1,
