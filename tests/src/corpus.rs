@@ -3,6 +3,7 @@
 //! The data set is taken as the bytes of the file, whatever they are: nothing is decoded beyond
 //! File Meta Information (PS3.10 7.1), and nothing is encoded again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::peers::files_below;
@@ -51,6 +52,29 @@ pub fn load(folder: &Path) -> Vec<Sample> {
         .skip(1)
         .filter_map(|line| sample(folder, line))
         .collect()
+}
+
+/// Every file below `folder` that is to be kept, in rounds: each has a SOP Instance UID once, as a
+/// server does.
+///
+/// # Panics
+/// When the manifest or a file cannot be read.
+#[must_use]
+pub fn rounds(folder: &Path) -> Vec<Vec<Sample>> {
+    let mut rounds: Vec<Vec<Sample>> = Vec::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for sample in load(folder) {
+        if !matches!(sample.expected, Expected::Valid | Expected::OddAccept) {
+            continue;
+        }
+        let round = seen.entry(sample.sop_instance.clone()).or_default();
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(sample);
+        *round += 1;
+    }
+    rounds
 }
 
 fn sample(folder: &Path, line: &str) -> Option<Sample> {
