@@ -6,14 +6,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use pacs_tests::corpus::{self, Expected};
 use pacs_tests::peers::{run, schemathesis};
-use pacs_tests::samples::Slice;
+use pacs_tests::pictures::{INSTANCE, OTHER, identity, small_image};
+use pacs_tests::samples::{Slice, long, text};
 use pacs_tests::server::Server;
 use pacs_tests::stow::ask;
 use pacs_tests::web::get;
-use pacs_tests::web_server::filled;
+use pacs_tests::web_server::{filled, store};
+use pacs_tests::wire::uid;
 use pacs_tests::workspace;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 
@@ -42,6 +45,20 @@ fn operations(document: &Value) -> Vec<(String, BTreeSet<String>)> {
         .collect()
 }
 
+/// Where a path of the document leads to `slice`, its first frame and its pixel data; to no
+/// workitem, and to no transaction.
+fn filled_in(path: &str, slice: &Slice) -> String {
+    let path = path
+        .replace("{study}", &slice.study)
+        .replace("{series}", &slice.series)
+        .replace("{instance}", &slice.instance)
+        .replace("{frames}", "1")
+        .replace("{path}", "7FE00010")
+        .replace("{transaction}", "2.25.1")
+        .replace("{workitem}", "2.25.1");
+    format!("/dicomweb{path}")
+}
+
 #[test]
 fn every_operation_of_the_document_is_there_and_no_other() {
     let server = filled(1);
@@ -51,15 +68,7 @@ fn every_operation_of_the_document_is_there_and_no_other() {
     let operations = operations(&document);
     assert!(operations.len() >= 15);
     for (path, methods) in &operations {
-        let path = path
-            .replace("{study}", &slice.study)
-            .replace("{series}", &slice.series)
-            .replace("{instance}", &slice.instance)
-            .replace("{frames}", "1")
-            .replace("{path}", "7FE00010")
-            .replace("{transaction}", "2.25.1")
-            .replace("{workitem}", "2.25.1");
-        let path = format!("/dicomweb{path}");
+        let path = filled_in(path, &slice);
         for method in METHODS.into_iter().filter(|method| *method != "DELETE") {
             let answer = ask(server.http(), method, &path, &[], &[]);
             // A resource that holds nothing says so in a document.
@@ -142,16 +151,8 @@ fn whatever_is_given_and_given_again_to_whoever_has_it_is_described() {
             continue;
         }
         let responses = &document["paths"][&path]["get"]["responses"];
-        let path = path
-            .replace("{study}", &slice.study)
-            .replace("{series}", &slice.series)
-            .replace("{instance}", &slice.instance)
-            .replace("{frames}", "1")
-            .replace("{path}", "7FE00010")
-            .replace("{transaction}", "2.25.1")
-            .replace("{workitem}", "2.25.1")
-            .replace("/wado", &format!("/wado?{}", by_uri(&slice)));
-        let path = format!("/dicomweb{path}");
+        let path = filled_in(&path, &slice);
+        let path = path.replace("/wado", &format!("/wado?{}", by_uri(&slice)));
         let reply = get(server.http(), &path, &[]);
         assert!(responses[reply.status.to_string()].is_object(), "{path}");
         let Some(tag) = reply.header("etag") else {
@@ -182,14 +183,86 @@ fn schemathesis_finds_no_answer_that_is_not_described() {
         return;
     };
     let server = filled(1);
+    store_other_kinds(&server);
+    let found = ask(
+        server.http(),
+        "GET",
+        "/dicomweb/instances?limit=200",
+        &[],
+        &[],
+    )
+    .json();
+    let first = |of: &Value, tag: &str| of[tag]["Value"][0].clone();
+    let there = found.as_array().expect("instances").iter().map(|of| {
+        let (study, series) = (first(of, "0020000D"), first(of, "0020000E"));
+        json!({"study": study, "series": series, "instance": first(of, "00080018")})
+    });
+    let there = Value::Array(there.collect());
     for document in ["/api/openapi.json", "/openapi.json"] {
-        schemathesis_must_be_content(&tool, server.http(), document);
+        schemathesis_must_be_content(&tool, server.http(), document, &there);
     }
     let health = get(server.http(), "/healthz", &[]);
     assert_eq!(health.status, 200);
 }
 
-fn schemathesis_must_be_content(tool: &Path, server: SocketAddr, document: &str) {
+/// Transfer syntaxes of which an instance is asked for.
+const SYNTAXES: [&str; 9] = [
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.201",
+    "1.2.840.10008.1.2.5",
+];
+
+/// Stores, beside slices, several frames, a document, a report and a presentation state of one
+/// study, and the smallest file of the test data in each of [`SYNTAXES`].
+fn store_other_kinds(server: &Server) {
+    let explicit = uid::EXPLICIT_LITTLE_ENDIAN;
+    let frames = small_image(INSTANCE, 3);
+    let status = store(server, uid::CT_IMAGE_STORAGE, INSTANCE, explicit, &frames);
+    assert_eq!(status, 0, "{INSTANCE}");
+    for (number, class) in [
+        (2, "1.2.840.10008.5.1.4.1.1.104.1"),
+        (3, "1.2.840.10008.5.1.4.1.1.88.11"),
+        (4, "1.2.840.10008.5.1.4.1.1.11.1"),
+    ] {
+        let instance = format!("{OTHER}.{number}");
+        let mut data_set = identity(class, &instance, "Test^Picture");
+        if number == 2 {
+            long(&mut data_set, 0x0042_0011, "OB", b"%PDF-1.4\n%%EOF\n");
+            text(&mut data_set, 0x0042_0012, "LO", "application/pdf");
+        }
+        assert_eq!(
+            store(server, class, &instance, explicit, &data_set),
+            0,
+            "{class}"
+        );
+    }
+    let Some(folder) = workspace::test_data() else {
+        return;
+    };
+    let mut samples = corpus::load(&folder);
+    samples.retain(|sample| sample.expected == Expected::Valid);
+    samples.sort_by_key(|sample| sample.data_set.len());
+    for syntax in SYNTAXES {
+        let sample = samples
+            .iter()
+            .find(|sample| sample.transfer_syntax == syntax);
+        let sample = sample.unwrap_or_else(|| panic!("no file in {syntax}"));
+        let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+        let status = store(server, class, instance, syntax, &sample.data_set);
+        assert_eq!(status, 0, "{}", sample.name);
+    }
+}
+
+/// Cases that are made of each operation: what takes about a minute.
+const EXAMPLES: &str = "50";
+
+fn schemathesis_must_be_content(tool: &Path, server: SocketAddr, document: &str, there: &Value) {
     let home = tempfile::tempdir().expect("a folder");
     let document = format!("http://{server}{document}");
     let mut command = Command::new(tool);
@@ -198,7 +271,8 @@ fn schemathesis_must_be_content(tool: &Path, server: SocketAddr, document: &str)
         .env("SCHEMATHESIS_HOOKS", "hooks")
         .env("PYTHONPATH", workspace::root().join("tests/schemathesis"))
         .args(["run", &document, "--generation-deterministic"])
-        .args(["--max-examples", "4", "--phases", "coverage,fuzzing"])
+        .env("PACS_INSTANCES", there.to_string())
+        .args(["--max-examples", EXAMPLES, "--phases", "coverage,fuzzing"])
         .args(["--no-color", "--continue-on-failure", "--warnings", "off"])
         .args(["--suppress-health-check", "all", "--checks", CHECKS]);
 
