@@ -61,6 +61,17 @@ fn weaker(python: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(last).expect("JSON")
 }
 
+/// A peer that takes `syntax` alone, and keeps what comes in `folder`.
+fn listening(python: &Path, port: u16, folder: &Path, syntax: &str) -> Listener {
+    let mut script = Command::new(python);
+    script
+        .arg(workspace::root().join("tests/pynetdicom/weaker.py"))
+        .args(["listen", &port.to_string()])
+        .arg(folder)
+        .arg(syntax);
+    Listener::start(&mut script, port)
+}
+
 fn moving(server: &Server, studies: &[String], title: &str) -> SubOperations {
     let context = Context::new(uid::STUDY_ROOT_MOVE, uid::IMPLICIT_LITTLE_ENDIAN);
     let mut association = server.associate(vec![context]).expect("associated");
@@ -83,13 +94,7 @@ fn pynetdicom_that_takes_one_syntax_gets_the_right_pixels_by_c_move_and_c_get() 
     for (at, syntax) in TARGETS.iter().take(2).enumerate() {
         let folder = server.home().join(format!("moved{at}"));
         std::fs::create_dir(&folder).expect("a folder");
-        let mut listening = Command::new(&python);
-        listening
-            .arg(workspace::root().join("tests/pynetdicom/weaker.py"))
-            .args(["listen", &port.to_string()])
-            .arg(&folder)
-            .arg(syntax);
-        let listener = Listener::start(&mut listening, port);
+        let listener = listening(&python, port, &folder, syntax);
         let moved = moving(&server, &studies, "WEAKER");
         drop(listener);
         assert_eq!(moved.status, 0xB000, "{moved:?}");
@@ -162,13 +167,7 @@ fn peers_that_take_one_compression_get_the_right_pixels_without_loss() {
     for (at, syntax) in ENCODED.iter().enumerate() {
         let folder = server.home().join(format!("moved{at}"));
         std::fs::create_dir(&folder).expect("a folder");
-        let mut listening = Command::new(&python);
-        listening
-            .arg(workspace::root().join("tests/pynetdicom/weaker.py"))
-            .args(["listen", &port.to_string()])
-            .arg(&folder)
-            .arg(syntax);
-        let listener = Listener::start(&mut listening, port);
+        let listener = listening(&python, port, &folder, syntax);
         let moved = moving(&server, &studies, "WEAKER");
         drop(listener);
         assert_eq!((moved.status, moved.failed), (0xB000, 1), "{moved:?}");
