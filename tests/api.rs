@@ -4,6 +4,8 @@
 
 #[path = "api/assigned.rs"]
 mod assigned;
+#[path = "api/availability.rs"]
+mod availability;
 #[path = "api/described.rs"]
 mod described;
 #[path = "api/examinations.rs"]

@@ -354,6 +354,21 @@ impl Access {
         self.table().get(title).cloned()
     }
 
+    /// The AEs that are to be told which instances are to be had.
+    pub(crate) fn notified(&self) -> Vec<RemoteAe> {
+        let table = self.table();
+        let all = table.remote_aes.values();
+        all.filter(|ae| ae.notify).cloned().collect()
+    }
+
+    /// What the AE of that title sees.
+    pub(crate) fn sight_of(&self, title: &AeTitle) -> Sight {
+        match self.table().get(title) {
+            Some(ae) if ae.sees == AeSight::Everything => Sight::Everything,
+            _ => self.directory.device(title.as_str()),
+        }
+    }
+
     /// The AE that `caller` names as C-MOVE destination: `None` if there is no such AE, or not for
     /// this caller.
     #[must_use]
@@ -413,10 +428,7 @@ impl Policy for Access {
                 // Only where the configuration says that whoever is on this machine is let in.
                 None => Sight::Everything,
             },
-            Caller::Device { ae_title, .. } => match self.table().get(ae_title) {
-                Some(ae) if ae.sees == AeSight::Everything => Sight::Everything,
-                _ => self.directory.device(ae_title.as_str()),
-            },
+            Caller::Device { ae_title, .. } => self.sight_of(ae_title),
             Caller::System { .. } => Sight::Everything,
             Caller::User(user) => self.directory.user(user, action),
             _ => self.directory.program(None),

@@ -358,4 +358,4 @@ fn now_unix_ms() -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -152,6 +152,8 @@ struct AeSection {
     tls_name: Option<String>,
     #[serde(default)]
     sees: AeSight,
+    #[serde(default)]
+    notify: bool,
 }
 
 /// What an AE sees of an archive that knows organisations.
@@ -204,6 +206,8 @@ pub struct RemoteAe {
     pub move_to: BTreeSet<AeTitle>,
     /// What it sees.
     pub sees: AeSight,
+    /// It is told which instances are to be had (PS3.4 Annex R), of what it sees.
+    pub notify: bool,
 }
 
 impl RemoteAe {
@@ -574,6 +578,7 @@ fn remote_aes(sections: &[AeSection], faults: &mut Vec<String>) -> BTreeMap<AeTi
             allow,
             move_to,
             sees: section.sees,
+            notify: section.notify,
         };
         if aes.insert(title.clone(), ae).is_some() {
             faults.push(format!("{key}.title: {title} stands twice"));

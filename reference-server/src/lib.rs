@@ -4,6 +4,7 @@
 pub mod access;
 pub mod accounts;
 pub mod admission;
+mod announcing;
 pub mod api;
 pub mod carrier;
 pub mod clients;

@@ -1,5 +1,9 @@
 //! Bounds of the server itself; those of the wire and the store stand in their crates.
 
+mod announcing;
+
+pub use announcing::{ANNOUNCED_PAGE_COUNT, AnnouncingBounds};
+
 use std::time::Duration;
 
 /// AE titles that get a label of their own in the metrics; titles come from the wire.

@@ -3,6 +3,7 @@
 //! AE titles come from the wire, so that their number is bounded: past [`AE_LABELS_MAX`] they share
 //! one label.
 
+use crate::announcing::AnnouncingCounters;
 use crate::commitment::Counters;
 use crate::limits::AE_LABELS_MAX;
 use crate::web;
@@ -31,6 +32,7 @@ pub struct Metrics {
     handshakes_failed: IntCounterVec,
     certificate_expires: IntGauge,
     reloads_failed: IntCounter,
+    announcing: AnnouncingCounters,
     commitment: Counters,
     web: web::Counters,
     labels: Mutex<BTreeSet<String>>,
@@ -97,6 +99,7 @@ impl Metrics {
         registry.register(Box::new(associations.clone()))?;
         registry.register(Box::new(open.clone()))?;
         Ok(Self {
+            announcing: AnnouncingCounters::new(&registry)?,
             commitment: Counters::new(&registry)?,
             web: web::Counters::new(&registry)?,
             registry,
@@ -117,6 +120,11 @@ impl Metrics {
     #[must_use]
     pub const fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Those of telling others which instances are to be had.
+    pub(crate) const fn announcing(&self) -> &AnnouncingCounters {
+        &self.announcing
     }
 
     /// Those of storage commitment.

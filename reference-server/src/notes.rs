@@ -232,7 +232,8 @@ const fn is_of_devices(record: &AuditRecord) -> bool {
     )
 }
 
-fn note_of(known: &KnownStudy) -> StudyNote {
+/// What decides who sees a study; `None` where nobody knows whose it is.
+pub(crate) fn facts_of(known: &KnownStudy) -> Option<StudyFacts> {
     let parts = known.parts.iter().map(|part| &part.bound);
     let all: Vec<&BoundStudy> = known.bound.iter().chain(parts).collect();
     let is_restricted = all.iter().any(|bound| bound.examination.is_restricted);
@@ -247,12 +248,15 @@ fn note_of(known: &KnownStudy) -> StudyNote {
     // Of nobody's device, and of no examination: it is as if it had just come.
     let performing = examined.as_ref().map(|examined| examined.performing);
     let organisation = known.study.organisation.or(performing);
-    let facts = organisation.map(|organisation| StudyFacts {
+    organisation.map(|organisation| StudyFacts {
         organisation,
         examined,
         others: all.collect(),
         named,
-    });
+    })
+}
+
+fn note_of(known: &KnownStudy) -> StudyNote {
     // A row of a study says one patient.
     let patients = |bound: &BoundStudy| bound.patient.key;
     let of_rest = known.bound.as_ref().map(patients);
@@ -269,7 +273,7 @@ fn note_of(known: &KnownStudy) -> StudyNote {
     };
     StudyNote {
         correction: correction.unwrap_or_default(),
-        facts,
+        facts: facts_of(known),
     }
 }
 

@@ -33,8 +33,8 @@ use pacs_net::Acceptor;
 use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
 use parts::{
-    acceptor, access, archive, assembly_io, assembly_unlicensed, commitments, for_clients, health,
-    keeping, services, signer, upkeep, with_portal,
+    acceptor, access, announcer, archive, assembly_io, assembly_unlicensed, commitments,
+    for_clients, health, keeping, services, signer, upkeep, with_portal,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -167,6 +167,7 @@ impl Server {
         let tools = (&metrics, &decoders, (&overlays, &recorder));
         let services = services(config, &archive, &access, tools)?;
         let keeping = keeping(config, &archive, &services, (&access, &tls)).await?;
+        let announcer = announcer(config, &archive, &keeping, (&access, &tls, &metrics))?;
         let told = (&metrics, &alerts);
         let acceptor = acceptor(config, services, &access, &commitments, &tls, told)?;
         let upkeep = upkeep(&archive, &metrics).await?;
@@ -191,6 +192,7 @@ impl Server {
                 feed,
                 register,
                 keeping,
+                announcer,
                 dicomweb,
                 quiet_duration: config.derived.quiet_duration,
                 untold: at_start.untold,

@@ -3,7 +3,8 @@
 use pacs_tests::day::images::{tag, with_uid};
 use pacs_tests::day::plan::Kind;
 use pacs_tests::edges::until;
-use pacs_tests::peers::{Listener, dcmtk, files_below, free_port};
+use pacs_tests::notified::Notified;
+use pacs_tests::peers::{Listener, dcmtk, files_below, free_port, python};
 use pacs_tests::portal::Browser;
 use pacs_tests::samples::{KEY_OBJECTS, Random, rejection_note};
 use pacs_tests::server::PATIENCE;
@@ -17,9 +18,15 @@ use crate::hospital::{
 
 #[test]
 fn a09_a_console_rejects_nothing_and_what_those_who_may_reject_comes_back_as_it_was() {
-    let Some(hospital) = Hospital::start() else {
+    let Some(python) = python() else { return };
+    let port = free_port();
+    let config = format!(
+        "[[dicom.ae]]\ntitle = \"NATHOS_HIS\"\naddress = \"127.0.0.1:{port}\"\nnotify = true\n"
+    );
+    let Some(hospital) = Hospital::with(&[], &config) else {
         return;
     };
+    let notified = Notified::start(&python, port, &[]);
     let user = |name: &str, role: &str| hospital.portal.user(name, &[role]);
     let (keeper, auditor) = (
         user("keeper", "archive_admin@national"),
@@ -63,11 +70,16 @@ fn a09_a_console_rejects_nothing_and_what_those_who_may_reject_comes_back_as_it_
     assert_eq!(rejected.json()["instances_count"], 3);
     assert_eq!(images().len(), 0);
     assert_eq!(workstation.count(&shot.study), 1, "the note");
+    let mut states = vec![(&*about, "ONLINE")];
+    states.extend(shot.instances().into_iter().map(|uid| (uid, "UNAVAILABLE")));
+    let _told = notified.wait_for(&shot.study, &states);
     let rejection = rejected.json()["id"].as_str().expect("an ID").to_owned();
     let restoration = format!("/rejections/{rejection}/restoration");
     let restored = |who: &Browser| who.make(&restoration, &json!({"reason": "верно"})).status;
     assert_eq!(restored(&radiologist), 403);
     assert_eq!(restored(&keeper), 200);
+    let states: Vec<_> = states.iter().map(|(uid, _)| (*uid, "ONLINE")).collect();
+    let _told = notified.wait_for(&shot.study, &states);
     assert_eq!(images(), before);
     assert_eq!(workstation.count(&shot.study), 4);
     assert_eq!(hospital.examination(&id)["status"], "in_progress");

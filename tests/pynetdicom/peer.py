@@ -30,6 +30,7 @@ VERIFICATION = "1.2.840.10008.1.1"
 COMMITMENT = "1.2.840.10008.1.20.1"
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 STEP = "1.2.840.10008.3.1.2.3.3"
+AVAILABILITY = "1.2.840.10008.5.1.4.33"
 
 
 def tls(protocol):
@@ -399,6 +400,35 @@ def provide_steps(own_port, folder):
     own.add_supported_context(STEP)
     own.start_server(("127.0.0.1", int(own_port)), block=True, ssl_context=tls(ssl.PROTOCOL_TLS_SERVER),
                      evt_handlers=[(evt.EVT_N_CREATE, on_create), (evt.EVT_N_SET, on_set)])
+
+
+def provide_availability(own_port, folder, *statuses):
+    """A provider of Instance Availability Notification until it is killed; what it is told stands as JSON in
+    `folder`, in order. It answers with `statuses`, in hexadecimal, and then with Success."""
+    statuses, told = [int(status, 16) for status in statuses], []
+
+    def on_create(event):
+        notice = event.attribute_list
+        instances = {}
+        for series in notice.ReferencedSeriesSequence:
+            for item in series.ReferencedSOPSequence:
+                instances[item.ReferencedSOPInstanceUID] = [
+                    item.InstanceAvailability, item.RetrieveAETitle, item.ReferencedSOPClassUID,
+                    series.SeriesInstanceUID]
+        steps = [[step.ReferencedSOPClassUID, step.ReferencedSOPInstanceUID, len(step.PerformedWorkitemCodeSequence)]
+                 for step in notice.ReferencedPerformedProcedureStepSequence]
+        told.append({"uid": event.request.AffectedSOPInstanceUID, "study": notice.StudyInstanceUID, "steps": steps,
+                     "instances": instances, "attributes": sorted(element.keyword for element in notice)})
+        path = f"{folder}/{len(told):04}"
+        with open(f"{path}.part", "w") as f:
+            json.dump(told[-1], f)
+        os.rename(f"{path}.part", f"{path}.json")
+        return statuses[len(told) - 1] if len(told) <= len(statuses) else 0x0000, None
+
+    own = AE(ae_title="PYNETDICOM")
+    own.add_supported_context(AVAILABILITY)
+    own.start_server(("127.0.0.1", int(own_port)), block=True, ssl_context=tls(ssl.PROTOCOL_TLS_SERVER),
+                     evt_handlers=[(evt.EVT_N_CREATE, on_create)])
 
 
 def step_attributes(changes):

@@ -17,6 +17,7 @@ pub mod forged_media;
 pub mod huge;
 pub mod indexes;
 pub mod keepalive;
+pub mod notified;
 pub mod peers;
 pub mod pictures;
 pub mod portal;

@@ -224,7 +224,7 @@ impl CommitmentReport {
 }
 
 impl Reference {
-    fn to_item(&self) -> Attributes {
+    pub(crate) fn to_item(&self) -> Attributes {
         let mut item = Attributes::new();
         let (class, instance) = (self.sop_class.as_str(), self.sop_instance.as_str());
         item.insert_text(tags::REFERENCED_SOP_CLASS_UID, Vr::UI, class);

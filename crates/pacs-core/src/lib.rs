@@ -12,6 +12,7 @@ pub mod account;
 pub mod ae_title;
 pub mod attributes;
 pub mod audit;
+pub mod availability;
 pub mod charset;
 mod check_digit;
 pub mod coerce;

@@ -88,6 +88,14 @@ impl Uid {
     }
 }
 
+/// The text of a UID that is made of a random UUID (PS3.5 B.2): version 4, variant 1 (RFC 9562).
+#[must_use]
+pub fn text_of_random(random: [u8; 16]) -> String {
+    let uuid = u128::from_be_bytes(random) & !(0xf << 76) | 0x4 << 76;
+    let uuid = uuid & !(0x3 << 62) | 0x2 << 62;
+    format!("2.25.{uuid}")
+}
+
 fn is_conformant(text: &str) -> bool {
     text.split('.').all(|component| {
         !component.is_empty()

@@ -1,6 +1,8 @@
 //! The requestor: asks for an association and uses the peer's services (C-ECHO, C-STORE, C-FIND,
-//! C-GET, C-MOVE, storage commitment, procedure steps). Its errors name the layer that failed.
+//! C-GET, C-MOVE, storage commitment, procedure steps, notification of availability). Its errors
+//! name the layer that failed.
 
+mod availability;
 mod builder;
 mod commitment;
 mod find;

@@ -27,6 +27,9 @@ pub const MODALITY_WORKLIST_FIND: &str = "1.2.840.10008.5.1.4.31";
 /// Modality Performed Procedure Step SOP Class.
 pub const MODALITY_PERFORMED_PROCEDURE_STEP: &str = "1.2.840.10008.3.1.2.3.3";
 
+/// Instance Availability Notification SOP Class.
+pub const INSTANCE_AVAILABILITY_NOTIFICATION: &str = "1.2.840.10008.5.1.4.33";
+
 /// Implicit VR Little Endian.
 pub const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 /// Explicit VR Little Endian.

@@ -267,6 +267,9 @@ impl Default for ProgressTimes {
     }
 }
 
+/// Studies that are dealt out at once to those who are told of them, each with its documents.
+pub const ANNOUNCEMENTS_PAGE_COUNT: usize = 128;
+
 /// Orders that are looked at in one go to see which of them expire, and examinations that are in
 /// progress at one organisation.
 pub const PROGRESS_PAGE_COUNT: usize = 200;

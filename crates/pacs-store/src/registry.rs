@@ -8,6 +8,7 @@
 //! and is refused where that is not the present one. Time and random numbers are arguments.
 
 pub mod accounts;
+pub mod announcements;
 pub mod audit;
 mod batch;
 mod commit;
@@ -40,7 +41,7 @@ use pacs_core::ExaminationId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tokio::sync::{Mutex, MutexGuard, broadcast};
+use tokio::sync::{Mutex, MutexGuard, Notify, broadcast};
 
 /// When something is done, with the offset of the place of the archive.
 pub type Moment = DateTime<FixedOffset>;
@@ -63,6 +64,8 @@ struct Inner {
     /// One of them is held by a request that is done once, as long as it is under way.
     request_turns: [Mutex<()>; REQUEST_TURNS_COUNT],
     stirring: stirring::Stirring,
+    /// Says that somebody is to be told of a study.
+    announced: Notify,
     /// Examinations that were changed, for whoever looks at them.
     changed: broadcast::Sender<ExaminationId>,
 }
@@ -91,6 +94,7 @@ impl Registry {
                 turn: Mutex::new(()),
                 request_turns: std::array::from_fn(|_| Mutex::new(())),
                 stirring: stirring::Stirring::default(),
+                announced: Notify::new(),
                 changed: broadcast::Sender::new(CHANGED_EXAMINATIONS_MAX),
             }),
             request: None,

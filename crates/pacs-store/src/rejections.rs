@@ -7,8 +7,11 @@
 //! archive is opened and now and then. What several rejections hide comes back with the last of
 //! them.
 
+mod availability;
 mod parts;
 mod retention;
+
+pub use availability::InstanceAvailability;
 
 use crate::archive::Archive;
 use crate::index::{IndexError, StoredInstance};

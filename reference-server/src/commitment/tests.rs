@@ -363,7 +363,7 @@ async fn a_transaction_uid_in_use_for_something_else_fails_as_a_whole() {
 }
 
 /// Puts instance `number` into the archive.
-async fn deposit(archive: &Archive, number: u32) -> SopInstanceUid {
+pub(crate) async fn deposit(archive: &Archive, number: u32) -> SopInstanceUid {
     let store = permit::<Store>(&PermitAll, Caller::System { task: "test" }).unwrap();
     let reference = request(1, &[number]).references.remove(0);
     let mut attributes = Attributes::new();

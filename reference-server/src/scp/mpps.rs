@@ -12,6 +12,7 @@ use pacs_core::access::{Find, Mpps, permit};
 use pacs_core::decode::{DecodeError, read_data_set};
 use pacs_core::limits::DataSetLimits;
 use pacs_core::mpps::{Discontinuation, ProcedureStep, Refusal, StepState};
+use pacs_core::uid::text_of_random;
 use pacs_core::{Action, Attributes, Caller, SopInstanceUid, TransferSyntaxUid};
 use pacs_net::service::{Peer, ProcedureStepScp, StepChange, StepCreation};
 use pacs_net::status::{CreateStatus, SetStatus};
@@ -275,12 +276,5 @@ fn random() -> Result<[u8; 16], Failure> {
 
 /// A UID made of a random UUID (PS3.5 B.2).
 fn new_uid() -> Result<SopInstanceUid, Failure> {
-    uid_of(random()?)
-}
-
-fn uid_of(random: [u8; 16]) -> Result<SopInstanceUid, Failure> {
-    // Version 4, variant 1 (RFC 9562).
-    let number = u128::from_be_bytes(random) & !(0xf << 76) | 0x4 << 76;
-    let number = number & !(0x3 << 62) | 0x2 << 62;
-    SopInstanceUid::parse(&format!("2.25.{number}")).map_err(|_| Failure::Random)
+    SopInstanceUid::parse(&text_of_random(random()?)).map_err(|_| Failure::Random)
 }

@@ -4,6 +4,7 @@ use super::StartError;
 use crate::access::{Access, MaintenanceOnly};
 use crate::accounts::Accounts;
 use crate::admission::Watcher;
+use crate::announcing::{self, Announcer};
 use crate::api;
 use crate::clock::World;
 use crate::commitment::{ClientCommitments, Commitments, Parts};
@@ -11,7 +12,8 @@ use crate::config::Config;
 use crate::forwarder::Forwarder;
 use crate::http::Health;
 use crate::limits::{
-    CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED, DRAIN_MAX,
+    AnnouncingBounds, CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED,
+    DRAIN_MAX,
 };
 use crate::metrics::Metrics;
 use crate::oidc::Provider;
@@ -191,6 +193,26 @@ pub(super) async fn keeping(
     let sendings = Sendings::of(config, services, access, tls.dialler()).map_err(assembly)?;
     let opened = Keeping::open(archive, sendings, access.directory()).await;
     opened.map_err(assembly)
+}
+
+/// What tells others which instances are to be had.
+pub(super) fn announcer(
+    config: &Config,
+    archive: &Archive,
+    keeping: &Keeping,
+    (access, tls, metrics): (&Arc<Access>, &Arc<Tls>, &Arc<Metrics>),
+) -> Result<Announcer, StartError> {
+    let opened = Announcer::new(announcing::Parts {
+        registry: archive.registry(),
+        rejections: keeping.rejections.clone(),
+        access: Arc::clone(access),
+        our_title: config.ae_title.clone(),
+        connector: tls.dialler(),
+        counters: metrics.announcing().clone(),
+        world: World::real(),
+        bounds: AnnouncingBounds::default(),
+    });
+    opened.map_err(assembly_unlicensed)
 }
 
 /// The routes of DICOMweb and of the portal, and what the portal follows.

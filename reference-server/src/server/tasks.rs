@@ -3,6 +3,7 @@
 use super::telling::{tell_later, tell_of_interruptions};
 use crate::access::Access;
 use crate::accounts::Accounts;
+use crate::announcing::Announcer;
 use crate::api;
 use crate::config::Config;
 use crate::control::Door;
@@ -35,6 +36,7 @@ pub(super) struct Background {
     pub(super) feed: api::Feed,
     pub(super) register: Register,
     pub(super) keeping: Keeping,
+    pub(super) announcer: Announcer,
     pub(super) dicomweb: Web,
     /// How long a series is quiet before what is derived of it is made ready.
     pub(super) quiet_duration: Duration,
@@ -74,6 +76,7 @@ impl Background {
         take_notes(&mut tasks, archive, access, followers);
         let derived = self.dicomweb.derived().clone();
         self.keeping.begin(&mut tasks, derived, Arc::clone(upkeep));
+        tasks.spawn(self.announcer.run());
         tasks.spawn(self.room.watch(archive.clone()));
         tasks.spawn(accounts.clone().keep_clean());
         tasks.spawn(self.feed.follow());

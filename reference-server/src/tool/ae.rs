@@ -37,6 +37,7 @@ pub(super) fn list(listing: &AeListing, output: &Output) -> Result<(), Failure> 
             "allow": allow,
             "move_to": move_to,
             "sees": ae.sees.name(),
+            "notify": ae.notify,
         });
         output.result(&text, &value);
     }

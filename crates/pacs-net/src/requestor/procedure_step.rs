@@ -36,7 +36,7 @@ impl<S: ByteStream> Requestor<S> {
             affected_sop_instance: sop_instance.map(|uid| uid.as_str().to_owned()),
             ..CommandSet::default()
         };
-        self.step(command, attributes).await
+        self.operate(command, attributes).await
     }
 
     /// Changes a performed procedure step (N-SET). `modifications` are encoded as those of
@@ -55,15 +55,18 @@ impl<S: ByteStream> Requestor<S> {
             requested_sop_instance: Some(sop_instance.as_str().to_owned()),
             ..CommandSet::default()
         };
-        self.step(command, modifications).await
+        self.operate(command, modifications).await
     }
 
-    async fn step(
+    /// Has the provider of the class that `command` names do it with `data_set`.
+    pub(super) async fn operate(
         &mut self,
         command: CommandSet,
         data_set: Bytes,
     ) -> Result<StepResponse, RequestorError> {
-        let context_id = self.context(MODALITY_PERFORMED_PROCEDURE_STEP)?.id;
+        let named = [&command.affected_sop_class, &command.requested_sop_class];
+        let sop_class = named.into_iter().flatten().next();
+        let context_id = self.context(sop_class.map_or("", String::as_str))?.id;
         let command = CommandSet {
             message_id: Some(self.next_message_id()),
             has_data_set: true,

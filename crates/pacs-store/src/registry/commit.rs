@@ -4,7 +4,7 @@ use super::audit::AuditError;
 use super::batch::Batch;
 use super::document::Document as _;
 use super::examinations::Examination;
-use super::{Moment, Registry, RegistryError};
+use super::{Moment, Registry, RegistryError, announcements};
 use crate::records::{Change, Revision};
 use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::role::Agent;
@@ -24,12 +24,16 @@ impl Registry {
         event.change = event.change.or(batch.digests);
         let is_once = self.note_request(&mut batch, event.at)?;
         let examinations = examinations_of(&batch);
+        let is_owing = announcements::owes(&batch.changes);
         let committed = self.inner.trail.commit(batch.changes, &event).await;
         match committed.map_err(RegistryError::from) {
             Err(RegistryError::Changed) if is_once => Err(self.repeated().await?),
             Err(error) => Err(error),
             Ok(revisions) => {
                 self.inner.stirring.note(&event);
+                if is_owing {
+                    self.inner.announced.notify_one();
+                }
                 for id in examinations {
                     // Nobody may listen.
                     self.inner.changed.send(id).ok();

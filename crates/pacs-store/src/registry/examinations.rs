@@ -38,7 +38,7 @@ pub use tasks::{FoundTask, FoundTasks, WantedTasks};
 
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use pacs_core::ExaminationId;
-use pacs_core::uid::StudyUid;
+use pacs_core::uid::{StudyUid, text_of_random};
 
 /// Between the parts of a key.
 const BETWEEN: char = '\u{1f}';
@@ -54,11 +54,7 @@ pub type Random = [u8; 16];
 
 /// A UID of a random UUID (PS3.5 B.2).
 fn study_of(random: Random) -> Result<StudyUid, Refusal> {
-    let mut uuid = u128::from_be_bytes(random);
-    // Version 4, variant 1 (RFC 9562).
-    uuid = uuid & !(0xf << 76) | 0x4 << 76;
-    uuid = uuid & !(0x3 << 62) | 0x2 << 62;
-    let uid = StudyUid::parse(&format!("2.25.{uuid}"));
+    let uid = StudyUid::parse(&text_of_random(random));
     uid.map_err(|_| Refusal::Unfit { what: "random UID" })
 }
 

@@ -20,6 +20,7 @@ pub use looking::RejectionCount;
 pub use notes::{NotePage, NoteState, ReceivedNote, StoredNote};
 pub(crate) use turning::Turning;
 
+use super::announcements::announce_turned;
 use super::batch::Batch;
 use super::commit::agent_event;
 use super::document::Document;
@@ -444,6 +445,7 @@ impl Registry {
         batch.main(id, after, Some(before))?;
         let (had, has) = (keys_of(&before.value), keys_of(after));
         self.reindex(&mut batch, &had, &has, id).await?;
+        announce_turned(&mut batch, after)?;
         if let Some(matched) = self.find::<StudyMatch>(after.study.as_str()).await? {
             let told = StudyMatch {
                 is_out_of_sight: self.is_out_of_sight(&after.study, is_in_sight).await?,
@@ -454,6 +456,7 @@ impl Registry {
         // No event tells of it: that it was ordered was told.
         let trail = self.audit_trail();
         let revisions = trail.commit_all(batch.changes, &[]).await?;
+        self.inner.announced.notify_one();
         revisions.first().copied().ok_or(RegistryError::Changed)
     }
 

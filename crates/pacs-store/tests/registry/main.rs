@@ -6,6 +6,7 @@
     reason = "what cannot be made fails the test"
 )]
 
+mod announcements;
 mod archived;
 mod corrections;
 mod devices;

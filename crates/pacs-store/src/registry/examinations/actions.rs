@@ -1,5 +1,6 @@
 //! What happens to examinations: one event, one row, one batch.
 
+use super::super::announcements::announce_examination;
 use super::super::batch::Batch;
 use super::super::commit::agent_event;
 use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
@@ -169,6 +170,7 @@ impl Registry {
         let after = self
             .put_examination(batch, Some(before), after, vec![row])
             .await?;
+        announce_examination(batch, &[], &after, effects)?;
         Ok((after, effects))
     }
 

@@ -266,7 +266,7 @@ pub struct Examination {
     #[serde(default, skip_serializing_if = "Readings::is_empty")]
     pub(super) readings: Readings,
     /// Rows of events.
-    pub(super) events_count: u32,
+    pub(in super::super) events_count: u32,
 }
 
 impl Document for Examination {

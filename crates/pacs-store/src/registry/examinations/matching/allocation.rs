@@ -1,5 +1,6 @@
 //! What examinations become when studies, or series of them, come to them or leave them.
 
+use super::super::super::announcements::announce_examination;
 use super::super::super::batch::Batch;
 use super::super::super::{Moment, Refusal, Registry, RegistryError, Stored};
 use super::super::actions::{Happening, as_system, happen};
@@ -8,7 +9,7 @@ use super::{KeptImages, StudyMatch};
 use crate::limits::EXAMINATION_STUDIES_MAX;
 use pacs_core::ExaminationId;
 use pacs_core::examination::progress::ReportFate;
-use pacs_core::examination::{Event, Reason, TransitionError};
+use pacs_core::examination::{Effect, Event, Reason, TransitionError};
 use pacs_core::role::Agent;
 use pacs_core::uid::{SeriesUid, StudyUid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +109,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let system = as_system(by.agent);
         let mut rows: Vec<ExaminationEvent> = Vec::new();
+        let mut owed: Vec<Effect> = Vec::new();
         for event in events {
             // That images come is the archive's to say, whoever said whose they are.
             let is_arriving = *event == Event::ImagesArrive;
@@ -120,16 +122,21 @@ impl Registry {
                 at: by.at,
             };
             match happen(&mut after, agent, &happening) {
-                Ok((row, _)) => rows.push(row),
+                Ok((row, effects)) => {
+                    rows.push(row);
+                    owed.extend(effects);
+                }
                 // Whoever moves images away may not withdraw the order that was made of them.
                 Err(Refusal::Transition(TransitionError::Actor { .. }))
                     if matches!(event, Event::Cancel { .. }) => {}
                 Err(refusal) => return Err(refusal.into()),
             }
         }
-        self.put_examination(batch, Some(before), after, rows)
+        let had = &before.value.studies;
+        let after = self
+            .put_examination(batch, Some(before), after, rows)
             .await?;
-        Ok(())
+        announce_examination(batch, had, &after, &owed)
     }
 
     /// The studies that an examination has after `turns`, and how many images in sight.

@@ -1,5 +1,6 @@
 //! «Создать назначение из снимка»: an examination is made from images whose order nobody entered.
 
+use super::super::super::announcements::announce_examination;
 use super::super::super::batch::Batch;
 use super::super::super::patients::{Patient, key_of};
 use super::super::super::{Refusal, Registry, RegistryError, Stored};
@@ -76,8 +77,8 @@ impl Registry {
             .ok_or(RegistryError::Changed)?;
         let agent = how.licence.agent();
         let actors = agent.actors_at(new.performing);
-        let (progress, actor) = first_that_may(&actors, |actor| {
-            Ok((Progress::from_images(actor, kept)?.0, actor))
+        let ((progress, effects), actor) = first_that_may(&actors, |actor| {
+            Ok((Progress::from_images(actor, kept)?, actor))
         })
         .map_err(Refusal::Transition)?;
         let id = self.next_id(new.performing, how.at, batch).await?;
@@ -121,7 +122,10 @@ impl Registry {
             how.at,
         );
         row.to = progress.status();
-        self.put_examination(batch, None, examination, vec![row])
-            .await
+        let made = self
+            .put_examination(batch, None, examination, vec![row])
+            .await?;
+        announce_examination(batch, &[], &made, effects)?;
+        Ok(made)
     }
 }
