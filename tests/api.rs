@@ -6,6 +6,8 @@
 mod assigned;
 #[path = "api/availability.rs"]
 mod availability;
+#[path = "api/consents.rs"]
+mod consents;
 #[path = "api/described.rs"]
 mod described;
 #[path = "api/examinations.rs"]

@@ -300,6 +300,6 @@ fn examined(bound: &BoundStudy) -> Examined {
         assigned_to: examination.assigned_to.clone(),
         pool: examination.pool.clone(),
         is_restricted: examination.is_restricted,
-        treated_until: bound.treated_until.clone(),
+        tied_until: bound.tied_until.clone(),
     }
 }

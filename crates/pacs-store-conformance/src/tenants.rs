@@ -68,7 +68,7 @@ pub fn facts(serial: u32, performing: &str, treating: Option<&str>) -> StudyFact
             assigned_to: None,
             pool: None,
             is_restricted: false,
-            treated_until: treating
+            tied_until: treating
                 .map(|of| (organisation(of), until))
                 .into_iter()
                 .collect(),

@@ -270,6 +270,15 @@ impl Default for ProgressTimes {
 /// Studies that are dealt out at once to those who are told of them, each with its documents.
 pub const ANNOUNCEMENTS_PAGE_COUNT: usize = 128;
 
+/// Consents of one patient, with those that ended or were withdrawn.
+pub const CONSENTS_OF_PATIENT_MAX: usize = 200;
+
+/// Days for which a patient can agree at once: five years, after which they are asked again.
+pub const CONSENT_DAYS_MAX: i64 = 5 * 366;
+
+/// Characters of the number of a form, or of an article of a law.
+pub const CONSENT_REFERENCE_CHARS_MAX: usize = 128;
+
 /// Orders that are looked at in one go to see which of them expire, and examinations that are in
 /// progress at one organisation.
 pub const PROGRESS_PAGE_COUNT: usize = 200;

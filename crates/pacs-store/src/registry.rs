@@ -12,6 +12,7 @@ pub mod announcements;
 pub mod audit;
 mod batch;
 mod commit;
+pub mod consents;
 pub mod devices;
 mod document;
 pub mod erasures;

@@ -1,5 +1,6 @@
 //! `/patients`: finding them, registering them, correcting them, and two that are one.
 
+mod consents;
 mod merging;
 mod schemas;
 mod shown;
@@ -59,6 +60,14 @@ pub(super) const FAMILY: Family = Family {
         Route {
             path: "/patients/{number}",
             operations: &[READ, CHANGE],
+        },
+        Route {
+            path: "/patients/{number}/consents",
+            operations: &[consents::LIST, consents::GIVE],
+        },
+        Route {
+            path: "/patients/{number}/consents/{consent}/withdrawal",
+            operations: &[consents::WITHDRAW],
         },
         Route {
             path: "/patients/{number}/history",

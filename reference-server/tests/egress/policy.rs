@@ -2,14 +2,16 @@
 //! organisation and for another's; and the ties that open a foreign one.
 
 use crate::people::{code, title};
-use crate::site::{CT, EXPLICIT, Reply, Sent, Site};
+use crate::site::{CT, EXPLICIT, Reply, Sent, Site, now};
 use crate::table::{Table, operations};
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::Days;
 use pacs_core::Attributes;
 use pacs_core::encode::write_data_set;
+use pacs_core::examination::Reason;
 use pacs_core::patient::PatientKey;
-use pacs_core::role::{Grant, Reach, Role};
+use pacs_core::role::{Agent, Grant, Reach, Role};
 use pacs_core::tag::{Vr, tags};
 use pacs_core::uid::TransferSyntaxUid;
 use pacs_core::worklist::WorklistKeys;
@@ -21,6 +23,7 @@ use pacs_net::sop_class::{
 use pacs_net::status::StoreStatus;
 use pacs_net::{Acceptor, Requestor, RequestorError};
 use pacs_store::registry::accounts::{Emergency, put};
+use pacs_store::registry::consents::{Ground, NewConsent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Arc;
@@ -477,6 +480,30 @@ async fn a_tie_to_the_patient_opens_a_foreign_study_and_only_that() {
         .ask(&site, "DELETE", "/dicomweb/studies/2.25.2")
         .await;
     assert_eq!(hide.status, 403, "it is read only");
+
+    // The patient agrees that the people of the other organisation see, and then no longer.
+    let editor = Agent::system("test").national_licence().unwrap();
+    let agreed = NewConsent {
+        to: code("006"),
+        until: now().checked_add_days(Days::new(1)).unwrap(),
+        ground: Ground::Agreement,
+        reference: "4711".to_owned(),
+    };
+    let consent = site
+        .registry
+        .record_consent(&editor, patient, &agreed, now());
+    let consent = consent.await.unwrap().value.id;
+    site.settle().await;
+    assert_eq!(sees(&site, &other, "2.25.2").await, (200, 1));
+    assert_eq!(sees(&site, &other, FOREIGN).await, (404, 0));
+    assert_eq!(asked(&site, "C-FIND", "NATHOS_CT1", "2.25.2").await, 'n');
+    let why = Reason::parse("asked to").unwrap();
+    let withdrawn = site
+        .registry
+        .withdraw_consent(&editor, (patient, consent), why, now());
+    withdrawn.await.unwrap();
+    site.settle().await;
+    assert_eq!(sees(&site, &other, "2.25.2").await, (404, 0));
 
     // An order of the other organisation makes it one that treats the patient.
     site.order(patient, ("op", "006"), "006").await;

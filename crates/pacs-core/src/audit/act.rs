@@ -103,7 +103,7 @@ acts! {
     OrderChanged = ORDER_RECORD, 'U';
     /// An examination was ordered.
     OrderCreated = ORDER_RECORD, 'C';
-    /// A patient was corrected.
+    /// A patient was corrected, or agreed to something, or does so no longer.
     PatientChanged = PATIENT_RECORD, 'U';
     /// A patient was registered.
     PatientCreated = PATIENT_RECORD, 'C';

@@ -99,8 +99,9 @@ pub struct Examined {
     pub pool: Option<String>,
     /// Only those may see them who are named for it.
     pub is_restricted: bool,
-    /// Until when organisations treat the patient by later orders.
-    pub treated_until: Vec<(OrganisationCode, DateTime<Utc>)>,
+    /// Until when the patient is tied to organisations: by later orders, by which they treat them,
+    /// and by what the patient agreed to.
+    pub tied_until: Vec<(OrganisationCode, DateTime<Utc>)>,
 }
 
 /// Whose devices there are, by their AE titles.
@@ -219,9 +220,9 @@ impl Onlooker {
 
     fn sees_examined(&self, examined: &Examined, named: &[String]) -> bool {
         let pools: Vec<&str> = self.pools.iter().map(String::as_str).collect();
-        let treated = examined.treated_until.iter();
-        let treated = treated.filter(|(_, until)| *until >= self.at);
-        let treated_at: Vec<OrganisationCode> = treated.map(|(of, _)| *of).collect();
+        let tied = examined.tied_until.iter();
+        let tied = tied.filter(|(_, until)| *until >= self.at);
+        let tied_to: Vec<OrganisationCode> = tied.map(|(of, _)| *of).collect();
         let glasses = self.break_glass.iter();
         let mut glasses = glasses.filter(|glass| glass.opens(examined.patient, self.at));
         let viewer = Viewer {
@@ -234,8 +235,7 @@ impl Onlooker {
             grants: &self.grants,
             pools: &pools,
             is_doctor: self.is_doctor,
-            treated_at: &treated_at,
-            agreed_for: &[],
+            tied_to: &tied_to,
             break_glass: glasses.next().copied(),
         };
         let facts = ExaminationFacts {
@@ -273,7 +273,7 @@ mod tests {
             assigned_to: None,
             pool: None,
             is_restricted: false,
-            treated_until: Vec::new(),
+            tied_until: Vec::new(),
         }
     }
 

@@ -153,20 +153,18 @@ fn viewer(grants: &Grants) -> Viewer<'_> {
         grants,
         pools: &["pool"],
         is_doctor: true,
-        treated_at: &[],
-        agreed_for: &[],
+        tied_to: &[],
         break_glass: None,
     }
 }
 
-/// Who of the roles, at organisation 006, sees an examination of elsewhere whose patient is treated
-/// at, or agreed for, these organisations.
-fn tied_by(treated_at: &[OrganisationCode], agreed_for: &[OrganisationCode]) -> Vec<Role> {
+/// Who of the roles, at organisation 006, sees an examination of elsewhere whose patient is tied to
+/// these organisations.
+fn tied_by(tied_to: &[OrganisationCode]) -> Vec<Role> {
     let sees = |role: &Role| {
         let grants = grants(&[*role]).unwrap();
         let viewer = Viewer {
-            treated_at,
-            agreed_for,
+            tied_to,
             ..viewer(&grants)
         };
         can_see(&viewer, &elsewhere(), now())
@@ -223,10 +221,9 @@ fn each_tie_shows_an_examination_to_those_it_is_for() {
 
     let clinical = [Expert, Operator, Radiographer, Radiologist, Referrer];
     let (here, next_door) = ([organisation("006")], [organisation("007")]);
-    assert_eq!(tied_by(&here, &[]), clinical);
-    assert_eq!(tied_by(&[], &here), clinical);
+    assert_eq!(tied_by(&here), clinical);
     // Nothing follows for a role that is held elsewhere.
-    assert_eq!(tied_by(&next_door, &next_door), []);
+    assert_eq!(tied_by(&next_door), []);
 }
 
 #[test]
@@ -257,8 +254,7 @@ proptest! {
     fn nothing_shows_a_restricted_examination_to_those_who_are_not_named(
         role in proptest::sample::select(Role::ALL.to_vec()),
         own in any::<bool>(), delivered in any::<bool>(), assigned in any::<bool>(),
-        treats in any::<bool>(), consent in any::<bool>(), glass in any::<bool>(),
-        named in any::<bool>(),
+        is_tied in any::<bool>(), glass in any::<bool>(), named in any::<bool>(),
     ) {
         let grants = grants(&[role]).unwrap();
         let mut examined = elsewhere();
@@ -270,11 +266,8 @@ proptest! {
         let glass = glass.then(|| BreakGlass::open(patient(1), now()));
         let mut viewer = viewer(&grants);
         let organisations = [organisation("006")];
-        if treats {
-            viewer.treated_at = &organisations;
-        }
-        if consent {
-            viewer.agreed_for = &organisations;
+        if is_tied {
+            viewer.tied_to = &organisations;
         }
         viewer.break_glass = glass;
         let names = ["viewer".to_owned()];

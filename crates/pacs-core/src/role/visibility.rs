@@ -43,11 +43,10 @@ pub struct Viewer<'a> {
     pub pools: &'a [&'a str],
     /// They are a doctor, which some roles are held without.
     pub is_doctor: bool,
-    /// The organisations where the patient has an open order or encounter of the last 90 days, if
-    /// this examination is an older one.
-    pub treated_at: &'a [OrganisationCode],
-    /// The organisations for which the patient agreed, where the term runs.
-    pub agreed_for: &'a [OrganisationCode],
+    /// The organisations that the patient is tied to: where they have an open order or encounter of
+    /// the last 90 days, if this examination is an older one; and those for which they agreed,
+    /// where the term runs.
+    pub tied_to: &'a [OrganisationCode],
     /// They opened one patient in an emergency.
     pub break_glass: Option<BreakGlass>,
 }
@@ -128,15 +127,14 @@ pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTi
         extents(*organisation)
             .any(|(role, extent)| extent != Extent::Technical && role != Role::Device)
     };
-    let is_treating = viewer.treated_at.iter().any(is_clinical);
-    let is_agreed = viewer.agreed_for.iter().any(is_clinical);
+    let is_treating_or_agreed = viewer.tied_to.iter().any(is_clinical);
     let is_open = viewer.is_doctor
         && viewer.grants.has(Permission::BreakGlass)
         && viewer
             .break_glass
             .is_some_and(|glass| glass.opens(examined.patient, now));
     let is_reader = is_assigned || is_pooled;
-    let is_tied = is_own_work || is_own_order || is_reader || is_treating || is_agreed || is_open;
+    let is_tied = is_own_work || is_own_order || is_reader || is_treating_or_agreed || is_open;
     let is_named = || examined.named.iter().any(|name| name == viewer.user);
     is_tied && (!examined.is_restricted || is_named())
 }

@@ -8,6 +8,7 @@
 
 mod announcements;
 mod archived;
+mod consents;
 mod corrections;
 mod devices;
 mod emptied;

@@ -52,7 +52,7 @@ pub(crate) fn zheenbekov() -> Particulars {
     }
 }
 
-fn foreigner(family: &str, given: &str, number: &str) -> Particulars {
+pub(crate) fn foreigner(family: &str, given: &str, number: &str) -> Particulars {
     Particulars {
         name: name(family, given, ""),
         documents: vec![Document::parse("UZB", "AB", number).unwrap()],
@@ -66,13 +66,13 @@ pub(crate) fn editing() -> Licence<PatientEdit> {
         .unwrap()
 }
 
-fn searching() -> Licence<PatientSearch> {
+pub(crate) fn searching() -> Licence<PatientSearch> {
     user("op", Role::Operator, "006")
         .licence(code("006"))
         .unwrap()
 }
 
-fn merging() -> Licence<PatientMerge> {
+pub(crate) fn merging() -> Licence<PatientMerge> {
     user("adm", Role::OrgAdmin, "006")
         .licence(code("006"))
         .unwrap()
@@ -82,7 +82,7 @@ fn reason() -> Reason {
     Reason::parse("the same person").unwrap()
 }
 
-async fn register(rig: &Rig, particulars: Particulars) -> Stored<Patient> {
+pub(crate) async fn register(rig: &Rig, particulars: Particulars) -> Stored<Patient> {
     let registered = rig
         .registry
         .register_patient(&editing(), particulars, Alike::Unknown, now())

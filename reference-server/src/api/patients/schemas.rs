@@ -97,6 +97,38 @@ fn change() -> Value {
     object(&members, &[])
 }
 
+fn ground() -> Value {
+    json!({"enum": ["agreement", "law"]})
+}
+
+fn new_consent() -> Value {
+    let members = [
+        ("to", code()),
+        ("until", day()),
+        ("ground", ground()),
+        ("reference", text()),
+        ("organisation", nothing_or(code())),
+    ];
+    object(&members, &["organisation"])
+}
+
+fn consent() -> Value {
+    let withdrawn = [("by", text()), ("reason", text()), ("at", time())];
+    let members = [
+        ("id", text()),
+        ("to", code()),
+        ("until", day()),
+        ("ground", ground()),
+        ("reference", text()),
+        ("by", text()),
+        ("by_organisation", nothing_or(code())),
+        ("at", time()),
+        ("holds", flag()),
+        ("withdrawn", nothing_or(object(&withdrawn, &[]))),
+    ];
+    object(&members, &[])
+}
+
 /// All of them.
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let name = |optional: &[&str]| {
@@ -150,6 +182,10 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("Patient", card()),
         ("PatientChange", change()),
         ("PatientHistory", list("PatientChange")),
+        ("Consent", consent()),
+        ("Consents", list("Consent")),
+        ("NewConsent", new_consent()),
+        ("ConsentWithdrawal", object(&unmerge, &["organisation"])),
         ("PatientMerge", object(&merge, &["organisation"])),
         ("PatientUnmerge", object(&unmerge, &["organisation"])),
     ]

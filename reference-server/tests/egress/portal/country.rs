@@ -4,7 +4,7 @@ use super::{FOREIGN, OWN};
 use crate::people::{agent, code, device, let_in, particulars};
 use crate::policy::{Shows, grant};
 use crate::site::{Reply, Sent, Site, now};
-use chrono::Utc;
+use chrono::{Days, Utc};
 use pacs_core::ExaminationId;
 use pacs_core::account::UserName;
 use pacs_core::account::break_glass::BreakGlassReason;
@@ -19,10 +19,11 @@ use pacs_core::uid::{SeriesUid, SopInstanceUid, StudyUid};
 use pacs_store::registry::accounts::{
     Emergency, ExternalIdentity, ExternalOf, SecondFactor, Throttled, User, put,
 };
+use pacs_store::registry::consents::{Ground, NewConsent};
 use pacs_store::registry::examinations::{Examination, Reader, StudyMatch};
 use pacs_store::registry::patients::{Alike, Patient};
 use pacs_store::registry::rejections::{NoteState, ReceivedNote};
-use pacs_store::registry::{Revision, Stored};
+use pacs_store::registry::{Moment, Revision, Stored};
 use reference_server::accounts::manage::NewUser;
 use reference_server::accounts::{AccountRules, Accounts, HashCost};
 use reference_server::clock::World;
@@ -91,6 +92,11 @@ pub(crate) fn number(patient: PatientKey) -> String {
 /// What titles of an organisation begin with.
 pub(crate) fn prefix(of: &str) -> &'static str {
     if of == OWN { "NATHOS" } else { "KRKL" }
+}
+
+/// Until when a patient agrees.
+pub(crate) fn consented_until() -> Moment {
+    now().checked_add_days(Days::new(30)).unwrap()
 }
 
 /// The number of a patient who never was.
@@ -172,6 +178,20 @@ impl Country {
             .registry
             .register_patient(&licence, new, alike, now());
         registered.await.unwrap().patient().clone()
+    }
+
+    /// What a patient agreed to; its ID.
+    pub(crate) async fn consent(&self, patient: PatientKey) -> String {
+        let licence = system().national_licence().unwrap();
+        let new = NewConsent {
+            to: code("001"),
+            until: consented_until(),
+            ground: Ground::Agreement,
+            reference: "4711".to_owned(),
+        };
+        let registry = &self.site.registry;
+        let given = registry.record_consent(&licence, patient, &new, now());
+        given.await.unwrap().value.id.to_string()
     }
 
     /// A patient who went into another.

@@ -1,6 +1,6 @@
 //! How the rows of accounts, administration and patients ask.
 
-use super::country::{ISSUER, WHY, no_patient, number, prefix};
+use super::country::{ISSUER, WHY, consented_until, no_patient, number, prefix};
 use super::{Asked, Case, Column};
 use crate::people::code;
 use crate::policy::Shows;
@@ -222,6 +222,23 @@ async fn patient((method, path): (&str, &str), case: Case<'_>) -> Asked {
         ("POST", "/patients/unidentified") => Asked::at(path).with(json!({"organisation": of})),
         ("GET", "/patients/{number}") => named("/patients/{}").marked(own.as_str()),
         ("PUT", "/patients/{number}") => named("/patients/{}").based(stored.revision).with(said),
+        ("GET", "/patients/{number}/consents") => {
+            let consent = country.consent(stored.value.key).await;
+            named("/patients/{}/consents").marked(consent)
+        }
+        ("POST", "/patients/{number}/consents") => {
+            let until = consented_until().date_naive().to_string();
+            let new = json!({
+                "to": "001", "until": until, "ground": "agreement", "reference": "4711",
+            });
+            named("/patients/{}/consents").with(new)
+        }
+        ("POST", "/patients/{number}/consents/{consent}/withdrawal") => {
+            let consent = country.consent(stored.value.key).await;
+            let path = format!("/patients/{own}/consents/{{}}/withdrawal");
+            let never = format!("{own}.9");
+            Asked::of(&path, &consent, &never).with(json!({ "reason": WHY }))
+        }
         ("GET", "/patients/{number}/history") => named("/patients/{}/history"),
         ("POST", "/patients/{number}/merge") => {
             let other = country.patient().await;

@@ -5,7 +5,7 @@ use super::dice::Dice;
 use crate::people::{agent, code, let_in};
 use crate::policy::{Shows, token};
 use crate::site::{Sent, Site, now};
-use chrono::Utc;
+use chrono::{Days, Utc};
 use pacs_core::ExaminationId;
 use pacs_core::account::UserName;
 use pacs_core::account::break_glass::BreakGlassReason;
@@ -14,6 +14,7 @@ use pacs_core::examination::{Event, Reason};
 use pacs_core::patient::PatientKey;
 use pacs_core::role::{Agent, Grant, Reach, Role};
 use pacs_store::registry::accounts::{Emergency, put};
+use pacs_store::registry::consents::{Ground, NewConsent};
 use pacs_store::registry::patients::{Alike, Particulars, PersonName};
 
 /// Organisations, and what titles of their devices begin with.
@@ -31,6 +32,7 @@ const PATIENTS: usize = 7;
 const EXAMINATIONS: usize = 14;
 const UNBOUND: usize = 4;
 const USERS: usize = 8;
+const CONSENTS: usize = 4;
 
 /// A patient. The given name is theirs alone, in both scripts.
 #[derive(Debug)]
@@ -171,6 +173,8 @@ pub(crate) struct Land {
     /// In the order in which they were made.
     pub(crate) examinations: Vec<Examination>,
     pub(crate) studies: Vec<Study>,
+    /// Patients who agreed that those who treat at an organisation see what is there of them.
+    agreed: Vec<(usize, &'static str)>,
     pub(crate) callers: Vec<Caller>,
 }
 
@@ -229,6 +233,9 @@ impl Land {
             land.unbound(site, dice).await;
         }
         land.settled(site, dice).await;
+        for _ in 0..CONSENTS {
+            land.consent(site, dice).await;
+        }
         for name in names {
             land.user(site, name, dice).await;
         }
@@ -423,6 +430,30 @@ impl Land {
         });
     }
 
+    /// A patient agrees; some no longer.
+    async fn consent(&mut self, site: &Site, dice: &mut Dice) {
+        let licence = Agent::system("test").national_licence().unwrap();
+        let (patient, to) = (dice.below(PATIENTS), *dice.pick(&self.organisations));
+        let key = self.patients[patient].key;
+        let new = NewConsent {
+            to: code(to),
+            until: now().checked_add_days(Days::new(1)).unwrap(),
+            ground: Ground::Agreement,
+            reference: "4711".to_owned(),
+        };
+        let given = site.registry.record_consent(&licence, key, &new, now());
+        let id = given.await.unwrap().value.id;
+        if dice.chance(30) {
+            let why = Reason::parse("asked to").unwrap();
+            let withdrawn = site
+                .registry
+                .withdraw_consent(&licence, (key, id), why, now());
+            withdrawn.await.unwrap();
+        } else {
+            self.agreed.push((patient, to));
+        }
+    }
+
     /// Organisations that have the patient of an older examination under their care: they ordered
     /// or make a newer one that was not withdrawn.
     fn treating(&self, at: usize) -> Vec<&'static str> {
@@ -434,7 +465,8 @@ impl Land {
             .collect()
     }
 
-    /// Whether somebody sees an examination; in lists without those who treat its patient.
+    /// Whether somebody sees an examination; in lists without those who treat its patient, and
+    /// those for whom the patient agreed.
     pub(crate) fn sees(&self, caller: &Caller, at: usize, is_list: bool) -> bool {
         let one = &self.examinations[at];
         let (name, glass) = match &caller.kind {
@@ -447,8 +479,10 @@ impl Land {
         let is_in_pool = one.stands == Stands::Received && has(&[Role::Expert], one.performing);
         let treating = self.treating(at);
         let is_treated = !is_list && treating.iter().any(|of| has(&TREATS, of));
+        let mut agreed = self.agreed.iter().filter(|(of, _)| *of == one.patient);
+        let is_agreed = !is_list && agreed.any(|(_, to)| has(&TREATS, to));
         let is_open = glass == Some(one.patient);
-        is_own_work || is_own_order || is_in_pool || is_treated || is_open
+        is_own_work || is_own_order || is_in_pool || is_treated || is_agreed || is_open
     }
 
     /// Whether somebody sees the images of a study.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use pacs_core::role::{Licence, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that is known of a study.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,9 @@ pub struct BoundStudy {
     pub patient_changed_at: Moment,
     /// The organisation that makes it.
     pub performing: Organisation,
-    /// Until when later orders make organisations ones that treat the patient.
-    pub treated_until: Vec<(OrganisationCode, DateTime<Utc>)>,
+    /// Until when the patient is tied to organisations: by later orders, and by what they agreed
+    /// to.
+    pub tied_until: Vec<(OrganisationCode, DateTime<Utc>)>,
 }
 
 impl KnownStudy {
@@ -101,9 +102,10 @@ impl Registry {
         let last = format!("{}/{:08}", key_of(patient.key), patient.changes_count());
         let last = self.find::<HistoryEntry>(&last).await?;
         let all = self.examinations_of(&patient).await?;
+        let agreed_until = self.agreed_until(&patient).await?;
         Ok(BoundStudy {
             patient_changed_at: last.map_or(patient.registered_at, |last| last.value.at),
-            treated_until: treated_until(&examination, &all),
+            tied_until: tied_until(&examination, &all, agreed_until),
             examination,
             patient,
             performing,
@@ -161,12 +163,21 @@ impl Registry {
     }
 }
 
-/// Until when later orders of the same patient make organisations ones that treat them.
-fn treated_until(
+/// Until when a patient is tied to organisations: later orders make them ones that treat the
+/// patient, and for some the patient agreed.
+fn tied_until(
     examination: &Examination,
     all: &[Stored<Examination>],
+    agreed_until: Vec<(OrganisationCode, DateTime<Utc>)>,
 ) -> Vec<(OrganisationCode, DateTime<Utc>)> {
-    let mut treated: Vec<(OrganisationCode, DateTime<Utc>)> = Vec::new();
+    let mut tied: BTreeMap<OrganisationCode, DateTime<Utc>> = BTreeMap::new();
+    let mut tie = |organisation, until: DateTime<Utc>| {
+        let last = tied.entry(organisation).or_insert(until);
+        *last = until.max(*last);
+    };
+    for (organisation, until) in agreed_until {
+        tie(organisation, until);
+    }
     let later = all.iter().map(|other| &other.value);
     for other in later.filter(|other| other.created_at > examination.created_at) {
         if !is_treated_by(other) {
@@ -175,12 +186,8 @@ fn treated_until(
         let until = other.created_at.checked_add_signed(TREATING_FOR);
         let until = until.unwrap_or(other.created_at).with_timezone(&Utc);
         for organisation in [other.performing, other.ordering] {
-            match treated.iter_mut().find(|(of, _)| *of == organisation) {
-                Some((_, last)) => *last = until.max(*last),
-                None => treated.push((organisation, until)),
-            }
+            tie(organisation, until);
         }
     }
-    treated.sort();
-    treated
+    tied.into_iter().collect()
 }

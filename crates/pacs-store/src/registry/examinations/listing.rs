@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
     pub(super) fn sees(
         &self,
         examination: &Examination,
-        treated_at: &[OrganisationCode],
+        tied_to: &[OrganisationCode],
         at: Moment,
     ) -> bool {
         if self.agent.kind == AgentKind::System {
@@ -65,8 +65,7 @@ impl<'a> Reader<'a> {
             grants: &self.agent.grants,
             pools: self.pools,
             is_doctor: self.is_doctor,
-            treated_at,
-            agreed_for: &[],
+            tied_to,
             break_glass: opened.find(|glass| glass.opens(examination.patient, now)),
         };
         let facts = ExaminationFacts {
@@ -167,8 +166,8 @@ impl Registry {
     ) -> Result<Stored<Examination>, RegistryError> {
         let found = self.examination_at(id).await?;
         let is_seen = reader.sees(&found.value, &[], at) || {
-            let treated_at = self.treated_at(&found.value, at).await?;
-            reader.sees(&found.value, &treated_at, at)
+            let tied_to = self.tied_to(&found.value, at).await?;
+            reader.sees(&found.value, &tied_to, at)
         };
         if is_seen {
             Ok(found)
@@ -213,8 +212,8 @@ impl Registry {
         at: Moment,
     ) -> Result<Stored<Patient>, RegistryError> {
         if !reader.sees(examination, &[], at) {
-            let treated_at = self.treated_at(examination, at).await?;
-            if !reader.sees(examination, &treated_at, at) {
+            let tied_to = self.tied_to(examination, at).await?;
+            if !reader.sees(examination, &tied_to, at) {
                 return Err(RegistryError::NotFound {
                     what: "examination",
                 });
@@ -257,13 +256,15 @@ impl Registry {
         );
         self.commit(Batch::default(), event).await?;
         let all = self.examinations_of(&patient.value).await?;
+        let agreed_for = self.agreed_for(&patient.value, at).await?;
         let mut seen = Vec::new();
         for examination in &all {
             let is_newer = |other: &&Stored<Examination>| {
                 other.value.created_at > examination.value.created_at
             };
-            let treated_at = treating(all.iter().filter(is_newer), at);
-            if reader.sees(&examination.value, &treated_at, at) {
+            let mut tied_to = treating(all.iter().filter(is_newer), at);
+            tied_to.extend(&agreed_for);
+            if reader.sees(&examination.value, &tied_to, at) {
                 seen.push(examination.clone());
             }
         }
@@ -440,8 +441,9 @@ impl Registry {
         })
     }
 
-    /// Organisations where the patient of an older examination is treated now.
-    async fn treated_at(
+    /// Organisations where the patient of an older examination is treated now, and those for which
+    /// they agreed.
+    async fn tied_to(
         &self,
         examination: &Examination,
         at: Moment,
@@ -450,7 +452,9 @@ impl Registry {
         let all = self.examinations_of(&patient.value).await?;
         let newer = all.iter();
         let newer = newer.filter(|other| other.value.created_at > examination.created_at);
-        Ok(treating(newer, at))
+        let mut tied_to = treating(newer, at);
+        tied_to.extend(self.agreed_for(&patient.value, at).await?);
+        Ok(tied_to)
     }
 }
 
