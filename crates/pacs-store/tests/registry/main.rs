@@ -24,6 +24,7 @@ mod progress;
 mod reading;
 mod rejections;
 mod requests;
+mod restricted;
 mod rig;
 mod steps;
 mod turning;

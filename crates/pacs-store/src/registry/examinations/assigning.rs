@@ -51,8 +51,8 @@ impl Registry {
     /// # Errors
     /// [`Refusal::Transition`] for whoever may not say so, and where it is in work or over;
     /// [`Refusal::Unfit`] for a reader who does not read there; [`RegistryError::NotFound`] for
-    /// those without a role at the organisation that makes it; [`RegistryError::Changed`] where it
-    /// is not at `expected`; [`RegistryError`].
+    /// those without a role at the organisation that makes it, and where it is restricted to
+    /// others; [`RegistryError::Changed`] where it is not at `expected`; [`RegistryError`].
     pub async fn assign_examination(
         &self,
         agent: &Agent,
@@ -79,7 +79,7 @@ impl Registry {
     ) -> Result<Stored<Examination>, RegistryError> {
         let before = self.examination_at(id).await?;
         let actors = agent.actors_at(before.value.performing);
-        if actors.is_empty() {
+        if actors.is_empty() || before.value.is_kept_from(agent) {
             return Err(RegistryError::NotFound {
                 what: "examination",
             });

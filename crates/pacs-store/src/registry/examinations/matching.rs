@@ -22,7 +22,7 @@ use crate::records::Kind;
 use pacs_core::audit::{Act, AuditEvent, StudyTouched};
 use pacs_core::examination::Reason;
 use pacs_core::examination::reconcile::{QueueReason, Rule};
-use pacs_core::role::{Licence, duty::Reconcile};
+use pacs_core::role::{Agent, Licence, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode, SopInstanceUid};
 use serde::{Deserialize, Serialize};
@@ -229,19 +229,31 @@ impl Registry {
     /// What is known of whose a study is.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`], also for those of other organisations.
+    /// [`RegistryError::NotFound`], also for those of other organisations, and of examinations that
+    /// are restricted to others.
     pub async fn study_match(
         &self,
         licence: &Licence<Reconcile>,
         study: &StudyUid,
     ) -> Result<Stored<StudyMatch>, RegistryError> {
         let found = self.read::<StudyMatch>(study.as_str()).await?;
-        if !covers(licence, found.value.organisation) {
+        let is_covered = covers(licence, found.value.organisation);
+        if !is_covered || self.is_kept_from(licence.agent(), &found.value).await? {
             return Err(RegistryError::NotFound {
                 what: StudyMatch::NAME,
             });
         }
         Ok(found)
+    }
+
+    /// Whether a study, or a part of it, is of an examination that is restricted to others.
+    async fn is_kept_from(&self, agent: &Agent, study: &StudyMatch) -> Result<bool, RegistryError> {
+        for id in study.examinations() {
+            if self.examination_at(id).await?.value.is_kept_from(agent) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// «Неопознанные снимки» of an organisation, newest first, from where a former part says;
@@ -277,7 +289,9 @@ impl Registry {
         for record in records {
             let study = String::from_utf8(record.value).unwrap_or_default();
             // One that was decided just now waits no longer.
-            if let Some(found) = self.find(&study).await? {
+            if let Some(found) = self.find::<StudyMatch>(&study).await?
+                && !self.is_kept_from(licence.agent(), &found.value).await?
+            {
                 page.studies.push(found);
             }
         }

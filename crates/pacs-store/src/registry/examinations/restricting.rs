@@ -1,6 +1,7 @@
 //! Examinations that only those see who are named for it: of staff, of people whom everybody knows,
 //! of what harms whoever it is told of.
 
+use super::super::accounts::{AccountStore, User};
 use super::super::batch::Batch;
 use super::super::commit::agent_event;
 use super::super::{Moment, Refusal, Registry, RegistryError, Stored};
@@ -13,7 +14,7 @@ use pacs_core::audit::Act;
 use pacs_core::examination::{Reason, TransitionError};
 use pacs_core::limits::AUDIT_TEXT_CHARS_MAX;
 use pacs_core::role::{Agent, AgentKind, Extent, Permission, Unlicensed};
-use pacs_core::{ExaminationId, Phi};
+use pacs_core::{ExaminationId, OrganisationCode, Phi};
 use std::collections::BTreeSet;
 
 impl Examination {
@@ -26,7 +27,9 @@ impl Examination {
 impl Registry {
     /// Says who alone sees an examination: whoever says so, and these; or with `None` that
     /// everybody does who has to do with it. For those who see it and edit orders where it is made.
-    /// No tie to the patient shows it to anybody else then, nor does break glass.
+    /// No tie to the patient shows it to anybody else then, nor does break glass. Where nobody who
+    /// is named has an account any more that is in use, whoever edits orders there lets everybody
+    /// see it again.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] for those who do not see it; [`RegistryError::Unlicensed`];
@@ -60,12 +63,16 @@ impl Registry {
         expected: Option<Revision>,
         at: Moment,
     ) -> Result<Stored<Examination>, RegistryError> {
-        let before = self.examination(reader, id, at).await?;
         let agent = reader.agent;
+        let before = match self.examination(reader, id, at).await {
+            Err(RegistryError::NotFound { .. }) if named.is_none() => {
+                self.left_alone(agent, id).await?
+            }
+            other => other?,
+        };
         let performing = before.value.performing;
-        let permission = Permission::OrderEdit;
-        let mut extents = agent.grants.extents(permission, performing);
-        if !extents.any(|extent| extent == Extent::Whole) {
+        if !edits_orders(agent, performing) {
+            let permission = Permission::OrderEdit;
             return Err(RegistryError::Unlicensed(Unlicensed { permission }));
         }
         if expected.is_some_and(|expected| expected != before.revision) {
@@ -109,4 +116,33 @@ impl Registry {
         let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
         Stored::of(after, revision)
     }
+
+    /// An examination that is restricted to people of whom none can sign in any more, for whoever
+    /// edits orders where it is made.
+    async fn left_alone(
+        &self,
+        agent: &Agent,
+        id: ExaminationId,
+    ) -> Result<Stored<Examination>, RegistryError> {
+        let found = self.examination_at(id).await?;
+        let accounts = AccountStore::new(self.audit_trail());
+        let of_it = &found.value;
+        let mut is_left = of_it.is_restricted && edits_orders(agent, of_it.performing);
+        for name in &of_it.named {
+            let named = accounts.get::<User>(name).await?;
+            is_left &= named.is_none_or(|named| named.value.is_disabled);
+        }
+        if is_left {
+            return Ok(found);
+        }
+        Err(RegistryError::NotFound {
+            what: "examination",
+        })
+    }
+}
+
+/// Whether somebody edits all orders that an organisation makes.
+fn edits_orders(agent: &Agent, organisation: OrganisationCode) -> bool {
+    let mut extents = agent.grants.extents(Permission::OrderEdit, organisation);
+    extents.any(|extent| extent == Extent::Whole)
 }

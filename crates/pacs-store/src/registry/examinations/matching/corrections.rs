@@ -204,7 +204,7 @@ impl Registry {
     ) -> Result<Stored<StudyMatch>, RegistryError> {
         let _turn = self.turn().await;
         let before = self.correctable(how, study).await?;
-        self.meant(before.value.organisation, id).await?;
+        self.meant(how, before.value.organisation, id).await?;
         let all = how.kept.series_of(study).ok_or(RegistryError::Changed)?;
         let is_there = |series: &SeriesUid| all.contains_key(series);
         let is_all = all.keys().all(|one| series.contains(one));
@@ -443,14 +443,16 @@ impl Registry {
     }
 
     /// The examination that images of a study of `organisation` may be bound to: nobody learns of
-    /// another organisation's.
+    /// another organisation's, nor of one that is restricted to others.
     async fn meant(
         &self,
+        how: &Correcting<'_>,
         organisation: Option<OrganisationCode>,
         id: ExaminationId,
     ) -> Result<Stored<Examination>, RegistryError> {
         let found = self.examination_at(id).await?;
-        if organisation.is_none_or(|own| own == found.value.performing) {
+        let is_own = organisation.is_none_or(|own| own == found.value.performing);
+        if is_own && !found.value.is_kept_from(how.licence.agent()) {
             return Ok(found);
         }
         Err(RegistryError::NotFound {
@@ -464,7 +466,7 @@ impl Registry {
         before: &StudyMatch,
         id: ExaminationId,
     ) -> Result<StudyMatch, RegistryError> {
-        let examination = self.meant(before.organisation, id).await?;
+        let examination = self.meant(how, before.organisation, id).await?;
         if !covers(how.licence, Some(examination.value.performing)) {
             return Err(RegistryError::NotFound {
                 what: Examination::NAME,
