@@ -6,180 +6,117 @@
 
 #[path = "hostile/bombs.rs"]
 mod bombs;
+#[path = "hostile/names.rs"]
+mod names;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
+use pacs_tests::drill::pacs;
+use pacs_tests::edges::assault;
+use pacs_tests::hostile::{DATA_SETS, deep, lying_heads};
 use pacs_tests::peers::{files_below, run};
-use pacs_tests::samples::{self, Slice};
+use pacs_tests::samples::{Slice, part10};
 use pacs_tests::server::{GROWTH_BYTES_MAX, Options, Server, idle_bytes, unharmed};
+use pacs_tests::stow;
+use pacs_tests::web_server::open_server;
 use pacs_tests::wire::command::{element, field};
 use pacs_tests::wire::pdu;
 use pacs_tests::wire::{
     Association, Command as CommandSet, Context, Keys, Proposal, WireError, identifier, uid,
 };
+use pacs_tests::workspace;
 
 fn store_context(server: &Server, syntax: &str) -> Association {
     let context = Context::new(uid::CT_IMAGE_STORAGE, syntax);
     server.associate(vec![context]).expect("an association")
 }
 
-/// Names that must never become a path, and what a strict UID is not.
-const EVIL_NAMES: [&str; 14] = [
-    "..",
-    ".",
-    "../../escaped",
-    "/tmp/pacs-escaped",
-    "C:\\escaped",
-    "a\\..\\escaped",
-    "1.2.3/../../escaped",
-    "1.2.3\0escaped",
-    "................................................................",
-    "1.2.\u{0443}.3",
-    "1.2.3.",
-    "CON",
-    "1.2.3;escaped",
-    "%2e%2e%2fescaped",
-];
-
-#[test]
-fn t2_nothing_on_the_wire_becomes_a_path() {
-    let mut server = Server::start(Options::default());
-    let idle = idle_bytes(&server);
-    let before = files_outside(&server);
-
-    for (number, name) in (1..).zip(EVIL_NAMES) {
-        for place in 0..3 {
-            let mut slice = Slice::new(1, number);
-            match place {
-                0 => slice.instance = name.to_owned(),
-                1 => slice.series = name.to_owned(),
-                _ => slice.study = name.to_owned(),
-            }
-            let mut association = store_context(&server, uid::EXPLICIT_LITTLE_ENDIAN);
-            // Odd UIDs of an old device may be kept or refused; the answer is a status or an end.
-            let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
-            association
-                .store(class, &slice.instance, syntax, &slice.data_set())
-                .err();
-        }
-        for title in [(name, "PACS"), ("TESTS", name)] {
-            let mut proposal = Proposal::new(vec![Context::new(
-                uid::VERIFICATION,
-                uid::IMPLICIT_LITTLE_ENDIAN,
-            )]);
-            (proposal.calling, proposal.called) = (ascii(title.0), ascii(title.1));
-            Association::connect(server.dicom(), &proposal).err();
-        }
-        let (status, _) = server.get(&format!("/{}", name.replace(['\0', ' '], "%00")));
-        assert!((400..500).contains(&status), "GET {name}: {status}");
-    }
-
-    unharmed(&mut server, idle, GROWTH_BYTES_MAX, "evil names");
-    assert_eq!(
-        files_outside(&server),
-        before,
-        "a file outside the data folder appeared"
-    );
-    assert!(!std::path::Path::new("/tmp/pacs-escaped").exists());
-    server.stop();
-    for file in files_below(&server.data()) {
-        let path = file
-            .strip_prefix(server.data())
-            .expect("below")
-            .to_str()
-            .expect("UTF-8");
-        let plain = path
-            .chars()
-            .all(|it| it.is_ascii_alphanumeric() || "-_./".contains(it));
-        assert!(plain && !path.contains("escaped"), "{path}");
-        if std::fs::read(&file).is_ok_and(|bytes| bytes.get(257..262) == Some(b"ustar")) {
-            let names = run(Command::new("tar").arg("-tf").arg(&file))
-                .succeeded()
-                .text;
-            for name in names.lines() {
-                let inside = !name.starts_with('/') && !name.split('/').any(|part| part == "..");
-                assert!(inside && !name.contains("escaped"), "{name}");
-            }
-        }
-    }
-}
-
-/// An AE title field holds 16 bytes; what is not ASCII cannot stand in one.
-fn ascii(name: &str) -> String {
-    name.chars().filter(char::is_ascii).collect()
-}
-
-/// Every file of the server's home that is not in its data folder.
-fn files_outside(server: &Server) -> Vec<std::path::PathBuf> {
-    let mut files = files_below(server.home());
-    files.retain(|file| !file.starts_with(server.data()));
-    files
-}
-
-/// Heads whose lengths lie about what follows.
-fn lying_heads() -> Vec<(&'static str, Vec<u8>)> {
-    let mut heads = Vec::new();
-    for (name, vr, length) in [
-        ("a value of 4 GiB", "OB", 0xFFFF_FFFE_u32),
-        ("a sequence of 4 GiB", "SQ", 0xFFFF_FFFE),
-        ("an unknown value of 2 GiB", "UN", 0x7FFF_FFFF),
-        ("a text of 1 GiB", "UT", 0x4000_0000),
-        ("pixels of 4 GiB", "OW", 0xFFFF_FFF0),
-    ] {
-        let mut head = Slice::new(3, 1).head();
-        let mut element = vec![0x42, 0x00, 0x11, 0x00];
-        element.extend_from_slice(vr.as_bytes());
-        element.extend_from_slice(&[0, 0]);
-        element.extend_from_slice(&length.to_le_bytes());
-        element.extend_from_slice(&[0x41; 64]);
-        heads.push((name, element.clone()));
-        head.extend_from_slice(&element);
-        heads.push((name, head));
-    }
-    let mut items = Slice::new(3, 2).head();
-    items.extend_from_slice(b"\x40\x00\x30\xA7SQ\0\0\xFF\xFF\xFF\xFF");
-    for _ in 0..200_000 {
-        items.extend_from_slice(b"\xFE\xFF\x00\xE0\0\0\0\0");
-    }
-    heads.push(("200,000 empty items", items));
-    let mut elements = Slice::new(3, 3).head();
-    for number in 0..=0xFFFE_u16 {
-        elements.extend_from_slice(&[0x43, 0x00]);
-        elements.extend_from_slice(&number.to_le_bytes());
-        elements.extend_from_slice(b"LO\0\0");
-    }
-    heads.push(("65,535 empty elements", elements));
-    heads
-}
-
 #[test]
 fn t3_lengths_that_lie_reserve_nothing() {
-    let mut server = Server::start(Options::default());
+    let mut server = open_server();
     let idle = idle_bytes(&server);
-    let address = server.dicom();
+    let (dicom, http) = (server.dicom(), server.http());
+    let slice = Slice::new(3, 1);
 
-    for (number, (name, data_set)) in (1_u32..).zip(lying_heads()) {
+    for (name, data_set) in lying_heads(&slice) {
+        let file = file_of(&slice, &data_set);
         std::thread::scope(|scope| {
             for peer in 0..16 {
-                let data_set = &data_set;
-                scope.spawn(move || send_as(address, &format!("PEER{peer}"), number, data_set));
+                let (data_set, slice) = (&data_set, &slice);
+                scope.spawn(move || send_as(dicom, &format!("PEER{peer}"), slice, data_set));
+            }
+        });
+        unharmed(&mut server, idle, 2 * GROWTH_BYTES_MAX, name);
+        let file = &file;
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(move || {
+                    let answer = stow::store(http, "/dicomweb/studies", std::slice::from_ref(file));
+                    assert!((200..500).contains(&answer.status), "{}", answer.head);
+                });
             }
         });
         unharmed(&mut server, idle, 2 * GROWTH_BYTES_MAX, name);
     }
 }
 
-/// Sends a data set as the AE `title`; whatever the answer is.
-fn send_as(address: SocketAddr, title: &str, number: u32, data_set: &[u8]) {
+/// Sends a data set of `slice` as the AE `title`; whatever the answer is.
+fn send_as(address: SocketAddr, title: &str, slice: &Slice, data_set: &[u8]) {
     let context = Context::new(uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
     let mut proposal = Proposal::new(vec![context]);
     proposal.calling = title.to_owned();
     if let Ok(mut association) = Association::connect(address, &proposal) {
-        let instance = Slice::new(3, number).instance;
         let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
-        association.store(class, &instance, syntax, data_set).err();
+        let stored = association.store(class, &slice.instance, syntax, data_set);
+        stored.err();
     }
+}
+
+/// A data set of `slice` as a Part 10 file.
+fn file_of(slice: &Slice, data_set: &[u8]) -> Vec<u8> {
+    let of = (uid::CT_IMAGE_STORAGE, &slice.instance);
+    part10(of, uid::EXPLICIT_LITTLE_ENDIAN, data_set)
+}
+
+#[test]
+fn t3_t4_files_whose_lengths_lie_or_that_have_no_end_are_imported_or_refused() {
+    let home = workspace::temporary_folder();
+    let (data, medium) = (home.path().join("data"), home.path().join("medium"));
+    std::fs::create_dir(&medium).expect("a folder");
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let slice = Slice::new(3, 1);
+    let mut data_sets = lying_heads(&slice);
+    data_sets.push(("100,000 levels", deep(&slice, 100_000)));
+    let hostile_count = data_sets.len();
+    data_sets.push(("a good one", Slice::new(3, 2).data_set()));
+    for (number, (_, data_set)) in (0..).zip(&data_sets) {
+        let slice = Slice::new(3, if number == hostile_count { 2 } else { 1 });
+        let file = medium.join(format!("{number:02}.dcm"));
+        std::fs::write(file, file_of(&slice, data_set)).expect("a file");
+    }
+
+    // In a process that may have 2 GiB of addresses: what is reserved for 4 GiB ends it.
+    let script = "ulimit -v 2097152; exec \"$@\"";
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script, "limited"]);
+    bash.arg(workspace::binary("pacs")).arg("import");
+    let said = run(bash.arg("--data").arg(&data).arg(&medium));
+
+    let (code, verified) = pacs(&["verify", "--data", &text(&data)]);
+    assert_eq!(code, Some(0), "{verified}");
+    let is_over = said.text.contains("imported") && !said.text.contains("panicked");
+    assert!(is_over && !said.success, "{}", said.text);
+    let out = home.path().join("out");
+    let key = ["-k", "PatientID=TEST00003"];
+    let words = ["export", "--data", &text(&data), "--out", &text(&out)];
+    let (code, exported) = pacs(&[&words[..], &key].concat());
+    assert_eq!(code, Some(0), "{exported}");
+    let good = &data_sets[hostile_count].1;
+    let files = files_below(&out).into_iter();
+    let mut files = files.map(|file| std::fs::read(file).expect("a file"));
+    assert!(files.any(|file| file.ends_with(good)), "{}", said.text);
 }
 
 #[test]
@@ -234,11 +171,10 @@ fn t3_a_command_set_or_an_identifier_over_its_limit_is_not_gathered() {
 
 #[test]
 fn t4_a_hundred_thousand_nested_sequences_are_refused() {
-    let mut server = Server::start(Options::default());
+    let mut server = open_server();
     let idle = idle_bytes(&server);
     let slice = Slice::new(4, 1);
-    let mut data_set = slice.head();
-    data_set.extend(samples::nested(100_000));
+    let data_set = deep(&slice, 100_000);
 
     let mut association = store_context(&server, uid::EXPLICIT_LITTLE_ENDIAN);
     let (class, syntax) = (uid::CT_IMAGE_STORAGE, uid::EXPLICIT_LITTLE_ENDIAN);
@@ -246,6 +182,11 @@ fn t4_a_hundred_thousand_nested_sequences_are_refused() {
         .store(class, &slice.instance, syntax, &data_set)
         .expect("a status");
     assert!((0xA700..=0xCFFF).contains(&status), "{status:04X}");
+
+    let file = file_of(&slice, &data_set);
+    let answer = stow::store(server.http(), "/dicomweb/studies", &[file]);
+    assert_eq!(answer.status, 409, "{}", answer.head);
+    assert_eq!(answer.failed().len(), 1, "{:?}", answer.json());
 
     let context = Context::new(uid::STUDY_ROOT_FIND, uid::IMPLICIT_LITTLE_ENDIAN);
     let mut association = server.associate(vec![context]).expect("an association");
@@ -262,4 +203,16 @@ fn t4_a_hundred_thousand_nested_sequences_are_refused() {
     let status = answer.command.get(element::STATUS);
     assert!((0xA000..=0xCFFF).contains(&status), "{status:04X}");
     unharmed(&mut server, idle, GROWTH_BYTES_MAX, "depth");
+}
+
+#[test]
+fn t3_hostile_data_sets_from_many_sides_leave_the_server_answering() {
+    let assault = assault::begin(8);
+
+    assert_eq!(assault.sent, 8 * DATA_SETS, "{assault:?}");
+    assert!(assault.answered > 0, "{assault:?}");
+    assert!(
+        assault.peak_bytes <= assault::RESIDENT_BYTES_MAX,
+        "{assault:?}"
+    );
 }

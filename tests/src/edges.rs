@@ -5,6 +5,7 @@
 //! byte for byte, whatever happened meanwhile.
 
 pub mod askers;
+pub mod assault;
 pub mod big;
 pub mod clock;
 pub mod crowd;
@@ -23,6 +24,7 @@ use crate::samples::Slice;
 use crate::server::Server;
 use crate::stow::{self, Answer};
 use crate::wire::{Association, Context, Keys, Proposal, WireError, digest, identifier, uid};
+use crate::workspace;
 
 /// What was acknowledged: instances and their digests, by study.
 #[derive(Debug, Default)]
@@ -124,13 +126,13 @@ fn questions() -> Vec<Context> {
     ]
 }
 
-/// Whether this process may mount and unmount; said loudly where not.
+/// Whether this process may mount file systems and make networks of its own; said loudly where not.
 #[must_use]
 pub fn is_root() -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
-    eprintln!("SKIPPED: only root may mount a file system of its own size");
+    workspace::say_skipped("only root may mount file systems and make networks of its own");
     false
 }
 
@@ -140,7 +142,7 @@ pub fn has(path: &str, package: &str) -> bool {
     if Path::new(path).is_file() {
         return true;
     }
-    crate::workspace::skip(package);
+    workspace::skip(package);
     false
 }
 
@@ -173,12 +175,13 @@ pub fn until<T>(patience: Duration, what: &str, mut question: impl FnMut() -> Op
 type Case = (&'static str, fn(u64));
 
 /// The cases of the campaign, in the order in which they run.
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     ("memory", |_| big::ten_in_and_out()),
     ("huge", |_| big::five_gigabytes()),
     ("crowd", |_| crowd::ten_thousand()),
     ("churn", |_| crowd::churn(100_000)),
     ("askers", |_| askers::two_hundred()),
+    ("assault", |_| assault::campaign()),
     ("disk-full", |seed| disk_full::campaign(seed)),
     ("io-errors", |seed| io_errors::campaign(seed)),
     ("clock", |_| clock::campaign()),

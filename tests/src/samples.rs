@@ -97,7 +97,11 @@ impl Slice {
 
 /// A Part 10 file around `data_set` (PS3.10 7.1).
 #[must_use]
-pub fn part10((class, instance): (&str, &str), syntax: &str, data_set: &[u8]) -> Vec<u8> {
+pub fn part10(
+    (class, instance): (&str, &(impl AsRef<[u8]> + ?Sized)),
+    syntax: &str,
+    data_set: &[u8],
+) -> Vec<u8> {
     let mut meta = Vec::new();
     long(&mut meta, 0x0002_0001, "OB", &[0, 1]);
     text(&mut meta, 0x0002_0002, "UI", class);
@@ -179,8 +183,8 @@ pub fn long(out: &mut Vec<u8>, tag: u32, vr: &str, value: &[u8]) {
 }
 
 /// Appends one text element, padded to even length.
-pub fn text(out: &mut Vec<u8>, tag: u32, vr: &str, value: &str) {
-    let mut bytes = value.as_bytes().to_vec();
+pub fn text(out: &mut Vec<u8>, tag: u32, vr: &str, value: &(impl AsRef<[u8]> + ?Sized)) {
+    let mut bytes = value.as_ref().to_vec();
     if bytes.len() % 2 == 1 {
         bytes.push(if vr == "UI" { 0 } else { b' ' });
     }

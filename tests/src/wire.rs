@@ -6,6 +6,7 @@
 pub mod association;
 pub mod command;
 pub mod commitment;
+pub mod giver;
 pub mod identifier;
 pub mod pdu;
 pub mod sink;
@@ -17,6 +18,7 @@ use std::fmt;
 
 pub use association::{Association, Context, Proposal, Received, SubOperations};
 pub use command::Command;
+pub use giver::Giver;
 pub use identifier::{Answer, Keys};
 pub use sink::Sink;
 pub use tree::Tree;

@@ -1,6 +1,7 @@
 //! Where things are: the workspace, its build output, the test data; and when a test may skip.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -137,7 +138,25 @@ pub fn skip(what: &str) {
         !peers_required(),
         "{what} is missing; run `cargo xtask setup`"
     );
-    eprintln!("SKIPPED: {what} is missing; run `cargo xtask setup`");
+    say_skipped(&format!("{what} is missing; run `cargo xtask setup`"));
+}
+
+/// Says that a test does not run, and why.
+///
+/// Nobody hears what a test says that passes, so that it is also written to the end of the file
+/// that `PACS_SKIPPED` names; `cargo xtask test` reads it.
+///
+/// # Panics
+/// When that file cannot be written.
+pub fn say_skipped(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+    if let Some(list) = std::env::var_os("PACS_SKIPPED") {
+        let test = std::thread::current();
+        let line = format!("{}: {reason}\n", test.name().unwrap_or("a test"));
+        let list = File::options().create(true).append(true).open(list);
+        let mut list = list.expect("the list of what is skipped");
+        list.write_all(line.as_bytes()).expect("a line of it");
+    }
 }
 
 /// The folder of the test data, or `None` (said loudly) when it is not here.

@@ -12,10 +12,11 @@ const EVERY_CALL: &str = "every-call";
 pub(crate) struct Options {
     /// What to try: memory (ten instances of 1 GB), huge (one of 5 GB), crowd (10,000 silent
     /// connections), churn (100,000 associations broken off), askers (200 that ask for all of
-    /// 10,000 instances and take nothing), disk-full, io-errors, clock, network, lossy (a kernel
-    /// that loses packets), names (that change where they lead to), every-call (every single call
-    /// of the disk fails, once and for good, in the archive alone); all of them when absent. They
-    /// take up to 12 GB of the disk
+    /// 10,000 instances and take nothing), assault (64 hostile data sets over each of 50
+    /// associations), disk-full, io-errors, clock, network, lossy (a kernel that loses packets),
+    /// names (that change where they lead to), every-call (every single call of the disk fails,
+    /// once and for good, in the archive alone); all of them when absent. They take up to 12 GB of
+    /// the disk
     cases: Vec<String>,
     /// Seed of the random moments and data; taken from the clock when absent, and printed
     #[arg(long)]

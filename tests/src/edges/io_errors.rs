@@ -23,7 +23,8 @@ use crate::wire::association::dial;
 use crate::wire::{Association, Keys, WireError, identifier};
 use crate::{crash, workspace};
 
-pub use calls::{DISK_CALLS, UNWATCHED_CALLS, calls_of_a_day};
+pub(crate) use calls::launcher;
+pub use calls::{DISK_CALLS, UNWATCHED_CALLS, calls_of_a_day, can_trace};
 
 /// What is preloaded; `fiu-run` does the same.
 const LIBRARIES: &str = "/usr/lib/fiu/fiu_run_preload.so /usr/lib/fiu/fiu_posix_preload.so";
@@ -169,7 +170,7 @@ impl Plan {
             Faults::Library(_) => LIBRARIES
                 .split(' ')
                 .all(|library| has(library, "fiu-utils")),
-            Faults::Kernel(..) => calls::can_trace(),
+            Faults::Kernel(..) => can_trace(),
         }
     }
 
@@ -188,7 +189,7 @@ impl DiskCall {
         let names: Vec<String> = self.names.iter().map(|name| format!("?{name}")).collect();
         let names = names.join(",");
         let error = self.error;
-        let mut words = calls::launcher(&["-qq", "--seccomp-bpf", "-o", "/dev/null"]);
+        let mut words = launcher(&["-qq", "--seccomp-bpf", "-o", "/dev/null"]);
         words.extend(["-e".to_owned(), format!("trace={names}")]);
         let inject = format!("inject={names}:error={error}:when={every}+{every}");
         words.extend(["-e".to_owned(), inject]);

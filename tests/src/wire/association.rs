@@ -316,7 +316,7 @@ impl Association {
     pub fn store(
         &mut self,
         class: &str,
-        instance: &str,
+        instance: &(impl AsRef<[u8]> + ?Sized),
         syntax: &str,
         data: &[u8],
     ) -> Result<u16, WireError> {

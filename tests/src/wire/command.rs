@@ -111,8 +111,8 @@ impl Command {
 
     /// Sets a text element, padded to even length with `padding`.
     #[must_use]
-    pub fn text(self, number: u16, value: &str, padding: char) -> Self {
-        let mut bytes = value.as_bytes().to_vec();
+    pub fn text(self, number: u16, value: &(impl AsRef<[u8]> + ?Sized), padding: char) -> Self {
+        let mut bytes = value.as_ref().to_vec();
         if bytes.len() % 2 == 1 {
             bytes.push(padding as u8);
         }

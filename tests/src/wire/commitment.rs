@@ -283,7 +283,7 @@ fn serve(mut stream: TcpStream, meets: Meets, reports: &Sender<Report>) -> Resul
     }
     let roles = roles(&request.body);
     let takes = Takes::Only(uid::IMPLICIT_LITTLE_ENDIAN);
-    let (answer, _) = acceptance(&request.body, &takes);
+    let (answer, _) = acceptance(&request.body, &takes, &[]);
     pdu::send(&mut stream, &answer)?;
     loop {
         let message = match receive(&mut stream) {

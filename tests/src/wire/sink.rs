@@ -18,6 +18,18 @@ pub enum Takes {
     Everything,
     /// Only this one.
     Only(&'static str),
+    /// Whatever is proposed first; each instance is answered with this warning (PS3.4 B.2.3).
+    WithWarning(u16),
+}
+
+impl Takes {
+    /// What an instance is answered with.
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Everything | Self::Only(_) => 0,
+            Self::WithWarning(status) => *status,
+        }
+    }
 }
 
 /// A listening sink. Its threads end with the process.
@@ -140,12 +152,14 @@ fn serve(
     if request.kind != kind::ASSOCIATE_RQ {
         return Err(refusal(&request));
     }
-    let (answer, syntaxes) = acceptance(&request.body, takes);
+    let (answer, syntaxes) = acceptance(&request.body, takes, &[]);
     pdu::send(&mut stream, &answer)?;
     loop {
         match receive(&mut stream) {
             Ok(message) => {
+                let mut status = 0;
                 if message.command.get(element::COMMAND_FIELD) == field::STORE {
+                    status = takes.status();
                     if !pace.takes_one() {
                         return Ok(());
                     }
@@ -156,7 +170,7 @@ fn serve(
                         .send(received(&message.command, syntax, &data))
                         .ok();
                 }
-                let response = Command::response(&message.command, 0).encode();
+                let response = Command::response(&message.command, status).encode();
                 pdu::send(&mut stream, &pdu::p_data(message.context, 3, &response))?;
             }
             Err(WireError::Unexpected(_)) => {
@@ -168,8 +182,9 @@ fn serve(
     }
 }
 
-/// The A-ASSOCIATE-AC, and the transfer syntax chosen for each context identifier.
-pub(super) fn acceptance(request: &[u8], takes: &Takes) -> (Vec<u8>, Vec<String>) {
+/// The A-ASSOCIATE-AC, with further user information items, and the transfer syntax chosen for each
+/// context identifier.
+pub(super) fn acceptance(request: &[u8], takes: &Takes, more: &[u8]) -> (Vec<u8>, Vec<String>) {
     let mut syntaxes = vec![String::new(); 256];
     let mut body = request[..68].to_vec();
     body.extend(pdu::item(0x10, uid::APPLICATION_CONTEXT.as_bytes()));
@@ -178,7 +193,7 @@ pub(super) fn acceptance(request: &[u8], takes: &Takes) -> (Vec<u8>, Vec<String>
             .filter(|(kind, _)| *kind == 0x40)
             .map(|(_, syntax)| String::from_utf8_lossy(syntax).into_owned());
         let chosen = proposed.into_iter().find(|syntax| match takes {
-            Takes::Everything => true,
+            Takes::Everything | Takes::WithWarning(_) => true,
             Takes::Only(only) => syntax == only,
         });
         let mut answer = vec![value[0], 0, if chosen.is_some() { 0 } else { 4 }, 0];
@@ -189,6 +204,7 @@ pub(super) fn acceptance(request: &[u8], takes: &Takes) -> (Vec<u8>, Vec<String>
     }
     let mut user = pdu::item(0x51, &131_072_u32.to_be_bytes());
     user.extend(pdu::item(0x52, b"2.25.202611"));
+    user.extend_from_slice(more);
     body.extend(pdu::item(0x50, &user));
     (pdu::frame(kind::ASSOCIATE_AC, &body), syntaxes)
 }

@@ -63,7 +63,7 @@ impl DiskCall {
 }
 
 /// `strace` with these options, which becomes what comes after them.
-pub(super) fn launcher(options: &[&str]) -> Vec<String> {
+pub(crate) fn launcher(options: &[&str]) -> Vec<String> {
     // The process of the server is the one that was started, and strace another one.
     let words = [STRACE, "-D", "-f"];
     words
@@ -74,7 +74,8 @@ pub(super) fn launcher(options: &[&str]) -> Vec<String> {
 }
 
 /// Whether strace is here, and may look at processes; said loudly, or failed, where not.
-pub(super) fn can_trace() -> bool {
+#[must_use]
+pub fn can_trace() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     has(STRACE, "strace")
         && *CAN.get_or_init(|| {
@@ -84,7 +85,7 @@ pub(super) fn can_trace() -> bool {
                 .status();
             let can = trial.is_ok_and(|status| status.success());
             if !can {
-                eprintln!("SKIPPED: strace may not look at processes here");
+                workspace::say_skipped("strace may not look at processes here");
             }
             can
         })
