@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use pacs_tests::corpus::Parts;
 use pacs_tests::peers::{Listener, free_port, orthanc, run};
 use pacs_tests::samples::{Slice, digests_sent, write_study};
 use pacs_tests::server::{Options, RemoteAe, Server};
-use pacs_tests::wire::{Context, Keys, identifier::tag, uid};
+use pacs_tests::web::Reply;
+use pacs_tests::wire::{Context, Keys, digest, identifier::tag, uid};
 use pacs_tests::workspace;
 use serde_json::{Value, json};
 
@@ -62,8 +64,16 @@ impl Orthanc {
         RemoteAe::new("ORTHANC", ([127, 0, 0, 1], self.dicom).into())
     }
 
-    /// One request to its REST interface; JSON in and out.
+    /// One request to its REST interface; JSON out.
     fn rest(&self, method: &str, path: &str, body: &[u8]) -> Value {
+        let answer = self.bytes(method, path, body);
+        serde_json::from_slice(&answer).unwrap_or_else(|error| {
+            panic!("{path}: {error}: {}", String::from_utf8_lossy(&answer));
+        })
+    }
+
+    /// One request to its REST interface.
+    fn bytes(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.http).expect("Orthanc's HTTP port is open");
         stream
             .set_read_timeout(Some(Duration::from_secs(120)))
@@ -77,10 +87,24 @@ impl Orthanc {
         stream.write_all(body).expect("a request");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("an answer");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(" 200 "), "{method} {path}: {answer}");
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+        let reply = Reply::of(&answer);
+        assert_eq!(reply.status, 200, "{method} {path}");
+        reply.body
+    }
+
+    /// The digests of the data sets that it holds, sorted.
+    fn digests(&self) -> Vec<String> {
+        let all = self.rest("GET", "/instances", b"");
+        let all = all.as_array().expect("a list").iter();
+        let files = all.map(|id| {
+            let path = format!("/instances/{}/file", id.as_str().expect("a name"));
+            self.bytes("GET", &path, b"")
+        });
+        let mut digests: Vec<String> = files
+            .map(|file| digest(&file[Parts::of(&file).data_set_offset..]))
+            .collect();
+        digests.sort();
+        digests
     }
 
     fn instance_count(&self) -> usize {
@@ -143,7 +167,7 @@ fn orthanc_echoes_stores_finds_and_moves_back() {
     let answers = orthanc.rest("GET", &format!("{path}/answers"), b"");
     assert_eq!(answers.as_array().expect("a list").len(), 1);
     let _ = orthanc.rest("POST", &format!("{path}/retrieve"), b"ORTHANC");
-    assert_eq!(orthanc.instance_count(), 5);
+    assert_eq!(orthanc.digests(), digests_sent(1, 5));
 }
 
 #[test]
@@ -171,7 +195,7 @@ fn our_tool_and_our_server_send_to_orthanc_and_it_answers_our_queries() {
     let _ = pacs(&["store"], ours(), &[sent]);
     let _ = pacs(&["move"], ours(), &["-k", &study, "--to", "ORTHANC"]);
 
-    assert_eq!(orthanc.instance_count(), 4);
+    assert_eq!(orthanc.digests(), digests_sent(1, 4));
     let found = pacs(&["find"], theirs(), &["-k", "PatientID=TEST00001"]);
     assert!(found.contains("TEST00001"), "{found}");
 }

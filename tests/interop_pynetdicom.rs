@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use pacs_tests::corpus::digests_below;
 use pacs_tests::peers::{self, Listener, free_port, peer_py, python, run};
 use pacs_tests::samples::{Slice, digests_sent, write_study};
 use pacs_tests::server::{Options, RemoteAe, Server};
@@ -286,6 +287,26 @@ fn our_tool_sends_to_a_pynetdicom_provider() {
     assert_eq!(digests, digests_sent(1, 5));
 }
 
+/// An app of pynetdicom.
+fn app(python: &Path, name: &str) -> Command {
+    let mut app = Command::new(python);
+    app.args(["-m", "pynetdicom", name]);
+    app
+}
+
+/// An app of pynetdicom that asks `server`; what it said.
+fn asks(python: &Path, server: &Server, name: &str, options: &[&str]) -> String {
+    let mut app = app(python, name);
+    app.arg(server.dicom().ip().to_string());
+    app.arg(server.dicom().port().to_string());
+    run(app.args(["-aec", "PACS"]).args(options))
+        .succeeded()
+        .text
+}
+
+/// What begins a study level query of the Study Root.
+const LEVEL: [&str; 3] = ["-S", "-k", "QueryRetrieveLevel=STUDY"];
+
 #[test]
 fn the_apps_of_pynetdicom_echo_store_find_and_get() {
     let Some(python) = python() else { return };
@@ -294,34 +315,75 @@ fn the_apps_of_pynetdicom_echo_store_find_and_get() {
     assert_eq!(write_study(&sent, 1, 3).len(), 3);
     let received = server.home().join("received");
     std::fs::create_dir_all(&received).expect("a folder");
-    let app = |name: &str, options: &[&str]| {
-        let mut app = Command::new(&python);
-        app.args([
-            "-m",
-            "pynetdicom",
-            name,
-            "127.0.0.1",
-            &server.dicom().port().to_string(),
-        ]);
-        run(app.args(["-aec", "PACS"]).args(options))
-            .succeeded()
-            .text
-    };
-
     let study = format!("StudyInstanceUID={}", Slice::new(1, 1).study);
-    let _ = app("echoscu", &[]);
-    let _ = app("storescu", &[sent.to_str().expect("UTF-8"), "-r"]);
-    let level = ["-S", "-k", "QueryRetrieveLevel=STUDY"];
-    let found = app(
-        "findscu",
-        &[&level[..], &["-k", &study, "-k", "PatientID="]].concat(),
-    );
+    let sent = sent.to_str().expect("UTF-8");
+    let of_study = [&LEVEL[..], &["-k", &study]].concat();
     let out = received.to_str().expect("UTF-8");
-    let _ = app(
-        "getscu",
-        &[&level[..], &["-k", &study, "-od", out]].concat(),
-    );
+    let _ = asks(&python, &server, "echoscu", &[]);
+    let _ = asks(&python, &server, "storescu", &[sent, "-r"]);
+    let patient = [&of_study[..], &["-k", "PatientID="]].concat();
+    let found = asks(&python, &server, "findscu", &patient);
+    let into = [&of_study[..], &["-od", out]].concat();
+    let _ = asks(&python, &server, "getscu", &into);
 
     assert!(found.contains("TEST00001"), "{found}");
-    assert_eq!(peers::files_below(&received).len(), 3);
+    assert_eq!(digests_below(&received), digests_sent(1, 3));
+}
+
+#[test]
+fn movescu_of_pynetdicom_has_every_slice_sent_to_its_storescp() {
+    let Some(python) = python() else { return };
+    let folder = workspace::temporary_folder();
+    let received = folder.path().join("received");
+    std::fs::create_dir_all(&received).expect("a folder");
+    let port = free_port();
+    let mut storescp = app(&python, "storescp");
+    storescp.args([&port.to_string(), "-aet", "PYNETDICOM", "-od"]);
+    let _storescp = Listener::start(storescp.arg(&received), port);
+    let server = server_that_knows_pynetdicom(port);
+    store(&python, &server, 1, 4);
+
+    let study = format!("StudyInstanceUID={}", Slice::new(1, 1).study);
+    let to = ["-aem", "PYNETDICOM", "-k", &study];
+    let _ = asks(&python, &server, "movescu", &[&LEVEL[..], &to].concat());
+
+    assert_eq!(digests_below(&received), digests_sent(1, 4));
+}
+
+#[test]
+fn our_server_moves_to_a_qrscp_of_pynetdicom_and_our_tool_gets_it_from_there() {
+    let Some(python) = python() else { return };
+    let port = free_port();
+    let server = server_that_knows_pynetdicom(port);
+    store(&python, &server, 1, 3);
+    let folder = workspace::temporary_folder();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(path("instances")).expect("a folder");
+    let config = format!(
+        "[DEFAULT]\nae_title: PYNETDICOM\nport: {port}\nmax_pdu: 16382\nacse_timeout: 30\n\
+         dimse_timeout: 30\nnetwork_timeout: 60\nbind_address: 127.0.0.1\n\
+         log_identifier: False\ninstance_location: {}\ndatabase_location: {}\n",
+        path("instances").display(),
+        path("index.sqlite").display(),
+    );
+    std::fs::write(path("qrscp.ini"), config).expect("a file");
+    let mut qrscp = app(&python, "qrscp");
+    let qrscp = Listener::start(qrscp.arg("-c").arg(path("qrscp.ini")), port);
+
+    let pacs = |words: &[&str], peer: String| {
+        let mut pacs = Command::new(workspace::binary("pacs"));
+        let (verb, options) = words.split_first().expect("a verb");
+        run(pacs.arg(verb).arg(peer).args(options)).succeeded().text
+    };
+    let theirs = || format!("PYNETDICOM@{}", qrscp.address());
+    let study = format!("StudyInstanceUID={}", Slice::new(1, 1).study);
+    let ours = format!("PACS@{}", server.dicom());
+    let _ = pacs(&["move", "-k", &study, "--to", "PYNETDICOM"], ours);
+    let found = pacs(&["find", "-k", "PatientID=TEST00001"], theirs());
+    assert!(found.contains("TEST00001"), "{found}");
+    let out = path("out");
+    let out_text = out.to_str().expect("UTF-8");
+    let _ = pacs(&["get", "-k", &study, "--out", out_text], theirs());
+
+    assert_eq!(digests_below(&out), digests_sent(1, 3));
 }
