@@ -13,6 +13,7 @@ use pacs_tests::wire::{
 
 const CT: &str = uid::CT_IMAGE_STORAGE;
 const EXPLICIT: &str = uid::EXPLICIT_LITTLE_ENDIAN;
+const SYNTAXES: &str = include_str!("../crates/pacs-core/testdata/transfer-syntaxes.tsv");
 
 fn store(server: &Server, slice: &Slice) -> u16 {
     store_data(server, &slice.instance, &slice.data_set())
@@ -65,41 +66,14 @@ fn get(server: &Server, slice: &Slice) -> (SubOperations, Vec<String>) {
 #[test]
 fn every_transfer_syntax_of_the_standard_is_accepted_for_storage() {
     let server = Server::start(Options::default());
-    let syntaxes = [
-        "1.2.840.10008.1.2",
-        "1.2.840.10008.1.2.1",
-        "1.2.840.10008.1.2.1.98",
-        "1.2.840.10008.1.2.1.99",
-        "1.2.840.10008.1.2.2",
-        "1.2.840.10008.1.2.4.50",
-        "1.2.840.10008.1.2.4.51",
-        "1.2.840.10008.1.2.4.57",
-        "1.2.840.10008.1.2.4.70",
-        "1.2.840.10008.1.2.4.80",
-        "1.2.840.10008.1.2.4.81",
-        "1.2.840.10008.1.2.4.90",
-        "1.2.840.10008.1.2.4.91",
-        "1.2.840.10008.1.2.4.92",
-        "1.2.840.10008.1.2.4.93",
-        "1.2.840.10008.1.2.4.100",
-        "1.2.840.10008.1.2.4.101",
-        "1.2.840.10008.1.2.4.102",
-        "1.2.840.10008.1.2.4.103",
-        "1.2.840.10008.1.2.4.104",
-        "1.2.840.10008.1.2.4.105",
-        "1.2.840.10008.1.2.4.106",
-        "1.2.840.10008.1.2.4.107",
-        "1.2.840.10008.1.2.4.108",
-        "1.2.840.10008.1.2.4.110",
-        "1.2.840.10008.1.2.4.111",
-        "1.2.840.10008.1.2.4.112",
-        "1.2.840.10008.1.2.4.201",
-        "1.2.840.10008.1.2.4.202",
-        "1.2.840.10008.1.2.4.203",
-        "1.2.840.10008.1.2.5",
-        "1.2.840.10008.1.2.8.1",
-    ];
-    let contexts = syntaxes.map(|syntax| Context::new(CT, syntax)).to_vec();
+    let syntaxes: Vec<&str> = SYNTAXES
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split('\t').next())
+        .collect();
+    assert!(syntaxes.len() > 60, "{syntaxes:?}");
+    let contexts = syntaxes.iter().map(|syntax| Context::new(CT, syntax));
+    let contexts = contexts.collect();
 
     let association = server.associate(contexts).expect("an association");
 
@@ -430,6 +404,30 @@ fn what_the_destination_cannot_take_is_a_failed_sub_operation() {
     assert_ne!(moved.status, 0, "{moved:?}");
     assert_eq!((moved.completed, moved.failed), (0, 1), "{moved:?}");
     assert!(sink.take().is_empty());
+}
+
+#[test]
+fn an_instance_that_the_destination_takes_with_a_warning_is_counted_as_one() {
+    // PS3.4 B.2.3: coercion of data elements.
+    let sink = Sink::start(Takes::WithWarning(0xB000));
+    let server = Server::start(Options {
+        remote: vec![RemoteAe::new("SINK", sink.address())],
+        ..Options::default()
+    });
+    let slices = [1, 2, 3].map(|number| Slice::new(1, number));
+    for slice in &slices {
+        assert_eq!(store(&server, slice), 0);
+    }
+
+    let mut association = querying(&server);
+    let moved = association
+        .move_to(&study_keys(&slices[0]), "SINK")
+        .expect("C-MOVE is answered");
+
+    let counts = (moved.completed, moved.failed, moved.warning);
+    assert_eq!((moved.status, counts), (0xB000, (0, 0, 3)), "{moved:?}");
+    assert!(moved.failed_uids.is_empty(), "{moved:?}");
+    assert_eq!(sink.take().len(), 3);
 }
 
 #[test]

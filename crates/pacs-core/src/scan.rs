@@ -57,8 +57,10 @@ impl Encoding {
     #[must_use]
     pub fn of(transfer_syntax: &TransferSyntaxUid) -> Self {
         match transfer_syntax.as_str() {
-            // The private one is GE's, implicit with big endian pixel data.
-            "1.2.840.10008.1.2" | "1.2.840.113619.5.2" => Self::ImplicitLittleEndian,
+            // Papyrus 3, retired; the private one is GE's, implicit with big endian pixel data.
+            "1.2.840.10008.1.2" | "1.2.840.10008.1.20" | "1.2.840.113619.5.2" => {
+                Self::ImplicitLittleEndian
+            }
             "1.2.840.10008.1.2.2" => Self::ExplicitBigEndian,
             // Deflated, JPIP Referenced Deflate, JPIP HTJ2K Referenced Deflate.
             "1.2.840.10008.1.2.1.99" | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205" => {
@@ -184,5 +186,34 @@ impl ScanError {
             self,
             Self::Overrun { .. } | Self::Structure { .. } | Self::Truncated { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Encoding;
+    use crate::TransferSyntaxUid;
+
+    #[test]
+    fn every_transfer_syntax_of_the_standard_is_read_as_its_name_says() {
+        for line in include_str!("../testdata/transfer-syntaxes.tsv")
+            .lines()
+            .skip(1)
+        {
+            let mut cells = line.split('\t');
+            let (uid, name) = (cells.next().unwrap(), cells.nth(1).unwrap());
+            let expected = if name.contains("Implicit") {
+                Encoding::ImplicitLittleEndian
+            } else if name.contains("Big Endian") {
+                Encoding::ExplicitBigEndian
+            } else if name.contains("Deflate") && !name.contains("Image Frame") {
+                // Of the other one (PS3.5 A.4.13) only frames are deflated.
+                Encoding::Deflated
+            } else {
+                Encoding::ExplicitLittleEndian
+            };
+            let uid = TransferSyntaxUid::parse(uid).unwrap();
+            assert_eq!(Encoding::of(&uid), expected, "{name}");
+        }
     }
 }

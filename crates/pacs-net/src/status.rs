@@ -73,6 +73,9 @@ macro_rules! statuses {
                 pub const $constant: Self = Self::of($code);
             )*
 
+            /// Every code that has a name here.
+            pub const CODES: &'static [u16] = &[$($code),*];
+
             /// With a code that has no name here.
             #[must_use]
             pub const fn of(code: u16) -> Self {
