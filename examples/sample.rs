@@ -6,6 +6,7 @@ use pacs_core::tag::{Vr, tags};
 use pacs_core::uid::UidError;
 use pacs_core::{Attributes, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use pacs_net::service::OutgoingInstance;
+use pacs_store::Announced;
 
 /// Secondary Capture Image Storage.
 pub const SOP_CLASS: &str = "1.2.840.10008.5.1.4.1.1.7";
@@ -49,6 +50,19 @@ pub fn identity(number: u32) -> Result<(SopClassUid, SopInstanceUid, TransferSyn
         SopInstanceUid::parse(&format!("{STUDY}.1.{number}"))?,
         TransferSyntaxUid::parse(TRANSFER_SYNTAX)?,
     ))
+}
+
+/// What is said of instance `number` before it is kept.
+///
+/// # Errors
+/// Never, for these values.
+pub fn announced(number: u32) -> Result<Announced, UidError> {
+    let (sop_class, sop_instance, transfer_syntax) = identity(number)?;
+    Ok(Announced {
+        sop_class,
+        sop_instance,
+        transfer_syntax,
+    })
 }
 
 /// Instance `number`, ready to be sent.
