@@ -3,7 +3,9 @@
 //! A failed step does not stop the ones after it. A step that cannot run here is shown as skipped,
 //! with the reason, never left out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -130,8 +132,10 @@ fn whole(workspace: &Workspace, steps: &mut Steps) {
         must(&mut workspace.cargo(["build", "--workspace", "--bins"]))
     });
     let mut count = TestCount::default();
-    steps.run("tests", || tests(workspace, &mut count));
+    let skipped = workspace.target.join("skipped-tests.txt");
+    steps.run("tests", || tests(workspace, &skipped, &mut count));
     steps.tests = count;
+    tell_skipped(&skipped, steps);
     // The test itself cannot be heard when it skips.
     match crate::crash::why_no_power_cuts(workspace) {
         Ok(None) => {}
@@ -171,9 +175,17 @@ fn lints(workspace: &Workspace) -> anyhow::Result<()> {
     must(&mut workspace.cargo(clippy))
 }
 
-/// Unit, doc, black-box, peer and crash tests, with the corpora of the fuzz targets replayed.
-fn tests(workspace: &Workspace, count: &mut TestCount) -> anyhow::Result<()> {
+/// Unit, doc, black-box, peer and crash tests, with the corpora of the fuzz targets replayed. Tests
+/// that do not run say so in the file `skipped`.
+fn tests(workspace: &Workspace, skipped: &Path, count: &mut TestCount) -> anyhow::Result<()> {
+    match std::fs::remove_file(skipped) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context("cannot remove what the tests before these said");
+        }
+        _ => {}
+    }
     let mut cargo = workspace.cargo(["test", "--workspace", "--no-fail-fast"]);
+    cargo.env("PACS_SKIPPED", skipped);
     cargo.env("PACS_TOOLS", workspace.tools());
     // The step before this one has just built them.
     cargo.env("PACS_BIN_DIR", workspace.target.join("debug"));
@@ -185,6 +197,21 @@ fn tests(workspace: &Workspace, count: &mut TestCount) -> anyhow::Result<()> {
         None => cargo.env_remove("PACS_REQUIRE_PEERS"),
     };
     counted(count, &mut cargo)
+}
+
+/// Shows what tests did not run: nobody hears what a test says that passes.
+fn tell_skipped(skipped: &Path, steps: &mut Steps) {
+    // There is no file where every test ran.
+    let said = std::fs::read_to_string(skipped).unwrap_or_default();
+    let mut names_by_reason: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, reason) in said.lines().filter_map(|line| line.split_once(": ")) {
+        names_by_reason.entry(reason).or_default().insert(name);
+    }
+    for (reason, names) in names_by_reason {
+        let names: Vec<&str> = names.into_iter().collect();
+        let title = format!("{} tests, {}", names.len(), names.join(", "));
+        steps.skip(&title, reason);
+    }
 }
 
 /// Runs `cargo test`, showing what it says and adding up its results.
