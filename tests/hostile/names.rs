@@ -221,6 +221,13 @@ fn t2_what_a_hostile_archive_gives_is_written_nowhere_but_in_its_folder() {
         let names = files_below(&out);
         for file in &names {
             assert_eq!(file.parent(), Some(out.as_path()), "{}", file.display());
+            // Of the peer's there are digits and dots at most.
+            let stem = file.file_stem().and_then(|stem| stem.to_str());
+            let is_ours = |stem: &str| {
+                let is_uid = stem.chars().all(|it| it.is_ascii_digit() || it == '.');
+                is_uid || stem.starts_with("instance-")
+            };
+            assert!(stem.is_some_and(is_ours), "{}", file.display());
         }
         let is_good = |file: &PathBuf| file.ends_with(format!("{}.dcm", good.instance));
         assert!(names.iter().any(is_good), "{names:?}: {said}");
