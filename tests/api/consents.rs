@@ -18,10 +18,10 @@ fn year_end(years: i32) -> String {
     format!("{}-12-31", year + years)
 }
 
-fn consent() -> Value {
+pub(crate) fn consent(reference: &str) -> Value {
     json!({
         "to": "001", "until": year_end(1), "ground": "agreement",
-        "reference": "форма 4711", "organisation": "006",
+        "reference": reference, "organisation": "006",
     })
 }
 
@@ -54,9 +54,9 @@ fn a_consent_opens_a_patient_to_another_hospital_until_it_is_withdrawn() {
     retrieved(&portal, &there, 404);
 
     let key = [("Idempotency-Key", "a-double-click")];
-    let given = operator.send("POST", &consents, &key, &consent());
+    let given = operator.send("POST", &consents, &key, &consent("форма 4711"));
     assert_eq!(given.status, 201, "{}", given.json());
-    let twice = operator.send("POST", &consents, &key, &consent());
+    let twice = operator.send("POST", &consents, &key, &consent("форма 4711"));
     assert_eq!((twice.status, twice.json()), (201, given.json()));
     assert_eq!(there.get(&card).status, 200);
     assert_eq!(ids(&there.get(&of_patient)), [&*id]);
@@ -94,7 +94,7 @@ fn a_consent_says_to_whom_until_when_and_on_which_ground() {
     let number = registered(&operator, &patient());
     let consents = format!("/patients/{number}/consents");
     let with = |key: &str, value: Value| {
-        let mut body = consent();
+        let mut body = consent("форма 4711");
         body[key] = value;
         operator.make(&consents, &body)
     };
@@ -110,7 +110,7 @@ fn a_consent_says_to_whom_until_when_and_on_which_ground() {
     }
     assert_eq!(with("ground", json!("nothing")).status, 400);
     assert_eq!(with("to", json!("999")).status, 404);
-    assert_eq!(there.make(&consents, &consent()).status, 403);
+    assert_eq!(there.make(&consents, &consent("форма 4711")).status, 403);
     assert_eq!(operator.get(&consents).json()["items"], json!([]));
     let never = format!("{consents}/{number}.1/withdrawal");
     let reason = json!({"reason": "передумал"});

@@ -10,6 +10,7 @@ use pacs_tests::server::PATIENCE;
 use pacs_tests::stow::Answer;
 use serde_json::{Value, json};
 
+use crate::consents::consent;
 use crate::examinations::form;
 use crate::patients::{patient, registered};
 
@@ -151,6 +152,18 @@ impl Place {
                     body: form(&self.numbers[0]),
                     changed,
                     others: (of(others), form(&self.numbers[1])),
+                    ..kept
+                }
+            }
+            "POST /patients/{number}/consents" => {
+                let at = |number: &str| path.replace("{number}", number);
+                Case {
+                    path: at(&self.numbers[0]),
+                    who: self.operator.clone(),
+                    other: second_operator("operator.consents"),
+                    body: consent("форма 1"),
+                    changed: consent("форма 2"),
+                    others: (at(&self.numbers[1]), consent("форма 1")),
                     ..kept
                 }
             }
