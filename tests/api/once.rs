@@ -103,6 +103,8 @@ impl Place {
         let (own, others) = match operation {
             "POST /studies/{study}/rejections" => (&self.studies[0], &self.studies[1]),
             "POST /studies/{study}/sendings" => (&self.studies[2], &self.studies[2]),
+            // What is held could not be erased.
+            "POST /studies/{study}/hold" => (&self.studies[3], &self.studies[2]),
             _ => (&self.studies[4], &self.studies[5]),
         };
         let path = operation.strip_prefix("POST ").expect("a POST");
@@ -191,6 +193,12 @@ impl Place {
                 changed: json!({"destination": CT_OF_006}),
                 others: (of(others), json!({"destination": "NATHOS_WS1"})),
                 status: 202,
+                ..kept
+            },
+            "POST /studies/{study}/hold" => Case {
+                body: json!({"reason": "запрос суда"}),
+                changed: json!({"reason": "проверка"}),
+                others: (of(others), json!({"reason": "запрос суда"})),
                 ..kept
             },
             "POST /studies/{study}/erasure" => {
