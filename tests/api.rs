@@ -10,6 +10,8 @@ mod availability;
 mod consents;
 #[path = "api/described.rs"]
 mod described;
+#[path = "api/draining.rs"]
+mod draining;
 #[path = "api/examinations.rs"]
 mod examinations;
 #[path = "api/once.rs"]

@@ -7,6 +7,7 @@ mod paced;
 
 use crate::commitment::Commitments;
 use crate::direct::is_direct;
+use crate::draining::Draining;
 use crate::forwarder::Forwarder;
 use crate::limits::{
     HTTP_BUFFER_BYTES_MAX, HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_OF_NETWORK_MAX,
@@ -29,6 +30,7 @@ use paced::Paced;
 use pacs_net::transport;
 use serde_json::json;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -73,20 +75,27 @@ pub fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Serves `routes` until the task is dropped. Connections, those of one network, the head of a
-/// request and the waits for it and for a client to take an answer are bounded.
-pub async fn serve(listener: TcpListener, routes: Router) {
-    let routes = routes.layer(from_fn(bounded));
+/// Serves `routes` until an end begins; then nobody connects any more, and it returns once what is
+/// asked by then is answered. Handlers find the same [`Draining`] among the extensions.
+/// Connections, those of one network, the head of a request and the waits for it and for a client
+/// to take an answer are bounded.
+pub async fn serve(listener: TcpListener, routes: Router, draining: Draining) {
+    let routes = routes
+        .layer(from_fn(bounded))
+        .layer(Extension(draining.clone()));
+    let mut begun = pin!(draining.clone().begun());
     let crowd = Crowd::new(HTTP_CONNECTIONS_OF_NETWORK_MAX);
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let accepted = async {
+            // The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
         };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (place, accepted) = tokio::select! {
+            () = &mut begun => break,
+            accepted = accepted => accepted,
             Some(ended) = connections.join_next() => {
                 told(ended);
                 continue;
@@ -109,6 +118,7 @@ pub async fn serve(listener: TcpListener, routes: Router) {
             tracing::debug!(%client, kind = ?error.kind(), "socket options were refused");
         }
         let routes = routes.clone().layer(Extension(ConnectInfo(client)));
+        let draining = draining.clone();
         connections.spawn(async move {
             let _held = (place, member);
             let stream = Paced::new(stream, HTTP_WRITE_WAIT_MAX);
@@ -117,10 +127,22 @@ pub async fn serve(listener: TcpListener, routes: Router) {
                 .header_read_timeout(HTTP_HEAD_DURATION_MAX)
                 .max_buf_size(HTTP_BUFFER_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-            if let Err(error) = served.await {
+            let mut served = pin!(served);
+            let ended = tokio::select! {
+                ended = &mut served => ended,
+                () = draining.begun() => {
+                    served.as_mut().graceful_shutdown();
+                    served.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%client, %error, "HTTP connection ended");
             }
         });
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        told(ended);
     }
 }
 

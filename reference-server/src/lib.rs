@@ -18,6 +18,7 @@ pub mod demo;
 pub mod derived;
 pub mod direct;
 pub mod directory;
+pub mod draining;
 pub mod forwarder;
 pub mod guessing;
 pub mod http;

@@ -229,8 +229,11 @@ pub const ROOM_ASKED_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether derived data has to make room for instances.
 pub const DERIVED_GIVES_WAY_EVERY: Duration = Duration::from_secs(10);
 
-/// How long running operations may take to end after SIGTERM.
+/// How long running operations of associations may take to end after SIGTERM.
 pub const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// How long requests over HTTP may take to end after that.
+pub const HTTP_DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// Wrong association requests that one address (of IPv6 a /64) may make at once; more are turned
 /// away unseen. A device behind a router with others may be set up wrongly for a while.

@@ -13,9 +13,10 @@ use crate::config::{Config, Options};
 use crate::decoding::decoders;
 use crate::derived::{self, DerivedMetrics};
 use crate::directory::Directory;
+use crate::draining::drain;
 use crate::forwarder::{Forwarder, ForwarderError};
 use crate::http::{self, Health};
-use crate::limits::DRAIN_MAX;
+use crate::limits::{DRAIN_MAX, HTTP_DRAIN_MAX};
 use crate::matcher::Follower;
 use crate::metrics::Metrics;
 use crate::oidc::OidcOpenError;
@@ -42,7 +43,6 @@ use std::sync::atomic::Ordering;
 use tasks::{Background, door};
 use telling::{accounts, tell_of_the_end, tell_of_the_last_run};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -271,15 +271,16 @@ impl Server {
         self.commitments.start();
         // Before anybody can ask: the archive is open, and whoever connects is served.
         self.health.ready.store(true, Ordering::Release);
-        let (stopping, stopped) = watch::channel(false);
+        let (stop_dicom, stopped) = drain();
+        let (stop_http, http_stopped) = drain();
         let secured = self.dicom_tls.zip(self.tls.server());
         let mut dicom = tokio::spawn({
             let acceptor = self.acceptor;
             async move {
-                let plain = acceptor.serve(self.dicom, until(stopped.clone()));
+                let plain = acceptor.serve(self.dicom, stopped.clone().begun());
                 let secured = async {
                     if let Some((listener, security)) = secured {
-                        let stopped = until(stopped);
+                        let stopped = stopped.begun();
                         acceptor.serve_secured(listener, security, stopped).await;
                     }
                 };
@@ -287,7 +288,7 @@ impl Server {
             }
         });
         let pages = http::router(Arc::clone(&self.health)).merge(self.web);
-        let mut http = tokio::spawn(http::serve(self.http, pages));
+        let mut http = tokio::spawn(http::serve(self.http, pages, http_stopped));
         let parts = (&self.accounts, &*self.access, &*self.health);
         let mut tasks = self.background.begin(&self.archive, parts, follower);
         let outcome = tokio::select! {
@@ -299,7 +300,7 @@ impl Server {
             _ended = &mut http => Outcome::Broken,
         };
         self.health.ready.store(false, Ordering::Release);
-        stopping.send_replace(true);
+        stop_dicom.begin();
         if outcome != Outcome::Stopped {
             // Nothing that is still under way can be answered truthfully any more.
             return outcome;
@@ -310,17 +311,22 @@ impl Server {
         {
             tracing::warn!("associations did not end in time");
         }
+        // Until here HTTP says that the server is not ready. What is asked now is answered, or not
+        // at all: its task is gone before the archive is closed under it.
+        stop_http.begin();
+        if tokio::time::timeout(HTTP_DRAIN_MAX, &mut http)
+            .await
+            .is_err()
+        {
+            tracing::warn!("HTTP requests did not end in time");
+            http.abort();
+            http.await.ok();
+        }
         tasks.shutdown().await;
         self.commitments.stop().await;
         let forwarder = self.health.forwarder.as_ref();
         tell_of_the_end(&self.accounts, &self.alerts, forwarder).await;
         self.archive.close().await;
-        http.abort();
         outcome
     }
-}
-
-async fn until(mut stopped: watch::Receiver<bool>) {
-    // A closed channel means that the server is gone, which is a stop too.
-    stopped.wait_for(|stopped| *stopped).await.ok();
 }

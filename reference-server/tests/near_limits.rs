@@ -25,6 +25,7 @@ use pacs_web::{Web, WebLimits};
 use reference_server::access::Access;
 use reference_server::config::{Config, Options};
 use reference_server::decoding::decoders;
+use reference_server::draining::{Drain, drain};
 use reference_server::recorder::Recorder;
 use reference_server::recorder::alerts::Alerts;
 use reference_server::scp::{ConversionCounters, Services};
@@ -47,7 +48,7 @@ struct Near {
     archive: Archive,
     dicom: SocketAddr,
     http: SocketAddr,
-    _folder: TempDir,
+    _kept: (TempDir, Drain),
 }
 
 fn may<R: Right>() -> Permit<R> {
@@ -101,16 +102,17 @@ impl Near {
         let archive = Archive::open(options).await.unwrap();
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dicom = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (drain, draining) = drain();
         let near = Self {
             archive: archive.clone(),
             dicom: dicom.local_addr().unwrap(),
             http: http.local_addr().unwrap(),
-            _folder: folder,
+            _kept: (folder, drain),
         };
         let acceptor = acceptor(&archive);
         tokio::spawn(async move { acceptor.serve(dicom, std::future::pending()).await });
         let routes = pacs_web::routes(Web::new(archive, pacs_web::Options::open_to_all(web)));
-        tokio::spawn(reference_server::http::serve(http, routes));
+        tokio::spawn(reference_server::http::serve(http, routes, draining));
         near
     }
 

@@ -348,7 +348,8 @@ impl Stream {
             let mut line = String::new();
             // Each event is a chunk: the lines between are lengths, and empty.
             let count = self.lines.read_line(&mut line).expect("a line");
-            if count == 0 || line == "0\r\n" {
+            assert!(count > 0, "the stream is broken off");
+            if line == "0\r\n" {
                 return None;
             }
             let line = line.trim_end();

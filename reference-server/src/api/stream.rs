@@ -1,5 +1,6 @@
 //! Server-sent events (WHATWG HTML 9.2): a body that a task writes for as long as somebody reads.
 
+use crate::draining::Draining;
 use crate::limits::{API_STREAM_EVENTS_MAX, API_STREAM_LIFE_MAX};
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -54,9 +55,9 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     shown.to_str().ok()?.trim().parse().ok()
 }
 
-/// The answer whose events `produce` sends, until it returns, nobody reads, or it was long enough:
-/// then the reader comes again.
-pub(super) fn respond<P, F>(produce: P) -> Response
+/// The answer whose events `produce` sends, until it returns, nobody reads, the server ends, or it
+/// was long enough: then the reader comes again.
+pub(super) fn respond<P, F>(draining: Draining, produce: P) -> Response
 where
     P: FnOnce(Events) -> F,
     F: Future<Output = Result<(), Gone>> + Send + 'static,
@@ -64,7 +65,10 @@ where
     let (sender, receiver) = channel(API_STREAM_EVENTS_MAX);
     let produced = produce(Events(sender));
     let task = tokio::spawn(async move {
-        timeout(API_STREAM_LIFE_MAX, produced).await.ok();
+        tokio::select! {
+            _end = timeout(API_STREAM_LIFE_MAX, produced) => {}
+            () = draining.begun() => {}
+        }
     });
     let body = Body::new(Streamed { receiver, task });
     let headers = [

@@ -10,10 +10,12 @@ use crate::api::feed::{Batch, Place};
 use crate::api::guard::Signed;
 use crate::api::stream::{Events, Gone, last_event_id, respond};
 use crate::api::{Api, Problem};
+use crate::draining::Draining;
 use crate::limits::{
     API_FEED_CHANGES_MAX, API_STREAM_CHECKED_EVERY, API_STREAM_INSTANCES_MAX,
     API_STREAM_KEPT_ALIVE_EVERY, API_STREAM_REPLAYED_BATCHES_MAX,
 };
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -263,6 +265,7 @@ fn place(api: &Api, signed: &Signed) -> Result<Place, Problem> {
 /// Of one examination.
 pub(super) async fn of_one(
     State(api): State<Api>,
+    Extension(draining): Extension<Draining>,
     signed: Signed,
     id: Id,
     headers: HeaderMap,
@@ -275,7 +278,7 @@ pub(super) async fn of_one(
     api.registry.open_examination(&reader, id, at).await?;
     let place = place(&api, &signed)?;
     let seen = last_event_id(&headers);
-    Ok(respond(|events| {
+    Ok(respond(draining, |events| {
         follow_one(look(&api, &signed, place, events), id, seen)
     }))
 }
@@ -341,6 +344,7 @@ async fn replay(look: &Look, id: ExaminationId, seen: ChangeNumber) -> Result<()
 /// Of the examinations of a list.
 pub(super) async fn of_list(
     State(api): State<Api>,
+    Extension(draining): Extension<Draining>,
     signed: Signed,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
@@ -353,7 +357,7 @@ pub(super) async fn of_list(
     let at = api.world.moment();
     api.registry.note_following(&reader, &scope, at).await?;
     let licence = Agent::system("api").national_licence::<Reconcile>()?;
-    Ok(respond(|events| {
+    Ok(respond(draining, |events| {
         follow_list(look(&api, &signed, place, events), scope, licence)
     }))
 }

@@ -4,6 +4,7 @@ use super::super::router;
 use crate::accounts::manage::{NewUser, parse_grant};
 use crate::accounts::{AccountRules, Accounts, Credentials, HashCost};
 use crate::clock::World;
+use crate::draining::{Drain, drain};
 use crate::{http, place};
 use bytes::Bytes;
 use pacs_core::access::{PermitAll, Right, Store, permit};
@@ -40,7 +41,7 @@ struct Portal {
     desk: Arc<pacs_store::matcher::Matcher>,
     address: SocketAddr,
     patient: pacs_core::patient::PatientKey,
-    _folder: TempDir,
+    _kept: (TempDir, Drain),
 }
 
 /// What was answered.
@@ -127,14 +128,15 @@ impl Portal {
         let routes = router(&archive, accounts.clone(), behind, None);
         let listener = TcpListener::bind((HERE, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(http::serve(listener, routes));
+        let (drain, draining) = drain();
+        tokio::spawn(http::serve(listener, routes, draining));
         Self {
             archive,
             accounts,
             desk,
             address,
             patient,
-            _folder: folder,
+            _kept: (folder, drain),
         }
     }
 
