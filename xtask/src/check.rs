@@ -172,7 +172,10 @@ fn lints(workspace: &Workspace) -> anyhow::Result<()> {
         "-D",
         "warnings",
     ];
-    must(&mut workspace.cargo(clippy))
+    must(&mut workspace.cargo(clippy))?;
+    // The fuzz targets are a workspace of their own, whose lock file nothing else looks at.
+    let of_fuzz = ["tree", "--locked", "--manifest-path", "fuzz/Cargo.toml"];
+    must(&mut workspace.cargo(of_fuzz.into_iter().chain(["--depth", "0"])))
 }
 
 /// Unit, doc, black-box, peer and crash tests, with the corpora of the fuzz targets replayed. Tests
