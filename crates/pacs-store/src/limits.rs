@@ -399,7 +399,7 @@ impl Default for StoreLimits {
             problems_listed_max: 1_000,
             queue_count_max: 1_024,
             reason_chars_max: 1_024,
-            replay_count_max: 1_000,
+            replay_count_max: 200,
             reserve_bytes_max: 256 << 20,
             results_bytes_max: 256 << 20,
             results_own_bytes: 64 << 10,
