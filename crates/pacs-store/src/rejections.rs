@@ -282,7 +282,11 @@ impl Rejections {
             return Err(RejectError::NotFound);
         }
         let rejections = self.registry.rejections_of_study(study).await?;
-        let has_rejections = rejections.iter().any(|of| of.value.is_standing());
+        let erasure = self.registry.erasure_of_study(study).await?;
+        let is_erased = |at| erasure.as_ref().is_some_and(|one| one.value.covers(at));
+        let has_rejections = rejections
+            .iter()
+            .any(|of| of.value.is_standing() && !is_erased(of.value.at));
         let facts = self.facts(study).await?;
         let ground = match &facts {
             None if has_rejections => Ground::Rejected,

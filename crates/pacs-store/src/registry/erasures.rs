@@ -101,6 +101,9 @@ pub struct Erasure {
     pub by: String,
     /// When.
     pub at: Moment,
+    /// When an erasure before it had destroyed what there was of the study then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed_before: Option<Moment>,
     /// Where it stands.
     pub state: ErasureState,
 }
@@ -111,6 +114,45 @@ impl Document for Erasure {
 }
 
 impl Erasure {
+    /// When all that there was of the study by then had been destroyed, by this or before it.
+    #[must_use]
+    pub fn destroyed_until(&self) -> Option<Moment> {
+        match self.state {
+            ErasureState::Final {
+                destroyed_at: Some(at),
+                ..
+            } => Some(at),
+            _ => self.destroyed_before,
+        }
+    }
+
+    /// Whether what was rejected at a time cannot be brought back any more. The same may be sent
+    /// again after it was destroyed, and rejected anew.
+    #[must_use]
+    pub fn covers(&self, rejected_at: Moment) -> bool {
+        match self.state {
+            ErasureState::Final {
+                destroyed_at: None, ..
+            } => true,
+            _ => self
+                .destroyed_until()
+                .is_some_and(|until| rejected_at <= until),
+        }
+    }
+
+    /// Whether nothing is left to do for it.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(
+            self.state,
+            ErasureState::GivenUp(_)
+                | ErasureState::Final {
+                    destroyed_at: Some(_),
+                    ..
+                }
+        )
+    }
+
     fn keys(&self) -> BTreeSet<(Kind, String)> {
         let id = self.id.as_str().to_owned();
         let of_study = (OF_STUDY, self.study.as_str().to_owned());
@@ -122,6 +164,10 @@ impl Erasure {
                 destroyed_at: None, ..
             } => BTreeSet::from([(UNDONE, id), of_study]),
             ErasureState::Final { .. } => BTreeSet::from([of_study]),
+            // What was destroyed before must stay known.
+            ErasureState::GivenUp(_) if self.destroyed_before.is_some() => {
+                BTreeSet::from([of_study])
+            }
             ErasureState::GivenUp(_) => BTreeSet::new(),
         }
     }
@@ -172,7 +218,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::Unlicensed`]; [`Refusal::Held`]; [`Refusal::Taken`] where it is proposed or
-    /// erased; [`RegistryError`].
+    /// about to be destroyed; [`RegistryError`].
     pub async fn propose_erasure(
         &self,
         agent: &Agent,
@@ -194,6 +240,14 @@ impl Registry {
         if open.len() >= ERASURES_OPEN_MAX {
             return Err(Refusal::Exhausted { what: "erasures" }.into());
         }
+        // What was destroyed may have been sent again: that is erased like any other.
+        let earlier = match self.pointer(OF_STUDY, study.as_str()).await? {
+            None => None,
+            Some(pointer) => {
+                let earlier = self.read::<Erasure>(&pointer.to).await?.value;
+                earlier.is_done().then_some((earlier, pointer.revision))
+            }
+        };
         let erasure = Erasure {
             id: RejectionId::new(at, random),
             study: study.clone(),
@@ -202,13 +256,18 @@ impl Registry {
             reason: reason.clone(),
             by: agent.name.clone(),
             at,
+            destroyed_before: earlier.as_ref().and_then(|(of, _)| of.destroyed_until()),
             state: ErasureState::Proposed,
         };
         let mut batch = Batch::default();
         let id = erasure.id.as_str();
         batch.main(id, &erasure, None)?;
-        self.reindex(&mut batch, &BTreeSet::new(), &erasure.keys(), id)
-            .await?;
+        let mut has = erasure.keys();
+        if let Some((_, revision)) = earlier {
+            batch.point(OF_STUDY, study.as_str(), id, Some(revision));
+            has.remove(&(OF_STUDY, study.as_str().to_owned()));
+        }
+        self.reindex(&mut batch, &BTreeSet::new(), &has, id).await?;
         let event = told(Act::RestrictedFunctionUsed, agent, &erasure, "PROPOSED", at);
         let revisions = self.commit(batch, event).await?;
         let revision = revisions.first().copied().ok_or(RegistryError::Changed)?;
@@ -449,7 +508,8 @@ impl Registry {
         Ok(found)
     }
 
-    /// The erasure of a study that waits or is final: for the archive's own work.
+    /// The erasure of a study that waits or is final, or the last one of a study of which another
+    /// was: for the archive's own work.
     ///
     /// # Errors
     /// [`RegistryError::Damaged`], [`RegistryError::Backend`].

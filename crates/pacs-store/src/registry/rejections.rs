@@ -24,7 +24,6 @@ use super::announcements::announce_turned;
 use super::batch::Batch;
 use super::commit::agent_event;
 use super::document::Document;
-use super::erasures::ErasureState;
 use super::examinations::{Action, Examination, KeptImages, MatchState, StudyMatch};
 use super::{Moment, Refusal, Registry, RegistryError, Stored, Turn};
 use crate::limits::{
@@ -346,8 +345,7 @@ impl Registry {
             RejectionState::Ordered | RejectionState::Applied
         );
         let erasure = self.erasure_of_study(&rejection.study).await?;
-        let is_erased = erasure
-            .is_some_and(|erasure| matches!(erasure.value.state, ErasureState::Final { .. }));
+        let is_erased = erasure.is_some_and(|erasure| erasure.value.covers(rejection.at));
         if !is_standing || is_erased {
             return Err(Refusal::TooLate.into());
         }

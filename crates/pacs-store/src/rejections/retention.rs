@@ -63,8 +63,9 @@ impl Rejections {
                 }
                 let facts = facts_of(&study.attributes);
                 let organisation = self.registry.belonging(&uid).await?.organisation;
+                let erasure = self.registry.erasure_of_study(&uid).await?;
                 if !self.is_term_over(organisation, &facts, at).await?
-                    || self.registry.erasure_of_study(&uid).await?.is_some()
+                    || erasure.is_some_and(|erasure| !erasure.value.is_done())
                     || self.registry.hold_of_study(&uid).await?.is_some()
                 {
                     continue;

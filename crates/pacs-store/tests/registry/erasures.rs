@@ -13,6 +13,7 @@ use pacs_core::retention::{RetentionPolicy, RetentionRule};
 use pacs_core::role::{Agent, AgentKind, Grant, Grants, Reach, Role};
 use pacs_store::Archive;
 use pacs_store::registry::erasures::{ErasureState, Ground};
+use pacs_store::registry::rejections::RejectionId;
 use pacs_store::registry::{Moment, Refusal, RegistryError};
 use pacs_store::rejections::{DestroyedStudies, Meant, RejectError};
 
@@ -156,6 +157,7 @@ async fn what_is_rejected_is_erased_by_two_people_after_a_while_and_never_comes_
         }
     ));
     destroy(&rig, &archive, not_before).await;
+    destroy_again(&rig, &archive, (&again.value.id, not_before)).await;
     let given_up = rig
         .registry
         .give_up_erasure(&keeper(), (id, None), &reason(), not_before)
@@ -202,6 +204,64 @@ async fn destroy(rig: &Rig, archive: &Archive, at: Moment) {
         matches!(&state, ErasureState::Final { destroyed_at, .. } if *destroyed_at == Some(at)),
         "{state:?}"
     );
+}
+
+/// What is sent again after its bytes were destroyed is a study like any other, and what was
+/// destroyed stays so.
+async fn destroy_again(rig: &Rig, archive: &Archive, (old, at): (&RejectionId, Moment)) {
+    let (rejections, study) = (rejections(archive), study_of_images());
+    let propose = async |random, at| {
+        rejections
+            .propose_erasing(&keeper(), &study, &reason(), [random; 8], at)
+            .await
+    };
+    let is_gone = async |at| {
+        let back = rejections
+            .restore(&keeper(), (old, None), &reason(), at)
+            .await;
+        let too_late = RegistryError::Refused(Refusal::TooLate);
+        matches!(back, Err(RejectError::Registry(error)) if error.to_string() == too_late.to_string())
+    };
+    let later = at + TimeDelta::hours(1);
+    let nothing = propose(20, later).await;
+    assert!(matches!(nothing, Err(RejectError::NotFound)), "{nothing:?}");
+    send(archive, "NATHOS_CT1", study.as_str(), 7, "", "").await;
+    let in_sight = propose(21, later).await;
+    assert!(
+        matches!(in_sight, Err(RejectError::InSight)),
+        "{in_sight:?}"
+    );
+    let wanted = || wanted(Meant::Study, Title::Quality);
+    let rejected = rejections.reject(&keeper(), wanted(), later).await.unwrap();
+    let first = propose(22, later).await.unwrap().value;
+    let given_up = rig
+        .registry
+        .give_up_erasure(&keeper(), (&first.id, None), &reason(), later)
+        .await;
+    given_up.unwrap();
+    assert!(is_gone(later).await);
+    let back = (&rejected.value.id, None);
+    let back = rejections.restore(&keeper(), back, &reason(), later).await;
+    back.unwrap();
+    assert_eq!(visible(archive).await.1, "1");
+    rejections.reject(&keeper(), wanted(), later).await.unwrap();
+
+    let second = propose(23, later).await.unwrap().value;
+    let agreed = rig
+        .registry
+        .agree_to_erasure(&ministry("m"), (&second.id, None), later)
+        .await;
+    agreed.unwrap();
+    let end = later + TimeDelta::days(30);
+    assert_eq!(rejections.finish_erasures([3; 8], end).await.unwrap(), 1);
+    let done = DestroyedStudies {
+        done_count: 1,
+        waiting_count: 0,
+    };
+    assert_eq!(rejections.destroy_erased(end).await.unwrap(), done);
+    let kept = archive.kept_instance(&may(), &instance(7)).await;
+    assert_eq!(kept.unwrap(), None);
+    assert!(is_gone(end).await);
 }
 
 #[tokio::test]

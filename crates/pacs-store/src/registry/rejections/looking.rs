@@ -3,7 +3,7 @@
 
 use super::document::{OF_ORGANISATION, scope};
 use super::listing::pointed_at;
-use super::{Document as _, ErasureState, Rejection, RejectionId, touched};
+use super::{Document as _, Rejection, RejectionId, touched};
 use crate::limits::{REJECTIONS_IN_STATISTICS_MAX, REJECTIONS_PAGE_MAX};
 use crate::registry::batch::Batch;
 use crate::registry::commit::agent_event;
@@ -62,8 +62,7 @@ impl Registry {
         let found = self.judged_by(agent, id).await?;
         let rejection = &found.value;
         let erasure = self.erasure_of_study(&rejection.study).await?;
-        let is_erased =
-            erasure.is_some_and(|one| matches!(one.value.state, ErasureState::Final { .. }));
+        let is_erased = erasure.is_some_and(|erasure| erasure.value.covers(rejection.at));
         if is_erased || !self.instances_of_rejection(id).await?.contains(instance) {
             return Err(not_found());
         }
