@@ -18,7 +18,8 @@ pub(crate) struct Options {
     /// What to measure: ingest, find, get, web, worklist and matching, each optionally with a
     /// pattern for its cases, such as ingest:small or web:retrieve/frame (a part and a pattern),
     /// start, tls and upkeep; all of them when absent. Only when named: growth, which fills an
-    /// archive with a million instances (growth:fill does only that) and needs 12 GB
+    /// archive with a million instances (growth:fill does only that) and needs 12 GB, and benches,
+    /// which measures functions of the libraries beside dicom-object in one process
     cases: Vec<String>,
     /// How often each case is repeated; the median is shown
     #[arg(long, default_value_t = 3)]
@@ -48,6 +49,14 @@ pub(crate) struct Options {
 
 /// Runs `cargo xtask bench`.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
+    let (of_libraries, cases): (Vec<_>, Vec<_>) =
+        options.cases.iter().partition(|case| *case == "benches");
+    if !of_libraries.is_empty() {
+        must(&mut workspace.cargo(["bench", "-p", "pacs-benches"]))?;
+        if cases.is_empty() {
+            return Ok(());
+        }
+    }
     let output = workspace.target.join("bench");
     std::fs::create_dir_all(&output)?;
     let home = home();
@@ -60,7 +69,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     let mut command = Command::new(python);
     command
         .arg(workspace.root.join("xtask/bench/side_by_side.py"))
-        .args(&options.cases)
+        .args(cases)
         .args(["--repetitions", &options.repetitions.to_string()])
         .args(["--peers", &options.peers])
         .args(["--studies", &options.studies])

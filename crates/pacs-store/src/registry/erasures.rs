@@ -117,27 +117,27 @@ impl Erasure {
     /// When all that there was of the study by then had been destroyed, by this or before it.
     #[must_use]
     pub fn destroyed_until(&self) -> Option<Moment> {
-        match self.state {
-            ErasureState::Final {
-                destroyed_at: Some(at),
-                ..
-            } => Some(at),
-            _ => self.destroyed_before,
+        if let ErasureState::Final { destroyed_at, .. } = self.state {
+            return destroyed_at.or(self.destroyed_before);
         }
+        self.destroyed_before
     }
 
     /// Whether what was rejected at a time cannot be brought back any more. The same may be sent
     /// again after it was destroyed, and rejected anew.
     #[must_use]
     pub fn covers(&self, rejected_at: Moment) -> bool {
-        match self.state {
+        let is_to_go = matches!(
+            self.state,
             ErasureState::Final {
-                destroyed_at: None, ..
-            } => true,
-            _ => self
+                destroyed_at: None,
+                ..
+            }
+        );
+        is_to_go
+            || self
                 .destroyed_until()
-                .is_some_and(|until| rejected_at <= until),
-        }
+                .is_some_and(|until| rejected_at <= until)
     }
 
     /// Whether nothing is left to do for it.
