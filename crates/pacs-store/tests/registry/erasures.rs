@@ -219,8 +219,12 @@ async fn destroy_again(rig: &Rig, archive: &Archive, (old, at): (&RejectionId, M
         let back = rejections
             .restore(&keeper(), (old, None), &reason(), at)
             .await;
-        let too_late = RegistryError::Refused(Refusal::TooLate);
-        matches!(back, Err(RejectError::Registry(error)) if error.to_string() == too_late.to_string())
+        matches!(
+            back,
+            Err(RejectError::Registry(RegistryError::Refused(
+                Refusal::TooLate
+            )))
+        )
     };
     let later = at + TimeDelta::hours(1);
     let nothing = propose(20, later).await;
