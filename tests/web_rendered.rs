@@ -466,6 +466,55 @@ fn malformed_instances_are_rendered_or_refused_and_nothing_breaks() {
     assert!(asked > 50, "{asked}");
 }
 
+#[test]
+fn a_decoder_that_was_killed_is_started_again_for_the_next_picture() {
+    let Some(folder) = workspace::test_data() else {
+        return;
+    };
+    let names = [
+        "ts/emri_small_jpeg_2k_lossless.dcm",
+        "ts/MR_small_jp2klossless.dcm",
+        "ts/693_J2KI.dcm",
+    ];
+    let mut samples = corpus::load(&folder);
+    samples.retain(|sample| names.contains(&&*sample.name));
+    assert_eq!(samples.len(), names.len());
+    let server = open_server();
+    for sample in &samples {
+        let (class, instance) = (&sample.sop_class, &sample.sop_instance);
+        let syntax = &sample.transfer_syntax;
+        assert_eq!(store(&server, class, instance, syntax, &sample.data_set), 0);
+    }
+    for sample in &samples {
+        let found = format!("/instances?SOPInstanceUID={}", sample.sop_instance);
+        let found = ask(&server, &found).json();
+        let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
+        let path = url.split("/dicomweb").nth(1).expect("a path");
+
+        let shown = ask(&server, &format!("{path}/rendered?accept=image/png"));
+
+        assert_eq!(shown.status, 200, "{}", sample.name);
+        let decoders = decoders_of(&server);
+        assert!(!decoders.is_empty(), "nothing was decoded elsewhere");
+        for decoder in decoders {
+            rustix::process::kill_process(decoder, rustix::process::Signal::KILL).expect("it runs");
+        }
+    }
+}
+
+/// The processes in which a server decodes.
+fn decoders_of(server: &Server) -> Vec<rustix::process::Pid> {
+    let tasks = format!("/proc/{}/task", server.process());
+    let tasks = std::fs::read_dir(tasks).expect("the server runs").flatten();
+    // Of each thread those that it has started (proc_pid_task_children(5)).
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let lists: Vec<String> = lists.collect();
+    let numbers = lists.iter().flat_map(|list| list.split_whitespace());
+    numbers
+        .filter_map(|number| rustix::process::Pid::from_raw(number.parse().ok()?))
+        .collect()
+}
+
 fn is_uid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }

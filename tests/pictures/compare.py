@@ -1,4 +1,4 @@
-"""Rendered pictures beside those that pydicom, pylibjpeg and numpy make of the same files; the test
+"""Rendered pictures beside those that pydicom, pylibjpeg, imagecodecs and numpy make of the same files; the test
 in interop_rendered.rs runs it.
 
   compare.py < PAIRS
@@ -14,6 +14,7 @@ import tempfile
 import warnings
 import zlib
 
+import imagecodecs
 import numpy
 from PIL import Image
 from pydicom import config, dcmread
@@ -32,6 +33,7 @@ RLE = "1.2.840.10008.1.2.5"
 ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 JPEG = "1.2.840.10008.1.2.4.5"
+JPEG_XL = [f"1.2.840.10008.1.2.4.{last}" for last in (110, 111, 112)]
 
 
 def group(dataset, keyword, index):
@@ -167,6 +169,12 @@ def without_jpeg(name, index):
 
 def decoded(dataset, name, syntax, index):
     """A frame as it was decoded, in the colours that it has then, and the name of those."""
+    if syntax in JPEG_XL:
+        count = int(dataset.get("NumberOfFrames") or 1)
+        frame = imagecodecs.jpegxl_decode(get_frame(dataset.PixelData, index, number_of_frames=count))
+        if dataset.PixelRepresentation:
+            frame = frame.view(frame.dtype.str.replace("u", "i"))
+        return frame, "RGB" if frame.ndim == 3 else dataset.PhotometricInterpretation
     raw = bytes_of(dataset, syntax, index)
     if raw is not None:
         shape = (dataset.Rows, dataset.Columns)

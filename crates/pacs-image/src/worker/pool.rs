@@ -104,10 +104,15 @@ impl WorkerPool {
         }
     }
 
-    /// Workers that crashed, took too long or gave nonsense since the beginning.
+    /// Workers that were killed, crashed, took too long or gave nonsense since the beginning.
     #[must_use]
     pub fn lost_count(&self) -> u64 {
         self.state().lost
+    }
+
+    fn count_lost(&self) {
+        let mut state = self.state();
+        state.lost = state.lost.saturating_add(1);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -141,7 +146,14 @@ impl WorkerPool {
         form: &PixelForm,
         frame: &[u8],
     ) -> Result<Vec<u8>, PixelError> {
-        let (place, idle) = self.place()?;
+        let (place, mut idle) = self.place()?;
+        if let Some(worker) = &mut idle
+            && !worker.is_alive()
+        {
+            // Killed while it had nothing to do: no frame is to blame, and none pays for it.
+            self.count_lost();
+            idle = None;
+        }
         let worker = match idle {
             Some(worker) => Ok(worker),
             None => self.start(),
@@ -151,8 +163,7 @@ impl WorkerPool {
         let header = Request::header(operation, codec, form, frame);
         let answered = worker.run((operation, form), &header, frame, deadline);
         if let Err(Failure::Lost(_)) = answered {
-            let mut state = self.state();
-            state.lost = state.lost.saturating_add(1);
+            self.count_lost();
         } else if worker.frames < self.limits.frames_max {
             self.state().idle.push(worker);
         }
@@ -224,6 +235,11 @@ impl From<io::Error> for Failure {
 }
 
 impl Worker {
+    /// Whether its process runs.
+    fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn run(
         &mut self,
         (operation, form): (Operation, &PixelForm),
