@@ -19,7 +19,8 @@ const CT: &str = uid::CT_IMAGE_STORAGE;
 /// What the server does not convert from: video.
 const VIDEO: [&str; 2] = ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.102"];
 
-/// Twenty-seven frames of JPEG XL, which take too long here; interop_rendered.rs compares three.
+/// Twenty-seven frames of JPEG XL, which take too long here; `interop_rendered.rs` compares
+/// three.
 const LEFT_OUT: &str = "ts/will-jxl.dcm";
 
 const TARGETS: [&str; 3] = [
