@@ -39,7 +39,7 @@ const ENVIRONMENTS: [Environment; 3] = [
     Environment {
         folder: "venv",
         packages: "tests/requirements.txt",
-        imports: "imagecodecs, lxml, pydicom, pynetdicom, sqlalchemy, numpy, PIL, libjpeg, openjpeg",
+        imports: "imagecodecs, lxml, pydicom, pynetdicom, sqlalchemy, PIL, libjpeg, openjpeg",
     },
     Environment {
         folder: "dicomweb",
