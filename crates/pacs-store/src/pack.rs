@@ -4,6 +4,7 @@
 //! packs are appended to by one thread and read by anyone; a large pack holds one instance that was
 //! streamed.
 
+pub(crate) mod ahead;
 pub(crate) mod around;
 pub(crate) mod destroy;
 pub(crate) mod entry;

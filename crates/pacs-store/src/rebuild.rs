@@ -5,7 +5,7 @@ use crate::error::MaintainError;
 use crate::index::{Index, LogPosition};
 use crate::limits::StoreLimits;
 use crate::pack::entry::Kind;
-use crate::pack::examine::{Examiner, Step, Walk};
+use crate::pack::examine::{Examiner, Found, Passage};
 use crate::pack::name::PackName;
 use crate::pack::read::{self, EntryError, PackFiles};
 use tokio::runtime::Handle;
@@ -106,21 +106,18 @@ impl Rebuild<'_> {
             limits: &self.limits.scan,
             threads_count: self.limits.examining_threads(),
         };
-        let mut walk = Walk::new(&*file, name, 0, stop);
+        let mut passage = Passage::new(examiner, name, file, stop);
         let mut at = 0;
         loop {
-            let steps = walk.batch().map_err(MaintainError::Disk)?;
-            if steps.is_empty() {
+            let found = passage.batch().map_err(MaintainError::Disk)?;
+            if found.is_empty() {
                 break;
             }
-            let mut heads = Vec::with_capacity(steps.len());
-            for step in steps {
-                match step {
-                    Step::Entry(head) => heads.push(head),
-                    Step::Damage { .. } => self.note_damage(),
-                }
-            }
-            for examined in examiner.examine(name, &*file, &heads) {
+            for found in found {
+                let Found::Entry(examined) = found else {
+                    self.note_damage();
+                    continue;
+                };
                 at = examined.head.end;
                 if examined.head.label.kind == Kind::Mark {
                     continue;

@@ -9,7 +9,7 @@ use crate::archive::{Archive, Shared};
 use crate::error::MaintainError;
 use crate::index::{Digest, Index, IndexError, Location, LogPosition, LogRecord, StoredInstance};
 use crate::pack::entry::Kind;
-use crate::pack::examine::{Examined, Examiner, Step, Walk};
+use crate::pack::examine::{Examined, Examiner, Found, Passage};
 use crate::pack::name::PackName;
 use crate::pack::read::{self, EntryError, PackFiles};
 use crate::rebuild::Progress;
@@ -259,26 +259,22 @@ impl Verification {
             threads_count: shared.limits.examining_threads(),
         };
         let file = files.file(name).map_err(MaintainError::Disk)?;
-        let mut walk = Walk::new(&*file, name, 0, stop);
+        let mut passage = Passage::new(examiner, name, file, stop);
         loop {
-            let steps = walk.batch().map_err(MaintainError::Disk)?;
-            if steps.is_empty() {
+            let found = passage.batch().map_err(MaintainError::Disk)?;
+            if found.is_empty() {
                 break;
             }
-            let mut heads = Vec::with_capacity(steps.len());
-            for step in steps {
-                match step {
-                    Step::Entry(head) => heads.push(head),
-                    Step::Damage { from, .. } => self.note(Problem::EntryDamaged {
+            for found in found {
+                match found {
+                    Found::Entry(examined) => self.entry(name, *examined)?,
+                    Found::Damage { from } => self.note(Problem::EntryDamaged {
                         pack: name.location(),
                         offset: from,
                     }),
                 }
             }
-            for examined in examiner.examine(name, &*file, &heads) {
-                self.entry(name, examined)?;
-            }
-            self.index_up_to(name.location(), walk.at())?;
+            self.index_up_to(name.location(), passage.at())?;
             self.tell();
         }
         // What the index has of this pack or before is behind.

@@ -21,4 +21,11 @@ impl Aligned {
         let end = start.saturating_add(length);
         self.memory.get_mut(start..end).unwrap_or_default()
     }
+
+    /// The first `length` bytes, to be read; none where that many were never used.
+    pub(crate) fn get(&self, length: usize) -> &[u8] {
+        let start = self.memory.as_ptr().align_offset(ALIGNED_BYTES);
+        let end = start.saturating_add(length);
+        self.memory.get(start..end).unwrap_or_default()
+    }
 }

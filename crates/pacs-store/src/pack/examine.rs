@@ -1,5 +1,6 @@
 //! Entry after entry of a pack, with all of it read and compared, on several threads.
 
+use super::ahead::{Ahead, Window};
 use super::entry::{self, EntryHead, HEAD_BYTES_MAX, Kind};
 use super::name::PackName;
 use super::read::{self, EntryError, PackFiles};
@@ -7,13 +8,12 @@ use crate::disk::{Aligned, DiskFile};
 use crate::index::{Location, LogRecord};
 use pacs_core::limits::ScanLimits;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 
 /// Entries that are examined together.
-const BATCH_COUNT: usize = 256;
-
-/// Bytes of data sets that are examined together, as far as entries allow.
-const BATCH_BYTES: u64 = 64 << 20;
+const BATCH_COUNT: usize = 1_024;
 
 /// What stands at a place of a pack.
 #[derive(Debug)]
@@ -27,6 +27,15 @@ pub(crate) enum Step {
         /// Where the next begins, or the pack ends.
         to: u64,
     },
+}
+
+impl Step {
+    const fn entry(&self) -> Option<&EntryHead> {
+        match self {
+            Self::Entry(head) => Some(head),
+            Self::Damage { .. } => None,
+        }
+    }
 }
 
 /// Goes through a pack, up to a place.
@@ -80,17 +89,14 @@ impl<'a> Walk<'a> {
         Ok(Some(Step::Damage { from, to }))
     }
 
-    /// The next steps, as many as are examined together.
-    pub(crate) fn batch(&mut self) -> io::Result<Vec<Step>> {
+    /// The next steps, as many as are examined together and begin before `until`; one at least,
+    /// unless this is the end.
+    fn batch(&mut self, until: u64) -> io::Result<Vec<Step>> {
         let mut steps = Vec::new();
-        let mut bytes = 0_u64;
-        while steps.len() < BATCH_COUNT && bytes < BATCH_BYTES {
+        while steps.is_empty() || steps.len() < BATCH_COUNT && self.at < until {
             let Some(step) = self.step()? else {
                 break;
             };
-            if let Step::Entry(head) = &step {
-                bytes = bytes.saturating_add(head.data_bytes);
-            }
             steps.push(step);
         }
         Ok(steps)
@@ -131,12 +137,7 @@ pub(crate) struct Examiner<'a> {
 
 impl Examiner<'_> {
     /// Examines `heads` of one pack; the results are in the same order.
-    pub(crate) fn examine(
-        &self,
-        name: PackName,
-        file: &dyn DiskFile,
-        heads: &[EntryHead],
-    ) -> Vec<Examined> {
+    fn all(&self, name: PackName, window: &Window, heads: &[EntryHead]) -> Vec<Examined> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
@@ -146,12 +147,17 @@ impl Examiner<'_> {
                 let Some(head) = heads.get(at) else {
                     return done;
                 };
-                done.push((at, self.one_in(name, file, head, &mut memory)));
+                done.push((
+                    at,
+                    self.one_in(name, window, window.file(), head, &mut memory),
+                ));
             }
         };
         let helpers_count = self.threads_count.min(heads.len()).saturating_sub(1);
         let mut all = std::thread::scope(|scope| {
-            let helpers: Vec<_> = (0..helpers_count).map(|_| scope.spawn(work)).collect();
+            let helpers: Vec<_> = (0..helpers_count)
+                .filter_map(|_| Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
             let mut all = work();
             for helper in helpers {
                 // What a helper that panicked had taken is examined again below.
@@ -161,24 +167,29 @@ impl Examiner<'_> {
         });
         all.sort_unstable_by_key(|(at, _)| *at);
         if all.len() != heads.len() {
-            return heads.iter().map(|h| self.one(name, file, h)).collect();
+            return heads
+                .iter()
+                .map(|h| self.one(name, window.file(), h))
+                .collect();
         }
         all.into_iter().map(|(_, examined)| examined).collect()
     }
 
     /// Examines one entry.
     pub(crate) fn one(&self, name: PackName, file: &dyn DiskFile, head: &EntryHead) -> Examined {
-        self.one_in(name, file, head, &mut Aligned::default())
+        self.one_in(name, file, file, head, &mut Aligned::default())
     }
 
+    /// Examines one entry as `seen`, which is what `file` was a moment ago.
     fn one_in(
         &self,
         name: PackName,
+        seen: &dyn DiskFile,
         file: &dyn DiskFile,
         head: &EntryHead,
         memory: &mut Aligned,
     ) -> Examined {
-        let found = self.look(name, file, head, memory);
+        let found = self.look(name, seen, head, memory);
         if found.is_whole && found.record.is_ok() {
             return found;
         }
@@ -229,6 +240,71 @@ impl Examiner<'_> {
             })
         });
         (is_whole, is_filled)
+    }
+}
+
+/// What was found at a place of a pack.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// An entry whose head is whole.
+    Entry(Box<Examined>),
+    /// Nothing that can be read as an entry, from here on.
+    Damage {
+        /// Where the entry before ends.
+        from: u64,
+    },
+}
+
+/// Goes through a pack, up to a place, and examines what is there while the disk reads on.
+#[derive(Debug)]
+pub(crate) struct Passage<'a> {
+    examiner: Examiner<'a>,
+    name: PackName,
+    at: u64,
+    /// As of [`Walk`].
+    stop: u64,
+    ahead: Ahead,
+}
+
+impl<'a> Passage<'a> {
+    pub(crate) fn new(
+        examiner: Examiner<'a>,
+        name: PackName,
+        file: Arc<dyn DiskFile>,
+        stop: u64,
+    ) -> Self {
+        Self {
+            examiner,
+            name,
+            at: 0,
+            stop,
+            ahead: Ahead::new(file, stop),
+        }
+    }
+
+    /// Where that begins which was not examined.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Examines what comes next; nothing at the end.
+    pub(crate) fn batch(&mut self) -> io::Result<Vec<Found>> {
+        if self.at >= self.stop {
+            return Ok(Vec::new());
+        }
+        let until = self.ahead.come_to(self.at);
+        let mut walk = Walk::new(self.ahead.window(), self.name, self.at, self.stop);
+        let steps = walk.batch(until)?;
+        self.at = walk.at();
+        self.ahead.reach(self.at);
+        let heads: Vec<_> = steps.iter().filter_map(Step::entry).cloned().collect();
+        let examined = self.examiner.all(self.name, self.ahead.window(), &heads);
+        let mut examined = examined.into_iter();
+        let found = steps.into_iter().filter_map(|step| match step {
+            Step::Entry(_) => examined.next().map(Box::new).map(Found::Entry),
+            Step::Damage { from, .. } => Some(Found::Damage { from }),
+        });
+        Ok(found.collect())
     }
 }
 
