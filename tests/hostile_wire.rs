@@ -109,21 +109,19 @@ fn t8_the_kernel_asks_peers_that_fall_silent_whether_they_are_there() {
     }
 }
 
-#[test]
-fn t8_associations_over_the_limit_are_rejected_as_transient() {
-    let mut server = Server::start(Options::default());
+/// Associates again and again, as whom `calling` says, until it is refused.
+fn until_refused(server: &Server, calling: impl Fn(usize) -> String) -> Vec<Association> {
     let mut held = Vec::new();
     let rejection = loop {
         assert!(held.len() < 600, "there is no limit");
         let context = Context::new(uid::VERIFICATION, uid::IMPLICIT_LITTLE_ENDIAN);
         let mut proposal = Proposal::new(vec![context]);
-        proposal.calling = format!("PEER{}", held.len());
+        proposal.calling = calling(held.len());
         match Association::connect(server.dicom(), &proposal) {
             Ok(association) => held.push(association),
             Err(error) => break error,
         }
     };
-
     // PS3.8 9.3.4: transient, service provider (presentation), local limit exceeded.
     let expected = matches!(
         rejection,
@@ -134,11 +132,55 @@ fn t8_associations_over_the_limit_are_rejected_as_transient() {
         }
     );
     assert!(expected, "{rejection}");
-    for association in held {
+    held
+}
+
+#[test]
+fn t8_associations_over_the_limit_are_rejected_as_transient() {
+    let mut server = Server::start(Options::default());
+    let elsewhere = Server::start(Options {
+        config: "[dicom.limits]\nassociations_per_address = 600\n".to_owned(),
+        ..Options::default()
+    });
+
+    let of_one_title = until_refused(&server, |_| "PEER".to_owned());
+    let of_one_address = until_refused(&server, |at| format!("PEER{at}"));
+    let of_all = until_refused(&elsewhere, |at| format!("PEER{at}"));
+
+    assert_eq!(of_one_title.len(), 20);
+    assert_eq!(of_one_address.len(), 50 - of_one_title.len());
+    assert_eq!(of_all.len(), 500);
+    for association in of_one_title.into_iter().chain(of_one_address).chain(of_all) {
         association.release().expect("the others live on");
     }
     let idle = server.resident_bytes();
     unharmed(&mut server, idle, GROWTH_BYTES_MAX, "too many associations");
+}
+
+#[test]
+fn t8_an_association_is_idle_for_as_long_as_is_said_of_its_ae() {
+    let ae = "[[dicom.ae]]\ntitle = \"PATIENT\"\naddress = \"127.0.0.1:1\"\n\
+              allow = [\"echo\"]\nidle_seconds = 600\n";
+    let server = Server::start(Options {
+        config: format!("[dicom]\nidle_seconds = 2\n{ae}"),
+        ..Options::default()
+    });
+    let as_one = |calling: &str| {
+        let context = Context::new(uid::VERIFICATION, uid::IMPLICIT_LITTLE_ENDIAN);
+        let mut proposal = Proposal::new(vec![context]);
+        proposal.calling = calling.to_owned();
+        Association::connect(server.dicom(), &proposal).expect("an association")
+    };
+    let (mut patient, mut other) = (as_one("PATIENT"), as_one("OTHER"));
+
+    let stream = other.stream();
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut rest = Vec::new();
+    let end = stream.read_to_end(&mut rest);
+
+    assert!(end.is_ok() || is_reset(&end), "{end:?}");
+    assert_eq!(rest.first(), Some(&7), "an A-ABORT comes first: {rest:?}");
+    assert_eq!(patient.echo().expect("it lives on"), 0);
 }
 
 #[test]

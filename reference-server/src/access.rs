@@ -24,6 +24,7 @@ use pacs_net::security::{Channel, Fingerprint, PeerCertificate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use std::time::Instant;
 
 /// What a peer on an open loopback listener may do without being configured.
@@ -249,6 +250,12 @@ impl Access {
     fn table(&self) -> Arc<Table> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&table)
+    }
+
+    /// How long associations of `title` may be idle, where that is said of it alone.
+    #[must_use]
+    pub fn idle_duration_max(&self, title: &AeTitle) -> Option<Duration> {
+        self.table().get(title)?.idle_duration_max
     }
 
     /// Whether a peer gets an association at all. A source that is wrong too often is not looked

@@ -28,7 +28,7 @@ impl AssociationPolicy for Access {
         let caller = caller(peer);
         let may = |action| self.permits(&caller, action);
         // A service that the peer may not use is not offered: its operator sees that at once.
-        Ok(Admission::to(Services {
+        let services = Services {
             verification: may(Action::Echo),
             storage: may(Action::Store),
             find: may(Action::Find),
@@ -38,7 +38,11 @@ impl AssociationPolicy for Access {
             commitment_reports: false,
             worklist: may(Action::Worklist),
             procedure_steps: may(Action::Mpps),
-        }))
+        };
+        Ok(Admission {
+            idle_duration_max: self.idle_duration_max(&peer.calling_ae_title),
+            ..Admission::to(services)
+        })
     }
 }
 

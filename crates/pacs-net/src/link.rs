@@ -202,9 +202,17 @@ impl<S: ByteStream> Link<S> {
     }
 
     /// Notes what was agreed, so that fragments can be held against it.
-    pub(crate) fn established(&mut self, negotiated: Arc<Negotiated>) {
+    /// The peer has an association. `idle_duration_max` is how long this one may be silent.
+    pub(crate) fn established(
+        &mut self,
+        negotiated: Arc<Negotiated>,
+        idle_duration_max: Option<Duration>,
+    ) {
         self.negotiated = Some(negotiated);
         self.stranger = None;
+        if let Some(idle_duration_max) = idle_duration_max {
+            Arc::make_mut(&mut self.limits).idle_duration_max = idle_duration_max;
+        }
     }
 
     /// Waits for what happens next, writing what is queued meanwhile. `patience` is how long the

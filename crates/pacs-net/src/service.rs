@@ -25,6 +25,7 @@ use pacs_core::query::Model;
 use pacs_core::{AeTitle, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Whoever stands at the other end of an association.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +53,15 @@ pub struct Admission {
     pub services: Services,
     /// The answer to its user identity, where it asked for one (PS3.7 D.3.3.7.2).
     pub identity_response: Option<Vec<u8>>,
+    /// How long it may be silent when it is its turn, instead of `NetLimits::idle_duration_max`.
+    pub idle_duration_max: Option<Duration>,
 }
 
 impl Debug for Admission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Admission")
             .field("services", &self.services)
+            .field("idle_duration_max", &self.idle_duration_max)
             .finish_non_exhaustive()
     }
 }
@@ -69,6 +73,7 @@ impl Admission {
         Self {
             services,
             identity_response: None,
+            idle_duration_max: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What settings are taken, and what each fault is called.
 
+use super::ae_table::refused_destination;
 use super::*;
 use pacs_net::tls::ClientAuthentication;
 use std::io::Write;
@@ -91,6 +92,28 @@ fn content_is_scrubbed_within_thirty_days_unless_something_else_is_said() {
     assert_eq!(days("[scrub]\ndays = 0").unwrap(), None);
     for wrong in ["days = -1", "days = nan", "megabytes_per_second_max = 0"] {
         assert!(days(&format!("[scrub]\n{wrong}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn an_ae_may_be_idle_for_as_long_as_is_said_of_it() {
+    let load = |seconds: u64| {
+        let ae = "[[dicom.ae]]\ntitle = \"A\"\naddress = \"127.0.0.1:1\"\nidle_seconds =";
+        load(&format!("{ae} {seconds}"), Options::default())
+    };
+
+    let config = load(600).unwrap();
+
+    let title = AeTitle::parse("A").unwrap();
+    let of_it = config.remote_aes[&title].idle_duration_max;
+    assert_eq!(of_it, Some(Duration::from_secs(600)));
+    assert_eq!(config.idle_duration_max, Duration::from_secs(60));
+    for wrong in [0, 86_401] {
+        let error = load(wrong).unwrap_err();
+        assert!(
+            error.to_string().starts_with("dicom.ae[0].idle_seconds"),
+            "{error}"
+        );
     }
 }
 

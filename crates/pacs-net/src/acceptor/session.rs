@@ -144,9 +144,15 @@ async fn associate(
     let now = Instant::now().into_std();
     let address = origin.address;
     match decide(&request, origin, shared) {
-        Ok((peer, accept, negotiated, place)) => {
+        Ok(Decision {
+            peer,
+            accept,
+            negotiated,
+            place,
+            idle_duration_max,
+        }) => {
             let negotiated = Arc::new(negotiated);
-            link.established(Arc::clone(&negotiated));
+            link.established(Arc::clone(&negotiated), idle_duration_max);
             let agreed = Arc::clone(&negotiated);
             link.upper().accept(accept, agreed, now)?;
             link.flush().await?;
@@ -162,7 +168,14 @@ async fn associate(
     }
 }
 
-type Decision = (Peer, AssociateAccept, Negotiated, Place);
+/// What an association is begun with.
+struct Decision {
+    peer: Peer,
+    accept: AssociateAccept,
+    negotiated: Negotiated,
+    place: Place,
+    idle_duration_max: Option<Duration>,
+}
 
 fn decide(
     request: &AssociateRequest,
@@ -200,7 +213,13 @@ fn decide(
         .admissions
         .enter(&peer.calling_ae_title, peer.address.ip(), &shared.limits)
         .ok_or(Rejection::transient(RejectReason::LocalLimitExceeded))?;
-    Ok((peer, accept, negotiated, place))
+    Ok(Decision {
+        peer,
+        accept,
+        negotiated,
+        place,
+        idle_duration_max: admission.idle_duration_max,
+    })
 }
 
 /// Whether there is memory for what was negotiated. Who has an association goes on without.

@@ -71,7 +71,7 @@ async fn associated() -> (Link<Stubborn>, DuplexStream) {
     };
     let (accept, negotiated) = negotiate(&request, Services::ALL, &limits, None).unwrap();
     let negotiated = Arc::new(negotiated);
-    link.established(Arc::clone(&negotiated));
+    link.established(Arc::clone(&negotiated), None);
     link.upper().accept(accept, negotiated, std_now()).unwrap();
     link.flush().await.unwrap();
     (link, theirs)

@@ -7,13 +7,14 @@ use crate::services::{asking, instance, title};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use pacs_net::dimse::CommandSet;
+use pacs_net::negotiation::Services;
 use pacs_net::pdu::data::{Framer, frame_copied};
 use pacs_net::pdu::{
-    self, AbortReason, AbortSource, Pdu, ProposedContext, RejectReason, Rejection,
+    self, AbortReason, AbortSource, AssociateRequest, Pdu, ProposedContext, RejectReason, Rejection,
 };
 use pacs_net::service::{
-    DataSetSource, Destination, OutgoingInstance, Peer, RetrieveRequest, RetrieveScp, SourceError,
-    SubOperations,
+    Admission, AssociationPolicy, DataSetSource, Destination, OutgoingInstance, Peer,
+    RetrieveRequest, RetrieveScp, SourceError, SubOperations,
 };
 use pacs_net::sop_class::{EXPLICIT_VR_LITTLE_ENDIAN, STUDY_ROOT_FIND};
 use pacs_net::status::RetrieveStatus;
@@ -92,6 +93,37 @@ async fn an_idle_association_is_aborted() {
     // The acceptor waits for us to close, as PS3.8 says, before the association has ended for it.
     assert_eq!(told.unwrap(), "RAW ended: peer was silent for too long");
     assert_eq!(began.elapsed().as_secs(), 70);
+}
+
+/// Bears another silence of everyone.
+#[derive(Debug)]
+struct Patient(Duration);
+
+impl AssociationPolicy for Patient {
+    fn decide(&self, _request: &AssociateRequest, _peer: &Peer) -> Result<Admission, Rejection> {
+        Ok(Admission {
+            idle_duration_max: Some(self.0),
+            ..Admission::to(Services::ALL)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_association_is_idle_for_as_long_as_the_policy_says() {
+    for patience in [Duration::from_secs(5), Duration::from_secs(600)] {
+        let archive = Arc::default();
+        let (tell, told) = mpsc::unbounded_channel();
+        let acceptor = builder(&archive)
+            .observer(Arc::new(Told(tell)))
+            .policy(Arc::new(Patient(patience)));
+        let mut raw = raw_to(acceptor.build().unwrap(), archive, told);
+        raw.associate().await;
+        let began = Instant::now();
+
+        assert_eq!(raw.aborted().await, AbortSource::ServiceUser);
+
+        assert_eq!(began.elapsed().as_secs(), patience.as_secs());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,7 @@ impl AssociationPolicy for Doorman {
                 ..Services::default()
             },
             identity_response: Some(b"welcome".to_vec()),
+            idle_duration_max: None,
         })
     }
 }

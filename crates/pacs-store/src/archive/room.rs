@@ -81,3 +81,68 @@ impl Reserve {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{DiskFile, OpenHow, OsDisk};
+    use crate::index::memory::MemoryIndex;
+    use std::io;
+
+    /// A disk as large and as full as is said.
+    #[derive(Debug)]
+    struct Sized(OsDisk, Room);
+
+    impl Disk for Sized {
+        fn open(&self, name: &str, how: OpenHow) -> io::Result<Arc<dyn DiskFile>> {
+            self.0.open(name, how)
+        }
+
+        fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+            self.0.list(directory)
+        }
+
+        fn create_directory(&self, directory: &str) -> io::Result<()> {
+            self.0.create_directory(directory)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+
+        fn sync_directory(&self, directory: &str) -> io::Result<()> {
+            self.0.sync_directory(directory)
+        }
+
+        fn lock(&self) -> io::Result<Box<dyn std::fmt::Debug + Send + Sync>> {
+            self.0.lock()
+        }
+
+        fn room(&self) -> io::Result<Option<Room>> {
+            Ok(Some(self.1))
+        }
+    }
+
+    #[test]
+    fn a_hundredth_of_the_disk_is_kept_and_256_mib_at_most() {
+        const TB: u64 = 1_000_000_000_000;
+        let directory = tempfile::tempdir().unwrap();
+        for (bytes, kept) in [(10 * TB, 256 << 20), (TB / 100, TB / 10_000), (0, 0)] {
+            for (free_bytes, has_room) in [(kept, false), (kept + 1, true)] {
+                let room = Room { free_bytes, bytes };
+                let reserve = Reserve {
+                    disk: Arc::new(Sized(OsDisk::open(directory.path()).unwrap(), room)),
+                    index: Arc::new(MemoryIndex::default()),
+                    reserve_bytes_max: StoreLimits::default().reserve_bytes_max,
+                    last: Mutex::new(None),
+                };
+                assert_eq!(reserve.has_room(), has_room, "{room:?}");
+                assert!(!reserve.has_room_for(1), "{room:?}");
+            }
+        }
+    }
+}
