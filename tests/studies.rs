@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use pacs_tests::crash::CRASH_AT;
+use pacs_tests::edges::clock::Clock;
 use pacs_tests::peers::{free_port, run};
 use pacs_tests::samples::{KEY_OBJECTS, Slice, rejection_note};
 use pacs_tests::server::{Options, RemoteAe, Server};
@@ -37,11 +39,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that knows the organisations, with passwords that cost little.
 fn start(remote: Vec<RemoteAe>) -> Server {
-    let server = Server::start(Options {
+    start_with(Options {
         remote,
+        ..Options::default()
+    })
+}
+
+fn start_with(options: Options) -> Server {
+    let server = Server::start(Options {
         arguments: vec!["--open-loopback".to_owned()],
         config: CONFIG.to_owned(),
-        ..Options::default()
+        ..options
     });
     let file = workspace::root().join("reference-server/organisations.json");
     let file = file.to_str().expect("UTF-8");
@@ -102,7 +110,12 @@ fn send(server: &Server, class: &str, instance: &str, data_set: &[u8]) -> u16 {
 }
 
 fn send_slices(server: &Server, count: u32) -> Vec<Slice> {
-    let slices: Vec<Slice> = (1..=count).map(|number| Slice::new(1, number)).collect();
+    send_study(server, 1, count)
+}
+
+fn send_study(server: &Server, study: u32, count: u32) -> Vec<Slice> {
+    let slices = (1..=count).map(|number| Slice::new(study, number));
+    let slices: Vec<Slice> = slices.collect();
     for slice in &slices {
         let status = send(
             server,
@@ -468,4 +481,93 @@ fn erasing_takes_two_people_and_a_while_and_the_policy_is_for_ever_until_somebod
         ministry.get(&server, "/api/v1/retention")["rules"],
         rules["rules"]
     );
+}
+
+/// The steps of erasing, as `pacs_store::FailPoints` names them.
+const ERASING: [&str; 5] = [
+    "erase-begun",
+    "erase-marked",
+    "erase-zeroed",
+    "erase-discarded",
+    "erase-told",
+];
+
+/// Whether a pack has the last bytes of the data set of `slice`, which only its pixels have.
+fn is_in_packs(packs: &[Vec<u8>], slice: &Slice) -> bool {
+    let data_set = slice.data_set();
+    let pixels = &data_set[data_set.len() - 256..];
+    let mut all = packs.iter().flat_map(|pack| pack.windows(pixels.len()));
+    all.any(|window| window == pixels)
+}
+
+fn packs_of(server: &Server) -> Vec<Vec<u8>> {
+    let packs = std::fs::read_dir(server.data().join("packs")).expect("packs");
+    let read = |pack: std::io::Result<std::fs::DirEntry>| std::fs::read(pack?.path());
+    packs.map(|pack| read(pack).expect("a pack")).collect()
+}
+
+#[test]
+fn what_was_agreed_to_is_erased_when_its_time_has_come_wherever_the_server_dies_of_it() {
+    let home = workspace::temporary_folder();
+    let Some(clock) = Clock::start(home.path()) else {
+        return;
+    };
+    let environment = clock.environment();
+    let mut server = start_with(Options {
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+        ..Options::default()
+    });
+    let kept = send_study(&server, 1, 2);
+    let erased = [send_study(&server, 2, 2), send_study(&server, 3, 1)].concat();
+    let keeper = Person::new(&server, "keeper", "archive_admin@national");
+    let ministry = Person::new(&server, "ministry", "moh_admin@national");
+    for study in [&erased[0].study, &erased[2].study] {
+        let all = json!({"title": "quality", "reason": "пустые"});
+        let path = format!("/api/v1/studies/{study}");
+        keeper.post(&server, &format!("{path}/rejections"), &all, 201);
+        let reason = json!({"reason": "истёк срок"});
+        let proposed = keeper.post(&server, &format!("{path}/erasure"), &reason, 201);
+        let id = proposed["id"].as_str().expect("an id");
+        let agreement = format!("/api/v1/erasures/{id}/agreement");
+        ministry.post(&server, &agreement, &Value::Null, 200);
+    }
+    // Not before its time, also by a server that has just been started.
+    clock.set("+29d");
+    assert!(server.stop().success());
+    server.restart();
+    std::thread::sleep(Duration::from_secs(2));
+    let packs = packs_of(&server);
+    assert!(erased.iter().all(|slice| is_in_packs(&packs, slice)));
+
+    clock.set("+31d");
+    assert!(server.stop().success());
+    server.set_binary(Some(workspace::server_with_failpoints()));
+    for step in ERASING {
+        server.set_environment(CRASH_AT, Some(&format!("{step}:1")));
+        // It may die before it has said that it is ready.
+        if server.try_restart().is_ok() {
+            let end = server.wait_at_most(PATIENCE);
+            assert!(end.is_some_and(|end| !end.success()), "{step}: {end:?}");
+        }
+    }
+    server.set_environment(CRASH_AT, None);
+    server.set_binary(None);
+    server.restart();
+
+    eventually("the end of all that is erased", || {
+        let packs = packs_of(&server);
+        let is_there = |slice| is_in_packs(&packs, slice);
+        assert!(kept.iter().all(is_there), "what is kept is there");
+        let (code, health) = server.get("/healthz");
+        assert_eq!(code, 200, "{health}");
+        let is_done = health.contains("\"erasures_waiting\":0");
+        (is_done && !erased.iter().any(is_there)).then_some(())
+    });
+    assert_eq!(counts(&server, &kept[0].study), [2, 2]);
+    for study in [&erased[0].study, &erased[2].study] {
+        assert_eq!(counts(&server, study), [0, 0]);
+    }
+    let _nothing_is_damaged = pacs(&server, &["verify"]).succeeded();
 }

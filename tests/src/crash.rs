@@ -367,7 +367,7 @@ pub fn no_temporary_files(data: &Path) {
 }
 
 /// Names the step at which a server with fail points aborts.
-pub(crate) const CRASH_AT: &str = "PACS_CRASH_AT";
+pub const CRASH_AT: &str = "PACS_CRASH_AT";
 
 /// The value of [`CRASH_AT`] for a step on the way of an instance, and what to send to reach it.
 /// It is passed a few times first in the later rounds, so that there is something to lose.
