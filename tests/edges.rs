@@ -29,6 +29,7 @@ fn t8_a_crowd_costs_little_and_a_healthy_sender_goes_on() {
     let cost = crowd::come(Crowd {
         silent: 400,
         idle: 100,
+        per_second: 2_000,
         baseline: 50,
     });
 

@@ -16,6 +16,7 @@ use pacs_net::sop_class::{INSTANCE_AVAILABILITY_NOTIFICATION, ServiceClass, serv
 use pacs_net::status::{
     ActionStatus, CreateStatus, FindStatus, RetrieveStatus, SetStatus, StatusClass, StoreStatus,
 };
+use pacs_web::Failure;
 use std::collections::BTreeSet;
 
 const STATEMENT: &str = include_str!("../../docs/conformance-statement.md");
@@ -92,6 +93,33 @@ fn every_status_that_is_sent_is_named_with_its_service_and_no_other() {
     let of_steps = "status of N-CREATE or N-SET";
     let heading = "### 3.13 Modality Performed Procedure Step";
     expect(heading, of_steps, steps);
+}
+
+/// The HTTP statuses of a table.
+fn http_statuses(heading: &str, column: &str) -> BTreeSet<u16> {
+    let rows = table(heading, column);
+    let cells = rows.iter().flat_map(|cells| cells[0].split(", "));
+    cells.map(|code| code.parse().unwrap()).collect()
+}
+
+#[test]
+fn every_status_of_dicomweb_is_named_and_no_other() {
+    let failures = Failure::STATUSES.iter().map(|status| status.as_u16());
+    // What the server says before it has looked at what is asked, and what is no failure.
+    let searching: BTreeSet<u16> = failures.clone().chain([414, 431]).collect();
+    let searching = &searching | &BTreeSet::from([200, 204, 206, 304]);
+    let known = failures.chain([200, 202, 408]).collect();
+
+    let heading = "### 3.9 Retrieve and Search";
+    let named = http_statuses(heading, "status of search and retrieve");
+    assert_eq!(named, searching);
+    for (heading, column) in [("### 3.8 Store", "status"), (heading, "status")] {
+        let named = http_statuses(heading, column);
+        assert!(
+            named.len() > 6 && named.is_subset(&known),
+            "{heading}: {named:?}"
+        );
+    }
 }
 
 /// Attributes in a row of a table, as `(gggg,eeee)`.

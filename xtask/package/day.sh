@@ -9,6 +9,7 @@ set -euo pipefail
 release=$1 package=$2 folder=$3 testdata=$4 tool=$5 earlier=${6:-}
 machine=$folder/$release
 work=$folder/work
+manual=$(cd "$(dirname "$0")/../.." && pwd)/docs/operations.md
 here=198.51.100.1 # addresses of documentation (RFC 5737): no network has them
 there=198.51.100.2
 title="" began=0 leader="" receiver=""
@@ -43,6 +44,15 @@ must_fail() {
         echo "this must not succeed: $*"
         exit 1
     fi
+}
+
+# A systemd unit as the manual has it.
+unit_of_manual() {
+    awk -v name="/etc/systemd/system/$1" '
+        index($0, name) { found = 1 }
+        found && !within && /^```ini$/ { within = 1; next }
+        within && /^```$/ { exit }
+        within' "$manual"
 }
 
 stop_all() {
@@ -273,6 +283,24 @@ inside "install -d -o pacs -g pacs -m 0750 /srv/backup"
 inside "runuser -u pacs -- pacs backup --data /var/lib/pacs /srv/backup"
 inside "pacs backup --data /var/lib/pacs /srv/backup --check"
 inside "find /srv/backup ! -user pacs | wc -l" | tail -n 1 | grep -qx 0
+
+step "back up every night"
+for unit in pacs-backup.service pacs-backup.timer; do
+    unit_of_manual $unit >"$machine/etc/systemd/system/$unit"
+done
+inside "install -d -o pacs -g pacs -m 0750 /mnt/backup/pacs"
+inside "systemctl daemon-reload"
+inside "systemctl start pacs-backup.service"
+inside "systemctl enable --now pacs-backup.timer"
+inside "systemctl list-timers pacs-backup.timer" | grep -q "01:30:00.*pacs-backup.service"
+inside "pacs backup --data /var/lib/pacs /mnt/backup/pacs --check"
+inside "find /mnt/backup/pacs ! -user pacs | wc -l" | tail -n 1 | grep -qx 0
+inside "chown root:root /mnt/backup/pacs"
+must_fail inside "systemctl start pacs-backup.service"
+inside "systemctl is-failed pacs-backup.service"
+inside "journalctl -u pacs-backup --no-pager -o cat | grep -i 'permission denied'"
+inside "chown pacs:pacs /mnt/backup/pacs; systemctl start pacs-backup.service"
+inside "systemctl disable --now pacs-backup.timer"
 
 step "lose the archive, and restore it"
 inside "systemctl stop pacs-server && rm -rf /var/lib/pacs"

@@ -63,6 +63,25 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The statuses of all failures.
+    pub const STATUSES: [StatusCode; 15] = [
+        StatusCode::BAD_REQUEST,
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+        StatusCode::METHOD_NOT_ALLOWED,
+        StatusCode::NOT_ACCEPTABLE,
+        StatusCode::CONFLICT,
+        StatusCode::GONE,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::NOT_IMPLEMENTED,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+
     /// A fault of the request.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::BadRequest {
@@ -193,5 +212,42 @@ impl From<HideError> for Failure {
                 Self::Internal
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_a_status_of_the_list_and_every_status_a_failure() {
+        let detail = String::new;
+        let all = [
+            Failure::BadRequest { detail: detail() },
+            Failure::Conflict { detail: detail() },
+            Failure::Forbidden,
+            Failure::Gone { what: "" },
+            Failure::Internal,
+            Failure::NotAcceptable {
+                available: detail(),
+            },
+            Failure::NotAllowed {
+                allow: "GET",
+                detail: "",
+            },
+            Failure::NotFound { what: "" },
+            Failure::NotImplemented { detail: "" },
+            Failure::RangeNotSatisfiable { length_bytes: 0 },
+            Failure::TooLarge { detail: detail() },
+            Failure::TooManyRequests,
+            Failure::Unauthorized { challenge: "" },
+            Failure::Unavailable { detail: "" },
+            Failure::UnsupportedMediaType { detail: detail() },
+        ];
+
+        let mut statuses: Vec<StatusCode> = all.iter().map(Failure::status).collect();
+        statuses.sort();
+
+        assert_eq!(statuses, Failure::STATUSES);
     }
 }

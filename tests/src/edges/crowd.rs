@@ -26,6 +26,9 @@ pub struct Crowd {
     pub silent: usize,
     /// Associations on which nothing happens.
     pub idle: usize,
+    /// How many come in a second. Those who came all at once would take the processor from the
+    /// server that is measured: they are on the same machine.
+    pub per_second: u32,
     /// Instances that a healthy sender stores before the crowd comes.
     pub baseline: usize,
 }
@@ -104,6 +107,13 @@ impl Sender {
     }
 }
 
+/// Waits until it is the turn of the one with this number, of those who come since `begun`.
+fn turn(begun: Instant, number: usize, per_second: u32) {
+    let number = u32::try_from(number).expect("a crowd");
+    let due = begun + Duration::from_secs(1) * number / per_second;
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+}
+
 fn idle_association(server: SocketAddr, index: usize) -> Association {
     let context = Context::new(uid::VERIFICATION, uid::IMPLICIT_LITTLE_ENDIAN);
     let mut proposal = Proposal::new(vec![context]);
@@ -119,9 +129,11 @@ struct Silent {
 }
 
 impl Silent {
-    fn open(server: SocketAddr, count: usize) -> Self {
+    fn open(server: SocketAddr, count: usize, per_second: u32) -> Self {
+        let begun = Instant::now();
         let ends = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
         let open = |index: usize| {
+            turn(begun, index, per_second);
             let stream = dial_from(source(index), server).expect("a connection");
             stream.set_nonblocking(true).expect("an open socket");
             let (data, flags) = (epoll::EventData::new_u64(index as u64), EventFlags::IN);
@@ -208,10 +220,15 @@ pub fn come(crowd: Crowd) -> Cost {
             }
             times
         });
+        let begun = Instant::now();
         let idle: Vec<Association> = (0..crowd.idle)
-            .map(|index| idle_association(server.dicom(), index))
+            .map(|index| {
+                turn(begun, index, crowd.per_second);
+                idle_association(server.dicom(), index)
+            })
             .collect();
-        let silent_closed = Silent::open(server.dicom(), crowd.silent).watch_close();
+        let silent = Silent::open(server.dicom(), crowd.silent, crowd.per_second);
+        let silent_closed = silent.watch_close();
         is_over.store(true, Ordering::SeqCst);
         let times = timed.join().expect("the healthy sender goes on");
         for association in idle {
@@ -247,7 +264,8 @@ pub fn ten_thousand() {
     let cost = come(Crowd {
         silent: 10_000,
         idle: 2_000,
-        baseline: 2_000,
+        per_second: 2_000,
+        baseline: 4_000,
     });
     println!("edges: the crowd cost {cost:?}");
     assert!(cost.grown_bytes <= 300 << 20, "memory");

@@ -1,7 +1,7 @@
 //! A destination by name whose name server changes its mind (T11), in a network namespace whose
 //! packets are counted: what a name meant when the configuration was read is where instances go.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -22,14 +22,20 @@ const NAME: &str = "console.example";
 /// What the name leads to at first.
 const CONSOLE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
-/// What it leads to later: another machine of the hospital, addresses that are nobody's, a server
+/// What it leads to later: other machines of the hospital, addresses that are nobody's, a server
 /// of passwords for machines in a cloud, and the machine itself.
-const LATER: [Ipv4Addr; 4] = [
-    Ipv4Addr::new(10, 99, 0, 2),
-    Ipv4Addr::new(192, 0, 2, 7),
-    Ipv4Addr::new(169, 254, 169, 254),
-    Ipv4Addr::LOCALHOST,
+const LATER: [IpAddr; 7] = [
+    IpAddr::V4(Ipv4Addr::new(10, 99, 0, 2)),
+    IpAddr::V6(Ipv6Addr::new(0xFD00, 0x99, 0, 0, 0, 0, 0, 2)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 7)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
 ];
+
+/// Those of them that somebody listens at.
+const OTHERS: [IpAddr; 4] = [LATER[0], LATER[1], LATER[5], LATER[6]];
 
 /// Runs `campaign`, the program of `cargo xtask edges`, where names lie; whether it could be.
 ///
@@ -47,14 +53,16 @@ pub fn run(campaign: &Path) -> bool {
     }
     let home = workspace::temporary_folder();
     let hosts = home.path().join("hosts");
-    std::fs::write(&hosts, line(CONSOLE)).expect("a file of names");
+    std::fs::write(&hosts, line(CONSOLE.into())).expect("a file of names");
     let server = workspace::binary("pacs-server");
     let script = format!(
         "ip link set lo up && ip address add {CONSOLE}/32 dev lo && \
          ip address add {}/32 dev lo && ip route add default dev lo && \
+         ip address add {}/128 dev lo nodad && ip -6 route add default dev lo && \
          mount --bind \"$1\" /etc/hosts && \
          exec \"$0\" {INSIDE} \"$1\" {}",
         LATER[0],
+        LATER[1],
         namespace()
     );
     let status = Command::new("unshare")
@@ -68,7 +76,7 @@ pub fn run(campaign: &Path) -> bool {
     true
 }
 
-fn line(address: Ipv4Addr) -> String {
+fn line(address: IpAddr) -> String {
     format!("127.0.0.1 localhost\n{address} {NAME}\n")
 }
 
@@ -82,9 +90,10 @@ fn nft(words: &str) -> String {
 fn count_packets(port: u16) {
     nft("add table inet names");
     nft("add chain inet names output { type filter hook output priority 0 ; }");
-    for address in [CONSOLE].iter().chain(&LATER) {
+    for address in [IpAddr::V4(CONSOLE)].iter().chain(&LATER) {
+        let family = if address.is_ipv4() { "ip" } else { "ip6" };
         nft(&format!(
-            "add rule inet names output ip daddr {address} tcp dport {port} counter"
+            "add rule inet names output {family} daddr {address} tcp dport {port} counter"
         ));
     }
 }
@@ -109,7 +118,7 @@ pub(super) fn inside(hosts: &Path, outside: &str) {
     let listener = TcpListener::bind(SocketAddr::from((CONSOLE, 0))).expect("a free port");
     let console = Sink::listen(listener, Takes::Everything);
     let port = console.address().port();
-    let others = [LATER[0], Ipv4Addr::LOCALHOST].map(|address| {
+    let others = OTHERS.map(|address| {
         let other = TcpListener::bind(SocketAddr::from((address, port))).expect("a free port");
         Sink::listen(other, Takes::Everything)
     });
