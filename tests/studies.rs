@@ -492,20 +492,6 @@ const ERASING: [&str; 5] = [
     "erase-told",
 ];
 
-/// Whether a pack has the last bytes of the data set of `slice`, which only its pixels have.
-fn is_in_packs(packs: &[Vec<u8>], slice: &Slice) -> bool {
-    let data_set = slice.data_set();
-    let pixels = &data_set[data_set.len() - 256..];
-    let mut all = packs.iter().flat_map(|pack| pack.windows(pixels.len()));
-    all.any(|window| window == pixels)
-}
-
-fn packs_of(server: &Server) -> Vec<Vec<u8>> {
-    let packs = std::fs::read_dir(server.data().join("packs")).expect("packs");
-    let read = |pack: std::io::Result<std::fs::DirEntry>| std::fs::read(pack?.path());
-    packs.map(|pack| read(pack).expect("a pack")).collect()
-}
-
 #[test]
 fn what_was_agreed_to_is_erased_when_its_time_has_come_wherever_the_server_dies_of_it() {
     let home = workspace::temporary_folder();
@@ -538,8 +524,8 @@ fn what_was_agreed_to_is_erased_when_its_time_has_come_wherever_the_server_dies_
     assert!(server.stop().success());
     server.restart();
     std::thread::sleep(Duration::from_secs(2));
-    let packs = packs_of(&server);
-    assert!(erased.iter().all(|slice| is_in_packs(&packs, slice)));
+    let packs = server.packs();
+    assert!(erased.iter().all(|slice| slice.is_in(&packs)));
 
     clock.set("+31d");
     assert!(server.stop().success());
@@ -557,8 +543,8 @@ fn what_was_agreed_to_is_erased_when_its_time_has_come_wherever_the_server_dies_
     server.restart();
 
     eventually("the end of all that is erased", || {
-        let packs = packs_of(&server);
-        let is_there = |slice| is_in_packs(&packs, slice);
+        let packs = server.packs();
+        let is_there = |slice: &Slice| slice.is_in(&packs);
         assert!(kept.iter().all(is_there), "what is kept is there");
         let (code, health) = server.get("/healthz");
         assert_eq!(code, 200, "{health}");

@@ -242,7 +242,7 @@ const FENCES: [Fence; 20] = [
             || path == SIGNING
             || ours.iter().any(|it| it == path)
     }),
-    ("axum", HTTP),
+    ("axum", |path| HTTP(path) || path == "examples/dicomweb.rs"),
     ("hyper", |path| {
         let users = [
             "crates/pacs-web/src/stream/tests.rs",

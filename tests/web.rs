@@ -294,6 +294,10 @@ fn what_is_deleted_is_hidden_and_nothing_else() {
         Slice::new(1, 1).series
     );
     assert_eq!(request(server.http(), "DELETE", &mixed, &[]).status, 404);
+    assert!(
+        Slice::new(1, 1).is_in(&server.packs()),
+        "its bytes are kept"
+    );
 }
 
 #[test]

@@ -51,6 +51,15 @@ impl Slice {
         }
     }
 
+    /// Whether its pixels are in one of the `packs` of an archive.
+    #[must_use]
+    pub fn is_in(&self, packs: &[Vec<u8>]) -> bool {
+        let data_set = self.data_set();
+        let pixels = &data_set[data_set.len() - 256..];
+        let mut all = packs.iter().flat_map(|pack| pack.windows(pixels.len()));
+        all.any(|window| window == pixels)
+    }
+
     /// Its data set in Explicit VR Little Endian.
     #[must_use]
     pub fn data_set(&self) -> Vec<u8> {

@@ -205,6 +205,17 @@ impl Server {
         self.home.path().join(told.map_or("data", String::as_str))
     }
 
+    /// What its packs hold.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn packs(&self) -> Vec<Vec<u8>> {
+        let packs = std::fs::read_dir(self.data().join("packs")).expect("packs");
+        let read = |pack: std::io::Result<std::fs::DirEntry>| std::fs::read(pack?.path());
+        packs.map(|pack| read(pack).expect("a pack")).collect()
+    }
+
     /// The folder it runs in; the configuration file is in it, and the data if not told otherwise.
     #[must_use]
     pub fn home(&self) -> &Path {
