@@ -10,7 +10,7 @@ use pacs_tests::corpus::{self, Sample};
 use pacs_tests::peers::{answers, dicomweb_python, run};
 use pacs_tests::samples::Slice;
 use pacs_tests::server::{Options, Server};
-use pacs_tests::web::get;
+use pacs_tests::web_server::{ask, instance_path};
 use pacs_tests::wire::{Context, digest, uid};
 use pacs_tests::workspace;
 use serde_json::Value;
@@ -301,10 +301,6 @@ fn metadata_of_every_file_is_what_pydicom_makes_of_it() {
 
 /// What the server says of an instance.
 fn metadata_of(server: &Server, instance: &str) -> Value {
-    let found = format!("/dicomweb/instances?SOPInstanceUID={instance}");
-    let found = get(server.http(), &found, &[]).json();
-    let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
-    let (_, path) = url.split_once("/dicomweb").expect("a URL of ours");
-    let path = format!("/dicomweb{path}/metadata");
-    get(server.http(), &path, &[]).json()[0].clone()
+    let path = instance_path(server, instance).expect("it is there");
+    ask(server, &format!("{path}/metadata")).json()[0].clone()
 }

@@ -16,7 +16,7 @@ use pacs_tests::corpus::{self, Sample};
 use pacs_tests::peers::{answers, python};
 use pacs_tests::server::Server;
 use pacs_tests::web::get;
-use pacs_tests::web_server::{open_server, store};
+use pacs_tests::web_server::{instance_path, open_server, store};
 use pacs_tests::wire::digest;
 use pacs_tests::workspace;
 use serde_json::Value;
@@ -155,10 +155,7 @@ struct Rendering<'s> {
 impl<'s> Rendering<'s> {
     fn of(server: &Server, sample: &'s Sample, folder: &Path) -> Self {
         let instance = &sample.sop_instance;
-        let found = format!("/dicomweb/instances?SOPInstanceUID={instance}");
-        let found = get(server.http(), &found, &[]).json();
-        let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
-        let path = url.split("/dicomweb").nth(1).expect("a path");
+        let path = instance_path(server, instance).expect("it is there");
         let head = get(server.http(), &format!("/dicomweb{path}/metadata"), &[]);
         let head: Value = serde_json::from_slice(&head.body).unwrap_or_default();
         let count = head[0]["00280008"]["Value"][0].as_u64().unwrap_or(1);

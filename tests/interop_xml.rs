@@ -4,7 +4,7 @@
 use pacs_tests::corpus::{self, Sample};
 use pacs_tests::server::Server;
 use pacs_tests::web::get;
-use pacs_tests::web_server::{open_server, store};
+use pacs_tests::web_server::{instance_path, open_server, store};
 use pacs_tests::{peers, workspace};
 use serde_json::Value;
 use std::path::Path;
@@ -68,10 +68,7 @@ fn model_of(server: &Server, sample: &Sample) -> Vec<u8> {
     let (syntax, data_set) = (&sample.transfer_syntax, &sample.data_set);
     let status = store(server, class, instance, syntax, data_set);
     assert_eq!(status, 0, "{}", sample.name);
-    let found = format!("/dicomweb/instances?SOPInstanceUID={instance}");
-    let found = get(server.http(), &found, &[]).json();
-    let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
-    let path = url.split("/dicomweb").nth(1).expect("a path");
+    let path = instance_path(server, instance).expect("it is there");
     let path = format!("/dicomweb{path}/metadata");
     let reply = get(server.http(), &path, &[("Accept", ACCEPT)]);
     assert!(reply.is_whole && reply.status == 200, "{}", sample.name);

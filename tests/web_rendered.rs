@@ -14,7 +14,7 @@ use pacs_tests::pictures::{
 use pacs_tests::samples::{Slice, long, text};
 use pacs_tests::server::{Options, Server};
 use pacs_tests::web::{get, request};
-use pacs_tests::web_server::{ask, filled, open_server, store};
+use pacs_tests::web_server::{ask, filled, instance_path, open_server, store};
 use pacs_tests::wire::uid;
 use pacs_tests::workspace;
 
@@ -444,18 +444,9 @@ fn malformed_instances_are_rendered_or_refused_and_nothing_breaks() {
         if status != 0 {
             continue;
         }
-        let found = ask(&server, &format!("/instances?SOPInstanceUID={instance}"));
-        let Some(url) = (found.status == 200)
-            .then(|| {
-                found.json()[0]["00081190"]["Value"][0]
-                    .as_str()
-                    .map(str::to_owned)
-            })
-            .flatten()
-        else {
+        let Some(path) = instance_path(&server, instance) else {
             continue;
         };
-        let path = url.split("/dicomweb").nth(1).expect("a path");
         for what in ["rendered?accept=image/png", "thumbnail"] {
             let reply = ask(&server, &format!("{path}/{what}"));
             let known = [200, 404, 406, 409, 413].contains(&reply.status);
@@ -486,10 +477,7 @@ fn a_decoder_that_was_killed_is_started_again_for_the_next_picture() {
         assert_eq!(store(&server, class, instance, syntax, &sample.data_set), 0);
     }
     for sample in &samples {
-        let found = format!("/instances?SOPInstanceUID={}", sample.sop_instance);
-        let found = ask(&server, &found).json();
-        let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
-        let path = url.split("/dicomweb").nth(1).expect("a path");
+        let path = instance_path(&server, &sample.sop_instance).expect("it is there");
 
         let shown = ask(&server, &format!("{path}/rendered?accept=image/png"));
 

@@ -3,7 +3,7 @@
 use pacs_tests::corpus::{self, Sample};
 use pacs_tests::server::Server;
 use pacs_tests::web::{Reply, get, request};
-use pacs_tests::web_server::{ask, open_server, store};
+use pacs_tests::web_server::{instance_path, open_server, store};
 use pacs_tests::workspace;
 
 /// MPEG-4 AVC/H.264 High Profile / Level 4.1 (PS3.5 8.2.6).
@@ -21,9 +21,7 @@ fn stored(server: &Server, syntax: &str) -> Option<(Sample, String)> {
     let (class, instance) = (&sample.sop_class, &sample.sop_instance);
     let status = store(server, class, instance, syntax, &sample.data_set);
     assert_eq!(status, 0);
-    let found = ask(server, &format!("/instances?SOPInstanceUID={instance}")).json();
-    let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
-    let (_, path) = url.split_once("/dicomweb").expect("a URL of ours");
+    let path = instance_path(server, instance).expect("it is there");
     let path = format!("/dicomweb{path}");
     Some((sample, path))
 }

@@ -3,6 +3,7 @@
 use crate::server::Server;
 use crate::stow::{Answer, BOUNDARY, ask};
 use crate::web::{Reply, get};
+use crate::web_server::instance_path;
 
 /// The `Content-Type` of metadata in JSON with bulk data behind it.
 pub const DESCRIBED: &str =
@@ -107,10 +108,8 @@ pub fn fetch_xml(server: &Server, path: &str) -> String {
 /// # Panics
 /// When it is not there, or does not come in order.
 pub fn fetch(server: &Server, instance: &str) -> Result<(String, String, Vec<Bulk>), String> {
-    let found = format!("/dicomweb/instances?SOPInstanceUID={instance}");
-    let found = get(server.http(), &found, &[]).json();
-    let url = found[0]["00081190"]["Value"][0].as_str().expect("a URL");
-    let path = path_of(url);
+    let path = instance_path(server, instance).expect("it is there");
+    let path = format!("/dicomweb{path}");
     let metadata = get(server.http(), &format!("{path}/metadata"), &[]);
     assert_eq!((metadata.status, metadata.is_whole), (200, true), "{path}");
     let metadata = String::from_utf8(metadata.body).expect("UTF-8");

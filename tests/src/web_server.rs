@@ -91,6 +91,18 @@ pub fn values(reply: &Reply, tag: &str) -> Vec<String> {
     results.map(text).collect()
 }
 
+/// Where below the service an instance is that can be searched for; `None`: it cannot.
+///
+/// # Panics
+/// When the answer is none of a search, or names no address.
+#[must_use]
+pub fn instance_path(server: &Server, instance: &str) -> Option<String> {
+    let found = ask(server, &format!("/instances?SOPInstanceUID={instance}"));
+    let url = values(&found, "00081190").into_iter().next()?;
+    let (_, path) = url.split_once("/dicomweb").expect("a URL of ours");
+    Some(path.to_owned())
+}
+
 /// The Study Instance UID of a study of [`filled`].
 #[must_use]
 pub fn study(number: u32) -> String {
