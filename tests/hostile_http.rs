@@ -7,7 +7,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Barrier;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pacs_tests::samples::{self, Slice};
 use pacs_tests::server::{GROWTH_BYTES_MAX, Options, PATIENCE, Server, idle_bytes, unharmed};
@@ -290,6 +290,9 @@ fn t22_a_head_of_too_much_is_refused() {
 /// Connections of each kind that wait.
 const WAITING_COUNT: usize = 25;
 
+/// What all of them may cost: a hundred kilobytes each.
+const WAITING_BYTES_MAX: u64 = 5 * 25 * 100_000;
+
 /// A connection on which this was said, and then nothing more is.
 fn fallen_silent(server: SocketAddr, said: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server).expect("a connection");
@@ -298,9 +301,14 @@ fn fallen_silent(server: SocketAddr, said: &str) -> TcpStream {
     stream
 }
 
+/// How long a head may take to come: longer than the time-out of the server (10 s), and much
+/// shorter than any other of its times.
+const HEAD_MAX: Duration = Duration::from_secs(20);
+
 /// Says a head byte by byte, the next one whenever it was quiet for a while, until the server hangs
-/// up; whether it does before the patience of a test ends.
-fn drip(server: SocketAddr) -> bool {
+/// up; after how long it does, where that is before the patience of a test ends.
+fn drip(server: SocketAddr) -> Option<Duration> {
+    let begun = Instant::now();
     let pause = Duration::from_millis(250);
     let mut stream = TcpStream::connect(server).expect("a connection");
     stream.set_read_timeout(Some(pause)).expect("a timeout");
@@ -314,10 +322,10 @@ fn drip(server: SocketAddr) -> bool {
         let written = stream.write_all(&[*byte]);
         let read = written.and_then(|()| stream.read(&mut [0; 64]));
         if !read.as_ref().err().is_some_and(is_quiet) {
-            return matches!(read, Ok(0) | Err(_));
+            return matches!(read, Ok(0) | Err(_)).then(|| begun.elapsed());
         }
     }
-    false
+    None
 }
 
 /// The only test that has to wait for as long as the server does: all of them at once.
@@ -362,10 +370,11 @@ fn t22_heads_and_bodies_that_stop_are_given_up_while_others_are_served() {
         assert!(is_told, "{said:?}: {answer}");
     }
     for dripping in dripping {
-        let is_given_up = dripping.join().expect("it ends");
-        assert!(is_given_up, "a head may come byte by byte");
+        let given_up = dripping.join().expect("it ends");
+        let given_up = given_up.expect("a head does not come byte by byte");
+        assert!(given_up <= HEAD_MAX, "{given_up:?}");
     }
-    unharmed(&mut server, idle, GROWTH_BYTES_MAX, "silence");
+    unharmed(&mut server, idle, WAITING_BYTES_MAX, "silence");
 }
 
 /// Requests that store at once.

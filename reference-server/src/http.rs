@@ -23,7 +23,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use crowd::Crowd;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use paced::Paced;
@@ -117,7 +119,12 @@ pub async fn serve(listener: TcpListener, routes: Router, draining: Draining) {
             // Only costs time: the end of an answer, or of a client that is gone, comes later.
             tracing::debug!(%client, kind = ?error.kind(), "socket options were refused");
         }
-        let routes = routes.clone().layer(Extension(ConnectInfo(client)));
+        // A layer of the router would make all its routes anew, for each connection.
+        let routes = TowerToHyperService::new(routes.clone());
+        let asked = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(client));
+            routes.call(request)
+        });
         let draining = draining.clone();
         connections.spawn(async move {
             let _held = (place, member);
@@ -126,7 +133,7 @@ pub async fn serve(listener: TcpListener, routes: Router, draining: Draining) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HTTP_HEAD_DURATION_MAX)
                 .max_buf_size(HTTP_BUFFER_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+                .serve_connection(TokioIo::new(stream), asked);
             let mut served = pin!(served);
             let ended = tokio::select! {
                 ended = &mut served => ended,
