@@ -78,6 +78,8 @@ pub struct RemoteAe {
     /// The subject that its certificate must have when it associates, in the form of RFC 4514.
     pub certificate_subject: Option<String>,
     /// Who may vouch for it when it is dialled, instead of [`TlsConfig::ca`].
+    ///
+    /// [`TlsConfig::ca`]: super::tls::TlsConfig::ca
     pub tls_ca: Option<PathBuf>,
     /// What its certificate has to name, instead of `host`.
     pub tls_name: Option<String>,

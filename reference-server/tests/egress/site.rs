@@ -2,7 +2,7 @@
 
 use crate::people::{agent, code, device, let_in, organisation, particulars, title};
 use bytes::Bytes;
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use pacs_core::access::{Get, PermitAll, Right, Store, permit};
 use pacs_core::examination::Event;
 use pacs_core::examination::progress::Completion;
@@ -23,7 +23,7 @@ use reference_server::notes::NoteTaker;
 use reference_server::server::{Outcome, Server};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -45,6 +45,14 @@ pub(crate) struct Site {
     stop: oneshot::Sender<()>,
     running: JoinHandle<Outcome>,
 }
+
+/// When all images are made, date and time, as a console in Bishkek has them: what was made long
+/// before its order is not of it.
+static MADE: LazyLock<(String, String)> = LazyLock::new(|| {
+    let made = now() + TimeDelta::hours(6);
+    let (date, time) = (made.format("%Y%m%d"), made.format("%H%M%S"));
+    (date.to_string(), time.to_string())
+});
 
 pub(crate) fn now() -> DateTime<FixedOffset> {
     Utc::now().fixed_offset()
@@ -139,6 +147,7 @@ impl Sent<'_> {
         let mut out = Vec::new();
         let (uid, series) = (self.uid(), self.series());
         let number = self.number.to_string();
+        let (date, time) = &*MADE;
         // «Голова», in ISO 8859-5.
         let described = b"\xb3\xde\xdb\xde\xd2\xd0";
         let short = |number: u16| number.to_le_bytes();
@@ -147,8 +156,8 @@ impl Sent<'_> {
             (0x0008, 0x0005, b"CS", b"ISO_IR 144"),
             (0x0008, 0x0016, b"UI", CT.as_bytes()),
             (0x0008, 0x0018, b"UI", uid.as_bytes()),
-            (0x0008, 0x0020, b"DA", b"20261126"),
-            (0x0008, 0x0030, b"TM", b"121500"),
+            (0x0008, 0x0020, b"DA", date.as_bytes()),
+            (0x0008, 0x0030, b"TM", time.as_bytes()),
             (0x0008, 0x0050, b"SH", self.accession.as_bytes()),
             (0x0008, 0x0060, b"CS", b"CT"),
             (0x0008, 0x0090, b"PN", b""),
