@@ -32,9 +32,9 @@ const LIBRARIES: &str = "/usr/lib/fiu/fiu_run_preload.so /usr/lib/fiu/fiu_posix_
 /// What stands at the door of the kernel.
 const STRACE: &str = "/usr/bin/strace";
 
-/// Calls of a disk, as libfiu names them. `write` is not among them: the runtime wakes its threads by
-/// it, through a descriptor that no disk makes fail, and the library cannot tell that from a file.
-/// [`DISK_CALLS`] has it, for the files of the disk alone.
+/// Calls of a disk, as libfiu names them. `write` is not among them: the runtime wakes its threads
+/// by it, through a descriptor that no disk makes fail, and the library cannot tell that from a
+/// file. [`DISK_CALLS`] has it, for the files of the disk alone.
 const CALLS: [&str; 11] = [
     "posix/io/rw/pwritev",
     "posix/io/rw/pwrite",
