@@ -10,12 +10,13 @@ mod allowance;
 mod buffered;
 mod message;
 mod reading;
+mod sending;
 
 pub(crate) use buffered::Buffered;
 pub(crate) use message::Gathered;
 
 use crate::association::{Indication, State, UpperLayer};
-use crate::dimse::{self, Assembler, CommandSet};
+use crate::dimse::{self, Assembler};
 use crate::error::{Fault, Misuse};
 use crate::limits::NetLimits;
 use crate::negotiation::Negotiated;
@@ -24,7 +25,7 @@ use crate::security::TlsError;
 use crate::strangers::Stranger;
 use allowance::Allowance;
 use buffered::Share;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -201,8 +202,8 @@ impl<S: ByteStream> Link<S> {
         (self.bytes_received, self.bytes_sent)
     }
 
-    /// Notes what was agreed, so that fragments can be held against it.
-    /// The peer has an association. `idle_duration_max` is how long this one may be silent.
+    /// Notes what was agreed, so that fragments can be held against it, and how long this peer may
+    /// be silent where that is said of it alone.
     pub(crate) fn established(
         &mut self,
         negotiated: Arc<Negotiated>,
@@ -381,53 +382,9 @@ impl<S: ByteStream> Link<S> {
         self.unflushed || !self.upper.transmits().is_empty()
     }
 
-    /// Queues a command, to go out with what follows.
-    pub(crate) fn queue_command(
-        &mut self,
-        context_id: u8,
-        command: &CommandSet,
-    ) -> Result<(), Ending> {
-        Ok(self.upper.send_command(context_id, &command.to_bytes())?)
-    }
-
-    /// Queues a piece of a data set without copying it.
-    pub(crate) fn queue_data(
-        &mut self,
-        context_id: u8,
-        piece: Bytes,
-        is_last: bool,
-    ) -> Result<(), Ending> {
-        Ok(self.upper.send_data(context_id, piece, is_last)?)
-    }
-
     /// Whether the association can still carry messages.
     pub(crate) const fn is_established(&self) -> bool {
         self.upper.is_established()
-    }
-
-    /// Sends a command without a data set.
-    pub(crate) async fn send_command(
-        &mut self,
-        context_id: u8,
-        command: &CommandSet,
-    ) -> Result<(), Ending> {
-        self.upper.send_command(context_id, &command.to_bytes())?;
-        self.flush().await
-    }
-
-    /// Queues an encoded command with a small data set; flushes once `batch_bytes` have gathered.
-    pub(crate) async fn queue_message(
-        &mut self,
-        context_id: u8,
-        command: &[u8],
-        data_set: &[u8],
-    ) -> Result<(), Ending> {
-        self.upper.send_message(context_id, command, data_set)?;
-        let queued = self.upper.transmits().iter().map(Bytes::len).sum::<usize>();
-        if queued >= self.limits.batch_bytes {
-            self.flush().await?;
-        }
-        Ok(())
     }
 
     /// Ends the transport side: aborts what still stands, writes what is queued, waits for the peer

@@ -1,6 +1,7 @@
 //! Tests of what a link does when it is not waited for to the end.
 
 use super::*;
+use crate::dimse::CommandSet;
 use crate::negotiation::{Services, negotiate};
 use crate::pdu::{self, Pdu};
 use crate::pdu::{APPLICATION_CONTEXT, ProposedContext, UserInformation};
