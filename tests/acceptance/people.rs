@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 
-use pacs_tests::day::images::tag;
+use pacs_tests::day::images::{Header, tag};
 use pacs_tests::edges::clock::Clock;
 use pacs_tests::edges::until;
 use pacs_tests::portal::{Browser, PASSWORD, etag, refusal, refused};
@@ -15,7 +15,10 @@ use pacs_tests::workspace;
 use pacs_tests::xroad::{Behaviour, KNOWN_PIN, SecurityServer};
 use serde_json::{Value, json};
 
-use crate::hospital::{Hospital, NAME, PIN, Shot, WORKSTATION_OF_001, ordered, read, registered};
+use crate::hospital::{
+    Hospital, NAME, PIN, Shot, WORKSTATION_OF_001, decided, ordered, put_right, read, registered,
+    typed,
+};
 
 /// The given name that is typed is not the one that the register has.
 #[test]
@@ -256,6 +259,44 @@ fn a_restricted_examination_is_there_for_those_alone_who_are_named_whatever_ties
     until(PATIENCE, "that others see it again", || {
         (sees(&other) == EVERYTHING).then_some(())
     });
+}
+
+#[test]
+fn images_that_could_be_of_a_restricted_examination_tell_others_nothing_of_it() {
+    let Some(hospital) = Hospital::start() else {
+        return;
+    };
+    let id = hospital.order();
+    let header = Header {
+        patient_id: hospital.patient.clone(),
+        ..typed("")
+    };
+    let shot = Shot::of(&header, 2);
+    hospital.console().send(&shot.images);
+    decided(&hospital.operator, &shot.study, "queued", &["NO_ID"]);
+    let other = hospital.portal.user("other", &["operator@006"]);
+    let path = format!("/unmatched/{}", shot.study);
+    let meant = |who: &Browser| read(who, &path)["candidates"][0]["examination"].clone();
+    assert_eq!(
+        (meant(&hospital.operator), meant(&other)),
+        (json!(id), json!(id))
+    );
+
+    let restriction = json!({"named": [], "reason": "сотрудник больницы"});
+    let path = format!("/examinations/{id}/restrict");
+    assert_eq!(hospital.operator.post(&path, &restriction).status, 200);
+
+    assert_eq!(
+        (meant(&hospital.operator), meant(&other)),
+        (json!(id), Value::Null)
+    );
+    let tried = put_right(
+        &other,
+        &shot.study,
+        "bind",
+        &json!({"examination": id, "retyped": id}),
+    );
+    assert_eq!(refusal(&tried), refused(404, "NOT_FOUND"));
 }
 
 /// The number that the card shows, and the one that went into it and stands in older papers.

@@ -154,7 +154,7 @@ impl Matcher {
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] also where the examination is another organisation's than the
-    /// study or the licence.
+    /// study or the licence, or restricted to others.
     pub async fn compared(
         &self,
         licence: &Licence<duty::Reconcile>,
@@ -168,7 +168,8 @@ impl Matcher {
         let examination = self.registry.examination_of_id(id).await?;
         let performing = examination.value.performing;
         let is_own = found.organisation.is_none_or(|own| own == performing);
-        if !is_own || licence.check(performing).is_err() {
+        let is_kept = examination.value.is_kept_from(licence.agent());
+        if !is_own || is_kept || licence.check(performing).is_err() {
             return Err(not_found.into());
         }
         let patient = self.registry.survivor(examination.value.patient).await?;

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 impl Examination {
     /// Whether it is restricted, and this user is not named for it.
-    pub(super) fn is_kept_from(&self, agent: &Agent) -> bool {
+    pub(crate) fn is_kept_from(&self, agent: &Agent) -> bool {
         self.is_restricted && agent.kind == AgentKind::User && !self.named.contains(&agent.name)
     }
 }
