@@ -46,6 +46,9 @@ pub enum Refused {
     /// What should explain does not.
     #[error(transparent)]
     Explanation(#[from] ExplanationError),
+    /// The disk is full: nothing was done.
+    #[error("disk is full")]
+    Full,
     /// A fault of ours; the log says which.
     #[error("the server could not do it")]
     Internal,
@@ -95,6 +98,9 @@ impl From<AccountsError> for Refused {
         );
         if is_busy {
             return Self::Busy;
+        }
+        if matches!(error, AccountsError::Records(RecordsError::Full)) {
+            return Self::Full;
         }
         let error = crate::tool::failure::chain(&error);
         tracing::error!(error, "accounts could not be read or changed");

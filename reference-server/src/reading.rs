@@ -302,6 +302,7 @@ fn failed(error: &(dyn Error + 'static)) -> Refusal {
 fn refusal(error: &RegistryError) -> Refusal {
     match error {
         RegistryError::Busy | RegistryError::Changed => Refusal::Busy,
+        RegistryError::Full => Refusal::Full,
         RegistryError::NotFound { .. } => Refusal::Unknown,
         RegistryError::Unlicensed(_)
         | RegistryError::Refused(Forbidden::Transition(

@@ -508,10 +508,18 @@ fn what_cannot_be_recorded_is_not_done_and_the_trail_tells_for_how_long() {
     let auditor = signed_in::Browser::of_new_user(&server, "auditor", &["auditor@national"]);
     let filler = disk.fill(0);
     // Nobody reads the trail as long as it cannot be told that they did.
-    until(PATIENCE, "a trail that has no room", || {
+    let refused = until(PATIENCE, "a trail that has no room", || {
         let answer = auditor.send(&server, "GET", "/api/v1/audit", &[], &Value::Null);
-        (answer.status >= 500).then_some(())
+        (answer.status >= 500).then_some(answer)
     });
+    assert_eq!(refused.status, 503, "{}", refused.head);
+    assert_eq!(signed_in::code(&refused), "FULL");
+    assert!(refused.head.contains("retry-after: "), "{}", refused.head);
+    // Nobody signs in either, for nothing could tell that they did; the password is not at fault.
+    let name = json!({"user": "auditor", "password": PASSWORD});
+    let refused = signed_in::send(&server, "POST", "/api/v1/session", &[], &name);
+    assert_eq!(refused.status, 503, "{}", refused.head);
+    assert_eq!(signed_in::code(&refused), "FULL");
     server.wait_for_log("audit_recording_stopped");
     std::fs::remove_file(filler).expect("room");
     server.wait_for_log("the audit trail can be written again");

@@ -76,6 +76,9 @@ pub enum RecordsError {
         /// What kind of entry.
         what: &'static str,
     },
+    /// The disk is full. Nothing was done: it can be tried again when there is room.
+    #[error("disk is full")]
+    Full,
     /// A key that is empty, has a NUL or is longer than
     /// [`RECORD_KEY_BYTES_MAX`](crate::limits::RECORD_KEY_BYTES_MAX), a value longer than
     /// [`RECORD_VALUE_BYTES_MAX`](crate::limits::RECORD_VALUE_BYTES_MAX), or changes that are too
@@ -119,7 +122,8 @@ pub trait Records: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`RecordsError::Changed`] with the first document that is not as it was expected, and
-    /// [`RecordsError::Unfit`], and nothing was done; or [`RecordsError::Backend`].
+    /// [`RecordsError::Unfit`] and [`RecordsError::Full`], and nothing was done; or
+    /// [`RecordsError::Backend`].
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Revision>, RecordsError>;
 
     /// Stores a document, durably, if it is at `expected` (`None`: if it is not there), and gives

@@ -45,6 +45,9 @@ pub enum Refusal {
     /// It failed, and whoever looks after the server was told.
     #[error("the request could not be kept or read")]
     Failed,
+    /// The disk is full: nothing was done.
+    #[error("the disk is full")]
+    Full,
     /// It is more than can be kept.
     #[error("the request is too large")]
     TooLarge,

@@ -57,6 +57,9 @@ pub enum Refusal {
     /// It failed, and whoever looks after the server was told.
     #[error("it could not be done")]
     Failed,
+    /// The disk is full: nothing was done.
+    #[error("the disk is full")]
+    Full,
     /// It was there, and what became of it is kept no longer.
     #[error("the workitem is kept no longer")]
     Gone,
@@ -147,6 +150,9 @@ impl From<Refusal> for Failure {
                 detail: "too many do something with the workitem at once",
             },
             Refusal::Failed => Self::Internal,
+            Refusal::Full => Self::Unavailable {
+                detail: "the disk is full",
+            },
             Refusal::Gone => Self::Gone { what: WORKITEM },
             Refusal::NotPermitted => Self::Forbidden,
             // Table 11.7.3-1: a Transaction UID that is not theirs is a fault of the request.

@@ -122,6 +122,7 @@ const fn of_accounts(refused: Refused) -> &'static Code {
         Refused::Busy => &codes::BUSY,
         Refused::CodeNeeded => &codes::CODE_NEEDED,
         Refused::Explanation(_) => &codes::EXPLANATION,
+        Refused::Full => &codes::FULL,
         Refused::Internal => &codes::INTERNAL,
         Refused::NotFound => &codes::NOT_FOUND,
         Refused::NotLinked => &codes::NOT_LINKED,

@@ -269,6 +269,9 @@ fn failed(error: RecordsError) -> Refusal {
     if matches!(error, RecordsError::Unfit { .. }) {
         return Refusal::TooLarge;
     }
+    if matches!(error, RecordsError::Full) {
+        return Refusal::Full;
+    }
     tracing::error!(%error, "records of storage commitment failed");
     Refusal::Failed
 }

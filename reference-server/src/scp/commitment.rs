@@ -91,6 +91,9 @@ fn refused(refusal: &Refusal, peer: &Peer) -> ActionStatus {
         Refusal::Records(RecordsError::Unfit { .. }) => {
             ActionStatus::RESOURCE_LIMITATION.with_comment("too many SOP classes")
         }
+        Refusal::Records(RecordsError::Full) => {
+            ActionStatus::RESOURCE_LIMITATION.with_comment("disk is full")
+        }
         Refusal::Records(error) => {
             tracing::error!(%error, "records of storage commitment failed");
             ActionStatus::PROCESSING_FAILURE

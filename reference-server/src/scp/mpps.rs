@@ -43,6 +43,9 @@ enum Failure {
     /// There is none, or it is another organisation's.
     #[error("there is no step with this UID")]
     NoSuchInstance,
+    /// The disk is full: nothing was kept.
+    #[error("disk is full")]
+    Full,
     /// It is longer than steps may be.
     #[error("the step is too long")]
     TooLong,
@@ -170,6 +173,7 @@ impl StepService {
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         match error {
+            RegistryError::Full => Self::Full,
             RegistryError::NotFound { .. } => Self::NoSuchInstance,
             RegistryError::Refused(registry::Refusal::Taken { .. }) => Self::Duplicate,
             RegistryError::Refused(_) => Self::TooLong,
@@ -194,7 +198,7 @@ impl ProcedureStepScp for StepService {
             let status = match &failure {
                 Failure::NotAuthorized(_) => CreateStatus::NOT_AUTHORIZED,
                 Failure::Duplicate => CreateStatus::DUPLICATE_SOP_INSTANCE,
-                Failure::TooLong => CreateStatus::RESOURCE_LIMITATION,
+                Failure::Full | Failure::TooLong => CreateStatus::RESOURCE_LIMITATION,
                 Failure::Unreadable(_) => CreateStatus::INVALID_ATTRIBUTE_VALUE,
                 Failure::Refused(refusal) => {
                     let status = CreateStatus::of(refusal.status());
@@ -219,7 +223,7 @@ impl ProcedureStepScp for StepService {
         let status = match &failure {
             Failure::NotAuthorized(_) => SetStatus::NOT_AUTHORIZED,
             Failure::NoSuchInstance => SetStatus::NO_SUCH_SOP_INSTANCE,
-            Failure::TooLong => SetStatus::RESOURCE_LIMITATION,
+            Failure::Full | Failure::TooLong => SetStatus::RESOURCE_LIMITATION,
             Failure::Unreadable(_) => SetStatus::INVALID_ATTRIBUTE_VALUE,
             Failure::Refused(refusal) => {
                 let status = SetStatus::of(refusal.status());
@@ -249,6 +253,7 @@ fn tell(peer: &Peer, failure: &Failure) {
         }
         Failure::NotAuthorized(_)
         | Failure::Duplicate
+        | Failure::Full
         | Failure::NoSuchInstance
         | Failure::Random
         | Failure::Refused(_)

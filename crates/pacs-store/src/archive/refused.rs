@@ -50,6 +50,7 @@ fn unreadable(error: RegistryError) -> OpenError {
     OpenError::Records(match error {
         RegistryError::Backend(error) => error,
         RegistryError::Damaged { what } => RecordsError::Damaged { what },
+        RegistryError::Full => RecordsError::Full,
         error @ (RegistryError::Busy
         | RegistryError::Changed
         | RegistryError::NotFound { .. }

@@ -127,10 +127,7 @@ impl Inner {
         change: impl FnOnce(&WriteTransaction) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         if !self.space.is_ample() {
-            return Err(Fault::Told(RecordsError::Backend {
-                operation: "grow",
-                source: "the disk is full".into(),
-            }));
+            return Err(Fault::Told(RecordsError::Full));
         }
         // Held to the end: who comes next must not see what is only set for the time of a commit.
         let mut has_failed = self

@@ -152,8 +152,8 @@ impl AuditTrail {
     /// Dropping it while it runs leaves all of it done, or nothing.
     ///
     /// # Errors
-    /// [`AuditError::Records`] with [`RecordsError::Changed`], [`RecordsError::Unfit`] or
-    /// [`RecordsError::Backend`], and [`AuditError::Busy`]: nothing was done, or with
+    /// [`AuditError::Records`] with [`RecordsError::Changed`], [`RecordsError::Unfit`],
+    /// [`RecordsError::Full`] or [`RecordsError::Backend`], and [`AuditError::Busy`]: nothing was done, or with
     /// [`RecordsError::Backend`] perhaps all. [`AuditError::Damaged`] where the head cannot be
     /// read: nothing was done.
     pub async fn commit(
@@ -203,9 +203,11 @@ impl AuditTrail {
                 // Somebody else appended: another process, or a trail of its own in this one.
                 Err(RecordsError::Changed { at, .. }) if at >= own_from => {}
                 Err(error) => {
-                    if !matches!(error, RecordsError::Backend { .. }) {
+                    let is_unknown = matches!(error, RecordsError::Backend { .. });
+                    if !is_unknown {
                         *known = Some(head);
-                    } else if !events.is_empty() {
+                    }
+                    if !events.is_empty() && (is_unknown || matches!(error, RecordsError::Full)) {
                         self.interrupted.send_replace(true);
                     }
                     return Err(error.into());

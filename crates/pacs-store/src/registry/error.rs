@@ -24,6 +24,9 @@ pub enum RegistryError {
         /// What kind of document.
         what: &'static str,
     },
+    /// The disk is full. Nothing was done.
+    #[error("disk is full")]
+    Full,
     /// It is not there, or not to be seen.
     #[error("there is no such {what}")]
     NotFound {
@@ -106,6 +109,7 @@ impl From<RecordsError> for RegistryError {
         match error {
             RecordsError::Changed { .. } => Self::Changed,
             RecordsError::Damaged { what } => Self::Damaged { what },
+            RecordsError::Full => Self::Full,
             RecordsError::Unfit { what } => Self::Refused(Refusal::Unfit { what }),
             error @ RecordsError::Backend { .. } => Self::Backend(error),
         }

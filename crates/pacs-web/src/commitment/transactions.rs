@@ -92,6 +92,9 @@ impl From<Refusal> for Failure {
                 detail: refusal.to_string(),
             },
             Refusal::Failed => Self::Internal,
+            Refusal::Full => Self::Unavailable {
+                detail: "the disk is full",
+            },
             Refusal::TooLarge => Self::TooLarge {
                 detail: refusal.to_string(),
             },

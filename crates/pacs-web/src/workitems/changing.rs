@@ -67,6 +67,7 @@ pub(crate) async fn change_state(
             Refusal::State(_) | Refusal::NotReady => refused(refusal.into(), STATE),
             Refusal::Busy
             | Refusal::Failed
+            | Refusal::Full
             | Refusal::Gone
             | Refusal::NotPermitted
             | Refusal::Unknown => return Err(refusal.into()),
@@ -116,6 +117,7 @@ pub(crate) async fn update(
             Refusal::State(_) | Refusal::NotReady => refused(refusal.into(), UPDATE),
             Refusal::Busy
             | Refusal::Failed
+            | Refusal::Full
             | Refusal::Gone
             | Refusal::NotPermitted
             | Refusal::Unknown => return Err(refusal.into()),

@@ -31,6 +31,7 @@ codes! {
     CROSS_SITE = 403 "error.request" "the request comes from elsewhere, or without its token";
     EXHAUSTED = 409 "error.exhausted" "all of them are given";
     EXPLANATION = 422 "error.explanation" "an explanation is needed";
+    FULL = 503 "error.full" "the disk is full: nothing was done";
     IF_MATCH_NEEDED = 428 "error.if_match" "If-Match must name the state that was read";
     INTERNAL = 500 "error.internal" "the server could not do it";
     JSON_NEEDED = 415 "error.request" "a body is application/json";

@@ -36,6 +36,7 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Busy => (&codes::BUSY).into(),
             RegistryError::Changed => (&codes::STALE).into(),
+            RegistryError::Full => (&codes::FULL).into(),
             RegistryError::NotFound { .. } => (&codes::NOT_FOUND).into(),
             RegistryError::Refused(refusal) => refusal.into(),
             RegistryError::Unlicensed(unlicensed) => unlicensed.into(),
