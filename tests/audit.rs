@@ -3,6 +3,8 @@
 
 #[path = "audit/forwarding.rs"]
 mod forwarding;
+#[path = "audit/in_force.rs"]
+mod in_force;
 
 use pacs_tests::{peers, workspace};
 use serde_json::Value;

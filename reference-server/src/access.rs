@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::recorder::alerts::Alerts;
 use crate::tokens::{TokenSight, Tokens};
 use pacs_core::access::SignedIn;
-use pacs_core::audit::{ChangeDigests, StateDigest};
+use pacs_core::audit::StateDigest;
 use pacs_core::role::Permission;
 use pacs_core::role::sight::Sight;
 use pacs_core::{Action, AeTitle, Caller, Policy};
@@ -232,13 +232,9 @@ impl Access {
         )
     }
 
-    /// What it would be to put this table in place of the present one; `None`: nothing.
-    pub(crate) fn change_to(&self, next: &BTreeMap<AeTitle, RemoteAe>) -> Option<ChangeDigests> {
-        let (before, after) = (digest_of(&self.table().remote_aes), digest_of(next));
-        (before != after).then_some(ChangeDigests {
-            before: Some(before),
-            after: Some(after),
-        })
+    /// What tells the table from another; there is no secret in it.
+    pub(crate) fn digest(&self) -> StateDigest {
+        digest_of(&self.table().remote_aes)
     }
 
     /// Puts another table in place of the present one.
@@ -444,7 +440,7 @@ impl Policy for Access {
 }
 
 /// What tells one table from another; there is no secret in it.
-fn digest_of(remote_aes: &BTreeMap<AeTitle, RemoteAe>) -> StateDigest {
+pub(crate) fn digest_of(remote_aes: &BTreeMap<AeTitle, RemoteAe>) -> StateDigest {
     StateDigest(blake3::hash(format!("{remote_aes:?}").as_bytes()).into())
 }
 

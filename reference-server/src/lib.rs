@@ -22,6 +22,7 @@ pub mod draining;
 pub mod forwarder;
 pub mod guessing;
 pub mod http;
+mod in_force;
 pub mod limits;
 pub mod local;
 pub mod logging;

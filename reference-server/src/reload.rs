@@ -4,14 +4,14 @@
 //! stays as it was. Associations that stand go on. What needs a restart is told. What changes is
 //! recorded first, and where it cannot be recorded it does not change.
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::config::{Config, Options};
+use crate::in_force::{InForce, RELOAD, Settings, event_of};
 use crate::metrics::Metrics;
-use crate::place;
 use crate::tls::{ReloadError, Tls};
 use crate::tool::failure::chain;
-use pacs_core::audit::{Act, Actor, AuditEvent, ChangeDigests, Outcome};
-use pacs_store::registry::audit::{AuditError, AuditTrail};
+use pacs_core::audit::{Act, Outcome};
+use pacs_store::registry::audit::AuditTrail;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -26,6 +26,7 @@ pub struct Reload {
     tls: Arc<Tls>,
     metrics: Arc<Metrics>,
     trail: AuditTrail,
+    in_force: InForce,
 }
 
 impl Reload {
@@ -33,7 +34,7 @@ impl Reload {
         options: &Options,
         config: &Config,
         (access, tls): (Arc<Access>, Arc<Tls>),
-        (metrics, trail): (Arc<Metrics>, AuditTrail),
+        (metrics, trail, in_force): (Arc<Metrics>, AuditTrail, InForce),
     ) -> Self {
         Self {
             options: options.clone(),
@@ -42,6 +43,7 @@ impl Reload {
             tls,
             metrics,
             trail,
+            in_force,
         }
     }
 
@@ -61,10 +63,11 @@ impl Reload {
         let restart = self.config.changed_for_restart(&config).join(", ");
         let aes_count = config.remote_aes.len();
         let remote_aes = config.remote_aes.clone();
-        let network = self.access.change_to(&remote_aes);
-        let reloaded = self
-            .tls
-            .reload(config, |security| self.record(network, security));
+        let network = access::digest_of(&remote_aes);
+        let reloaded = self.tls.reload(config, |security| {
+            let settings = Settings { network, security };
+            Handle::current().block_on(self.in_force.put(settings, None))
+        });
         match reloaded {
             Ok(()) => {}
             Err(ReloadError::Files(error)) => {
@@ -86,31 +89,8 @@ impl Reload {
         }
     }
 
-    /// Records what is about to change, where something does.
-    fn record(
-        &self,
-        network: Option<ChangeDigests>,
-        security: Option<ChangeDigests>,
-    ) -> Result<(), AuditError> {
-        let changes = [
-            (Act::NetworkConfigured, "dicom.ae", network),
-            (Act::SecurityConfigured, "dicom.tls", security),
-        ];
-        let events = changes.into_iter().filter_map(|(act, setting, change)| {
-            let mut event = event_of(act, setting);
-            event.change = Some(change?);
-            Some(event)
-        });
-        let events: Vec<AuditEvent> = events.collect();
-        if events.is_empty() {
-            return Ok(());
-        }
-        let recorded = self.trail.commit_all(Vec::new(), &events);
-        Handle::current().block_on(recorded).map(drop)
-    }
-
     fn failed(&self, code: &str, error: &str) {
-        let mut event = event_of(Act::SoftwareConfigured, "settings");
+        let mut event = event_of(Act::SoftwareConfigured, "settings", RELOAD);
         event.outcome = Outcome::MinorFailure;
         event.reason = Some(code.to_owned());
         let recorded = self.trail.commit(Vec::new(), &event);
@@ -126,10 +106,4 @@ impl Reload {
         );
         self.metrics.reload_failed();
     }
-}
-
-fn event_of(act: Act, setting: &str) -> AuditEvent {
-    let mut event = AuditEvent::new(act, place::now(), Actor::system("pacs-server reload"));
-    event.object.setting = Some(setting.to_owned());
-    event
 }

@@ -16,6 +16,7 @@ use crate::directory::Directory;
 use crate::draining::drain;
 use crate::forwarder::{Forwarder, ForwarderError};
 use crate::http::{self, Health};
+use crate::in_force::InForce;
 use crate::limits::{DRAIN_MAX, HTTP_DRAIN_MAX};
 use crate::matcher::Follower;
 use crate::metrics::Metrics;
@@ -115,6 +116,7 @@ pub struct Server {
     access: Arc<Access>,
     config: Config,
     health: Arc<Health>,
+    in_force: InForce,
     commitments: Commitments,
     web: axum::Router,
     accounts: Accounts,
@@ -175,12 +177,11 @@ impl Server {
         let for_clients = for_clients(config, &archive, &access, (&commitments, &keeping)).await?;
         let makers = (decoders, derived, for_clients);
         let at_http = http.local_addr().ok();
-        let (accounts, at_start) = accounts(config, &archive).await?;
+        let (accounts, at_start) = accounts(config, &archive, (&access, &tls)).await?;
         let doors = (&access, &overlays, &accounts, &recorder);
         let (web, dicomweb) = web::routes(&archive, config, doors, makers, at_http, metrics.web());
         let forwarder = Forwarder::open(config.syslog.as_ref(), &accounts, &metrics)?;
-        let upkeep = (upkeep, forwarder);
-        let health = health(config, &commitments, metrics, upkeep);
+        let health = health(config, &commitments, metrics, (upkeep, forwarder));
         let register = register::open(&config.register, archive.registry(), World::real())?;
         let portal = (&accounts, &register, &keeping, &dicomweb);
         let (web, feed) = with_portal(web, &archive, portal, config).await?;
@@ -212,6 +213,7 @@ impl Server {
             access,
             config: config.clone(),
             health,
+            in_force: at_start.in_force,
             commitments,
         };
         let own = server.addresses().map_err(assembly_io)?;
@@ -261,7 +263,8 @@ impl Server {
         let (access, tls) = (Arc::clone(&self.access), Arc::clone(&self.tls));
         let metrics = Arc::clone(&self.health.metrics);
         let trail = self.accounts.trail().clone();
-        Reload::new(options, &self.config, (access, tls), (metrics, trail))
+        let told = (metrics, trail, self.in_force.clone());
+        Reload::new(options, &self.config, (access, tls), told)
     }
 
     /// Serves until `stop` resolves or the store fails, then drains.

@@ -10,7 +10,7 @@ use crate::limits::PEM_BYTES_MAX;
 use crate::metrics::Metrics;
 use async_trait::async_trait;
 use pacs_core::AeTitle;
-use pacs_core::audit::{ChangeDigests, StateDigest};
+use pacs_core::audit::StateDigest;
 use pacs_net::ByteStream;
 use pacs_net::security::Fingerprint;
 use pacs_net::tls::{
@@ -189,6 +189,12 @@ impl Tls {
         Ok(tls)
     }
 
+    /// What tells the settings and certificates that were read last from others.
+    pub(crate) fn digest(&self) -> StateDigest {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.digest
+    }
+
     /// The listener's side, if there is a listener.
     #[must_use]
     pub fn server(&self) -> Option<Arc<TlsServer>> {
@@ -203,14 +209,14 @@ impl Tls {
 
     /// Reads the files that `config` names, for connections to come. Where one is of no use,
     /// everything stays as it was. The listener stays where it is. Before anything is replaced,
-    /// `record` is told what changes, if something does.
+    /// `record` is told what tells the new settings from others.
     ///
     /// # Errors
     /// [`ReloadError`]
     pub fn reload(
         &self,
         mut config: Config,
-        record: impl FnOnce(Option<ChangeDigests>) -> Result<(), AuditError>,
+        record: impl FnOnce(StateDigest) -> Result<(), AuditError>,
     ) -> Result<(), ReloadError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if self.server.is_some() && config.tls.own.is_none() {
@@ -226,20 +232,14 @@ impl Tls {
             let path = path.display().to_string();
             return Err(TlsFileError::Expired { path }.into());
         }
-        let (before, after) = (current.digest, digest_of(&config)?);
-        record((before != after).then_some(ChangeDigests {
-            before: Some(before),
-            after: Some(after),
-        }))?;
+        let digest = digest_of(&config)?;
+        record(digest)?;
         if let (Some(server), Some(settings)) = (&self.server, &loaded.server) {
             server.replace(settings).map_err(of_listener)?;
         }
         self.dialler.replace(loaded.clients);
         self.tell(&config, loaded.own.as_ref());
-        *current = Current {
-            config,
-            digest: after,
-        };
+        *current = Current { config, digest };
         Ok(())
     }
 

@@ -1,21 +1,26 @@
 //! What the server tells of itself: in the audit trail, and in the log.
 
 use super::StartError;
+use crate::access::Access;
 use crate::accounts::Accounts;
 use crate::clock::World;
 use crate::config::Config;
 use crate::forwarder::Forwarder;
+use crate::in_force::{InForce, SERVER, Settings};
 use crate::limits::TOLD_AGAIN_EVERY;
 use crate::place;
 use crate::recorder::alerts::Alerts;
+use crate::tls::Tls;
 use pacs_core::audit::{Act, Actor, AuditEvent, Outcome};
 use pacs_store::Archive;
 use pacs_store::records::RecordsError;
 use pacs_store::registry::audit::{AuditError, AuditTrail};
 
 /// What the start leaves to be said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AtStart {
+    /// Which settings are in force.
+    pub(super) in_force: InForce,
     /// The token for the first account, where there is none.
     pub(super) set_up_token: Option<String>,
     /// That the server started, where that could not be told yet.
@@ -28,14 +33,25 @@ pub(super) struct AtStart {
 pub(super) async fn accounts(
     config: &Config,
     archive: &Archive,
+    (access, tls): (&Access, &Tls),
 ) -> Result<(Accounts, AtStart), StartError> {
     let trail = archive.registry().audit_trail();
     let broken = |error| StartError::Trail(Box::new(error));
     let accounts = Accounts::new(trail, config.accounts, World::real()).map_err(broken)?;
     let started = event_of(Act::ApplicationStarted);
-    let untold = match tell(&accounts, &started).await {
+    let in_force = InForce::of(archive);
+    let in_force = in_force.map_err(|denied| StartError::Assembly(Box::new(denied)))?;
+    let settings = Settings {
+        network: access.digest(),
+        security: tls.digest(),
+    };
+    let told = in_force.put(settings, Some(started.clone())).await;
+    let untold = match told.inspect_err(untellable(&started)) {
         Ok(()) => None,
-        Err(AuditError::Busy | AuditError::Records(RecordsError::Backend { .. })) => Some(started),
+        Err(
+            AuditError::Busy
+            | AuditError::Records(RecordsError::Backend { .. } | RecordsError::Full),
+        ) => Some(started),
         Err(error) => return Err(StartError::Trail(Box::new(error))),
     };
     let set_up_token = match accounts.set_up_token().await {
@@ -47,6 +63,7 @@ pub(super) async fn accounts(
         Err(error) => return Err(StartError::Trail(Box::new(error))),
     };
     let at_start = AtStart {
+        in_force,
         set_up_token,
         untold,
     };
@@ -55,14 +72,18 @@ pub(super) async fn accounts(
 
 /// What the server itself does, for the audit trail.
 pub(super) fn event_of(act: Act) -> AuditEvent {
-    AuditEvent::new(act, place::now(), Actor::system("pacs-server"))
+    AuditEvent::new(act, place::now(), Actor::system(SERVER))
 }
 
 pub(super) async fn tell(accounts: &Accounts, event: &AuditEvent) -> Result<(), AuditError> {
     let committed = accounts.trail().commit(Vec::new(), event).await;
-    committed.map(drop).inspect_err(|error| {
-        tracing::error!(%error, act = ?event.act, "the audit trail could not be written");
-    })
+    committed.map(drop).inspect_err(untellable(event))
+}
+
+/// What the log says of what cannot be told.
+fn untellable(event: &AuditEvent) -> impl FnOnce(&AuditError) {
+    let act = event.act;
+    move |error| tracing::error!(%error, ?act, "the audit trail could not be written")
 }
 
 /// Tells that the server stopped, here and where the trail goes besides.
