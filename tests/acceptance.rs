@@ -10,6 +10,8 @@
 mod hospital;
 #[path = "acceptance/keeping.rs"]
 mod keeping;
+#[path = "acceptance/mail.rs"]
+mod mail;
 #[path = "acceptance/matching.rs"]
 mod matching;
 #[path = "acceptance/people.rs"]

@@ -8,6 +8,7 @@ mod ae_table;
 mod associations;
 pub mod audit;
 pub mod derived;
+pub mod mail;
 pub mod network;
 pub mod oidc;
 pub mod register;
@@ -24,6 +25,7 @@ use associations::LimitsSection;
 use audit::{AuditSection, SyslogConfig};
 use clap::Parser;
 use derived::{DerivedConfig, DerivedSection};
+use mail::{MailConfig, MailSection};
 use oidc::OidcConfig;
 use pacs_core::AeTitle;
 use pacs_store::scrub::ScrubPlan;
@@ -95,6 +97,7 @@ struct File {
     register: RegisterSection,
     #[serde(default)]
     audit: AuditSection,
+    mail: Option<MailSection>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -168,6 +171,8 @@ pub struct Config {
     pub audit_signing_key: Option<PathBuf>,
     /// Where the messages of the audit trail go besides, if they do.
     pub syslog: Option<SyslogConfig>,
+    /// By which server e-mail goes, and to whom, if it does.
+    pub mail: Option<MailConfig>,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
 }
@@ -211,6 +216,7 @@ impl Config {
         let title = ae_title.as_ref().map_or("PACS", AeTitle::as_str);
         let audit_signing_key = file.audit.signing_key.take();
         let syslog = audit::settings(file.audit, title, &mut faults);
+        let mail = mail::settings(file.mail, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
         let listeners = [dicom, http, tls.address].into_iter().flatten();
@@ -238,6 +244,7 @@ impl Config {
             register,
             audit_signing_key,
             syslog,
+            mail,
             remote_aes,
         })
     }
@@ -293,6 +300,7 @@ impl Config {
                 self.audit_signing_key != new.audit_signing_key,
             ),
             ("audit.syslog", self.syslog != new.syslog),
+            ("mail", self.mail != new.mail),
         ];
         let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
         changed.map(|(key, _)| key).collect()

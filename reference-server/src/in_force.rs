@@ -4,11 +4,10 @@
 //! Kept is what tells them from others, and no more. An archive that has none yet learns them at
 //! its next start, without a word.
 
-use crate::access::SystemMay;
+use crate::local::own_records;
 use crate::place;
-use pacs_core::access::{Action, Commit, permit};
+use pacs_core::Denied;
 use pacs_core::audit::{Act, Actor, AuditEvent, ChangeDigests, StateDigest};
-use pacs_core::{Caller, Denied};
 use pacs_store::Archive;
 use pacs_store::records::{Change, Kind, Record, Records};
 use pacs_store::registry::audit::{AuditError, AuditTrail};
@@ -66,10 +65,8 @@ impl InForce {
     /// # Errors
     /// [`Denied`] never, as the policy is ours.
     pub(crate) fn of(archive: &Archive) -> Result<Self, Denied> {
-        let caller = Caller::System { task: "settings" };
-        let permit = permit::<Commit>(&SystemMay(&[Action::Commit]), caller)?;
         Ok(Self {
-            records: archive.records(&permit),
+            records: own_records(archive, "settings")?,
             trail: archive.registry().audit_trail(),
         })
     }

@@ -445,8 +445,14 @@ pub const OIDC_TOKEN_AGE_S_MAX: i64 = 600;
 /// Characters of what an OpenID provider has a browser bring: code, state and the like.
 pub const OIDC_PARAMETER_CHARS_MAX: usize = 2_048;
 
-/// Bytes of the file with the secret that the archive shows an OpenID provider.
-pub const OIDC_SECRET_BYTES_MAX: u64 = 4 << 10;
+/// Bytes of a file with a secret that the archive shows others.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4 << 10;
+
+/// Time in which a mail server takes one message.
+pub const MAIL_DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// Addresses that e-mail may go to.
+pub const MAIL_ADDRESSES_MAX: usize = 100;
 
 /// Characters of where a browser goes once somebody is signed in.
 pub const RETURN_TO_CHARS_MAX: usize = 1_024;

@@ -10,10 +10,14 @@ use campaign::{fail_points, for_campaigns};
 #[cfg(not(feature = "failpoints"))]
 use ordinary::{fail_points, for_campaigns};
 
+use crate::access::SystemMay;
 use crate::limits::RESULTS_MAX;
+use pacs_core::access::{Action, Commit, permit};
+use pacs_core::{Caller, Denied};
 use pacs_store::disk::{OpenHow, OsDisk};
 use pacs_store::index::IndexError;
 use pacs_store::index::redb::{RedbIndex, RedbOptions};
+use pacs_store::records::Records;
 use pacs_store::records::redb::RedbRecords;
 use pacs_store::{Archive, ArchiveOptions, DataDirectory, INDEX_SUSPECT, OpenError, StoreLimits};
 use std::io::ErrorKind;
@@ -97,6 +101,18 @@ fn is_suspect(directory: &DataDirectory) -> Result<bool, OpenError> {
             source,
         }),
     }
+}
+
+/// The documents of the server's own in an archive, for one `task`.
+///
+/// # Errors
+/// [`Denied`] never, as the policy is ours.
+pub(crate) fn own_records(
+    archive: &Archive,
+    task: &'static str,
+) -> Result<Arc<dyn Records>, Denied> {
+    let permit = permit::<Commit>(&SystemMay(&[Action::Commit]), Caller::System { task })?;
+    Ok(archive.records(&permit))
 }
 
 #[cfg(test)]

@@ -25,24 +25,18 @@ use crate::clock::{NoRandomness, World};
 use crate::config::oidc::OidcConfig;
 use crate::limits::{
     AUDIT_NAME_CHARS_MAX, OIDC_CLOCK_SKEW_S_MAX, OIDC_LEAVE_DURATION_MAX, OIDC_PARAMETER_CHARS_MAX,
-    OIDC_SECRET_BYTES_MAX, OIDC_SIGN_IN_LIFE,
+    OIDC_SIGN_IN_LIFE,
 };
+use crate::secret_file::{self, SecretFileError};
 use crate::tls::{TlsFileError, outgoing};
-use asking::{Asking, Secret, pairs};
+use asking::{Asking, pairs};
 use id_token::{Expected, Subject, Unverified};
 use pending::{Flow, Pending};
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout;
-
-/// Mode bits of the file of the secret that nobody but owner and group may have.
-const OTHERS: u32 = 0o007;
 
 /// Bytes of whatever nobody may guess.
 const RANDOM_BYTES: usize = 32;
@@ -52,13 +46,8 @@ const RANDOM_BYTES: usize = 32;
 #[non_exhaustive]
 pub enum OidcOpenError {
     /// The file of the secret cannot be read, is empty, or is too long for one.
-    #[error("accounts.oidc.client_secret_file: {path} has no secret")]
-    Secret {
-        /// Which file.
-        path: String,
-        /// Why, where it could not be read.
-        source: Option<std::io::Error>,
-    },
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
     /// The certificates by which it is known are of no use.
     #[error("accounts.oidc")]
     Tls(#[from] TlsFileError),
@@ -276,7 +265,8 @@ impl Provider {
     /// # Errors
     /// [`OidcOpenError`].
     pub fn open(config: &OidcConfig, world: World) -> Result<Self, OidcOpenError> {
-        let secret = config.client_secret_file.as_deref().map(secret);
+        let secret = config.client_secret_file.as_deref();
+        let secret = secret.map(|path| secret_file::read("accounts.oidc.client_secret_file", path));
         let tls = config.endpoint.tls.as_ref();
         let tls = tls.map(|tls| outgoing("accounts.oidc", tls)).transpose()?;
         let endpoint = Endpoint {
@@ -510,26 +500,4 @@ fn with_pairs(endpoint: &str, asked: &[(&str, &str)]) -> String {
 
 fn is_short(text: &str) -> bool {
     text.len() <= OIDC_PARAMETER_CHARS_MAX
-}
-
-fn secret(path: &Path) -> Result<Secret, OidcOpenError> {
-    let fault = |source| OidcOpenError::Secret {
-        path: path.display().to_string(),
-        source,
-    };
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| fault(Some(error)))?;
-    let is_open = file.metadata();
-    let is_open = is_open.is_ok_and(|of| of.permissions().mode() & OTHERS != 0);
-    let mut file = file.take(OIDC_SECRET_BYTES_MAX + 1);
-    let read = file.read_to_string(&mut text);
-    let count = read.map_err(|error| fault(Some(error)))?;
-    let secret = text.trim();
-    if secret.is_empty() || count as u64 > OIDC_SECRET_BYTES_MAX {
-        return Err(fault(None));
-    }
-    if is_open {
-        tracing::warn!(file = %path.display(), "others may read or change the client secret");
-    }
-    Ok(Secret(secret.to_owned()))
 }

@@ -14,10 +14,11 @@ use crate::decoding::decoders;
 use crate::derived::{self, DerivedMetrics};
 use crate::directory::Directory;
 use crate::draining::drain;
-use crate::forwarder::{Forwarder, ForwarderError};
+use crate::forwarder::ForwarderError;
 use crate::http::{self, Health};
 use crate::in_force::InForce;
 use crate::limits::{DRAIN_MAX, HTTP_DRAIN_MAX};
+use crate::mailer::MailerError;
 use crate::matcher::Follower;
 use crate::metrics::Metrics;
 use crate::oidc::OidcOpenError;
@@ -36,7 +37,7 @@ use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
 use parts::{
     acceptor, access, announcer, archive, assembly_io, assembly_unlicensed, commitments,
-    for_clients, health, keeping, services, signer, upkeep, with_portal,
+    for_clients, health, keeping, mailer, services, signer, upkeep, with_portal,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,6 +67,9 @@ pub enum StartError {
     /// The audit trail cannot be forwarded as the settings say.
     #[error("audit.syslog")]
     Forwarder(#[from] ForwarderError),
+    /// E-mail cannot be sent as the settings say.
+    #[error("mail")]
+    Mailer(#[from] MailerError),
     /// A listener could not be opened.
     #[error("{protocol} cannot listen on {address}")]
     Listen {
@@ -180,8 +184,7 @@ impl Server {
         let (accounts, at_start) = accounts(config, &archive, (&access, &tls)).await?;
         let doors = (&access, &overlays, &accounts, &recorder);
         let (web, dicomweb) = web::routes(&archive, config, doors, makers, at_http, metrics.web());
-        let forwarder = Forwarder::open(config.syslog.as_ref(), &accounts, &metrics)?;
-        let health = health(config, &commitments, metrics, (upkeep, forwarder));
+        let health = health(config, &commitments, metrics, (upkeep, &accounts))?;
         let register = register::open(&config.register, archive.registry(), World::real())?;
         let portal = (&accounts, &register, &keeping, &dicomweb);
         let (web, feed) = with_portal(web, &archive, portal, config).await?;
@@ -199,6 +202,7 @@ impl Server {
                 untold: at_start.untold,
                 alerts: alerts.clone(),
                 signer: signer(config, &archive)?,
+                mailer: mailer(config, &archive, &accounts, &health.metrics)?,
             },
             alerts,
             web,
@@ -216,8 +220,8 @@ impl Server {
             in_force: at_start.in_force,
             commitments,
         };
-        let own = server.addresses().map_err(assembly_io)?;
-        server.tls.dialler().listens_at(own.all());
+        let own = server.addresses().map_err(assembly_io)?.all();
+        server.tls.dialler().listens_at(own);
         Ok(server)
     }
 

@@ -39,7 +39,8 @@ const ENVIRONMENTS: [Environment; 3] = [
     Environment {
         folder: "venv",
         packages: "tests/requirements.txt",
-        imports: "imagecodecs, lxml, pydicom, pynetdicom, sqlalchemy, PIL, libjpeg, openjpeg",
+        imports: "aiosmtpd, imagecodecs, lxml, pydicom, pynetdicom, sqlalchemy, PIL, libjpeg, \
+                  openjpeg",
     },
     Environment {
         folder: "dicomweb",

@@ -7,6 +7,7 @@ use crate::limits::{
     ACCOUNTS_PAGE_COUNT, API_EMERGENCIES_SCANNED_MAX, BREAK_GLASS_OPEN_PER_USER_MAX,
 };
 use chrono::NaiveDate;
+use pacs_core::account::UserName;
 use pacs_core::account::break_glass::{BreakGlassReason, Verdict, explanation, review_due};
 use pacs_core::audit::{Act, Actor, Purpose};
 use pacs_core::patient::PatientKey;
@@ -14,6 +15,7 @@ use pacs_core::role::visibility::{BREAK_GLASS_DURATION, BreakGlass};
 use pacs_core::role::{Grant, Permission, Reach, Role};
 use pacs_core::{OrganisationCode, Phi};
 use pacs_store::registry::accounts::{Emergency, Kept, Review, put};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Whom a doctor wants to open, and why.
@@ -289,6 +291,28 @@ impl Accounts {
         }))
     }
 
+    /// The organisations that somebody has roles at.
+    ///
+    /// # Errors
+    /// [`Refused::Internal`].
+    pub(crate) async fn organisations_of(
+        &self,
+        name: &UserName,
+    ) -> Result<BTreeSet<OrganisationCode>, Refused> {
+        let user = self.user(Some(name)).await?;
+        let grants = user.map(|user| Vec::from(user.value.grants));
+        let reaches = grants
+            .unwrap_or_default()
+            .into_iter()
+            .map(|grant| grant.reach);
+        Ok(reaches
+            .filter_map(|reach| match reach {
+                Reach::Organisation(code) => Some(code),
+                Reach::National => None,
+            })
+            .collect())
+    }
+
     /// An auditor may judge all, the administrator of an organisation those of its people; nobody
     /// their own.
     async fn may_review(&self, who: &Who, emergency: &Emergency) -> Result<bool, Refused> {
@@ -301,16 +325,7 @@ impl Accounts {
         if grants.iter().any(of_all) {
             return Ok(true);
         }
-        let doctor = self.user(Some(&emergency.user)).await?;
-        let organisations: Vec<OrganisationCode> = doctor
-            .map(|doctor| Vec::from(doctor.value.grants))
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|grant| match grant.reach {
-                Reach::Organisation(code) => Some(code),
-                Reach::National => None,
-            })
-            .collect();
+        let organisations = self.organisations_of(&emergency.user).await?;
         let reads = |code: &OrganisationCode| {
             let mut extents = reviewer.grants.extents(Permission::AuditRead, *code);
             extents.next().is_some()

@@ -15,10 +15,10 @@ use crate::limits::{
     OIDC_KEYS_BYTES_MAX, OIDC_PARAMETER_CHARS_MAX, OIDC_PAUSE, OIDC_QUEUE_DURATION_MAX,
     OIDC_TOKENS_BYTES_MAX, OIDC_UNDER_WAY_MAX,
 };
+use crate::secret_file::Secret;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use serde::Deserialize;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore};
@@ -39,15 +39,6 @@ pub(super) struct Asking {
     places: Semaphore,
     about: Mutex<Option<Kept<About>>>,
     keys: Mutex<Option<Kept<Keys>>>,
-}
-
-/// What the archive shows the provider. `Debug` shows nothing of it.
-pub(super) struct Secret(pub(super) String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
 }
 
 /// What was read, or that nothing was.

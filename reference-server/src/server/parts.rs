@@ -15,6 +15,8 @@ use crate::limits::{
     AnnouncingBounds, CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED,
     DRAIN_MAX,
 };
+use crate::local::own_records;
+use crate::mailer::Mailer;
 use crate::metrics::Metrics;
 use crate::oidc::Provider;
 use crate::reading::ReadingTasks;
@@ -247,9 +249,10 @@ pub(super) fn health(
     config: &Config,
     commitments: &Commitments,
     metrics: Arc<Metrics>,
-    (upkeep, forwarder): (Upkeep, Option<Forwarder>),
-) -> Arc<Health> {
-    Arc::new(Health {
+    (upkeep, accounts): (Upkeep, &Accounts),
+) -> Result<Arc<Health>, StartError> {
+    let forwarder = Forwarder::open(config.syslog.as_ref(), accounts, &metrics)?;
+    Ok(Arc::new(Health {
         ready: AtomicBool::new(false),
         insecure_dicom: config.is_insecure(),
         insecure_http: config.is_http_insecure(),
@@ -258,7 +261,7 @@ pub(super) fn health(
         metrics,
         upkeep: Arc::new(upkeep),
         forwarder,
-    })
+    }))
 }
 
 /// What signs the audit trail, where the settings have a key for it.
@@ -267,6 +270,21 @@ pub(super) fn signer(config: &Config, archive: &Archive) -> Result<Option<Signer
     let key = config.audit_signing_key.as_deref();
     let signer = key.map(|path| Signer::open(trail, path)).transpose();
     signer.map_err(StartError::Signing)
+}
+
+/// What tells by e-mail, where the settings say to whom.
+pub(super) fn mailer(
+    config: &Config,
+    archive: &Archive,
+    accounts: &Accounts,
+    metrics: &Metrics,
+) -> Result<Option<Mailer>, StartError> {
+    let Some(config) = &config.mail else {
+        return Ok(None);
+    };
+    let records = own_records(archive, "mail");
+    let records = records.map_err(|denied| StartError::Assembly(Box::new(denied)))?;
+    Ok(Some(Mailer::open(config, accounts, records, metrics)?))
 }
 
 pub(super) async fn upkeep(archive: &Archive, metrics: &Metrics) -> Result<Upkeep, StartError> {

@@ -10,6 +10,7 @@ use crate::control::Door;
 use crate::derived;
 use crate::forwarder::Forwarder;
 use crate::http::Health;
+use crate::mailer::Mailer;
 use crate::matcher::Follower;
 use crate::notes::NoteTaker;
 use crate::recorder::alerts::Alerts;
@@ -44,6 +45,7 @@ pub(super) struct Background {
     pub(super) untold: Option<AuditEvent>,
     pub(super) alerts: Alerts,
     pub(super) signer: Option<Signer>,
+    pub(super) mailer: Option<Mailer>,
 }
 
 impl Background {
@@ -66,6 +68,9 @@ impl Background {
         tasks.spawn(self.alerts.follow());
         if let Some(signer) = self.signer {
             tasks.spawn(signer.follow());
+        }
+        if let Some(mailer) = self.mailer {
+            tasks.spawn(mailer.follow());
         }
         tasks.spawn(tell_of_interruptions(accounts.trail().clone()));
         if let Some(plan) = self.scrub {

@@ -153,9 +153,9 @@ impl AuditTrail {
     ///
     /// # Errors
     /// [`AuditError::Records`] with [`RecordsError::Changed`], [`RecordsError::Unfit`],
-    /// [`RecordsError::Full`] or [`RecordsError::Backend`], and [`AuditError::Busy`]: nothing was done, or with
-    /// [`RecordsError::Backend`] perhaps all. [`AuditError::Damaged`] where the head cannot be
-    /// read: nothing was done.
+    /// [`RecordsError::Full`] or [`RecordsError::Backend`], and [`AuditError::Busy`]: nothing was
+    /// done, or with [`RecordsError::Backend`] perhaps all. [`AuditError::Damaged`] where the head
+    /// cannot be read: nothing was done.
     pub async fn commit(
         &self,
         changes: Vec<Change>,
