@@ -5,31 +5,29 @@
 //! what it may have taken is told again, under the same Message-ID.
 
 mod message;
+mod submission;
 
 use crate::accounts::Accounts;
 use crate::config::mail::MailConfig;
 use crate::limits::{
     FORWARD_RETRY_FIRST, FORWARD_RETRY_LONGEST, FORWARD_TOLD_EVERY, FORWARDED_PAGE_COUNT,
-    MAIL_DURATION_MAX, NOTES_LOOK_EVERY,
+    NOTES_LOOK_EVERY,
 };
 use crate::metrics::Metrics;
 use crate::secret_file::{self, Secret, SecretFileError};
 use crate::tls::{TlsFileError, outgoing};
 use crate::tool::failure::chain;
-use mail_send::smtp::message::Message;
-use mail_send::{Credentials, SmtpClient};
 use message::Told;
 use pacs_core::account::UserName;
 use pacs_core::audit::{Act, Outcome};
-use pacs_net::ByteStream;
-use pacs_store::records::{Kind, Records, RecordsError};
+use pacs_store::records::{Kind, Records, RecordsError, Revision};
 use pacs_store::registry::audit::{AuditError, AuditRecord};
 use prometheus::IntGauge;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::net::TcpStream;
+use submission::{SubmitError, Taken, submit};
 use tokio::time::timeout;
 
 /// The document of this kind says how far the trail was told of.
@@ -38,8 +36,9 @@ const KIND: Kind = Kind::new("mail");
 /// Its key.
 const KEY: &str = "position";
 
-/// What we call ourselves to a mail server.
-const OWN_NAME: &str = "pacs-server";
+/// Records that nobody is told of, and that are looked at again after a restart: to keep the
+/// position costs a sync.
+const LOOKED_AT_AGAIN_MAX: u64 = 1_000;
 
 /// Why there is no mailer, though the settings want one.
 #[derive(Debug, thiserror::Error)]
@@ -61,25 +60,14 @@ pub enum MailerError {
 enum Failure {
     #[error("the audit trail could not be followed")]
     Audit(#[from] AuditError),
-    #[error("no connection")]
-    Connect(#[source] io::Error),
-    #[error(transparent)]
-    Files(#[from] TlsFileError),
+    #[error("the message could not be made")]
+    Message(#[from] io::Error),
     #[error("the position could not be read or kept")]
     Position(#[from] RecordsError),
-    #[error("{0}")]
-    Server(String),
-    #[error("it took too long")]
-    Slow,
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
     #[error("whose people they are could not be looked up")]
     Whose,
-}
-
-/// How the mail server took a message.
-enum Taken {
-    Yes,
-    /// It never takes it.
-    Never(String),
 }
 
 /// Tells of the trail of one archive.
@@ -90,6 +78,16 @@ pub struct Mailer {
     accounts: Accounts,
     records: Arc<dyn Records>,
     failing: IntGauge,
+}
+
+/// How far it is.
+struct Position {
+    /// The last record that was looked at.
+    number: u64,
+    /// The one that is kept, and the state of the document.
+    kept: (u64, Option<Revision>),
+    /// To whom the next one was told already.
+    taken: BTreeSet<String>,
 }
 
 impl Mailer {
@@ -130,10 +128,10 @@ impl Mailer {
         let mut appended = self.accounts.trail().appended();
         let mut pause = FORWARD_RETRY_FIRST;
         let mut told_at: Option<Instant> = None;
-        let mut taken = BTreeSet::new();
+        let mut position = None;
         loop {
             appended.mark_unchanged();
-            match self.tell(&mut taken).await {
+            match self.tell(&mut position).await {
                 Ok(is_more) => {
                     self.failing.set(0);
                     pause = FORWARD_RETRY_FIRST;
@@ -162,28 +160,55 @@ impl Mailer {
     }
 
     /// Tells of the next record of which somebody is told, and keeps that; whether there is more.
-    /// `taken`: to which addresses a former attempt told of it.
-    async fn tell(&self, taken: &mut BTreeSet<String>) -> Result<bool, Failure> {
+    async fn tell(&self, position: &mut Option<Position>) -> Result<bool, Failure> {
+        let position = match position {
+            Some(position) => position,
+            None => position.insert(self.position().await?),
+        };
         let trail = self.accounts.trail();
-        let end = trail.anchor().await?.map_or(0, |anchor| anchor.number);
-        let kept = self.records.get(KIND, KEY).await?;
-        let revision = kept.as_ref().map(|kept| kept.revision);
-        // What was there before anybody was to be told, is told to nobody; nor what is told of in a
-        // trail that was restored from an older backup.
-        let position = kept.and_then(|kept| std::str::from_utf8(&kept.value).ok()?.parse().ok());
-        let position = position.unwrap_or(end).min(end);
-        let page = trail.after(position, FORWARDED_PAGE_COUNT).await?;
+        let page = trail.after(position.number, FORWARDED_PAGE_COUNT).await?;
         let next = page.iter().find(|record| is_told(record));
         if let Some(record) = next {
-            self.tell_of(record, taken).await?;
+            self.tell_of(record, &mut position.taken).await?;
         }
-        let last = next.or(page.last()).map_or(position, |last| last.number);
-        if last != position || revision.is_none() {
-            let position = last.to_string().into_bytes();
-            self.records.put(KIND, KEY, position, revision).await?;
+        let Some(last) = next.or(page.last()) else {
+            return Ok(false);
+        };
+        position.number = last.number;
+        position.taken.clear();
+        let (kept, _) = position.kept;
+        if next.is_some() || last.number.saturating_sub(kept) >= LOOKED_AT_AGAIN_MAX {
+            self.keep(position).await?;
         }
-        taken.clear();
-        Ok(last < end)
+        Ok(true)
+    }
+
+    /// Where it goes on. What was there before anybody was to be told, is told to nobody; nor what
+    /// was told of in a trail that was restored from an older backup.
+    async fn position(&self) -> Result<Position, Failure> {
+        let end = self.accounts.trail().anchor().await?;
+        let end = end.map_or(0, |end| end.number);
+        let kept = self.records.get(KIND, KEY).await?;
+        let revision = kept.as_ref().map(|kept| kept.revision);
+        let number = kept.and_then(|kept| std::str::from_utf8(&kept.value).ok()?.parse().ok());
+        let number = number.unwrap_or(end).min(end);
+        let mut position = Position {
+            number,
+            kept: (number, revision),
+            taken: BTreeSet::new(),
+        };
+        if revision.is_none() {
+            self.keep(&mut position).await?;
+        }
+        Ok(position)
+    }
+
+    async fn keep(&self, position: &mut Position) -> Result<(), Failure> {
+        let (_, before) = position.kept;
+        let value = position.number.to_string().into_bytes();
+        let now = self.records.put(KIND, KEY, value, before).await?;
+        position.kept = (position.number, Some(now));
+        Ok(())
     }
 
     async fn tell_of(
@@ -196,11 +221,8 @@ impl Mailer {
             if taken.contains(address) {
                 continue;
             }
-            let Some(message) = told.to(&self.config, address) else {
-                continue;
-            };
-            let sent = timeout(MAIL_DURATION_MAX, self.send(message)).await;
-            match sent.map_err(|_elapsed| Failure::Slow)?? {
+            let message = told.to(&self.config.from, address)?;
+            match submit(&self.config, self.password.as_ref(), &message).await? {
                 Taken::Yes => {}
                 Taken::Never(answer) => tracing::error!(
                     alarm = "mail_refused",
@@ -228,56 +250,10 @@ impl Mailer {
         let all = of.flatten().chain(&self.config.auditors);
         Ok(all.map(String::as_str).collect())
     }
-
-    async fn send(&self, message: Message<'_>) -> Result<Taken, Failure> {
-        let mut client = SmtpClient {
-            stream: self.connect().await?,
-            timeout: MAIL_DURATION_MAX,
-        };
-        let greeting = client.read().await.map_err(of_server)?;
-        if !greeting.is_positive_completion() {
-            return Err(Failure::Server(greeting.to_string()));
-        }
-        let offered = client.ehlo(OWN_NAME).await.map_err(of_server)?;
-        if let (Some((user, _)), Some(Secret(password))) =
-            (&self.config.credentials, &self.password)
-        {
-            let credentials = Credentials::new(user.as_str(), password.as_str());
-            let signed_in = client.authenticate(&credentials, &offered).await;
-            signed_in.map(drop).map_err(of_server)?;
-        }
-        let sent = client.send(message).await;
-        client.cmd("QUIT\r\n").await.ok();
-        match sent {
-            Ok(_) => Ok(Taken::Yes),
-            Err(mail_send::Error::UnexpectedReply(answer)) if answer.code() >= 500 => {
-                Ok(Taken::Never(answer.to_string()))
-            }
-            Err(error) => Err(of_server(error)),
-        }
-    }
-
-    async fn connect(&self) -> Result<Box<dyn ByteStream>, Failure> {
-        let server = &self.config.server;
-        match &self.config.tls {
-            Some(tls) => {
-                let opened = outgoing("mail", tls)?.open(server).await;
-                opened.map_err(Failure::Connect)
-            }
-            None => {
-                let opened = TcpStream::connect(server).await;
-                Ok(Box::new(opened.map_err(Failure::Connect)?))
-            }
-        }
-    }
 }
 
 /// Whether somebody is told of a record.
 fn is_told(record: &AuditRecord) -> bool {
     let event = &record.event;
     event.act == Act::BreakGlassStarted && event.outcome == Outcome::Success
-}
-
-fn of_server(error: mail_send::Error) -> Failure {
-    Failure::Server(error.to_string())
 }

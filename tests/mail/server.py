@@ -10,6 +10,7 @@ import asyncio
 import email
 import email.policy
 import json
+import logging
 import ssl
 import sys
 
@@ -51,6 +52,8 @@ class Kept:
 
 
 async def main():
+    # It warns of what a test does not mind.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(CERTIFICATE, KEY)
     kept = Kept()

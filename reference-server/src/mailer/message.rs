@@ -1,11 +1,10 @@
 //! What e-mail says, in three languages, and of patients nothing.
 
-use crate::config::mail::MailConfig;
 use mail_send::mail_builder::MessageBuilder;
 use mail_send::mail_builder::headers::raw::Raw;
-use mail_send::smtp::message::Message;
 use pacs_core::account::break_glass::review_due;
 use pacs_store::registry::audit::AuditRecord;
+use std::io;
 
 /// The words, by key.
 const WORDS: &str = include_str!("../../mail.tsv");
@@ -24,6 +23,16 @@ fn words(key: &str) -> [&'static str; LANGUAGES_COUNT] {
         *place = words;
     }
     all
+}
+
+/// A message as it is submitted.
+pub(super) struct Message<'m> {
+    /// Whose it is.
+    pub(super) from: &'m str,
+    /// To whom.
+    pub(super) to: &'m str,
+    /// It (RFC 5322).
+    pub(super) bytes: Vec<u8>,
 }
 
 /// What tells that a patient was opened in an emergency: of whom it is, when, why by the list, and
@@ -62,17 +71,23 @@ impl Told {
     }
 
     /// The message to one address. That of one record has the same Message-ID whenever it is sent.
-    pub(super) fn to<'m>(&self, config: &'m MailConfig, address: &'m str) -> Option<Message<'m>> {
-        let (_, host) = config.from.split_once('@')?;
+    ///
+    /// # Errors
+    /// None, as nothing is read to make it.
+    pub(super) fn to<'m>(&self, from: &'m str, address: &'m str) -> io::Result<Message<'m>> {
+        let host = from.rsplit('@').next().unwrap_or_default();
         let message = MessageBuilder::new()
-            .from(("PACS", config.from.as_str()))
+            .from(("PACS", from))
             .to(address)
             .message_id(format!("{}@{host}", self.id))
             .header("Auto-Submitted", Raw::new("auto-generated"))
             .subject(self.subject.as_str())
             .text_body(self.body.as_str());
-        let message = message.write_to_vec().ok()?;
-        Some(Message::new(config.from.as_str(), [address], message))
+        Ok(Message {
+            from,
+            to: address,
+            bytes: message.write_to_vec()?,
+        })
     }
 }
 
