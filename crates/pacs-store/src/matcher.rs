@@ -171,9 +171,7 @@ impl Matcher {
             let judged = self.step(&mut cursor).await?;
             tell(&judged);
             if judged.changes_count >= self.limits.changes_max {
-                // Never more than half of the time: whoever sends needs the processors too, and
-                // more at once is judged with less work.
-                tokio::time::sleep(begun.elapsed()).await;
+                self.give_way(begun.elapsed()).await?;
             } else {
                 if !stirred.is_empty() && Instant::now() >= judged_again_at {
                     let (begun, stirred) = (Instant::now(), std::mem::take(&mut stirred));
@@ -198,6 +196,21 @@ impl Matcher {
                 }
             }
         }
+    }
+
+    /// After it `worked`, leaves the processors to whoever sends for nine times as long, but no
+    /// longer than somebody sends. More at once is judged with less work, too.
+    async fn give_way(&self, worked: Duration) -> Result<(), MatcherError> {
+        let mut last = self.last_change().await?;
+        for _ in 0..9 {
+            tokio::time::sleep(worked).await;
+            let now = self.last_change().await?;
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        Ok(())
     }
 
     /// Waits until there is something to do; `false`: the archive is closed.
