@@ -1,5 +1,6 @@
 //! The settings of the audit trail: where its messages go besides.
 
+use super::network::is_host_and_port;
 use super::register::{EndpointTls, fingerprints};
 use pacs_core::audit::syslog::{Facility, MESSAGE_ID, SyslogName, SyslogNameError};
 use serde::Deserialize;
@@ -76,9 +77,7 @@ pub(super) fn settings(
     let section = section.syslog?;
     let faults_before = faults.len();
     let mut fault = |what: String| faults.push(format!("audit.syslog.{what}"));
-    let port = section.address.rsplit_once(':');
-    let port = port.and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
-    if !matches!(port, Some(Ok(1..))) {
+    if !is_host_and_port(&section.address) {
         fault(format!("address: {:?} is not HOST:PORT", section.address));
     }
     let names = names(&section, &mut fault);

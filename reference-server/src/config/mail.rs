@@ -1,5 +1,6 @@
 //! The settings of e-mail: by which server it goes, and to whom.
 
+use super::network::is_host_and_port;
 use super::register::{EndpointTls, fingerprints};
 use crate::limits::MAIL_ADDRESSES_MAX;
 use pacs_core::OrganisationCode;
@@ -56,9 +57,7 @@ pub(super) fn settings(
     let faults_before = faults.len();
     let certificate_sha256 = fingerprints("mail", &section.certificate_sha256, faults);
     let mut fault = |what: String| faults.push(format!("mail.{what}"));
-    let port = section.server.rsplit_once(':');
-    let port = port.and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
-    if !matches!(port, Some(Ok(1..))) {
+    if !is_host_and_port(&section.server) {
         fault(format!("server: {:?} is not HOST:PORT", section.server));
     }
     let has_tls = section.tls.unwrap_or(true);
