@@ -14,6 +14,8 @@ mod described;
 mod draining;
 #[path = "api/examinations.rs"]
 mod examinations;
+#[path = "api/kinds.rs"]
+mod kinds;
 #[path = "api/once.rs"]
 mod once;
 #[path = "api/patients.rs"]

@@ -299,6 +299,7 @@ fn examined(bound: &BoundStudy) -> Examined {
         is_delivered: examination.status() == Status::Delivered,
         assigned_to: examination.assigned_to.clone(),
         pool: examination.pool.clone(),
+        kind: Some(examination.order.kind.clone()),
         is_restricted: examination.is_restricted,
         tied_until: bound.tied_until.clone(),
     }

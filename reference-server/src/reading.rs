@@ -19,7 +19,7 @@ use pacs_core::examination::{Event, TransitionError};
 use pacs_core::role::sight::Sight;
 use pacs_core::role::visibility::{BreakGlass, pools_of};
 use pacs_core::role::{
-    Agent, AgentKind, Grant, Grants, Licence, Permission, Reach, Role, duty::Reconcile,
+    Agent, AgentKind, Grant, Grants, Licence, Permission, Reach, Role, Work, duty::Reconcile,
 };
 use pacs_core::uid::{ClaimUid, StudyUid};
 use pacs_core::workitem::{Input, InputSeries, Outcome, State, StateError, Task, Wish, Workitem};
@@ -195,9 +195,9 @@ impl ReadingTasks {
     ) -> Result<(), Stopped> {
         let examination = &seen.value;
         let event = if begins {
-            let mut reads = agent
-                .grants
-                .extents(Permission::ReportWrite, examination.performing);
+            let grants = &agent.grants;
+            let (permission, of) = (Permission::ReportWrite, examination.performing);
+            let mut reads = grants.extents_over(permission, of, examination.work());
             Event::Claim {
                 // The registry knows.
                 is_locked: false,
@@ -267,10 +267,7 @@ fn whole(studies: &[StudyUid]) -> Vec<Input> {
 /// Roles that see of examinations what a program sees of studies.
 fn seen_by(sight: &Sight) -> Grants {
     match sight {
-        Sight::Everything => Grants::single(Grant {
-            role: Role::Device,
-            reach: Reach::National,
-        }),
+        Sight::Everything => Grants::single(Grant::new(Role::Device, Reach::National)),
         Sight::Narrowed(onlooker) => onlooker.grants.clone(),
     }
 }
@@ -334,7 +331,7 @@ impl Workitems for ReadingTasks {
         let asking = self.asking(permit);
         let pools = asking.pools();
         let reader = asking.reader(&pools);
-        let has_role = |of: &OrganisationCode| !asking.agent.actors_at(*of).is_empty();
+        let has_role = |of: &OrganisationCode| !asking.agent.actors_at(*of, Work::Any).is_empty();
         let organisations = self.directory.organisations().into_iter();
         let is_wanted = |of: &OrganisationCode| wanted.organisation.is_none_or(|it| it == *of);
         let wanted = WantedTasks {
@@ -397,7 +394,9 @@ impl Workitems for ReadingTasks {
             let (seen, reading) = self.seen(&asking, task).await?;
             asking.only_people()?;
             // It was seen, so that it is there: they have no role that reads there.
-            if asking.agent.actors_at(seen.value.performing).is_empty() {
+            let of_it = &seen.value;
+            let actors = asking.agent.actors_at(of_it.performing, of_it.work());
+            if actors.is_empty() {
                 return Err(Refusal::NotPermitted);
             }
             let is_owner = reading.is_of(&asking.agent.name, claim);

@@ -275,10 +275,7 @@ fn agent_of(permit: &Permit<Hide>) -> Agent {
 fn keeper_of(sight: &Sight) -> Grants {
     let role = Role::ArchiveAdmin;
     match sight {
-        Sight::Everything => Grants::single(Grant {
-            role,
-            reach: Reach::National,
-        }),
+        Sight::Everything => Grants::single(Grant::new(role, Reach::National)),
         Sight::Narrowed(onlooker) => {
             let held: Vec<Grant> = onlooker.grants.clone().into();
             let keeps = held.into_iter().map(|grant| Grant { role, ..grant });

@@ -130,6 +130,9 @@ pub const AUDIT_STUDIES_MAX: usize = 1_000;
 /// Instances that an audit event lists, of all its studies; of those beyond it has the number.
 pub const AUDIT_INSTANCES_MAX: usize = 5_000;
 
+/// Kinds of images that one grant of a role names, so that an audit record can say them.
+pub const KINDS_OF_GRANT_MAX: usize = 12;
+
 /// Bounds of a data set that is read whole, as those of N-CREATE and N-SET are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataSetLimits {

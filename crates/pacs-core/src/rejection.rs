@@ -10,7 +10,9 @@ pub use note::{Asked, NoteError, Rejected, RejectionNote, SOP_CLASS};
 
 use crate::OrganisationCode;
 use crate::examination::progress;
-use crate::role::{Agent, AgentKind, Extent, Permission};
+use crate::examination::reconcile::Kind;
+use crate::role::{Agent, AgentKind, Extent, Permission, Work};
+use std::collections::BTreeSet;
 
 /// Why images are rejected.
 #[derive(
@@ -165,39 +167,74 @@ impl Quality {
     }
 }
 
-/// How far [`Permission`] reaches for `agent` at an organisation; `None`: where nobody knows whose
-/// the images are, which takes a national role.
-fn extent(
-    agent: &Agent,
-    permission: Permission,
+/// Images, as far as it matters who judges them. Of an organisation alone: nobody knows of which
+/// kinds they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a> {
+    /// Whose device made them; `None`: nobody knows.
     organisation: Option<OrganisationCode>,
-) -> Option<Extent> {
+    /// Their kinds; of none, nobody knows them.
+    kinds: &'a BTreeSet<Kind>,
+}
+
+static NO_KINDS: BTreeSet<Kind> = BTreeSet::new();
+
+impl From<Option<OrganisationCode>> for Images<'_> {
+    fn from(organisation: Option<OrganisationCode>) -> Self {
+        Self {
+            organisation,
+            kinds: &NO_KINDS,
+        }
+    }
+}
+
+impl<'a> From<(Option<OrganisationCode>, &'a BTreeSet<Kind>)> for Images<'a> {
+    fn from((organisation, kinds): (Option<OrganisationCode>, &'a BTreeSet<Kind>)) -> Self {
+        Self {
+            organisation,
+            kinds,
+        }
+    }
+}
+
+/// How far [`Permission`] reaches for `agent` over images; `None`: where nobody knows whose they
+/// are, which takes a national role.
+fn extent(agent: &Agent, permission: Permission, of: Images<'_>) -> Option<Extent> {
     if agent.kind == AgentKind::System {
         return Some(Extent::Whole);
     }
     if agent.kind == AgentKind::Device {
         return None;
     }
-    let Some(organisation) = organisation else {
+    let Some(organisation) = of.organisation else {
         let is_held = agent.grants.reaches_nationally(permission);
         return is_held.then_some(Extent::Whole);
     };
-    let held: Vec<Extent> = agent.grants.extents(permission, organisation).collect();
-    let is_whole = held.contains(&Extent::Whole);
-    let is_quality = held.contains(&Extent::QualityOnly);
-    if is_whole {
-        Some(Extent::Whole)
-    } else {
-        is_quality.then_some(Extent::QualityOnly)
+    let over = |work| {
+        let extents = agent.grants.extents_over(permission, organisation, work);
+        let held: Vec<Extent> = extents.collect();
+        let is = |extent: &Extent| held.contains(extent);
+        [Extent::Whole, Extent::QualityOnly].into_iter().find(is)
+    };
+    if of.kinds.is_empty() {
+        return over(Work::All);
     }
+    // Where there are several, the least that is held for one of them.
+    let held: Option<Vec<Extent>> = of.kinds.iter().map(|kind| over(Work::Of(kind))).collect();
+    let is_whole = held?.iter().all(|extent| *extent == Extent::Whole);
+    Some(if is_whole {
+        Extent::Whole
+    } else {
+        Extent::QualityOnly
+    })
 }
 
-/// Whether `agent` may reject images of `organisation` for `title`. A radiographer judges their
-/// quality alone; that a term is over is said by two people and the policy, never here; a device
-/// rejects nothing, whatever its role says.
+/// Whether `agent` may reject images for `title`. A radiographer judges their quality alone; that a
+/// term is over is said by two people and the policy, never here; a device rejects nothing,
+/// whatever its role says.
 #[must_use]
-pub fn may_reject(agent: &Agent, organisation: Option<OrganisationCode>, title: Title) -> bool {
-    match extent(agent, Permission::ImageReject, organisation) {
+pub fn may_reject<'a>(agent: &Agent, of: impl Into<Images<'a>>, title: Title) -> bool {
+    match extent(agent, Permission::ImageReject, of.into()) {
         Some(Extent::QualityOnly) => title == Title::Quality,
         Some(_) => title != Title::RetentionExpired || agent.kind == AgentKind::System,
         None => false,
@@ -207,13 +244,13 @@ pub fn may_reject(agent: &Agent, organisation: Option<OrganisationCode>, title: 
 /// Whether `agent` may bring rejected images of `organisation` back.
 #[must_use]
 pub fn may_restore(agent: &Agent, organisation: Option<OrganisationCode>) -> bool {
-    extent(agent, Permission::ImageRestore, organisation) == Some(Extent::Whole)
+    extent(agent, Permission::ImageRestore, organisation.into()) == Some(Extent::Whole)
 }
 
 /// Whether `agent` may propose to erase images of `organisation`.
 #[must_use]
 pub fn may_propose_erasing(agent: &Agent, organisation: Option<OrganisationCode>) -> bool {
-    extent(agent, Permission::ImageErasePropose, organisation) == Some(Extent::Whole)
+    extent(agent, Permission::ImageErasePropose, organisation.into()) == Some(Extent::Whole)
 }
 
 /// Whether `agent` may agree that images of `organisation` are erased, where somebody else proposed
@@ -221,7 +258,8 @@ pub fn may_propose_erasing(agent: &Agent, organisation: Option<OrganisationCode>
 #[must_use]
 pub fn may_agree_to_erasing(agent: &Agent, organisation: Option<OrganisationCode>) -> bool {
     let is_person = agent.kind == AgentKind::User;
-    is_person && extent(agent, Permission::ImageEraseApprove, organisation) == Some(Extent::Whole)
+    is_person
+        && extent(agent, Permission::ImageEraseApprove, organisation.into()) == Some(Extent::Whole)
 }
 
 /// Whether `agent` may hold images of `organisation`, so that nothing of them is erased: whoever
@@ -241,24 +279,25 @@ pub fn may_lift_hold(agent: &Agent, organisation: Option<OrganisationCode>) -> b
 /// is known: to devices of its own for those who may take images out, and anywhere for whoever
 /// looks after the archive everywhere.
 #[must_use]
-pub fn may_send(
+pub fn may_send<'a>(
     agent: &Agent,
-    from: Option<OrganisationCode>,
+    from: impl Into<Images<'a>>,
     to: Option<OrganisationCode>,
 ) -> bool {
-    let keeps_all = extent(agent, Permission::ImageRestore, None) == Some(Extent::Whole);
-    let is_own = from.is_some() && from == to;
+    let from = from.into();
+    let keeps_all = extent(agent, Permission::ImageRestore, None.into()) == Some(Extent::Whole);
+    let is_own = from.organisation.is_some() && from.organisation == to;
     let takes_out = || extent(agent, Permission::Export, from) == Some(Extent::Whole);
     keeps_all || (is_own && takes_out())
 }
 
-/// Whether `agent` sees that images of `organisation` were rejected for `title`: those who judge
-/// images see what was rejected, but what endangers the patient is for those alone who may bring it
-/// back.
+/// Whether `agent` sees that images were rejected for `title`: those who judge images see what was
+/// rejected, but what endangers the patient is for those alone who may bring it back.
 #[must_use]
-pub fn may_see(agent: &Agent, organisation: Option<OrganisationCode>, title: Title) -> bool {
-    let judges = extent(agent, Permission::ImageReject, organisation).is_some();
-    may_restore(agent, organisation) || (judges && title != Title::PatientSafety)
+pub fn may_see<'a>(agent: &Agent, of: impl Into<Images<'a>>, title: Title) -> bool {
+    let of = of.into();
+    let judges = extent(agent, Permission::ImageReject, of).is_some();
+    may_restore(agent, of.organisation) || (judges && title != Title::PatientSafety)
 }
 
 #[cfg(test)]
@@ -271,7 +310,50 @@ mod tests {
     }
 
     fn user(role: Role, reach: Reach) -> Agent {
-        Agent::new(AgentKind::User, "u", Grants::single(Grant { role, reach }))
+        Agent::new(
+            AgentKind::User,
+            "u",
+            Grants::single(Grant::new(role, reach)),
+        )
+    }
+
+    #[test]
+    fn who_judges_some_kinds_of_images_judges_no_others() {
+        let limited = |role| {
+            let kinds = crate::role::Kinds::new([Kind::Ct]).unwrap();
+            let grant = Grant::new(role, Reach::Organisation(here())).limited_to(kinds);
+            Agent::new(AgentKind::User, "u", Grants::single(grant))
+        };
+        let (reader, maker) = (limited(Role::Radiologist), limited(Role::Radiographer));
+        for (kinds, is_theirs) in [
+            (&[Kind::Ct][..], true),
+            (&[Kind::Mr], false),
+            (&[Kind::Ct, Kind::Mr], false),
+            (&[], false),
+        ] {
+            let kinds: BTreeSet<Kind> = kinds.iter().cloned().collect();
+            let of = (Some(here()), &kinds);
+            assert_eq!(may_reject(&reader, of, Title::PatientSafety), is_theirs);
+            assert_eq!(
+                may_reject(&maker, of, Title::Quality),
+                is_theirs,
+                "{kinds:?}"
+            );
+            assert!(!may_reject(&maker, of, Title::PatientSafety), "{kinds:?}");
+            assert_eq!(may_see(&reader, of, Title::Quality), is_theirs, "{kinds:?}");
+            assert_eq!(may_send(&reader, of, Some(here())), is_theirs, "{kinds:?}");
+        }
+        // A radiographer who reads CT, too, judges what has both by its quality.
+        let kinds = [Kind::Ct, Kind::Mr].into();
+        let at = Reach::Organisation(here());
+        let both = [Grant::new(Role::Radiographer, at), {
+            let kinds = crate::role::Kinds::new([Kind::Ct]).unwrap();
+            Grant::new(Role::Radiologist, at).limited_to(kinds)
+        }];
+        let both = Agent::new(AgentKind::User, "u", Grants::new(both.into()).unwrap());
+        let of = (Some(here()), &kinds);
+        assert!(may_reject(&both, of, Title::Quality));
+        assert!(!may_reject(&both, of, Title::PatientSafety));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! ([`Permission`]), where ([`Grants`]), the proof of it ([`Licence`]), and whose images they see
 //! ([`visibility`]).
 
+mod kinds;
 mod licence;
 mod permission;
 pub mod sight;
@@ -9,10 +10,13 @@ pub mod sight;
 mod tests;
 pub mod visibility;
 
+pub use kinds::{Kinds, KindsError, Work};
 pub use licence::{Agent, AgentKind, Duty, Licence, Unlicensed, duty};
 pub use permission::{Extent, Permission};
 
 use crate::OrganisationCode;
+use crate::examination::reconcile::Kind;
+use std::collections::BTreeSet;
 
 /// What somebody is at an organisation. One user may hold several roles.
 #[derive(
@@ -82,12 +86,38 @@ impl Reach {
 }
 
 /// A role, held somewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Grant {
     /// Which role.
     pub role: Role,
     /// Where.
     pub reach: Reach,
+    /// For which kinds of images alone.
+    #[serde(default, skip_serializing_if = "Kinds::is_empty")]
+    pub kinds: Kinds,
+}
+
+impl Grant {
+    /// A role, held somewhere for every kind of images.
+    #[must_use]
+    pub fn new(role: Role, reach: Reach) -> Self {
+        Self {
+            role,
+            reach,
+            kinds: Kinds::default(),
+        }
+    }
+
+    /// The same, held for these kinds of images alone.
+    #[must_use]
+    pub fn limited_to(self, kinds: Kinds) -> Self {
+        Self { kinds, ..self }
+    }
+
+    fn extent_over(&self, permission: Permission, work: Work<'_>) -> Option<Extent> {
+        let counts = !permission.is_about_images() || self.kinds.admit(work);
+        self.role.extent(permission).filter(|_| counts)
+    }
 }
 
 /// The roles of one user, which do not contradict.
@@ -105,6 +135,9 @@ pub enum SeparationError {
     /// Whoever can bring images back or move them must not sign what they show.
     #[error("an archive administrator holds no role that signs reports")]
     ArchiveAdmin,
+    /// Whoever looks after something, or reads the audit record, does so whole.
+    #[error("this role is not held for some kinds of images alone")]
+    Kinds,
 }
 
 impl Grants {
@@ -122,28 +155,75 @@ impl Grants {
         if holds(Role::ArchiveAdmin) && grants.iter().any(signs) {
             return Err(SeparationError::ArchiveAdmin);
         }
+        let is_whole = |grant: &Grant| grant.kinds.is_empty() || grant.role.takes_kinds();
+        if !grants.iter().all(is_whole) {
+            return Err(SeparationError::Kinds);
+        }
         Ok(Self(grants))
     }
 
-    /// How far `permission` reaches at `organisation`, by every role that is held there.
+    /// How far `permission` reaches over all the work of `organisation`, by every role that is held
+    /// there.
     pub fn extents(
         &self,
         permission: Permission,
         organisation: OrganisationCode,
     ) -> impl Iterator<Item = Extent> + '_ {
-        self.held_at(permission, organisation)
+        self.extents_over(permission, organisation, Work::All)
+    }
+
+    /// How far it reaches over a part of the work.
+    pub fn extents_over<'a>(
+        &'a self,
+        permission: Permission,
+        organisation: OrganisationCode,
+        work: Work<'a>,
+    ) -> impl Iterator<Item = Extent> + 'a {
+        self.held_over(permission, organisation, work)
             .map(|(_, extent)| extent)
     }
 
-    fn held_at(
+    /// Whether all of `permission` is held over a part of the work of `organisation`.
+    #[must_use]
+    pub fn reach_over(
         &self,
         permission: Permission,
         organisation: OrganisationCode,
-    ) -> impl Iterator<Item = (Role, Extent)> + '_ {
+        work: Work<'_>,
+    ) -> bool {
+        let mut extents = self.extents_over(permission, organisation, work);
+        extents.any(|extent| extent == Extent::Whole)
+    }
+
+    /// Whether all of `permission` is held over images of each of these kinds, that `organisation`
+    /// made; where none is known, over all that it makes.
+    #[must_use]
+    pub fn reach_over_each(
+        &self,
+        permission: Permission,
+        organisation: OrganisationCode,
+        kinds: &BTreeSet<Kind>,
+    ) -> bool {
+        let reach = |work| self.reach_over(permission, organisation, work);
+        reach(Work::All) || (!kinds.is_empty() && kinds.iter().all(|kind| reach(Work::Of(kind))))
+    }
+
+    fn held_over<'a>(
+        &'a self,
+        permission: Permission,
+        organisation: OrganisationCode,
+        work: Work<'a>,
+    ) -> impl Iterator<Item = (Role, Extent)> + 'a {
         self.0
             .iter()
             .filter(move |grant| grant.reach.covers(organisation))
-            .filter_map(move |grant| Some((grant.role, grant.role.extent(permission)?)))
+            .filter_map(move |grant| Some((grant.role, grant.extent_over(permission, work)?)))
+    }
+
+    /// Whether some role is held for some kinds of images alone.
+    #[must_use]
+    pub fn are_limited(&self) -> bool {
+        self.0.iter().any(|grant| !grant.kinds.is_empty())
     }
 
     /// Whether `role` is held at `organisation`.
@@ -159,22 +239,26 @@ impl Grants {
         Self(vec![grant])
     }
 
-    /// The roles that are held at `organisation`.
-    pub fn roles_at(&self, organisation: OrganisationCode) -> impl Iterator<Item = Role> + '_ {
+    /// The roles that are held at `organisation` for a part of its work.
+    pub fn roles_over<'a>(
+        &'a self,
+        organisation: OrganisationCode,
+        work: Work<'a>,
+    ) -> impl Iterator<Item = Role> + 'a {
         let held = self.0.iter();
-        held.filter(move |grant| grant.reach.covers(organisation))
+        held.filter(move |grant| grant.reach.covers(organisation) && grant.kinds.admit(work))
             .map(|grant| grant.role)
     }
 
     /// Whether all of `permission` is held at every organisation.
     pub(crate) fn reaches_nationally(&self, permission: Permission) -> bool {
         self.0.iter().any(|grant| {
-            let extent = grant.role.extent(permission);
+            let extent = grant.extent_over(permission, Work::All);
             grant.reach == Reach::National && extent == Some(Extent::Whole)
         })
     }
 
-    /// Whether `permission` is held anywhere.
+    /// Whether `permission` is held anywhere, for whichever kind of images.
     #[must_use]
     pub fn has(&self, permission: Permission) -> bool {
         let held = |grant: &Grant| grant.role.extent(permission).is_some();

@@ -6,7 +6,8 @@
 
 use crate::log::{Log, MANY};
 use crate::samples::{CT_IMAGE, MR_IMAGE, Sample, instance_uid, series_uid, study_uid};
-use crate::tenants::{correction, facts, note, sight};
+use crate::tenants::{correction, facts, note, reading_sight, sight};
+use pacs_core::examination::reconcile::Kind;
 use pacs_core::role::sight::{Sight, Studied};
 use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, Key, Level, Matching, Query, Tag, Uid, Value, Vr};
@@ -19,7 +20,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Runs `cases` histories with queries through the model and through what `make` makes.
@@ -100,16 +101,23 @@ async fn compare(
     Ok(())
 }
 
-/// Who asks.
-const SEES: [Option<&str>; 3] = [Some("001"), Some("006"), None];
+/// Who asks: devices of an organisation or of none, and readers of some kinds of images.
+const SEES: [fn() -> Sight; 6] = [
+    || sight(Some("001")),
+    || reading_sight("006", &["mr"]),
+    || sight(Some("006")),
+    || reading_sight("001", &["ct"]),
+    || sight(None),
+    || reading_sight("001", &["ct", "mr"]),
+];
 
 async fn same_answers(
     index: &Arc<dyn Index>,
     model: &Arc<dyn Index>,
-    (query, sees): (&Query, Option<&str>),
+    (query, sees): (&Query, fn() -> Sight),
     limit_count: usize,
 ) -> Result<(), TestCaseError> {
-    for sight in [Sight::Everything, sight(sees)] {
+    for sight in [Sight::Everything, sees()] {
         let quota = Quota::of(limit_count).seen_by(&sight);
         same_to(index, model, query, quota).await?;
     }
@@ -129,7 +137,15 @@ async fn no_leak(index: &Arc<dyn Index>, notes: &[Notes], log: &Log) -> Result<(
         let study = stored.instance.study.clone();
         senders.entry(study).or_insert(stored.provenance.calling);
     }
-    for sight in SEES.map(sight) {
+    let everything = Query::new(Level::Series).returning(tags::MODALITY);
+    let mut kinds: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for series in &index.search(&everything, &Quota::of(10_000)).await.unwrap() {
+        let study = series.attributes.text(tags::STUDY_INSTANCE_UID);
+        let modality = series.attributes.text(tags::MODALITY);
+        let of_study = kinds.entry(study.unwrap().to_owned()).or_default();
+        of_study.extend(modality.and_then(Kind::of_modality));
+    }
+    for sight in SEES.map(|sees| sees()) {
         let quota = Quota::of(10_000).seen_by(&sight);
         for level in [Level::Patient, Level::Instance] {
             let all = Query {
@@ -139,8 +155,8 @@ async fn no_leak(index: &Arc<dyn Index>, notes: &[Notes], log: &Log) -> Result<(
             for stored in &index.select(&all, &quota).await.unwrap() {
                 let study = &stored.instance.study;
                 let studied = match known.get(study) {
-                    Some(Some(facts)) => Studied::Known(facts),
-                    Some(None) | None => Studied::Unknown(&senders[study]),
+                    Some(Some(facts)) => Studied::Known(facts, &kinds[study.as_str()]),
+                    Some(None) | None => Studied::Unknown(&senders[study], &kinds[study.as_str()]),
                 };
                 prop_assert!(sight.sees(studied), "{:?} of {}", level, study);
             }

@@ -1,13 +1,15 @@
 //! Organisations, what they know of studies, and what they see.
 
 use crate::samples::study_uid;
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, Utc};
 use pacs_core::coerce::{
     Change, Correction, Demographics, Order, Overlay, PersonName, Reason, Request,
 };
+use pacs_core::examination::reconcile::Kind;
 use pacs_core::instance::level_of;
 use pacs_core::patient::{PatientKey, PatientNumber};
 use pacs_core::role::sight::{Examined, Onlooker, Senders, Sight, StudyFacts};
+use pacs_core::role::{Grant, Grants, Kinds, Reach, Role};
 use pacs_core::{ExaminationId, OrganisationCode, Phi};
 use pacs_store::index::{Notes, StudyNote};
 use std::sync::Arc;
@@ -51,7 +53,8 @@ pub fn correction(serial: u32, family: &str) -> Correction {
     overlay.correction(|tag| level_of(tag).is_some())
 }
 
-/// That `performing` makes a study of the patient, whom `treating` treats, too.
+/// That `performing` makes a study of the patient, whom `treating` treats, too: a CT of the odd
+/// ones and an MR of the others.
 #[must_use]
 pub fn facts(serial: u32, performing: &str, treating: Option<&str>) -> StudyFacts {
     let until = DateTime::from_timestamp(4_000_000_000, 0).unwrap();
@@ -67,6 +70,11 @@ pub fn facts(serial: u32, performing: &str, treating: Option<&str>) -> StudyFact
             is_delivered: false,
             assigned_to: None,
             pool: None,
+            kind: Some(if serial.is_multiple_of(2) {
+                Kind::Mr
+            } else {
+                Kind::Ct
+            }),
             is_restricted: false,
             tied_until: treating
                 .map(|of| (organisation(of), until))
@@ -89,15 +97,36 @@ pub fn note(study: u32, note: StudyNote, through: u64) -> Notes {
 /// 006.
 #[must_use]
 pub fn sight(of: Option<&str>) -> Sight {
+    let of = of.map(organisation);
+    Sight::Narrowed(Arc::new(Onlooker::machine(of, senders(), at())))
+}
+
+/// What a radiologist of the organisation sees who reads these kinds of images alone.
+///
+/// # Panics
+/// Where the words are none of kinds.
+#[must_use]
+pub fn reading_sight(of: &str, kinds: &[&str]) -> Sight {
+    let kinds = Kinds::of_words(kinds.iter().copied()).unwrap();
+    let grant = Grant::new(Role::Radiologist, Reach::Organisation(organisation(of)));
+    Sight::Narrowed(Arc::new(Onlooker {
+        user: "reader".to_owned(),
+        grants: Grants::single(grant.limited_to(kinds)),
+        ..Onlooker::machine(None, senders(), at())
+    }))
+}
+
+fn senders() -> Arc<Senders> {
     let device = |title: &str, of| {
         let title = pacs_core::AeTitle::parse(title).unwrap();
         (title, organisation(of))
     };
-    let senders = Senders {
+    Arc::new(Senders {
         devices: [device("CT1", "001"), device("CT2", "006")].into(),
         ..Senders::default()
-    };
-    let at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-    let of = of.map(organisation);
-    Sight::Narrowed(Arc::new(Onlooker::machine(of, Arc::new(senders), at)))
+    })
+}
+
+fn at() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap()
 }

@@ -199,14 +199,20 @@ impl Rejections {
             // It has just come: it is of whoever sent its first image.
             belonging.organisation = self.sender_of(&visible).await?;
         }
-        // Whoever judges no images there does not learn what is there.
-        if !may_see(agent, belonging.organisation, Title::Quality) {
+        if belonging.kinds.is_empty() {
+            let kinds = self.archive.kinds_of_images(&self.find, &wanted.study);
+            belonging.kinds = kinds.await?;
+        }
+        // Whoever judges no such images there does not learn what is there.
+        let images = (belonging.organisation, &belonging.kinds);
+        if !may_see(agent, images, Title::Quality) {
             return Err(RejectError::NotFound);
         }
         let (part, instances) = meant(&wanted.meant, &visible)?;
         Ok(NewRejection {
             study: wanted.study.clone(),
             organisation: belonging.organisation,
+            kinds: belonging.kinds,
             part,
             instances,
             title: wanted.title,

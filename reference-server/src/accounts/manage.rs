@@ -8,7 +8,7 @@ use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
 use pacs_core::audit::{Act, Actor, AuditEvent};
 use pacs_core::limits::AUDIT_TEXT_CHARS_MAX;
-use pacs_core::role::{Grant, Grants, Reach, Role};
+use pacs_core::role::{Grant, Grants, Kinds, Reach, Role};
 use pacs_store::registry::accounts::{ExternalIdentity, Kept, SetUp, User, put};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -284,10 +284,7 @@ impl Accounts {
         if !self.inner.store.list::<User>("", None, 1).await?.is_empty() {
             return Err(Refused::SetUpOver);
         }
-        let grant = Grant {
-            role: Role::MohAdmin,
-            reach: Reach::National,
-        };
+        let grant = Grant::new(Role::MohAdmin, Reach::National);
         let new = NewUser {
             name: first.name.clone(),
             display_name: first.display_name.clone(),
@@ -403,7 +400,7 @@ fn parts(words: &str, chars_max: usize) -> Vec<String> {
     parts
 }
 
-/// Roles as people type them: `operator@006 moh_admin@national`.
+/// Roles as people type them: `operator@006 radiologist@011:ct,mr moh_admin@national`.
 #[must_use]
 pub fn shown(grants: &Grants) -> String {
     let grants: Vec<Grant> = grants.clone().into();
@@ -411,15 +408,21 @@ pub fn shown(grants: &Grants) -> String {
         // It is text.
         let role = serde_json::to_value(grant.role).unwrap_or_default();
         let role = role.as_str().unwrap_or_default().to_owned();
-        match grant.reach {
-            Reach::National => format!("{role}@national"),
-            Reach::Organisation(code) => format!("{role}@{code}"),
+        let place = match grant.reach {
+            Reach::National => "national".to_owned(),
+            Reach::Organisation(code) => code.to_string(),
+        };
+        if grant.kinds.is_empty() {
+            format!("{role}@{place}")
+        } else {
+            format!("{role}@{place}:{}", grant.kinds)
         }
     });
     texts.collect::<Vec<_>>().join(" ")
 }
 
-/// Reads `ROLE@ORGANISATION`, where the organisation is three digits or `national`.
+/// Reads `ROLE@ORGANISATION`, where the organisation is three digits or `national`, or
+/// `ROLE@ORGANISATION:KIND,KIND` for a role that is held for these kinds of images alone.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -427,6 +430,10 @@ pub fn parse_grant(text: &str) -> Result<Grant, String> {
     let (role, place) = text
         .split_once('@')
         .ok_or("a role is ROLE@ORGANISATION, as in operator@006 or auditor@national")?;
+    let (place, kinds) = match place.split_once(':') {
+        Some((place, words)) => (place, Kinds::of_words(words.split(','))),
+        None => (place, Ok(Kinds::default())),
+    };
     let read = serde_json::from_value(serde_json::Value::from(role));
     let role: Role = read.map_err(|_| format!("{role:?} is no role"))?;
     if matches!(role, Role::Device | Role::Service) {
@@ -438,5 +445,5 @@ pub fn parse_grant(text: &str) -> Result<Grant, String> {
         let code = pacs_core::OrganisationCode::parse(place);
         Reach::Organisation(code.map_err(|error| error.to_string())?)
     };
-    Ok(Grant { role, reach })
+    Ok(Grant::new(role, reach).limited_to(kinds.map_err(|error| error.to_string())?))
 }

@@ -521,7 +521,13 @@ async fn an_account_is_reset_without_the_old_password_and_a_name_is_taken_once()
 
 #[test]
 fn roles_are_read_as_they_are_shown() {
-    for text in ["operator@006", "moh_admin@national", "archive_admin@011"] {
+    for text in [
+        "operator@006",
+        "moh_admin@national",
+        "archive_admin@011",
+        "radiologist@006:ct",
+        "expert@national:ct,xray,US",
+    ] {
         let grants = Grants::new(vec![parse_grant(text).unwrap()]).unwrap();
         assert_eq!(shown(&grants), text);
     }
@@ -532,6 +538,10 @@ fn roles_are_read_as_they_are_shown() {
         "king@006",
         "device@006",
         "service@national",
+        "radiologist@006:",
+        "radiologist@006:ct,",
+        "radiologist@006:CT",
+        "radiologist@006:sr",
     ] {
         assert!(parse_grant(text).is_err(), "{text}");
     }

@@ -19,6 +19,7 @@ use pacs_net::{Requestor, RequestorError};
 use pacs_store::registry::announcements::OwedAnnouncement;
 use pacs_store::registry::{RegistryError, Stored};
 use pacs_store::rejections::InstanceAvailability;
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -188,7 +189,7 @@ impl Shared {
         let registry = &self.parts.registry;
         let known = registry.known_study(&self.licence, study).await?;
         let facts = known.as_ref().and_then(facts_of);
-        Ok(facts.is_some_and(|facts| sight.sees(Studied::Known(&facts))))
+        Ok(facts.is_some_and(|facts| sight.sees(Studied::Known(&facts, &BTreeSet::new()))))
     }
 
     /// The one performed procedure step that names the study, where it is one.

@@ -60,10 +60,7 @@ fn rejections(archive: &Archive) -> Rejections {
 /// Takes an instance out of sight, of which others are to be told.
 async fn reject(archive: &Archive, world: &World, number: u32) {
     let instance = deposit(archive, number).await;
-    let grant = Grant {
-        role: Role::ArchiveAdmin,
-        reach: Reach::National,
-    };
+    let grant = Grant::new(Role::ArchiveAdmin, Reach::National);
     let keeper = Agent::new(AgentKind::User, "keeper", Grants::single(grant));
     let wanted = Wanted {
         study: StudyUid::parse("1.2.3").unwrap(),

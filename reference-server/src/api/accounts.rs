@@ -5,6 +5,7 @@ use super::page::{CURSOR, LIMIT};
 use super::routes::{Family, Operation, Route};
 use super::{emergency, session, set_up};
 use axum::routing::{delete, get, post, put};
+use pacs_core::limits::KINDS_OF_GRANT_MAX;
 use pacs_core::role::Permission;
 use serde_json::{Value, json};
 
@@ -164,6 +165,12 @@ fn schemas() -> Vec<(&'static str, Value)> {
         "properties": {
             "role": {"type": "string"},
             "reach": {"anyOf": [{"const": "national"}, {"type": "object"}]},
+            "kinds": {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1, "maxLength": 16},
+                "maxItems": KINDS_OF_GRANT_MAX,
+                "description": "for these kinds of images alone: ct, mr, xray, or another Modality",
+            },
         },
     });
     let texts = |names: &[&str], optional: &[&str]| {

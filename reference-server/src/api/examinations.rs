@@ -28,9 +28,9 @@ use axum::response::{IntoResponse, Response};
 use form::Form;
 use pacs_core::examination::progress::{Duplicate, Form as FormFacts};
 use pacs_core::examination::{Event, ExaminationIdError, Status};
-use pacs_core::role::Agent;
 use pacs_core::role::duty::OrderCreate;
 use pacs_core::role::visibility::{BreakGlass, pools_of};
+use pacs_core::role::{Agent, Work};
 use pacs_core::{ExaminationId, OrganisationCode};
 use pacs_store::registry::Registry;
 use pacs_store::registry::examinations::{
@@ -125,7 +125,7 @@ fn scope(asked: &mut Asked, agent: &Agent) -> Result<Scope, Problem> {
         (None, [only]) => *only,
         (None, _) => return Err((&codes::ORGANISATION_NEEDED).into()),
     };
-    if agent.actors_at(organisation).is_empty() {
+    if agent.actors_at(organisation, Work::Any).is_empty() {
         return Err((&codes::NOT_PERMITTED).into());
     }
     match scope {

@@ -17,7 +17,7 @@ use pacs_core::OrganisationCode;
 use pacs_core::examination::Status;
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::rejection::{Quality, Title};
-use pacs_core::role::{Agent, Permission};
+use pacs_core::role::{Agent, Permission, Work};
 use pacs_store::registry::examinations::{ExaminationCount, Period};
 use pacs_store::registry::rejections::RejectionCount;
 use serde::Serialize;
@@ -133,7 +133,9 @@ async fn statistics(
 /// The organisations whose figures `agent` may see.
 async fn permitted(api: &Api, agent: &Agent) -> Result<Vec<OrganisationCode>, Problem> {
     let is_permitted = |code: &OrganisationCode| {
-        let mut extents = agent.grants.extents(Permission::Statistics, *code);
+        let mut extents = agent
+            .grants
+            .extents_over(Permission::Statistics, *code, Work::Any);
         extents.next().is_some()
     };
     let mut of: Vec<OrganisationCode> = organisations(agent);

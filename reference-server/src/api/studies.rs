@@ -26,6 +26,7 @@ use pacs_core::access::SignedIn;
 use pacs_core::examination::Reason;
 use pacs_core::query::Matching;
 use pacs_core::rejection::{may_restore, may_see};
+use pacs_core::role::duty::Reconcile;
 use pacs_core::role::sight::Sight;
 use pacs_core::role::{Agent, Extent, Grant, Grants, Permission, Role};
 use pacs_core::tag::{tags, vr_of};
@@ -93,7 +94,7 @@ fn study_of(path: Result<Path<String>, PathRejection>) -> Result<StudyUid, Probl
 async fn sees(
     api: &Api,
     seeing: &Seeing,
-    belonging: &Belonging,
+    (study, belonging): (&StudyUid, &Belonging),
     at: Moment,
 ) -> Result<bool, Problem> {
     let agent = &seeing.agent;
@@ -101,10 +102,17 @@ async fn sees(
         return Ok(true);
     }
     let Some((id, _)) = &belonging.examination else {
-        return Ok(belonging.organisation.is_some_and(|code| {
-            let mut extents = agent.grants.extents(Permission::Reconcile, code);
-            extents.any(|extent| extent == Extent::Whole)
-        }));
+        let Some(code) = belonging.organisation else {
+            return Ok(false);
+        };
+        let Ok(licence) = agent.licence::<Reconcile>(code) else {
+            return Ok(false);
+        };
+        if !licence.is_limited_at(code) {
+            return Ok(true);
+        }
+        let kinds = api.desk.kinds(study).await?;
+        return Ok(licence.check_over_each(code, &kinds).is_ok());
     };
     let pools = seeing.pools();
     let reader = seeing.reader(&pools);
@@ -123,7 +131,7 @@ async fn seen(
     at: Moment,
 ) -> Result<Belonging, Problem> {
     let belonging = api.registry.belonging(study).await?;
-    if sees(api, seeing, &belonging, at).await? {
+    if sees(api, seeing, (study, &belonging), at).await? {
         Ok(belonging)
     } else {
         Err((&codes::NOT_FOUND).into())
@@ -241,7 +249,7 @@ async fn list(
             after = Some(uid);
             let belonging = api.registry.belonging(&study).await?;
             let is_asked = organisation.is_none() || belonging.organisation == organisation;
-            if is_asked && sees(&api, &seeing, &belonging, at).await? {
+            if is_asked && sees(&api, &seeing, (&study, &belonging), at).await? {
                 items.push(StudyListed::new(&study, &belonging, &found.attributes));
             }
             if items.len() == page.limit || scanned == API_STUDIES_SCANNED_MAX {
@@ -269,7 +277,7 @@ async fn read(
     let belonging = seen(&api, &seeing, &study, at).await?;
     let mut rejections = Vec::new();
     for found in api.registry.rejections_of_study(&study).await? {
-        if may_see(agent, found.value.organisation, found.value.title) {
+        if may_see(agent, found.value.images(), found.value.title) {
             rejections.push((&found).into());
         }
     }

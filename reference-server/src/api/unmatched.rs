@@ -88,7 +88,8 @@ pub(super) async fn list(
     let is_postponed = |one: &StudyMatch| one.postponed_until.is_some_and(|until| until > now);
     let mut items = Vec::new();
     for one in found.studies {
-        if with_postponed || !is_postponed(&one.value) {
+        let is_wanted = with_postponed || !is_postponed(&one.value);
+        if is_wanted && api.desk.reaches(&licence, &one.value).await? {
             let seen = api.desk.seen(&licence, &one.value.study).await?;
             items.push(Entry::of(&one, &seen));
         }
@@ -151,6 +152,8 @@ impl Asking {
         }
         for licence in licences {
             match api.registry.study_match(&licence, &study).await {
+                // Somebody else's kind of images.
+                Ok(found) if !api.desk.reaches(&licence, &found.value).await? => {}
                 Ok(found) => {
                     let now = api.world.moment();
                     return Ok(Self {
@@ -391,6 +394,9 @@ pub(super) async fn merge(
     confirmed(&api, &asking, &asking.found.value, &none, typed).await?;
     for other in &others {
         let found = api.registry.study_match(&asking.licence, other).await?;
+        if !api.desk.reaches(&asking.licence, &found.value).await? {
+            return Err((&codes::NOT_FOUND).into());
+        }
         confirmed(&api, &asking, &found.value, &none, typed).await?;
     }
     let kept = asking.counted(&api, &others, Some(id)).await?;

@@ -25,7 +25,7 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use pacs_core::account::UserName;
 use pacs_core::role::duty::UsersManage;
-use pacs_core::role::{Agent, Grant, Grants, Permission, Reach, Role};
+use pacs_core::role::{Agent, Grant, Grants, Kinds, Permission, Reach, Role, SeparationError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -145,6 +145,7 @@ const OF_NO_PERSON: [Role; 2] = [Role::Device, Role::Service];
 super::problem::codes::codes! {
     OWN_ACCOUNT = 409 "user.own_account" "nobody changes their own account here";
     ROLES_CONTRADICT = 422 "user.roles_contradict" "one person cannot hold these roles";
+    ROLE_FOR_ALL_KINDS = 422 "user.role_for_all_kinds" "this role is held for all kinds of images";
     ROLE_NOT_YOURS = 403 "user.role_not_yours" "whoever asks cannot give or change this role";
 }
 
@@ -164,7 +165,7 @@ impl Administrator {
         Err((&codes::NOT_PERMITTED).into())
     }
 
-    fn looks_after(&self, grant: Grant) -> bool {
+    fn looks_after(&self, grant: &Grant) -> bool {
         match grant.reach {
             Reach::National => self.is_national,
             Reach::Organisation(code) => self.agent.licence::<UsersManage>(code).is_ok(),
@@ -174,7 +175,7 @@ impl Administrator {
     /// Whether the account is to be seen: somebody without any role is the ministry's.
     fn sees(&self, grants: &Grants) -> bool {
         let grants: Vec<Grant> = grants.clone().into();
-        self.is_national || grants.into_iter().any(|grant| self.looks_after(grant))
+        self.is_national || grants.iter().any(|grant| self.looks_after(grant))
     }
 
     /// Refuses roles that are not this administrator's to give or to take. Who has none is the
@@ -183,7 +184,7 @@ impl Administrator {
         let grants: Vec<Grant> = grants.clone().into();
         let is_right = |grant: &Grant| {
             let is_of_ministry = NATIONAL.contains(&grant.role);
-            self.looks_after(*grant) && (self.is_national || !is_of_ministry)
+            self.looks_after(grant) && (self.is_national || !is_of_ministry)
         };
         let has_any = self.is_national || !grants.is_empty();
         if has_any && grants.iter().all(is_right) {
@@ -285,13 +286,37 @@ fn shown(known: &Known) -> Tagged<Listed> {
     Tagged(StatusCode::OK, known.revision, Listed::from(&known.value))
 }
 
+/// A role, as whoever gives it says it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    role: Role,
+    reach: Reach,
+    /// For these kinds of images alone.
+    #[serde(default)]
+    kinds: Vec<String>,
+}
+
+impl Given {
+    fn grant(self) -> Result<Grant, Problem> {
+        let kinds = Kinds::try_from(self.kinds);
+        let kinds = kinds.map_err(|_| codes::MALFORMED.with("what", "kinds"))?;
+        Ok(Grant::new(self.role, self.reach).limited_to(kinds))
+    }
+}
+
 /// Roles of one person.
-fn grants(grants: Vec<Grant>) -> Result<Grants, Problem> {
+fn grants(given: Vec<Given>) -> Result<Grants, Problem> {
+    let grants: Result<Vec<Grant>, Problem> = given.into_iter().map(Given::grant).collect();
+    let grants = grants?;
     let is_of_no_person = |grant: &Grant| OF_NO_PERSON.contains(&grant.role);
     if grants.iter().any(is_of_no_person) {
         return Err((&ROLES_CONTRADICT).into());
     }
-    Ok(Grants::new(grants).map_err(|_| &ROLES_CONTRADICT)?)
+    Ok(Grants::new(grants).map_err(|error| match error {
+        SeparationError::Kinds => &ROLE_FOR_ALL_KINDS,
+        SeparationError::ArchiveAdmin | SeparationError::Auditor | _ => &ROLES_CONTRADICT,
+    })?)
 }
 
 #[derive(Deserialize)]
@@ -301,7 +326,7 @@ struct New {
     display_name: String,
     #[serde(default)]
     is_doctor: bool,
-    grants: Vec<Grant>,
+    grants: Vec<Given>,
 }
 
 /// A user who was made, with the password that is shown once.
@@ -346,7 +371,7 @@ async fn create(
 struct Settings {
     display_name: String,
     is_doctor: bool,
-    grants: Vec<Grant>,
+    grants: Vec<Given>,
 }
 
 async fn change(

@@ -192,7 +192,7 @@ async fn accounts(server: &Server) -> Result<Vec<Account>, FillError> {
 
 /// One role: of the country, or of each organisation that has people here.
 fn grants(role: Role, is_national: bool) -> Grants {
-    let grant = |reach| Grant { role, reach };
+    let grant = |reach| Grant::new(role, reach);
     let grants = if is_national {
         vec![grant(Reach::National)]
     } else {

@@ -41,10 +41,7 @@ fn licence(name: &str) -> Licence<PatientSearch> {
 /// That of somebody who works for two organisations.
 fn licence_of(kind: AgentKind, name: &str, organisation: &str) -> Licence<PatientSearch> {
     let code = |text| OrganisationCode::parse(text).unwrap();
-    let grants = ["006", "011"].map(|of| Grant {
-        role: Role::Operator,
-        reach: Reach::Organisation(code(of)),
-    });
+    let grants = ["006", "011"].map(|of| Grant::new(Role::Operator, Reach::Organisation(code(of))));
     let grants = Grants::new(grants.into()).unwrap();
     let agent = Agent::new(kind, name, grants);
     agent.licence(code(organisation)).unwrap()

@@ -32,7 +32,8 @@ pub enum UsersCommand {
         /// What others call them
         #[arg(long, value_name = "TEXT")]
         display_name: String,
-        /// A role and where it is held, as in operator@006 or auditor@national; several times
+        /// A role and where it is held, as in operator@006 or auditor@national, or
+        /// radiologist@006:ct,mr for these kinds of images alone; several times
         #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
               value_parser = parse_grant)]
         role: Vec<Grant>,

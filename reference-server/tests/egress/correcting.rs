@@ -21,6 +21,7 @@ async fn matched(site: &Site) -> (PatientKey, ExaminationId, Sent<'static>) {
     let id = site.order(patient, ("op", "006"), "006").await;
     let accession: &'static str = Box::leak(id.to_string().into_boxed_str());
     let sent = Sent {
+        modality: "CT",
         sender: "NATHOS_CT1",
         study: STUDY,
         number: 1,
@@ -287,6 +288,7 @@ async fn metadata_and_searches_follow_the_patient_and_never_say_what_was() {
 async fn a_study_that_nobody_has_matched_is_given_byte_for_byte() {
     let site = Site::open(OPEN).await;
     let sent = Sent {
+        modality: "CT",
         sender: "NATHOS_CT1",
         study: STUDY,
         number: 1,

@@ -17,7 +17,11 @@ pub(crate) fn title(text: &str) -> AeTitle {
 
 pub(crate) fn agent(name: &str, role: Role, organisation: &str) -> Agent {
     let reach = Reach::Organisation(code(organisation));
-    Agent::new(AgentKind::User, name, Grants::single(Grant { role, reach }))
+    Agent::new(
+        AgentKind::User,
+        name,
+        Grants::single(Grant::new(role, reach)),
+    )
 }
 
 pub(crate) fn organisation(of: &str, prefix: &str) -> Organisation {

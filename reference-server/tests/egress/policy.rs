@@ -111,7 +111,7 @@ pub(crate) fn grant(role: Role, at: &str) -> Vec<Grant> {
     } else {
         Reach::Organisation(code(at))
     };
-    vec![Grant { role, reach }]
+    vec![Grant::new(role, reach)]
 }
 
 /// A token, made by the tool while the server runs.
@@ -182,6 +182,7 @@ pub(crate) async fn bound(
     let patient = site.patient(family).await;
     let id = site.order(patient, ("op", of), of).await.to_string();
     let sent = Sent {
+        modality: "CT",
         sender,
         study,
         number: 1,
@@ -255,6 +256,7 @@ async fn dicomweb_gives_everybody_what_the_table_says_and_nothing_else() {
                     // Each hides a study of its own.
                     study = format!("2.25.{}", fresh.fetch_add(1, Ordering::Relaxed));
                     let sent = Sent {
+                        modality: "CT",
                         sender: of,
                         study: &study,
                         number: 1,
@@ -522,10 +524,7 @@ async fn an_expert_sees_what_waits_for_the_readers_of_their_organisation_and_no_
     let ours = Shows::Session(ours.await);
     let theirs = site.sign_in("expert1", grant(Role::Expert, "001"), true);
     let theirs = Shows::Session(theirs.await);
-    let everywhere = vec![Grant {
-        role: Role::Expert,
-        reach: Reach::National,
-    }];
+    let everywhere = vec![Grant::new(Role::Expert, Reach::National)];
     let everywhere = Shows::Session(site.sign_in("expert0", everywhere, true).await);
     for reader in [&ours, &theirs, &everywhere] {
         assert_eq!(sees(&site, reader, OWN).await, (404, 0));
@@ -547,6 +546,7 @@ async fn what_has_just_come_is_seen_where_it_came_from_alone() {
         ("2.25.33", "X"),
     ] {
         let sent = Sent {
+            modality: "CT",
             sender,
             study,
             number: 1,

@@ -104,12 +104,7 @@ async fn session(site: &Site, name: &str, grants: Vec<Grant>) -> Shows {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_seen_by_those_who_see_its_images_and_by_nobody_else() {
     let site = site().await;
-    let national = |role| {
-        vec![Grant {
-            role,
-            reach: Reach::National,
-        }]
-    };
+    let national = |role| vec![Grant::new(role, Reach::National)];
     let all: [(&str, Vec<Grant>, &[&str]); 6] = [
         ("expert6", grant(Role::Expert, "006"), &[OWN]),
         ("expert1", grant(Role::Expert, "001"), &[FOREIGN]),
@@ -161,6 +156,7 @@ async fn whoever_ordered_a_task_elsewhere_sees_it_and_is_told_that_they_may_not_
     let id = site.order(patient, ("op", "006"), "001").await;
     let accession = id.to_string();
     let sent = Sent {
+        modality: "CT",
         sender: "KRKL_CT1",
         study: FOREIGN,
         number: 1,

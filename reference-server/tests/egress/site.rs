@@ -92,6 +92,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) sender: &'a str,
     pub(crate) study: &'a str,
     pub(crate) number: u32,
+    pub(crate) modality: &'a str,
     pub(crate) accession: &'a str,
     /// Name and ID of the patient, in ASCII.
     pub(crate) patient: (&'a str, &'a str),
@@ -159,7 +160,7 @@ impl Sent<'_> {
             (0x0008, 0x0020, b"DA", date.as_bytes()),
             (0x0008, 0x0030, b"TM", time.as_bytes()),
             (0x0008, 0x0050, b"SH", self.accession.as_bytes()),
-            (0x0008, 0x0060, b"CS", b"CT"),
+            (0x0008, 0x0060, b"CS", self.modality.as_bytes()),
             (0x0008, 0x0090, b"PN", b""),
             (0x0008, 0x103e, b"LO", described),
             (0x0010, 0x0010, b"PN", self.patient.0.as_bytes()),
@@ -312,16 +313,38 @@ impl Site {
         self.order_of(patient, by, performing, 705).await
     }
 
+    /// The same of other images: `Mr` and its like.
+    pub(crate) async fn order_kind(
+        &self,
+        patient: PatientKey,
+        by: (&str, &str),
+        performing: &str,
+        kind: &str,
+    ) -> ExaminationId {
+        self.order_with(patient, by, performing, (kind, 705)).await
+    }
+
     /// The same of a patient of this weight.
     pub(crate) async fn order_of(
         &self,
         patient: PatientKey,
-        (requester, ordering): (&str, &str),
+        by: (&str, &str),
         performing: &str,
         weight_tenths_kg: u16,
     ) -> ExaminationId {
+        let how = ("Ct", weight_tenths_kg);
+        self.order_with(patient, by, performing, how).await
+    }
+
+    async fn order_with(
+        &self,
+        patient: PatientKey,
+        (requester, ordering): (&str, &str),
+        performing: &str,
+        (kind, weight_tenths_kg): (&str, u16),
+    ) -> ExaminationId {
         let order = serde_json::json!({
-            "kind": "Ct",
+            "kind": kind,
             "regions": [{ "part": "69536005" }],
             "scheduled_at": Utc::now().naive_utc(),
             "weight_tenths_kg": weight_tenths_kg,

@@ -16,6 +16,7 @@ const STUDY: &str = "2.25.4712";
 /// One of two series of a study, as the console names its patient for both.
 const fn sent(accession: &str, number: u32) -> Sent<'_> {
     Sent {
+        modality: "CT",
         sender: "NATHOS_CT1",
         study: STUDY,
         number,

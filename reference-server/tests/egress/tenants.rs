@@ -3,15 +3,17 @@
 //!
 //! `PACS_TENANTS_SEED` makes what one seed made once more; a failure names it.
 
+mod callers;
 mod dice;
 mod doors;
 mod land;
 
 use crate::policy::{Shows, peers, token};
 use crate::site::Site;
+use callers::{Caller, Kind};
 use dice::Dice;
 use doors::{DOORS, Visit};
-use land::{Caller, Kind, Land, ORGANISATIONS, scanner};
+use land::{Land, ORGANISATIONS, scanner};
 use pacs_core::role::{Grant, Reach, Role};
 use std::collections::BTreeSet;
 
@@ -88,15 +90,12 @@ async fn an_open_door_is_noticed() {
     visit.worklist(&scanner(land.organisations[1]), of).await;
     noticed.extend(visit.faults.into_iter().map(|(door, _)| door));
 
-    let national = Grant {
-        role: Role::Radiologist,
-        reach: Reach::National,
-    };
+    let national = Grant::new(Role::Radiologist, Reach::National);
     let secret = site.sign_in("everywhere", vec![national], true).await;
     let asks = wide(Shows::Session(secret));
     let judged = narrow(Kind::User {
         name: "nobody".to_owned(),
-        roles: vec![(Role::Radiologist, of)],
+        roles: vec![(Role::Radiologist, of, None)],
         glass: None,
     });
     let mut visit = Visit::new((&site, &land), (&asks, &judged));

@@ -141,6 +141,7 @@ async fn what_came_in_is_recorded_by_study_after_it_was_answered() {
     for (study, count) in [("2.25.6", 3), ("2.25.7", 2)] {
         for number in 1..=count {
             let sent = Sent {
+                modality: "CT",
                 sender: "NATHOS_CT1",
                 study,
                 number,

@@ -3,13 +3,14 @@
 //! It is a fact beside where an examination stands, and no step of [`progress`](super::progress).
 //! Who edits orders where it is made names its reader, and another one after that; a reader takes
 //! what nobody has; whoever it is for gives it back. An examination that is for somebody is taken
-//! into work by nobody else, as long as they read there. A reader reads where it is made: an
-//! assignment opens nothing that a role does not.
+//! into work by nobody else, as long as they read there. A reader reads such images where it is
+//! made: an assignment opens nothing that a role does not.
 
 use super::progress::{Actor, Guard};
+use super::reconcile::Kind;
 use super::{Status, TransitionError};
 use crate::OrganisationCode;
-use crate::role::{Extent, Grants, Permission};
+use crate::role::{Grants, Permission, Work};
 
 /// What an event of it is called.
 const ASSIGN: &str = "assign";
@@ -21,6 +22,8 @@ pub struct Assignment<'a> {
     pub status: Status,
     /// Who makes it.
     pub performing: OrganisationCode,
+    /// The kind of its images.
+    pub kind: &'a Kind,
     /// Who is to read it.
     pub assigned_to: Option<&'a str>,
 }
@@ -35,15 +38,14 @@ pub struct Person<'a> {
 }
 
 impl Person<'_> {
-    fn has(&self, permission: Permission, at: OrganisationCode) -> bool {
-        let mut extents = self.grants.extents(permission, at);
-        extents.any(|extent| extent == Extent::Whole)
+    fn has(&self, permission: Permission, of: &Assignment<'_>) -> bool {
+        let work = Work::Of(of.kind);
+        self.grants.reach_over(permission, of.performing, work)
     }
 
-    /// Whether they read what `organisation` makes.
-    #[must_use]
-    pub fn reads(&self, organisation: OrganisationCode) -> bool {
-        self.has(Permission::ReportWrite, organisation)
+    /// Whether they read it: such images, where it is made.
+    fn reads(&self, of: &Assignment<'_>) -> bool {
+        self.has(Permission::ReportWrite, of)
     }
 }
 
@@ -53,8 +55,7 @@ impl Assignment<'_> {
     /// over, so that it waits for nobody who will not come.
     #[must_use]
     pub fn holding(self, assignee: Option<Person<'_>>) -> Self {
-        let is_reader =
-            |to: &&str| assignee.is_some_and(|one| one.name == *to && one.reads(self.performing));
+        let is_reader = |to: &&str| assignee.is_some_and(|one| one.name == *to && one.reads(&self));
         Self {
             assigned_to: self.assigned_to.filter(is_reader),
             ..self
@@ -75,13 +76,13 @@ impl Assignment<'_> {
     ) -> Result<Actor, TransitionError> {
         let actor = actors.first().copied().unwrap_or(Actor::System);
         let is_system = actors.contains(&Actor::System);
-        let names_readers = is_system || by.has(Permission::OrderEdit, self.performing);
+        let names_readers = is_system || by.has(Permission::OrderEdit, self);
         let is_theirs = self.assigned_to == Some(by.name);
         let takes = to.is_some_and(|to| to.name == by.name);
         let is_free = self.assigned_to.is_none() || is_theirs;
         let may = match to {
             None => names_readers || is_theirs,
-            Some(_) => names_readers || (takes && is_free && by.reads(self.performing)),
+            Some(_) => names_readers || (takes && is_free && by.reads(self)),
         };
         if !may {
             return Err(TransitionError::Actor {
@@ -99,7 +100,7 @@ impl Assignment<'_> {
                 event: ASSIGN,
             });
         }
-        if to.is_some_and(|to| !to.reads(self.performing)) {
+        if to.is_some_and(|to| !to.reads(self)) {
             return Err(Guard::MayNotRead.into());
         }
         Ok(actor)
@@ -128,16 +129,14 @@ mod tests {
     }
 
     fn held(role: Role, at: &str) -> Grants {
-        Grants::single(Grant {
-            role,
-            reach: Reach::Organisation(code(at)),
-        })
+        Grants::single(Grant::new(role, Reach::Organisation(code(at))))
     }
 
     fn waiting(assigned_to: Option<&'static str>) -> Assignment<'static> {
         Assignment {
             status: Status::ImagesReceived,
             performing: code("006"),
+            kind: &Kind::Ct,
             assigned_to,
         }
     }
@@ -164,6 +163,34 @@ mod tests {
                 of.change(by, &actors, Some(Person { name, grants }))
             }
         }
+    }
+
+    #[test]
+    fn nobody_is_named_or_waited_for_who_reads_other_kinds_of_images() {
+        let kinds = crate::role::Kinds::new([Kind::Mr]).unwrap();
+        let grant = Grant::new(Role::Expert, Reach::Organisation(code("006")));
+        let grants = Grants::single(grant.limited_to(kinds));
+        let expert = Person {
+            name: "expert",
+            grants: &grants,
+        };
+        let operator = held(Role::Operator, "006");
+        let by = Person {
+            name: "me",
+            grants: &operator,
+        };
+        let named =
+            |of: Assignment<'_>| of.change(by, &[Actor::User(Role::Operator)], Some(expert));
+        assert_eq!(named(waiting(None)), Err(Guard::MayNotRead.into()));
+        let of_mr = Assignment {
+            kind: &Kind::Mr,
+            ..waiting(None)
+        };
+        assert!(named(of_mr).is_ok());
+        assert_eq!(
+            waiting(Some("expert")).holding(Some(expert)).assigned_to,
+            None
+        );
     }
 
     fn is_not_permitted(tried: &Result<Actor, TransitionError>) -> bool {

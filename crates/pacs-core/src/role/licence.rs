@@ -1,9 +1,11 @@
 //! Proof that somebody may do something at an organisation. A [`Licence`] is the only key to what
 //! the registry keeps of patients and examinations, as a [`Permit`](crate::Permit) is to archives.
 
-use super::{Extent, Grant, Grants, Permission, Reach, Role};
+use super::{Grant, Grants, Permission, Reach, Role, Work};
 use crate::OrganisationCode;
 use crate::examination::Actor;
+use crate::examination::reconcile::Kind;
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
@@ -54,10 +56,7 @@ impl Agent {
     /// A device of an organisation.
     #[must_use]
     pub fn device(ae_title: &crate::AeTitle, organisation: OrganisationCode) -> Self {
-        let grant = Grant {
-            role: Role::Device,
-            reach: Reach::Organisation(organisation),
-        };
+        let grant = Grant::new(Role::Device, Reach::Organisation(organisation));
         Self::new(AgentKind::Device, ae_title.as_str(), Grants::single(grant))
     }
 
@@ -67,8 +66,9 @@ impl Agent {
         Self::new(AgentKind::System, task, Grants::default())
     }
 
-    /// A licence for what `D` stands for at `organisation`, without the limits that some roles
-    /// have: a permission that reaches less than [`Extent::Whole`] gives none.
+    /// A licence for what `D` stands for at `organisation`: a permission that reaches less than
+    /// [`Extent::Whole`](super::Extent::Whole) gives none. Where roles are held for some kinds of
+    /// images alone, so is the licence good: see [`Licence::check_over`].
     ///
     /// # Errors
     /// [`Unlicensed`].
@@ -76,9 +76,9 @@ impl Agent {
         &self,
         organisation: OrganisationCode,
     ) -> Result<Licence<D>, Unlicensed> {
-        let mut extents = self.grants.extents(D::PERMISSION, organisation);
-        let is_held = extents.any(|extent| extent == Extent::Whole);
-        drop(extents);
+        let is_held = self
+            .grants
+            .reach_over(D::PERMISSION, organisation, Work::Any);
         self.give(is_held, Reach::Organisation(organisation))
     }
 
@@ -104,13 +104,14 @@ impl Agent {
         })
     }
 
-    /// As whom this agent acts on an examination of `organisation`: once for each role held there.
+    /// As whom this agent acts on a part of the work of `organisation`: once for each role held
+    /// there for it.
     #[must_use]
-    pub fn actors_at(&self, organisation: OrganisationCode) -> Vec<Actor> {
+    pub fn actors_at(&self, organisation: OrganisationCode, work: Work<'_>) -> Vec<Actor> {
         if self.kind == AgentKind::System {
             return vec![Actor::System];
         }
-        let roles = self.grants.roles_at(organisation);
+        let roles = self.grants.roles_over(organisation, work);
         roles.map(Actor::User).collect()
     }
 }
@@ -193,7 +194,7 @@ impl<D: Duty> Licence<D> {
         }
     }
 
-    /// Whether it is good at `organisation`.
+    /// Whether it is good at `organisation`, for something at least.
     ///
     /// # Errors
     /// [`Unlicensed`].
@@ -205,6 +206,49 @@ impl<D: Duty> Licence<D> {
                 permission: D::PERMISSION,
             })
         }
+    }
+
+    /// Whether it is good for this part of the work of `organisation`.
+    ///
+    /// # Errors
+    /// [`Unlicensed`].
+    pub fn check_over(
+        &self,
+        organisation: OrganisationCode,
+        work: Work<'_>,
+    ) -> Result<(), Unlicensed> {
+        self.check(organisation)?;
+        let grants = &self.agent.grants;
+        let is_good = self.agent.kind == AgentKind::System
+            || grants.reach_over(D::PERMISSION, organisation, work);
+        is_good.then_some(()).ok_or(Unlicensed {
+            permission: D::PERMISSION,
+        })
+    }
+
+    /// Whether it is good for images of each of these kinds that `organisation` made; where none is
+    /// known, for all that it makes.
+    ///
+    /// # Errors
+    /// [`Unlicensed`].
+    pub fn check_over_each(
+        &self,
+        organisation: OrganisationCode,
+        kinds: &BTreeSet<Kind>,
+    ) -> Result<(), Unlicensed> {
+        self.check(organisation)?;
+        let grants = &self.agent.grants;
+        let is_good = self.agent.kind == AgentKind::System
+            || grants.reach_over_each(D::PERMISSION, organisation, kinds);
+        is_good.then_some(()).ok_or(Unlicensed {
+            permission: D::PERMISSION,
+        })
+    }
+
+    /// Whether it is good for some kinds of images alone of what `organisation` makes.
+    #[must_use]
+    pub fn is_limited_at(&self, organisation: OrganisationCode) -> bool {
+        self.check_over(organisation, Work::All).is_err()
     }
 }
 
@@ -226,7 +270,11 @@ mod tests {
     }
 
     fn user(role: Role, reach: Reach) -> Agent {
-        Agent::new(AgentKind::User, "u", Grants::single(Grant { role, reach }))
+        Agent::new(
+            AgentKind::User,
+            "u",
+            Grants::single(Grant::new(role, reach)),
+        )
     }
 
     #[test]
@@ -245,8 +293,39 @@ mod tests {
         assert!(operator.licence::<PatientEdit>(elsewhere).is_err());
         assert!(operator.national_licence::<PatientEdit>().is_err());
         assert!(operator.licence::<UsersManage>(here).is_err());
-        assert_eq!(operator.actors_at(here), [Actor::User(Role::Operator)]);
-        assert_eq!(operator.actors_at(elsewhere), []);
+        assert_eq!(
+            operator.actors_at(here, Work::Any),
+            [Actor::User(Role::Operator)]
+        );
+        assert_eq!(operator.actors_at(elsewhere, Work::Any), []);
+    }
+
+    #[test]
+    fn a_licence_by_a_role_for_some_kinds_of_images_is_good_for_these() {
+        let (here, elsewhere) = (organisation("006"), organisation("001"));
+        let kinds = crate::role::Kinds::new([Kind::Ct]).unwrap();
+        let grant = Grant::new(Role::Radiologist, Reach::Organisation(here)).limited_to(kinds);
+        let reader = Agent::new(AgentKind::User, "u", Grants::single(grant));
+
+        let licence = reader.licence::<duty::Reconcile>(here).unwrap();
+
+        let good = |at, work| licence.check_over(at, work).is_ok();
+        assert!(good(here, Work::Of(&Kind::Ct)) && good(here, Work::Any));
+        assert!(!good(here, Work::Of(&Kind::Mr)) && !good(here, Work::All));
+        assert!(!good(elsewhere, Work::Of(&Kind::Ct)));
+        assert!(licence.is_limited_at(here));
+        let each = |kinds: &[Kind]| {
+            let kinds = kinds.iter().cloned().collect();
+            licence.check_over_each(here, &kinds).is_ok()
+        };
+        assert!(each(&[Kind::Ct]) && !each(&[Kind::Ct, Kind::Mr]) && !each(&[]));
+        let search = reader.licence::<PatientSearch>(here).unwrap();
+        assert!(!search.is_limited_at(here), "patients are of no kind");
+        assert_eq!(reader.actors_at(here, Work::Of(&Kind::Mr)), []);
+        let system = Agent::system("test")
+            .licence::<duty::Reconcile>(here)
+            .unwrap();
+        assert!(!system.is_limited_at(here) && system.check_over_each(here, &[].into()).is_ok());
     }
 
     #[test]
@@ -265,7 +344,10 @@ mod tests {
             licence.check(organisation("011")).unwrap();
         }
         let here = organisation("006");
-        assert_eq!(Agent::system("test").actors_at(here), [Actor::System]);
+        assert_eq!(
+            Agent::system("test").actors_at(here, Work::All),
+            [Actor::System]
+        );
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! over what an index keeps beside each study, so that one search is one look at each.
 
 use super::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
-use super::{Extent, Grant, Grants, Permission, Reach, Role};
+use super::{Grant, Grants, Permission, Reach, Role, Work};
+use crate::examination::reconcile::Kind;
 use crate::patient::PatientKey;
 use crate::sender::Sender;
 use crate::{AeTitle, OrganisationCode};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a caller sees.
@@ -48,6 +49,16 @@ impl Sight {
         only
     }
 
+    /// Whether it asks for the kinds of images of a study of which these facts are known.
+    #[must_use]
+    pub fn asks_for_kinds(&self, facts: Option<&StudyFacts>) -> bool {
+        let is_matched = facts.is_some_and(|facts| facts.examined.is_some());
+        match self {
+            Self::Everything => false,
+            Self::Narrowed(onlooker) => !is_matched && onlooker.grants.are_limited(),
+        }
+    }
+
     /// Whether it reaches `study`.
     #[must_use]
     pub fn sees(&self, study: Studied<'_>) -> bool {
@@ -58,17 +69,19 @@ impl Sight {
     }
 }
 
-/// A study, as far as it is known whose it is.
+/// A study, as far as it is known whose it is. Where that is not known, the kinds of its images
+/// count: of none, nobody knows them.
 #[derive(Debug, Clone, Copy)]
 pub enum Studied<'a> {
     /// It was matched, or waits for a person.
-    Known(&'a StudyFacts),
+    Known(&'a StudyFacts, &'a BTreeSet<Kind>),
     /// It has just come. Its first instance has this sender.
-    Unknown(&'a str),
+    Unknown(&'a str, &'a BTreeSet<Kind>),
 }
 
 /// What decides who sees a study.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub struct StudyFacts {
     /// The organisation whose device sent it, or to which it was brought.
     pub organisation: OrganisationCode,
@@ -78,6 +91,46 @@ pub struct StudyFacts {
     pub others: Vec<Examined>,
     /// Who alone may see those that are restricted: users by their names.
     pub named: Vec<String>,
+}
+
+/// [`StudyFacts`] as they are kept: what was added since stands at the end.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Kept {
+    organisation: OrganisationCode,
+    examined: Option<Examined>,
+    others: Vec<Examined>,
+    named: Vec<String>,
+    /// Of `examined` and of `others`, in order.
+    kinds: Vec<Option<Kind>>,
+}
+
+impl From<StudyFacts> for Kept {
+    fn from(facts: StudyFacts) -> Self {
+        let all = facts.examined.iter().chain(&facts.others);
+        Self {
+            kinds: all.map(|one| one.kind.clone()).collect(),
+            organisation: facts.organisation,
+            examined: facts.examined,
+            others: facts.others,
+            named: facts.named,
+        }
+    }
+}
+
+impl From<Kept> for StudyFacts {
+    fn from(kept: Kept) -> Self {
+        let mut facts = Self {
+            organisation: kept.organisation,
+            examined: kept.examined,
+            others: kept.others,
+            named: kept.named,
+        };
+        let all = facts.examined.iter_mut().chain(&mut facts.others);
+        for (one, kind) in all.zip(kept.kinds) {
+            one.kind = kind;
+        }
+        facts
+    }
 }
 
 /// What decides who sees an examination: [`ExaminationFacts`], to be kept.
@@ -97,6 +150,9 @@ pub struct Examined {
     pub assigned_to: Option<String>,
     /// The pool of readers they wait in.
     pub pool: Option<String>,
+    /// The kind of images; `None`: nobody knows. It is kept with the study.
+    #[serde(skip)]
+    pub kind: Option<Kind>,
     /// Only those may see them who are named for it.
     pub is_restricted: bool,
     /// Until when the patient is tied to organisations: by later orders, by which they treat them,
@@ -167,10 +223,8 @@ impl Onlooker {
         senders: Arc<Senders>,
         at: DateTime<Utc>,
     ) -> Self {
-        let grant = organisation.map(|organisation| Grant {
-            role: Role::Device,
-            reach: Reach::Organisation(organisation),
-        });
+        let grant = organisation
+            .map(|organisation| Grant::new(Role::Device, Reach::Organisation(organisation)));
         Self {
             user: String::new(),
             grants: grant.map(Grants::single).unwrap_or_default(),
@@ -183,23 +237,29 @@ impl Onlooker {
         }
     }
 
-    /// Whether they see `study`. What nobody has matched is seen where it came from alone.
+    /// Whether they see `study`. What nobody has matched is seen where it came from alone, by those
+    /// who see images of each kind that it has.
     #[must_use]
     pub fn sees(&self, study: Studied<'_>) -> bool {
-        let facts = match study {
-            Studied::Known(facts) => facts,
-            Studied::Unknown(sender) => {
+        let (facts, kinds) = match study {
+            Studied::Known(facts, kinds) => (facts, kinds),
+            Studied::Unknown(sender, kinds) => {
                 let organisation = self.senders.organisation(sender);
-                return organisation.is_some_and(|of| self.sees_work_of(of));
+                return organisation.is_some_and(|of| self.sees_all(of, kinds));
             }
         };
         let Some(examined) = &facts.examined else {
-            return self.sees_work_of(facts.organisation);
+            return self.sees_all(facts.organisation, kinds);
         };
         let mut all = std::iter::once(examined).chain(&facts.others);
         if self.duties == Duties::Rejecting {
             let is_kept = |one: &Examined| one.is_restricted && !facts.named.contains(&self.user);
-            return all.all(|one| !is_kept(one) && self.sees_work_of(one.performing));
+            let has = |one: &Examined| {
+                let work = Work::from(one.kind.as_ref());
+                let grants = &self.grants;
+                grants.reach_over(Permission::ImageReject, one.performing, work)
+            };
+            return all.all(|one| !is_kept(one) && has(one));
         }
         // A study is seen as a whole: by whoever may see something of each patient in it.
         all.clone().all(|one| {
@@ -208,14 +268,14 @@ impl Onlooker {
         })
     }
 
-    /// Whether they see all that `organisation` makes.
-    fn sees_work_of(&self, organisation: OrganisationCode) -> bool {
+    /// Whether they see all images of these kinds that `organisation` makes.
+    fn sees_all(&self, organisation: OrganisationCode, kinds: &BTreeSet<Kind>) -> bool {
         let permission = match self.duties {
             Duties::Looking => Permission::ImageView,
             Duties::Rejecting => Permission::ImageReject,
         };
-        let mut extents = self.grants.extents(permission, organisation);
-        extents.any(|extent| extent == Extent::Whole)
+        let grants = &self.grants;
+        grants.reach_over_each(permission, organisation, kinds)
     }
 
     fn sees_examined(&self, examined: &Examined, named: &[String]) -> bool {
@@ -246,6 +306,7 @@ impl Onlooker {
             is_delivered: examined.is_delivered,
             assigned_to: examined.assigned_to.as_deref(),
             pool: examined.pool.as_deref(),
+            kind: examined.kind.as_ref(),
             is_restricted: examined.is_restricted,
             named,
         };
@@ -257,6 +318,7 @@ impl Onlooker {
 mod tests {
     use super::*;
     use crate::patient::PatientNumber;
+    use crate::role::Kinds;
 
     fn code(text: &str) -> OrganisationCode {
         OrganisationCode::parse(text).unwrap()
@@ -272,28 +334,27 @@ mod tests {
             is_delivered: false,
             assigned_to: None,
             pool: None,
+            kind: Some(Kind::Ct),
             is_restricted: false,
             tied_until: Vec::new(),
         }
     }
 
     fn sees(user: &str, examined: Examined, others: Vec<Examined>) -> bool {
-        let grant = Grant {
-            role: Role::Referrer,
-            reach: Reach::Organisation(code("001")),
-        };
+        let grant = Grant::new(Role::Referrer, Reach::Organisation(code("001")));
         let at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         let onlooker = Onlooker {
             user: user.to_owned(),
             grants: Grants::single(grant),
             ..Onlooker::machine(None, Arc::default(), at)
         };
-        onlooker.sees(Studied::Known(&StudyFacts {
+        let facts = StudyFacts {
             organisation: code("006"),
             examined: Some(examined),
             others,
             named: Vec::new(),
-        }))
+        };
+        onlooker.sees(Studied::Known(&facts, &BTreeSet::new()))
     }
 
     #[test]
@@ -327,5 +388,80 @@ mod tests {
         // Of two.
         assert!(!sees("a", of(1, "a"), vec![of(2, "b")]));
         assert!(sees("a", of(1, "a"), vec![of(2, "a")]));
+    }
+
+    #[test]
+    fn what_nobody_has_matched_is_seen_by_those_who_see_each_kind_of_its_images() {
+        let kinds = |all: &[Kind]| all.iter().cloned().collect::<BTreeSet<_>>();
+        let reader = |words: &[&str]| {
+            let held = Kinds::of_words(words.iter().copied()).unwrap();
+            let grant = Grant::new(Role::Radiologist, Reach::Organisation(code("006")));
+            let senders = Senders {
+                prefixes: [("NATHOS".to_owned(), code("006"))].into(),
+                ..Senders::default()
+            };
+            let at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+            Onlooker {
+                user: "reader".to_owned(),
+                grants: Grants::single(grant.limited_to(held)),
+                ..Onlooker::machine(None, Arc::new(senders), at)
+            }
+        };
+        let waits = StudyFacts {
+            organisation: code("006"),
+            examined: None,
+            others: Vec::new(),
+            named: Vec::new(),
+        };
+        for (words, of, is_seen) in [
+            (&["ct"][..], &[Kind::Ct][..], true),
+            (&["ct"], &[Kind::Mr], false),
+            (&["ct"], &[Kind::Ct, Kind::Mr], false),
+            (&["ct", "mr"], &[Kind::Ct, Kind::Mr], true),
+            (&["ct"], &[], false),
+            (&[], &[], true),
+        ] {
+            for duties in [Duties::Looking, Duties::Rejecting] {
+                let onlooker = Onlooker {
+                    duties,
+                    ..reader(words)
+                };
+                let of = kinds(of);
+                for studied in [
+                    Studied::Known(&waits, &of),
+                    Studied::Unknown("NATHOS_CT1", &of),
+                ] {
+                    assert_eq!(onlooker.sees(studied), is_seen, "{words:?} {studied:?}");
+                }
+            }
+        }
+        let (limited, whole) = (reader(&["ct"]), reader(&[]));
+        let asks =
+            |of: &Onlooker, facts| Sight::Narrowed(Arc::new(of.clone())).asks_for_kinds(facts);
+        assert!(asks(&limited, None) && asks(&limited, Some(&waits)));
+        let matched = StudyFacts {
+            examined: Some(of(1, "a")),
+            ..waits.clone()
+        };
+        assert!(
+            !asks(&limited, Some(&matched)) && !asks(&whole, None),
+            "nothing is read"
+        );
+        // What is matched is of the kind that was ordered, whatever came.
+        let sees = |onlooker: &Onlooker| onlooker.sees(Studied::Known(&matched, &kinds(&[])));
+        assert!(sees(&limited) && !sees(&reader(&["mr"])));
+    }
+
+    #[test]
+    fn kinds_are_kept_with_the_study() {
+        let with = |kind| Examined { kind, ..of(1, "a") };
+        let facts = StudyFacts {
+            organisation: code("006"),
+            examined: Some(with(Some(Kind::XRay))),
+            others: vec![with(None), with(Some(Kind::Other("US".into())))],
+            named: Vec::new(),
+        };
+        let kept = serde_json::to_string(&facts).unwrap();
+        assert_eq!(serde_json::from_str::<StudyFacts>(&kept).unwrap(), facts);
     }
 }

@@ -83,12 +83,7 @@ fn organisation(code: &str) -> OrganisationCode {
 
 fn grants(roles: &[Role]) -> Result<Grants, SeparationError> {
     let reach = Reach::Organisation(organisation("006"));
-    Grants::new(
-        roles
-            .iter()
-            .map(|role| Grant { role: *role, reach })
-            .collect(),
-    )
+    Grants::new(roles.iter().map(|role| Grant::new(*role, reach)).collect())
 }
 
 #[test]
@@ -142,6 +137,7 @@ fn elsewhere() -> ExaminationFacts<'static> {
         is_delivered: false,
         assigned_to: None,
         pool: None,
+        kind: Some(&Kind::Ct),
         is_restricted: false,
         named: &[],
     }
@@ -216,14 +212,156 @@ fn each_tie_shows_an_examination_to_those_it_is_for() {
     // Who was to read it has no role there any more.
     let stale = with(|e| e.assigned_to = Some("viewer"));
     assert_eq!(seen_by(&stale), []);
-    let pooled = with(|e| e.pool = Some("pool"));
-    assert_eq!(seen_by(&pooled), [Expert, Radiologist]);
+    let pooled = with(|e| (e.performing, e.pool) = (organisation("006"), Some("pool")));
+    assert_eq!(
+        seen_by(&pooled),
+        [Device, Expert, Operator, Radiographer, Radiologist]
+    );
+    // Of a pool of people who read elsewhere.
+    let foreign = with(|e| e.pool = Some("pool"));
+    assert_eq!(seen_by(&foreign), []);
 
     let clinical = [Expert, Operator, Radiographer, Radiologist, Referrer];
     let (here, next_door) = ([organisation("006")], [organisation("007")]);
     assert_eq!(tied_by(&here), clinical);
     // Nothing follows for a role that is held elsewhere.
     assert_eq!(tied_by(&next_door), []);
+}
+
+/// Roles at organisation 006 for CT alone.
+fn ct_alone(role: Role) -> Grants {
+    let reach = Reach::Organisation(organisation("006"));
+    let kinds = Kinds::new([Kind::Ct]).unwrap();
+    Grants::single(Grant::new(role, reach).limited_to(kinds))
+}
+
+#[test]
+fn by_a_role_for_ct_an_examination_is_seen_that_is_one_whatever_the_tie() {
+    let here = [organisation("006")];
+    let tie = |change: fn(&mut ExaminationFacts<'static>)| change;
+    let own_work = tie(|e| e.performing = organisation("006"));
+    let delivered = tie(|e| (e.ordering, e.is_delivered) = (organisation("006"), true));
+    let own_order = tie(|e| (e.ordering, e.requester) = (organisation("006"), "viewer"));
+    let assigned = tie(|e| {
+        (e.performing, e.assigned_to) = (organisation("006"), Some("viewer"));
+    });
+    let pooled = tie(|e| (e.performing, e.pool) = (organisation("006"), Some("pool")));
+    let treated = tie(|_| ());
+    for (role, change, tied_to) in [
+        (Role::Radiologist, own_work, &[][..]),
+        (Role::Operator, delivered, &[]),
+        (Role::Referrer, own_order, &[]),
+        (Role::Expert, assigned, &[]),
+        (Role::Expert, pooled, &[]),
+        (Role::Radiographer, treated, &here),
+    ] {
+        let sees = |grants: &Grants, kind| {
+            let mut examined = elsewhere();
+            change(&mut examined);
+            examined.kind = kind;
+            let viewer = Viewer {
+                tied_to,
+                ..viewer(grants)
+            };
+            can_see(&viewer, &examined, now())
+        };
+        let whole = grants(&[role]).unwrap();
+        for (kind, by_ct) in [
+            (Some(&Kind::Ct), true),
+            (Some(&Kind::Mr), false),
+            (None, false),
+        ] {
+            assert_eq!(sees(&ct_alone(role), kind), by_ct, "{role:?} {kind:?}");
+            assert!(sees(&whole, kind), "{role:?} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_role_for_ct_permits_what_is_about_ct_and_whatever_is_about_no_images() {
+    let here = organisation("006");
+    for permission in Permission::ALL {
+        for role in Role::ALL.into_iter().filter(|role| role.takes_kinds()) {
+            let (limited, whole) = (ct_alone(role), grants(&[role]).unwrap());
+            let over = |grants: &Grants, work| {
+                let extents = grants.extents_over(permission, here, work);
+                extents.collect::<Vec<_>>()
+            };
+            let all = over(&whole, Work::All);
+            let other = if permission.is_about_images() {
+                Vec::new()
+            } else {
+                all.clone()
+            };
+            for (work, expected) in [
+                (Work::Of(&Kind::Ct), &all),
+                (Work::Any, &all),
+                (Work::Of(&Kind::Mr), &other),
+                (Work::All, &other),
+            ] {
+                assert_eq!(&over(&limited, work), expected, "{permission:?} {role:?}");
+                assert_eq!(over(&whole, work), all);
+            }
+            assert_eq!(limited.has(permission), whole.has(permission));
+        }
+    }
+    let kinds = |all: &[Kind]| all.iter().cloned().collect::<BTreeSet<_>>();
+    let reads = |grants: &Grants, all: &[Kind]| {
+        grants.reach_over_each(Permission::ImageView, here, &kinds(all))
+    };
+    let limited = ct_alone(Role::Radiologist);
+    assert!(reads(&limited, &[Kind::Ct]));
+    for of in [&[Kind::Mr][..], &[Kind::Ct, Kind::Mr], &[]] {
+        assert!(!reads(&limited, of), "{of:?}");
+    }
+    // Two roles for one kind each see what has both.
+    let reach = Reach::Organisation(here);
+    let both = [Kind::Ct, Kind::Mr].map(|kind| {
+        let grant = Grant::new(Role::Radiologist, reach);
+        grant.limited_to(Kinds::new([kind]).unwrap())
+    });
+    assert!(reads(
+        &Grants::new(both.into()).unwrap(),
+        &[Kind::Ct, Kind::Mr]
+    ));
+}
+
+#[test]
+fn kinds_are_words_and_those_who_look_after_something_have_none() {
+    let kinds = Kinds::of_words(["xray", "US", "ct", "ct"]).unwrap();
+    assert_eq!(kinds.to_string(), "ct,xray,US");
+    for wrong in ["CT", "DX", "us", "SR", "", "OUTRAGEOUSLY_LONG", "U S"] {
+        assert_eq!(
+            Kinds::of_words([wrong]),
+            Err(KindsError::Unknown),
+            "{wrong}"
+        );
+    }
+    let many: Vec<String> = (0..=12).map(|number| format!("K{number}")).collect();
+    let many = Kinds::try_from(many);
+    assert_eq!(many, Err(KindsError::TooMany));
+
+    let grant = Grant::new(Role::Expert, Reach::National);
+    let json = serde_json::to_string(&grant).unwrap();
+    assert_eq!(json, r#"{"role":"expert","reach":"national"}"#, "as before");
+    assert_eq!(serde_json::from_str::<Grant>(&json).unwrap(), grant);
+    let limited = grant.limited_to(kinds.clone());
+    let json = serde_json::to_string(&limited).unwrap();
+    assert!(json.ends_with(r#""kinds":["ct","xray","US"]}"#), "{json}");
+    assert_eq!(serde_json::from_str::<Grant>(&json).unwrap(), limited);
+
+    for role in Role::ALL {
+        let grant = Grant::new(role, Reach::National).limited_to(kinds.clone());
+        let taken = Grants::new(vec![grant]);
+        let whole = [
+            Role::ArchiveAdmin,
+            Role::Auditor,
+            Role::MohAdmin,
+            Role::OrgAdmin,
+        ];
+        let is_refused = taken == Err(SeparationError::Kinds);
+        assert_eq!(is_refused, whole.contains(&role), "{role:?}");
+    }
 }
 
 #[test]

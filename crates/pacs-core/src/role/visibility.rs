@@ -1,8 +1,9 @@
 //! Who sees the images of an examination, in searches and when they are asked for. What its report
 //! says is shown as far as [`Permission::ReportView`] reaches besides.
 
-use super::{Extent, Grants, Permission, Role};
+use super::{Extent, Grants, Permission, Role, Work};
 use crate::OrganisationCode;
+use crate::examination::reconcile::Kind;
 use crate::patient::PatientKey;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -26,6 +27,8 @@ pub struct ExaminationFacts<'a> {
     pub assigned_to: Option<&'a str>,
     /// The pool of readers they wait in.
     pub pool: Option<&'a str>,
+    /// The kind of images; `None`: nobody knows.
+    pub kind: Option<&'a Kind>,
     /// Only those may see them who are named for it.
     pub is_restricted: bool,
     /// They: users by their names.
@@ -103,10 +106,13 @@ pub fn pools_of(grants: &Grants, all: impl IntoIterator<Item = OrganisationCode>
 /// The work of their own organisation, where their role sees that; what they or their organisation
 /// ordered, once delivered or by themselves; what is assigned to them where they read, or waits in
 /// their pool; what is older of a patient whom they treat; what the patient agreed to; and one
-/// patient after break glass. Of restricted ones nothing without being named, whatever else holds.
+/// patient after break glass. All but the last by roles that are held for images of this kind. Of
+/// restricted ones nothing without being named, whatever else holds.
 #[must_use]
 pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTime<Utc>) -> bool {
-    let extents = |organisation| viewer.grants.held_at(Permission::ImageView, organisation);
+    let work = Work::from(examined.kind);
+    let grants = viewer.grants;
+    let extents = |organisation| grants.held_over(Permission::ImageView, organisation, work);
     let is_own_work = extents(examined.performing).any(|(_, extent)| extent == Extent::Whole);
     let is_requester = examined.requester == viewer.user;
     let is_own_order = extents(examined.ordering).any(|(role, extent)| {
@@ -114,26 +120,24 @@ pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTi
         (of_organisation && (examined.is_delivered || is_requester))
             || (extent == Extent::OwnOrders && is_requester)
     });
-    let grants = viewer.grants;
-    let mut reading = grants.extents(Permission::ReportWrite, examined.performing);
-    // An assignment opens nothing that a role does not, and nothing any more once that is gone.
-    let reads_here = reading.any(|extent| extent == Extent::Whole);
-    let is_assigned = reads_here && examined.assigned_to == Some(viewer.user);
-    let is_pooled = grants.has(Permission::ReportWrite)
-        && examined
-            .pool
-            .is_some_and(|pool| viewer.pools.contains(&pool));
+    // An assignment or a pool opens nothing that a role does not, and nothing any more once that is
+    // gone.
+    let reads_here = grants.reach_over(Permission::ReportWrite, examined.performing, work);
+    let is_assigned = examined.assigned_to == Some(viewer.user);
+    let is_pooled = examined
+        .pool
+        .is_some_and(|pool| viewer.pools.contains(&pool));
     let is_clinical = |organisation: &OrganisationCode| {
         extents(*organisation)
             .any(|(role, extent)| extent != Extent::Technical && role != Role::Device)
     };
     let is_treating_or_agreed = viewer.tied_to.iter().any(is_clinical);
     let is_open = viewer.is_doctor
-        && viewer.grants.has(Permission::BreakGlass)
+        && grants.has(Permission::BreakGlass)
         && viewer
             .break_glass
             .is_some_and(|glass| glass.opens(examined.patient, now));
-    let is_reader = is_assigned || is_pooled;
+    let is_reader = reads_here && (is_assigned || is_pooled);
     let is_tied = is_own_work || is_own_order || is_reader || is_treating_or_agreed || is_open;
     let is_named = || examined.named.iter().any(|name| name == viewer.user);
     is_tied && (!examined.is_restricted || is_named())

@@ -5,6 +5,7 @@ use crate::index::IndexError;
 use crate::registry::examinations::KeptImages;
 use crate::registry::rejections::Turning;
 use pacs_core::access::Find;
+use pacs_core::examination::reconcile::Kind;
 use pacs_core::query::{Key, Matching};
 use pacs_core::tag::{Vr, tags};
 use pacs_core::uid::{SeriesUid, StudyUid};
@@ -103,6 +104,22 @@ impl Archive {
         }
         let query = Query::new(Level::Study).with(of_study(study));
         Ok(!self.search(permit, &query).await?.is_empty())
+    }
+
+    /// The kinds of the images of a study that can be found; none where nobody knows them.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn kinds_of_images(
+        &self,
+        permit: &Permit<Find>,
+        study: &StudyUid,
+    ) -> Result<BTreeSet<Kind>, IndexError> {
+        let query = Query::new(Level::Series).with(of_study(study));
+        let query = query.returning(tags::MODALITY);
+        let found = self.search(permit, &query).await?;
+        let modalities = found.iter().map(|one| one.attributes.text(tags::MODALITY));
+        Ok(modalities.flatten().filter_map(Kind::of_modality).collect())
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     StoredInstance, StudyNote, Target, Versions, answer, note,
 };
 use async_trait::async_trait;
+use pacs_core::examination::reconcile::Kind;
 use pacs_core::instance::level_of;
 use pacs_core::matching::Matcher;
 use pacs_core::role::sight::Sight;
@@ -302,7 +303,13 @@ impl<'a> StudyView<'a> {
 
     fn is_seen(&self, sight: &Sight) -> bool {
         let facts = self.note.and_then(|note| note.facts.as_ref());
-        note::is_seen(sight, facts, &self.first.stored.provenance.calling)
+        let modalities = self.visible_series().map(|series| {
+            let attributes = &series.first.stored.instance.attributes;
+            attributes.text(tags::MODALITY).unwrap_or_default()
+        });
+        let kinds = modalities.filter_map(Kind::of_modality).collect();
+        let sender = &self.first.stored.provenance.calling;
+        note::is_seen(sight, facts, (sender, &kinds))
     }
 
     fn attributes_of(&self, level: Level) -> Attributes {

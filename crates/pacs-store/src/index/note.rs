@@ -2,9 +2,11 @@
 //! and answered, and what decides who sees them.
 
 use pacs_core::coerce::Correction;
+use pacs_core::examination::reconcile::Kind;
 use pacs_core::instance::level_of;
 use pacs_core::role::sight::{Sight, Studied, StudyFacts};
 use pacs_core::{Attributes, Level, StudyUid, Tag};
+use std::collections::BTreeSet;
 
 /// What is known of a study.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -47,7 +49,15 @@ impl StudyNote {
     }
 }
 
-/// Whether `sight` reaches a study of which `facts` are known, and which `sender` sent first.
-pub(crate) fn is_seen(sight: &Sight, facts: Option<&StudyFacts>, sender: &str) -> bool {
-    sight.sees(facts.map_or(Studied::Unknown(sender), Studied::Known))
+/// Whether `sight` reaches a study of which `facts` are known, which `sender` sent first, and whose
+/// images in sight are of these kinds, as far as it asks for them.
+pub(crate) fn is_seen(
+    sight: &Sight,
+    facts: Option<&StudyFacts>,
+    (sender, kinds): (&str, &BTreeSet<Kind>),
+) -> bool {
+    sight.sees(match facts {
+        Some(facts) => Studied::Known(facts, kinds),
+        None => Studied::Unknown(sender, kinds),
+    })
 }

@@ -5,7 +5,7 @@ use super::{Matcher, MatcherError};
 use crate::registry::examinations::{Examination, KeptImages, StudyMatch};
 use crate::registry::patients::Patient;
 use crate::registry::{RegistryError, Stored};
-use pacs_core::examination::reconcile::{Difference, QueueReason, differences, objection};
+use pacs_core::examination::reconcile::{Difference, Kind, QueueReason, differences, objection};
 use pacs_core::role::{Licence, duty};
 use pacs_core::tag::{Tag, tags};
 use pacs_core::uid::{SeriesUid, StudyUid};
@@ -135,6 +135,36 @@ impl Matcher {
         Ok(seen)
     }
 
+    /// The kinds of the images of a study that are in sight.
+    ///
+    /// # Errors
+    /// [`MatcherError`].
+    pub async fn kinds(&self, study: &StudyUid) -> Result<BTreeSet<Kind>, MatcherError> {
+        let find = &self.permits.find;
+        Ok(self.archive.kinds_of_images(find, study).await?)
+    }
+
+    /// Whether a licence is good for the images of a study that it was found by: the examination
+    /// says of which kind they are, and where there is none, they themselves.
+    ///
+    /// # Errors
+    /// [`MatcherError`].
+    pub async fn reaches(
+        &self,
+        licence: &Licence<duty::Reconcile>,
+        found: &StudyMatch,
+    ) -> Result<bool, MatcherError> {
+        match found.organisation {
+            Some(organisation)
+                if found.examinations().is_empty() && licence.is_limited_at(organisation) =>
+            {
+                let kinds = self.kinds(&found.study).await?;
+                Ok(licence.check_over_each(organisation, &kinds).is_ok())
+            }
+            _ => Ok(true),
+        }
+    }
+
     /// The images that have to be counted before `studies` are put right for `examinations`.
     ///
     /// # Errors
@@ -169,7 +199,8 @@ impl Matcher {
         let performing = examination.value.performing;
         let is_own = found.organisation.is_none_or(|own| own == performing);
         let is_kept = examination.value.is_kept_from(licence.agent());
-        if !is_own || is_kept || licence.check(performing).is_err() {
+        let work = examination.value.work();
+        if !is_own || is_kept || licence.check_over(performing, work).is_err() {
             return Err(not_found.into());
         }
         let patient = self.registry.survivor(examination.value.patient).await?;

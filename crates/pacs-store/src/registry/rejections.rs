@@ -32,7 +32,7 @@ use crate::limits::{
 use crate::records::{Kind, Revision};
 use document::{Chunk, keys_of};
 use pacs_core::audit::{Act, AuditEvent, StudyTouched};
-use pacs_core::examination::reconcile::QueueReason;
+use pacs_core::examination::reconcile::{Kind as ImageKind, QueueReason};
 use pacs_core::examination::{Event, Reason, TransitionError};
 use pacs_core::rejection::{Again, Quality, Title, may_reject, may_restore};
 use pacs_core::role::{Agent, Permission, Unlicensed};
@@ -54,6 +54,8 @@ pub struct NewRejection {
     pub study: StudyUid,
     /// Whose it is, where nobody has matched it yet.
     pub organisation: Option<OrganisationCode>,
+    /// The kinds of its images; of none, nobody knows them.
+    pub kinds: BTreeSet<ImageKind>,
     /// What of it was meant.
     pub part: Part,
     /// Those of its instances that are in sight and meant, each with its series.
@@ -75,6 +77,8 @@ pub struct NewRejection {
 pub struct Belonging {
     /// The organisation whose device sent it.
     pub organisation: Option<OrganisationCode>,
+    /// The kinds of images of every examination that it, or a part of it, is of.
+    pub kinds: BTreeSet<ImageKind>,
     /// Its examination, and the studies of that.
     pub examination: Option<(ExaminationId, Vec<StudyUid>)>,
     /// The studies of every examination that it, or a part of it, is of.
@@ -91,9 +95,11 @@ impl Registry {
             return Ok(Belonging::default());
         };
         let (mut examination, mut beside) = (None, BTreeSet::new());
+        let mut kinds = BTreeSet::new();
         for id in found.value.examinations() {
-            let studies = self.read::<Examination>(&id.to_string()).await?;
-            let studies = studies.value.studies;
+            let of_it = self.read::<Examination>(&id.to_string()).await?.value;
+            let studies = of_it.studies;
+            kinds.insert(of_it.order.kind);
             beside.extend(studies.iter().cloned());
             if found.value.examination() == Some(id) {
                 examination = Some((id, studies));
@@ -101,6 +107,7 @@ impl Registry {
         }
         Ok(Belonging {
             organisation: found.value.organisation,
+            kinds,
             examination,
             beside,
         })
@@ -146,7 +153,7 @@ impl Registry {
         let matched = self.find::<StudyMatch>(new.study.as_str()).await?;
         let organisation = matched.as_ref().and_then(|found| found.value.organisation);
         let organisation = organisation.or(new.organisation);
-        if !may_reject(agent, organisation, new.title) {
+        if !may_reject(agent, (organisation, &new.kinds), new.title) {
             return Err(unlicensed(Permission::ImageReject));
         }
         if self.rejections_of_study(&new.study).await?.len() >= REJECTIONS_OF_STUDY_MAX {
@@ -158,6 +165,7 @@ impl Registry {
             id: id.clone(),
             study: new.study.clone(),
             organisation,
+            kinds: new.kinds.clone(),
             examination,
             patient: None,
             part: new.part.clone(),

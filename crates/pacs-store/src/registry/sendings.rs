@@ -8,13 +8,14 @@ use super::batch::Batch;
 use super::commit::agent_event;
 use super::document::Document;
 use super::examinations::Examination;
-use super::rejections::{Opened, RejectionId};
+use super::rejections::{Belonging, Opened, RejectionId};
 use super::{Moment, Refusal, Registry, RegistryError, Stored};
 use crate::limits::{
     REGISTRY_ATTEMPTS_MAX, REJECTIONS_PAGE_MAX, SENDING_REFUSALS_LISTED_MAX, SENDINGS_OPEN_MAX,
 };
 use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent, Outcome, StudyTouched};
+use pacs_core::examination::reconcile::Kind as ImageKind;
 use pacs_core::patient::PatientKey;
 use pacs_core::rejection::may_send;
 use pacs_core::role::{Agent, Permission, Unlicensed};
@@ -67,6 +68,9 @@ pub struct Sending {
     /// Whose the study was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organisation: Option<OrganisationCode>,
+    /// The kinds of its images; of none, nobody knew them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kinds: BTreeSet<ImageKind>,
     /// Whose images they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<PatientKey>,
@@ -165,6 +169,11 @@ impl Sending {
         keys
     }
 
+    /// Whoever may send it sees it.
+    fn is_seen_by(&self, agent: &Agent) -> bool {
+        may_send(agent, (self.organisation, &self.kinds), self.organisation)
+    }
+
     /// Adds what came.
     fn count(&mut self, answers: &Answers) {
         let warned = answers.taken.iter().filter(|(_, is_warned)| *is_warned);
@@ -189,9 +198,19 @@ impl Registry {
         study: &StudyUid,
         destination: &AeTitle,
     ) -> Result<(), RegistryError> {
-        let organisation = self.belonging(study).await?.organisation;
+        let belonging = self.belonging(study).await?;
+        self.sending_of(agent, &belonging, destination).await
+    }
+
+    async fn sending_of(
+        &self,
+        agent: &Agent,
+        belonging: &Belonging,
+        destination: &AeTitle,
+    ) -> Result<(), RegistryError> {
+        let images = (belonging.organisation, &belonging.kinds);
         let of_destination = self.organisation_of_title(destination).await?;
-        if may_send(agent, organisation, of_destination) {
+        if may_send(agent, images, of_destination) {
             Ok(())
         } else {
             Err(unlicensed())
@@ -209,9 +228,8 @@ impl Registry {
         new: &NewSending,
         at: Moment,
     ) -> Result<Stored<Sending>, RegistryError> {
-        self.sending_permitted(agent, &new.study, &new.destination)
-            .await?;
         let belonging = self.belonging(&new.study).await?;
+        self.sending_of(agent, &belonging, &new.destination).await?;
         let patient = match &belonging.examination {
             None => None,
             Some((id, _)) => {
@@ -231,6 +249,7 @@ impl Registry {
             study: new.study.clone(),
             series: new.series.clone(),
             organisation: belonging.organisation,
+            kinds: belonging.kinds,
             patient,
             destination: new.destination.clone(),
             by: agent.name.clone(),
@@ -384,7 +403,7 @@ impl Registry {
         id: &RejectionId,
     ) -> Result<Stored<Sending>, RegistryError> {
         let found = self.read::<Sending>(id.as_str()).await?;
-        if may_send(agent, found.value.organisation, found.value.organisation) {
+        if found.value.is_seen_by(agent) {
             return Ok(found);
         }
         Err(RegistryError::NotFound {
@@ -425,11 +444,8 @@ impl Registry {
     ) -> Result<Vec<Stored<Sending>>, RegistryError> {
         let prefix = format!("{}/", study.as_str());
         let found = self.sendings_by(OF_STUDY, &prefix).await?;
-        let seen = found.into_iter().filter(|found| {
-            let organisation = found.value.organisation;
-            may_send(agent, organisation, organisation)
-        });
-        Ok(seen.collect())
+        let seen = found.into_iter();
+        Ok(seen.filter(|one| one.value.is_seen_by(agent)).collect())
     }
 
     /// Sendings that are not at their end, oldest first: for the archive's own work.

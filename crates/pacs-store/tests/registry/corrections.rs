@@ -313,10 +313,7 @@ async fn an_archive_administrator_binds_what_came_from_nobody_and_the_trail_tell
         .value
         .id;
     came(&rig, "1.2.3", None).await;
-    let grant = Grant {
-        role: Role::ArchiveAdmin,
-        reach: Reach::National,
-    };
+    let grant = Grant::new(Role::ArchiveAdmin, Reach::National);
     let admin = Agent::new(AgentKind::User, "admin", Grants::single(grant));
     let (licence, why) = (admin.national_licence().unwrap(), reason());
     let one = kept(&[("1.2.3", 1)]);

@@ -113,6 +113,7 @@ async fn order(
     let new = NewRejection {
         study: study(uid),
         organisation: None,
+        kinds: BTreeSet::new(),
         part: Part::Instances,
         instances: instances.iter().map(instance).collect(),
         title: Title::PatientSafety,

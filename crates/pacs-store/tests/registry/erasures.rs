@@ -18,10 +18,7 @@ use pacs_store::registry::{Moment, Refusal, RegistryError};
 use pacs_store::rejections::{DestroyedStudies, Meant, RejectError};
 
 fn ministry(name: &str) -> Agent {
-    let grant = Grant {
-        role: Role::MohAdmin,
-        reach: Reach::National,
-    };
+    let grant = Grant::new(Role::MohAdmin, Reach::National);
     Agent::new(AgentKind::User, name, Grants::single(grant))
 }
 

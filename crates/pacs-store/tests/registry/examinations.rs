@@ -424,10 +424,7 @@ async fn lists_give_every_examination_once_newest_first_to_those_who_see_it() {
             ids
         );
         let stranger = user("op", Role::Operator, "001");
-        let ministry = Grants::single(Grant {
-            role: Role::MohAdmin,
-            reach: Reach::National,
-        });
+        let ministry = Grants::single(Grant::new(Role::MohAdmin, Reach::National));
         let ministry = Agent::new(AgentKind::User, "m", ministry);
         for agent in [&stranger, &ministry] {
             assert_eq!(list(agent, own(), None).await, []);

@@ -41,10 +41,7 @@ async fn the_organisations_of_the_pilot_are_imported_once() {
 #[tokio::test]
 async fn an_organisation_is_changed_by_the_ministry_alone_and_not_unseen() {
     let rig = Rig::new().await;
-    let ministry = Grants::single(Grant {
-        role: Role::MohAdmin,
-        reach: Reach::National,
-    });
+    let ministry = Grants::single(Grant::new(Role::MohAdmin, Reach::National));
     let ministry = Agent::new(AgentKind::User, "m", ministry);
     let licence = ministry.national_licence().unwrap();
     let stored = rig.registry.organisation(code("006")).await.unwrap();

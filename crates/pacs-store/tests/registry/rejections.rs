@@ -24,6 +24,7 @@ use pacs_store::registry::rejections::{
 use pacs_store::registry::{Refusal, RegistryError, Stored};
 use pacs_store::rejections::{Meant, RejectError, Rejections, Wanted};
 use pacs_store::{Archive, DepositError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) const STUDY: &str = "1.2.3";
@@ -41,10 +42,7 @@ pub(crate) fn instance(number: u32) -> SopInstanceUid {
 }
 
 pub(crate) fn keeper() -> Agent {
-    let grant = Grant {
-        role: Role::ArchiveAdmin,
-        reach: Reach::National,
-    };
+    let grant = Grant::new(Role::ArchiveAdmin, Reach::National);
     Agent::new(AgentKind::User, "keeper", Grants::single(grant))
 }
 
@@ -345,6 +343,7 @@ async fn order_only(rig: &Rig, title: Title) -> Stored<Rejection> {
     let new = NewRejection {
         study: study(STUDY),
         organisation: None,
+        kinds: BTreeSet::new(),
         part: Part::Study,
         instances: (1..=3).map(|n| (instance(n), series.clone())).collect(),
         title,

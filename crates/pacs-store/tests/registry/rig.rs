@@ -78,7 +78,11 @@ pub(crate) fn organisation(code_text: &str, prefix: &str) -> Organisation {
 /// Somebody in one role.
 pub(crate) fn user(name: &str, role: Role, organisation: &str) -> Agent {
     let reach = Reach::Organisation(code(organisation));
-    Agent::new(AgentKind::User, name, Grants::single(Grant { role, reach }))
+    Agent::new(
+        AgentKind::User,
+        name,
+        Grants::single(Grant::new(role, reach)),
+    )
 }
 
 /// Noon of an ordinary day in Bishkek.

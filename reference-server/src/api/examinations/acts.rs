@@ -31,7 +31,7 @@ impl Why {
 
 type Answer = Result<Tagged<Standing>, Problem>;
 
-/// Where an examination stands, for whoever has a role at one of its organisations.
+/// Where an examination stands, for whoever has a role for such images at one of its organisations.
 pub(super) async fn standing(
     api: &Api,
     agent: &Agent,
@@ -41,7 +41,8 @@ pub(super) async fn standing(
     let reader = Reader::new(&system);
     let at = api.world.moment();
     let found = api.registry.examination(&reader, id, at).await?;
-    let has_role = |at: OrganisationCode| !agent.actors_at(at).is_empty();
+    let work = found.value.work();
+    let has_role = |at: OrganisationCode| !agent.actors_at(at, work).is_empty();
     if !has_role(found.value.performing) && !has_role(found.value.ordering) {
         return Err((&codes::NOT_FOUND).into());
     }
@@ -124,10 +125,12 @@ pub(super) async fn claim(
     let performing = seen.value.performing;
     // An emergency, an order or a treatment lets one look: nobody reads for an organisation where
     // they have no role.
-    if agent.actors_at(performing).is_empty() {
+    let work = seen.value.work();
+    if agent.actors_at(performing, work).is_empty() {
         return Err((&codes::NOT_PERMITTED).into());
     }
-    let mut reads = agent.grants.extents(Permission::ReportWrite, performing);
+    let permission = Permission::ReportWrite;
+    let mut reads = agent.grants.extents_over(permission, performing, work);
     let may_read = reads.next().is_some();
     drop(reads);
     let event = Event::Claim {

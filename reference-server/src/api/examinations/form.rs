@@ -94,24 +94,12 @@ pub(in crate::api) struct Form {
 
 /// The kind of images that a word of the form stands for: `ct`, `mr`, `xray`, or a Modality.
 pub(in crate::api) fn kind(word: &str) -> Option<Kind> {
-    match word {
-        "ct" => Some(Kind::Ct),
-        "mr" => Some(Kind::Mr),
-        "xray" => Some(Kind::XRay),
-        // Its own words alone, so that there is one for each kind.
-        other => Kind::of_modality(other).filter(|kind| matches!(kind, Kind::Other(_))),
-    }
+    Kind::of_word(word)
 }
 
 /// The word of a kind.
 pub(super) fn word(kind: &Kind) -> String {
-    match kind {
-        Kind::Ct => "ct".to_owned(),
-        Kind::Mr => "mr".to_owned(),
-        Kind::XRay => "xray".to_owned(),
-        Kind::Other(modality) => modality.to_string(),
-        _ => "other".to_owned(),
-    }
+    kind.word().to_owned()
 }
 
 impl Form {

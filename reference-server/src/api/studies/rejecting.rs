@@ -96,10 +96,14 @@ pub(super) async fn reject(
     };
     let seeing = Seeing::of(&api, &signed).await?;
     let (agent, at) = (&seeing.agent, api.world.moment());
-    let belonging = seen(&api, &seeing, &wanted.study, at).await?;
+    let mut belonging = seen(&api, &seeing, &wanted.study, at).await?;
     // Who sees it in an emergency, or by an order of theirs, may not for that judge its images.
     let is_known = belonging.organisation.is_some();
-    if is_known && !may_see(agent, belonging.organisation, Title::Quality) {
+    if is_known && belonging.kinds.is_empty() {
+        belonging.kinds = api.desk.kinds(&wanted.study).await?;
+    }
+    let images = (belonging.organisation, &belonging.kinds);
+    if is_known && !may_see(agent, images, Title::Quality) {
         return Err((&codes::NOT_PERMITTED).into());
     }
     let keeping = api.keeping()?;

@@ -57,10 +57,7 @@ fn code(text: &str) -> OrganisationCode {
 }
 
 fn operator(organisation: OrganisationCode) -> Agent {
-    let grant = Grant {
-        role: Role::Operator,
-        reach: Reach::Organisation(organisation),
-    };
+    let grant = Grant::new(Role::Operator, Reach::Organisation(organisation));
     Agent::new(AgentKind::User, "operator", Grants::single(grant))
 }
 

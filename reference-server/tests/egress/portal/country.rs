@@ -132,10 +132,7 @@ fn text(value: &Value) -> String {
 impl Country {
     pub(crate) async fn open() -> Self {
         let site = Site::open(CONFIG).await;
-        let keeper = vec![Grant {
-            role: Role::ArchiveAdmin,
-            reach: Reach::National,
-        }];
+        let keeper = vec![Grant::new(Role::ArchiveAdmin, Reach::National)];
         let keeper = Shows::Session(site.sign_in("keeper", keeper, false).await);
         let rules = AccountRules {
             cost: HashCost {
@@ -233,6 +230,7 @@ impl Country {
     async fn send(&self, of: &str, study: &str, (number, accession): (u32, &str)) {
         let sender = format!("{}_CT1", prefix(of));
         let sent = Sent {
+            modality: "CT",
             sender: &sender,
             study,
             number,

@@ -1,8 +1,9 @@
 //! Asks through every door, and says what somebody was given that they may not see, and what they
 //! were not given that they may.
 
+use super::callers::{Caller, Kind};
 use super::dice::Dice;
-use super::land::{Caller, Kind, Land, Stands, Study, scanner};
+use super::land::{Land, Stands, Study, scanner};
 use crate::people::title;
 use crate::policy::{answers, associate};
 use crate::site::{EXPLICIT, Reply, Site};
@@ -246,7 +247,7 @@ impl<'a> Visit<'a> {
             panic!("the portal is for people");
         };
         for of in &land.organisations {
-            let has_role = roles.iter().any(|(_, at)| at == of);
+            let has_role = roles.iter().any(|(_, at, _)| at == of);
             let one = |at: usize| &land.examinations[at];
             let in_list = |at: usize| land.sees(judged, at, true);
             let scopes = [
@@ -274,12 +275,19 @@ impl<'a> Visit<'a> {
                 self.uids(|study| study.organisation == *of && land.knows_study(judged, study));
             let path = format!("/studies?organisation={of}");
             self.listed(&path, (true, may), dice).await;
-            let may = self.uids(|study| study.organisation == *of && study.examination.is_none());
+            let may = self.uids(|study| {
+                let is_theirs = study.organisation == *of && judged.reconciles_for(study.work());
+                is_theirs && study.examination.is_none()
+            });
             let path = format!("/unmatched?organisation={of}");
             self.listed(&path, (judged.reconciles(of), may), dice).await;
-            let may = self.ids(|at| one(at).waits_for_images() && one(at).performing == *of);
+            let looks_at = [Role::Radiographer, Role::Radiologist];
+            let may = self.ids(|at| {
+                let is_theirs = judged.holds_for(&looks_at, one(at).work());
+                is_theirs && one(at).waits_for_images() && one(at).performing == *of
+            });
             let path = format!("/worklist?organisation={of}&from=2026-01-01&to=2199-12-31");
-            let makes = judged.holds(&[Role::Radiographer, Role::Radiologist], of);
+            let makes = judged.holds(&looks_at, of);
             self.listed(&path, (makes, may), dice).await;
         }
         self.pages(looks).await;
@@ -302,7 +310,7 @@ impl<'a> Visit<'a> {
             let expected = status(land.knows_study(judged, study), true);
             let path = format!("/api/v1/studies/{}", study.uid);
             self.status(PAGES, &path, expected).await;
-            let is_theirs = judged.reconciles(study.organisation);
+            let is_theirs = judged.reconciles_for(study.work());
             let expected = status(is_theirs, judged.reconciles_any());
             let path = format!("/api/v1/unmatched/{}", study.uid);
             self.status(PAGES, &path, expected).await;

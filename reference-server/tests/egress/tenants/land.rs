@@ -1,6 +1,7 @@
 //! Organisations, people, devices and patients as the dice have them, and who may see what of it:
 //! the rules written down once more, over plain data, without a look at how the server keeps them.
 
+use super::callers::{Caller, Held, Kind, MAKES, MODALITIES, ORDERS, TREATS};
 use super::dice::Dice;
 use crate::people::{agent, code, let_in};
 use crate::policy::{Shows, token};
@@ -12,7 +13,7 @@ use pacs_core::account::break_glass::BreakGlassReason;
 use pacs_core::examination::progress::Completion;
 use pacs_core::examination::{Event, Reason};
 use pacs_core::patient::PatientKey;
-use pacs_core::role::{Agent, Grant, Reach, Role};
+use pacs_core::role::{Agent, Grant, Kinds, Reach, Role};
 use pacs_store::registry::accounts::{Emergency, put};
 use pacs_store::registry::consents::{Ground, NewConsent};
 use pacs_store::registry::patients::{Alike, Particulars, PersonName};
@@ -61,10 +62,16 @@ pub(crate) struct Examination {
     pub(crate) ordering: &'static str,
     pub(crate) performing: &'static str,
     requester: String,
+    pub(crate) modality: &'static str,
     pub(crate) stands: Stands,
 }
 
 impl Examination {
+    /// Who makes it, and what.
+    pub(crate) const fn work(&self) -> (&'static str, &'static str) {
+        (self.performing, self.modality)
+    }
+
     /// Whether devices are told of it: until all its images are there.
     pub(crate) const fn waits_for_images(&self) -> bool {
         matches!(self.stands, Stands::InProgress | Stands::Scheduled)
@@ -77,91 +84,16 @@ pub(crate) struct Study {
     /// Of the device that sent it.
     pub(crate) organisation: &'static str,
     pub(crate) examination: Option<usize>,
+    pub(crate) modality: &'static str,
     /// What the device typed, where that is of another organisation.
     typed: Option<usize>,
     pub(crate) instances_count: usize,
 }
 
-/// What somebody is.
-#[derive(Debug, Clone)]
-pub(crate) enum Kind {
-    Device(&'static str),
-    Program(&'static str),
-    User {
-        name: String,
-        roles: Vec<(Role, &'static str)>,
-        /// The patient whom they opened in an emergency.
-        glass: Option<usize>,
-    },
-}
-
-/// Somebody who asks.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    pub(crate) kind: Kind,
-    /// Over HTTP.
-    pub(crate) shows: Shows,
-}
-
-/// Roles that see all that their organisation makes.
-const MAKES: [Role; 3] = [Role::Operator, Role::Radiographer, Role::Radiologist];
-
-/// Roles that see what they ordered themselves.
-const ORDERS: [Role; 4] = [
-    Role::Operator,
-    Role::Radiographer,
-    Role::Radiologist,
-    Role::Referrer,
-];
-
-/// Roles that see what was made before of a patient whom their organisation treats.
-const TREATS: [Role; 5] = [
-    Role::Expert,
-    Role::Operator,
-    Role::Radiographer,
-    Role::Radiologist,
-    Role::Referrer,
-];
-
-/// Roles that say whose studies of their organisation are.
-const RECONCILES: [Role; 5] = [
-    Role::ArchiveAdmin,
-    Role::Operator,
-    Role::OrgAdmin,
-    Role::Radiographer,
-    Role::Radiologist,
-];
-
-impl Caller {
-    /// Whether they hold one of these roles at an organisation.
-    pub(crate) fn holds(&self, wanted: &[Role], of: &str) -> bool {
-        let Kind::User { roles, .. } = &self.kind else {
-            return false;
-        };
-        let mut held = roles.iter();
-        held.any(|(role, at)| wanted.contains(role) && *at == of)
-    }
-
-    /// Whether they hold one of these roles anywhere.
-    pub(crate) fn holds_any(&self, wanted: &[Role]) -> bool {
-        let mut all = ORGANISATIONS.iter();
-        all.any(|(of, _)| self.holds(wanted, of))
-    }
-
-    /// Whether they say whose studies of an organisation are.
-    pub(crate) fn reconciles(&self, of: &str) -> bool {
-        self.holds(&RECONCILES, of)
-    }
-
-    /// Whether they do so anywhere, or could ask for it.
-    pub(crate) fn reconciles_any(&self) -> bool {
-        self.holds_any(&RECONCILES)
-    }
-
-    /// Whether they see images of anybody.
-    pub(crate) fn looks(&self) -> bool {
-        let is_user = matches!(self.kind, Kind::User { .. });
-        !is_user || self.holds_any(&[&TREATS[..], &[Role::ArchiveAdmin]].concat())
+impl Study {
+    /// Who made it, and what.
+    pub(crate) const fn work(&self) -> (&'static str, &'static str) {
+        (self.organisation, self.modality)
     }
 }
 
@@ -294,7 +226,9 @@ impl Land {
         let patient = dice.below(self.patients.len());
         let requester = dice.pick(names).clone();
         let key = self.patients[patient].key;
-        let id = site.order(key, (&requester, ordering), performing).await;
+        let (modality, kind) = *dice.pick(&MODALITIES);
+        let by = (requester.as_str(), ordering);
+        let id = site.order_kind(key, by, performing, kind).await;
         let stands = *dice.pick(&[
             Stands::Cancelled,
             Stands::Scheduled,
@@ -309,6 +243,7 @@ impl Land {
             ordering,
             performing,
             requester,
+            modality,
             stands,
         });
         let own = self.examinations.len() - 1;
@@ -321,7 +256,8 @@ impl Land {
             site.act(&operator, id, event).await;
         }
         if matches!(stands, Stands::InProgress | Stands::Received) {
-            self.send(site, (performing, &id.to_string()), dice).await;
+            let made = (performing, modality);
+            self.send(site, made, &id.to_string(), dice).await;
             self.studies.last_mut().unwrap().examination = Some(own);
         }
     }
@@ -363,11 +299,18 @@ impl Land {
         let typed = Some(typed).filter(|_| is_foreign && dice.chance(60));
         let accession = typed.map(|at| self.examinations[at].id.to_string());
         let accession = accession.unwrap_or_default();
-        self.send(site, (of, &accession), dice).await;
+        let (modality, _) = *dice.pick(&MODALITIES);
+        self.send(site, (of, modality), &accession, dice).await;
         self.studies.last_mut().unwrap().typed = typed;
     }
 
-    async fn send(&mut self, site: &Site, (of, accession): (&'static str, &str), dice: &mut Dice) {
+    async fn send(
+        &mut self,
+        site: &Site,
+        (of, modality): (&'static str, &'static str),
+        accession: &str,
+        dice: &mut Dice,
+    ) {
         // All are as long: none is the beginning of another.
         // Below the arc for examples: those that the server makes (2.25) have random digits, with
         // which another could begin.
@@ -376,6 +319,7 @@ impl Land {
         let sender = scanner(of);
         for number in 1..=instances_count {
             let sent = Sent {
+                modality,
                 sender: &sender,
                 study: &uid,
                 number: u32::try_from(number).unwrap(),
@@ -388,9 +332,16 @@ impl Land {
             uid,
             organisation: of,
             examination: None,
+            modality,
             typed: None,
             instances_count,
         });
+    }
+
+    /// A role somewhere; a third of those that may be are for one modality alone.
+    fn held(&self, role: Role, dice: &mut Dice) -> Held {
+        let limit = (role.takes_kinds() && dice.chance(35)).then(|| dice.pick(&MODALITIES).0);
+        (role, *dice.pick(&self.organisations), limit)
     }
 
     async fn user(&mut self, site: &Site, name: String, dice: &mut Dice) {
@@ -404,19 +355,21 @@ impl Land {
             Role::Radiologist,
             Role::Referrer,
         ]);
-        let mut roles = vec![(role, *dice.pick(&self.organisations))];
+        let mut roles = vec![self.held(role, dice)];
         if dice.chance(30) {
             let second = [Role::Operator, Role::OrgAdmin, Role::Referrer];
-            roles.push((*dice.pick(&second), *dice.pick(&self.organisations)));
+            let second = *dice.pick(&second);
+            roles.push(self.held(second, dice));
         }
-        let grants = roles.iter().map(|(role, of)| Grant {
-            role: *role,
-            reach: Reach::Organisation(code(of)),
+        let grants = roles.iter().map(|(role, of, limit)| {
+            let words = limit.map(str::to_lowercase);
+            let kinds = Kinds::of_words(words.as_deref()).unwrap();
+            Grant::new(*role, Reach::Organisation(code(of))).limited_to(kinds)
         });
         let is_doctor = dice.chance(70);
         let secret = site.sign_in(&name, grants.collect(), is_doctor).await;
         let opens = [Role::Expert, Role::Radiologist, Role::Referrer];
-        let may_open = is_doctor && roles.iter().any(|(role, _)| opens.contains(role));
+        let may_open = is_doctor && roles.iter().any(|(role, ..)| opens.contains(role));
         let patient = dice.below(self.patients.len());
         let glass = Some(patient).filter(|_| dice.chance(50));
         if let Some(patient) = glass {
@@ -473,7 +426,7 @@ impl Land {
             Kind::Device(of) | Kind::Program(of) => return *of == one.performing,
             Kind::User { name, glass, .. } => (name, *glass),
         };
-        let has = |wanted: &[Role], of: &str| caller.holds(wanted, of);
+        let has = |wanted: &[Role], of: &str| caller.holds_for(wanted, (of, one.modality));
         let is_own_work = has(&MAKES, one.performing);
         let is_own_order = *name == one.requester && has(&ORDERS, one.ordering);
         let is_in_pool = one.stands == Stands::Received && has(&[Role::Expert], one.performing);
@@ -490,7 +443,7 @@ impl Land {
         match (study.examination, &caller.kind) {
             (Some(at), _) => self.sees(caller, at, false),
             (None, Kind::Device(of) | Kind::Program(of)) => *of == study.organisation,
-            (None, Kind::User { .. }) => caller.holds(&MAKES, study.organisation),
+            (None, Kind::User { .. }) => caller.holds_for(&MAKES, study.work()),
         }
     }
 
@@ -498,7 +451,7 @@ impl Land {
     /// or say there whose studies are that wait.
     pub(crate) fn knows_study(&self, caller: &Caller, study: &Study) -> bool {
         let keeps = caller.holds(&[Role::ArchiveAdmin], study.organisation);
-        let waits = study.examination.is_none() && caller.reconciles(study.organisation);
+        let waits = study.examination.is_none() && caller.reconciles_for(study.work());
         keeps || waits || self.sees_study(caller, study)
     }
 
@@ -510,7 +463,7 @@ impl Land {
             let of_study = |study: &&Study| study.examination == Some(at);
             let mut studies = self.studies.iter().filter(of_study);
             self.sees(caller, at, false)
-                || (compares && caller.reconciles(self.examinations[at].performing))
+                || (compares && caller.reconciles_for(self.examinations[at].work()))
                 || studies.any(|study| self.knows_study(caller, study))
         };
         // What their own device sent is no secret to them.

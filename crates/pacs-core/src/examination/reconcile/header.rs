@@ -11,7 +11,9 @@ use crate::uid::StudyUid;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 /// A kind of images, as an order names it. Devices call an X-ray picture by several names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[non_exhaustive]
 pub enum Kind {
     /// Computed tomography.
@@ -36,6 +38,42 @@ impl Kind {
             "CR" | "DX" | "RG" | "RF" => Some(Self::XRay),
             other => Some(Self::Other(other.into())),
         }
+    }
+
+    /// The kind that a word stands for: `ct`, `mr`, `xray`, or another Modality.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        match word {
+            "ct" => Some(Self::Ct),
+            "mr" => Some(Self::Mr),
+            "xray" => Some(Self::XRay),
+            // Its own words alone, so that there is one for each kind.
+            other => Self::of_modality(other).filter(|kind| matches!(kind, Self::Other(_))),
+        }
+    }
+
+    /// Its word.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Ct => "ct",
+            Self::Mr => "mr",
+            Self::XRay => "xray",
+            Self::Other(modality) => modality,
+        }
+    }
+
+    /// Whether a device could say so: another Modality is a code string (PS3.5 6.2), and no other
+    /// name of a kind that has one.
+    #[must_use]
+    pub fn is_fit(&self) -> bool {
+        let Self::Other(modality) = self else {
+            return true;
+        };
+        let is_code = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        modality.len() <= 16
+            && modality.bytes().all(is_code)
+            && Self::of_modality(modality).as_ref() == Some(self)
     }
 }
 

@@ -11,12 +11,13 @@ use super::rows::{
 use super::tables::{Kind, each_key, exact, study_of};
 use super::view::View;
 use crate::index::{Match, Quota, Results, StoredInstance, StudyNote, answer, note};
+use pacs_core::examination::reconcile::Kind as ImageKind;
 use pacs_core::instance::level_of;
 use pacs_core::role::sight::{Sight, StudyFacts};
 use pacs_core::tag::tags;
 use pacs_core::{Attributes, Level, Tag};
 use redb::ReadableTable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod back;
 
@@ -95,15 +96,34 @@ impl<'a> Search<'a> {
         if !self.sight.is_narrowed() {
             return Ok(true);
         }
-        if let Some(facts) = self.view.facts.get(study)? {
-            let facts: StudyFacts = decode(facts.value())?;
-            return Ok(note::is_seen(self.sight, Some(&facts), ""));
+        let facts = self.view.facts.get(study)?;
+        let facts = facts.map(|facts| decode::<StudyFacts>(facts.value()));
+        let facts = facts.transpose()?;
+        let kinds = if self.sight.asks_for_kinds(facts.as_ref()) {
+            self.kinds_of(study)?
+        } else {
+            BTreeSet::new()
+        };
+        if facts.is_some() {
+            return Ok(note::is_seen(self.sight, facts.as_ref(), ("", &kinds)));
         }
         self.budget.spend(1)?;
         let first = self.view.entities.get(entity_key(study, 1).as_slice())?;
         let first = first.ok_or(missing("row of a series"))?;
         let sender = SeriesRow::decode(first.value())?.sender()?;
-        Ok(note::is_seen(self.sight, None, &sender))
+        Ok(note::is_seen(self.sight, None, (&sender, &kinds)))
+    }
+
+    /// The kinds of the images of a study that are in sight.
+    fn kinds_of(&self, study: u64) -> Result<BTreeSet<ImageKind>, Fault> {
+        let mut kinds = BTreeSet::new();
+        self.each_series(study, |_, row| {
+            if row.instances_count > 0 {
+                kinds.extend(ImageKind::of_modality(&row.modality()?));
+            }
+            Ok(())
+        })?;
+        Ok(kinds)
     }
 
     /// What was noted of a study, where that says something of the series that is wanted.

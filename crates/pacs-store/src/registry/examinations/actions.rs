@@ -125,6 +125,7 @@ impl Registry {
         {
             return Err(RegistryError::Changed);
         }
+        may_order(agent, &before.value, action)?;
         let event = self.known(agent, &before.value, action, at).await?;
         let mut batch = Batch::default();
         let happening = Happening {
@@ -315,14 +316,30 @@ pub(in super::super) fn as_system(agent: &Agent) -> Agent {
     }
 }
 
-/// As whom `agent` may do `event` to `examination`: whoever ordered it decides about the order
-/// alone.
+/// Refuses an order that becomes one of other images than whoever changes it may order.
+fn may_order(agent: &Agent, examination: &Examination, action: &Action) -> Result<(), Refusal> {
+    let Some(order) = &action.order else {
+        return Ok(());
+    };
+    let mut changed = examination.clone();
+    changed.order.kind = order.kind.clone();
+    if actors(agent, &changed, &action.event).is_empty() {
+        let event = action.event.name();
+        let actor = actors(agent, examination, &action.event).into_iter().next();
+        let actor = actor.unwrap_or(Actor::System);
+        return Err(Refusal::Transition(TransitionError::Actor { actor, event }));
+    }
+    Ok(())
+}
+
+/// As whom `agent` may do `event` to `examination`, by roles that are held for such images: whoever
+/// ordered it decides about the order alone.
 fn actors(agent: &Agent, examination: &Examination, event: &Event) -> Vec<Actor> {
     // Of what is restricted nobody else learns that it is there, by whatever they try.
     if examination.is_kept_from(agent) {
         return Vec::new();
     }
-    let mut actors = agent.actors_at(examination.performing);
+    let mut actors = agent.actors_at(examination.performing, examination.work());
     let is_of_order = matches!(
         event,
         Event::Acknowledge { .. }
@@ -332,7 +349,7 @@ fn actors(agent: &Agent, examination: &Examination, event: &Event) -> Vec<Actor>
             | Event::Reschedule
     );
     if is_of_order {
-        let ordering = agent.actors_at(examination.ordering);
+        let ordering = agent.actors_at(examination.ordering, examination.work());
         actors.extend(ordering.into_iter().filter(|actor| *actor != Actor::System));
     }
     actors

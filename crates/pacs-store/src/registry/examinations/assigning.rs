@@ -21,6 +21,7 @@ impl Examination {
         Assignment {
             status: self.status(),
             performing: self.performing,
+            kind: &self.order.kind,
             assigned_to: self.assigned_to.as_deref(),
         }
     }
@@ -78,7 +79,7 @@ impl Registry {
         at: Moment,
     ) -> Result<Stored<Examination>, RegistryError> {
         let before = self.examination_at(id).await?;
-        let actors = agent.actors_at(before.value.performing);
+        let actors = agent.actors_at(before.value.performing, before.value.work());
         if actors.is_empty() || before.value.is_kept_from(agent) {
             return Err(RegistryError::NotFound {
                 what: "examination",

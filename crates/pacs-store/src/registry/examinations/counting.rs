@@ -11,9 +11,9 @@ use chrono::{Days, FixedOffset, NaiveDate, NaiveTime};
 use pacs_core::audit::Act;
 use pacs_core::examination::Status;
 use pacs_core::examination::reconcile::Kind;
-use pacs_core::role::{Agent, AgentKind, Extent, Permission, Unlicensed};
+use pacs_core::role::{Agent, AgentKind, Extent, Permission, Unlicensed, Work};
 use pacs_core::{OrganisationCode, Phi};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The examinations of one organisation that got their IDs on one day, as far as they are alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +57,9 @@ impl Registry {
         let query = format!("statistics {} {}", period.from, period.until);
         event.object.query = Some(Phi::new(query));
         self.commit(Batch::default(), event).await?;
-        if figures == Figures::Technical {
+        if figures.are_technical() {
             return Ok(Vec::new());
         }
-        let counted_for = figures.user();
         let prefix = format!("performing/{organisation}{BETWEEN}all{BETWEEN}");
         let beyond = midnight(period.until.checked_add_days(Days::new(1)), *at.offset());
         let begin = midnight(Some(period.from), *at.offset());
@@ -86,7 +85,8 @@ impl Registry {
                 if counted > EXAMINATIONS_IN_STATISTICS_MAX {
                     return Err(Refusal::Unfit { what: "period" }.into());
                 }
-                if counted_for.is_none_or(|user| examination.readings().has_completed(user)) {
+                let is_own = |user: &str| examination.readings().has_completed(user);
+                if figures.counts(examination.work(), is_own) {
                     count(&mut counts, examination, *at.offset());
                 }
                 after = record.key;
@@ -116,46 +116,68 @@ fn count(counts: &mut Counts, examination: Examination, place: FixedOffset) {
 }
 
 /// Which figures somebody may see of an organisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::registry) enum Figures<'a> {
-    /// Of everybody's work.
-    All,
-    /// Of the work of this user alone.
-    Own(&'a str),
-    /// Of what the archive holds, and of no examination.
-    Technical,
+#[derive(Debug, Clone, Copy)]
+pub(in crate::registry) struct Figures<'a> {
+    agent: &'a Agent,
+    organisation: OrganisationCode,
 }
 
-impl<'a> Figures<'a> {
-    /// Whose work alone is counted; `None`: everybody's.
-    pub(in crate::registry) const fn user(self) -> Option<&'a str> {
-        match self {
-            Self::Own(user) => Some(user),
-            Self::All | Self::Technical => None,
-        }
+impl Figures<'_> {
+    fn has(self, extent: Extent) -> bool {
+        let grants = &self.agent.grants;
+        let (permission, of) = (Permission::Statistics, self.organisation);
+        let mut held = grants.extents_over(permission, of, Work::Any);
+        held.any(|held| held == extent)
+    }
+
+    fn are_whole(self) -> bool {
+        let is_system = self.agent.kind == AgentKind::System;
+        is_system || self.has(Extent::Aggregated) || self.has(Extent::Whole)
+    }
+
+    /// Whether they are of what the archive holds, and of no examination.
+    fn are_technical(self) -> bool {
+        !self.are_whole() && self.has(Extent::Technical)
+    }
+
+    /// Whether this part of the work is counted; `is_own`: that of this user.
+    fn counts(self, work: Work<'_>, is_own: impl Fn(&str) -> bool) -> bool {
+        let agent = self.agent;
+        let grants = &agent.grants;
+        let mut held = grants.extents_over(Permission::Statistics, self.organisation, work);
+        let of_all = [Extent::Aggregated, Extent::Technical, Extent::Whole];
+        let counts =
+            |extent| of_all.contains(&extent) || (extent == Extent::Own && is_own(&agent.name));
+        agent.kind == AgentKind::System || held.any(counts)
+    }
+
+    /// The same of images of these kinds; of none, nobody knows them.
+    pub(in crate::registry) fn count_each(
+        self,
+        kinds: &BTreeSet<Kind>,
+        is_own: impl Fn(&str) -> bool,
+    ) -> bool {
+        let mut all = kinds.iter();
+        let is_known = !kinds.is_empty();
+        (is_known && all.all(|kind| self.counts(Work::Of(kind), &is_own)))
+            || self.counts(Work::All, &is_own)
     }
 }
 
-/// Which figures `agent` may see of an organisation: the most that a role of theirs gives.
+/// Which figures `agent` may see of an organisation: the most that a role of theirs gives, of the
+/// kinds of images that it is held for.
 pub(in crate::registry) fn figures_for(
     agent: &Agent,
     organisation: OrganisationCode,
 ) -> Result<Figures<'_>, Unlicensed> {
-    let permission = Permission::Statistics;
-    let held = |extent| {
-        let mut extents = agent.grants.extents(permission, organisation);
-        extents.any(|of| of == extent)
+    let figures = Figures {
+        agent,
+        organisation,
     };
-    let is_all = held(Extent::Aggregated) || held(Extent::Whole);
-    if is_all || agent.kind == AgentKind::System {
-        return Ok(Figures::All);
+    if figures.are_whole() || figures.has(Extent::Technical) || figures.has(Extent::Own) {
+        return Ok(figures);
     }
-    if held(Extent::Technical) {
-        return Ok(Figures::Technical);
-    }
-    if held(Extent::Own) {
-        return Ok(Figures::Own(&agent.name));
-    }
+    let permission = Permission::Statistics;
     Err(Unlicensed { permission })
 }
 

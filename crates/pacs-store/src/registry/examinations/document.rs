@@ -14,6 +14,7 @@ use chrono::NaiveDateTime;
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::examination::{BodyPart, Progress, Reason, Side, Status, StepId};
 use pacs_core::patient::PatientKey;
+use pacs_core::role::Work;
 use pacs_core::uid::StudyUid;
 use pacs_core::worklist::Pregnancy;
 use pacs_core::{AeTitle, ExaminationId, OrganisationCode, Role};
@@ -172,15 +173,8 @@ impl Order {
         if let Some(physician) = &self.referring_physician {
             physician.check()?;
         }
-        if let Kind::Other(modality) = &self.kind {
-            let is_code = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
-            let known = Kind::of_modality(modality);
-            if modality.len() > 16
-                || !modality.bytes().all(is_code)
-                || known.as_ref() != Some(&self.kind)
-            {
-                return unfit("kind of images");
-            }
+        if !self.kind.is_fit() {
+            return unfit("kind of images");
         }
         Ok(())
     }
@@ -283,6 +277,12 @@ impl Examination {
             step = step.next().unwrap_or(step);
         }
         step
+    }
+
+    /// What of the work of organisations it is.
+    #[must_use]
+    pub const fn work(&self) -> Work<'_> {
+        Work::Of(&self.order.kind)
     }
 
     /// Where it stands.

@@ -76,6 +76,7 @@ impl<'a> Reader<'a> {
             is_delivered: examination.status() == Status::Delivered,
             assigned_to: examination.assigned_to.as_deref(),
             pool: examination.pool.as_deref(),
+            kind: Some(&examination.order.kind),
             is_restricted: examination.is_restricted,
             named: &examination.named,
         };
@@ -283,7 +284,7 @@ impl Registry {
         let Some(found) = self.planned(study).await? else {
             return Ok(None);
         };
-        licence.check(found.value.performing)?;
+        licence.check_over(found.value.performing, found.value.work())?;
         Ok(Some(found))
     }
 
@@ -336,6 +337,10 @@ impl Registry {
             let Some(examination) = self.readable(&record).await? else {
                 continue;
             };
+            let of_it = &examination.value;
+            if licence.check_over(organisation, of_it.work()).is_err() {
+                continue;
+            }
             match self.survivor(examination.value.patient).await {
                 Ok(patient) => page.examinations.push(Scheduled {
                     examination,
@@ -369,6 +374,7 @@ impl Registry {
         for examination in named {
             let value = &examination.value;
             let is_listed = value.performing == organisation
+                && licence.check_over(organisation, value.work()).is_ok()
                 && value.is_in_worklist()
                 && span.contains(&first_second(value.order.scheduled_at));
             if is_listed && let Some(patient) = if_readable(self.survivor(value.patient).await)? {
@@ -429,7 +435,8 @@ impl Registry {
         id: ExaminationId,
     ) -> Result<Scheduled, RegistryError> {
         let examination = self.examination_at(id).await?;
-        if licence.check(examination.value.performing).is_err() {
+        let of_it = &examination.value;
+        if licence.check_over(of_it.performing, of_it.work()).is_err() {
             return Err(RegistryError::NotFound {
                 what: "examination",
             });

@@ -22,7 +22,7 @@ use crate::records::Kind;
 use pacs_core::audit::{Act, AuditEvent, StudyTouched};
 use pacs_core::examination::Reason;
 use pacs_core::examination::reconcile::{QueueReason, Rule};
-use pacs_core::role::{Agent, Licence, duty::Reconcile};
+use pacs_core::role::{Licence, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode, SopInstanceUid};
 use serde::{Deserialize, Serialize};
@@ -230,7 +230,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::NotFound`], also for those of other organisations, and of examinations that
-    /// are restricted to others.
+    /// are restricted to others or of other images than the licence is good for.
     pub async fn study_match(
         &self,
         licence: &Licence<Reconcile>,
@@ -238,7 +238,7 @@ impl Registry {
     ) -> Result<Stored<StudyMatch>, RegistryError> {
         let found = self.read::<StudyMatch>(study.as_str()).await?;
         let is_covered = covers(licence, found.value.organisation);
-        if !is_covered || self.is_kept_from(licence.agent(), &found.value).await? {
+        if !is_covered || self.is_kept_from(licence, &found.value).await? {
             return Err(RegistryError::NotFound {
                 what: StudyMatch::NAME,
             });
@@ -246,10 +246,18 @@ impl Registry {
         Ok(found)
     }
 
-    /// Whether a study, or a part of it, is of an examination that is restricted to others.
-    async fn is_kept_from(&self, agent: &Agent, study: &StudyMatch) -> Result<bool, RegistryError> {
+    /// Whether a study, or a part of it, is of an examination that is restricted to others, or of
+    /// images of another kind than the licence is good for.
+    async fn is_kept_from(
+        &self,
+        licence: &Licence<Reconcile>,
+        study: &StudyMatch,
+    ) -> Result<bool, RegistryError> {
         for id in study.examinations() {
-            if self.examination_at(id).await?.value.is_kept_from(agent) {
+            let of_it = self.examination_at(id).await?.value;
+            let organisation = study.organisation.unwrap_or(of_it.performing);
+            let is_other = licence.check_over(organisation, of_it.work()).is_err();
+            if is_other || of_it.is_kept_from(licence.agent()) {
                 return Ok(true);
             }
         }
@@ -290,7 +298,7 @@ impl Registry {
             let study = String::from_utf8(record.value).unwrap_or_default();
             // One that was decided just now waits no longer.
             if let Some(found) = self.find::<StudyMatch>(&study).await?
-                && !self.is_kept_from(licence.agent(), &found.value).await?
+                && !self.is_kept_from(licence, &found.value).await?
             {
                 page.studies.push(found);
             }

@@ -13,8 +13,8 @@ use pacs_core::account::UserName;
 use pacs_core::audit::Act;
 use pacs_core::examination::{Reason, TransitionError};
 use pacs_core::limits::AUDIT_TEXT_CHARS_MAX;
-use pacs_core::role::{Agent, AgentKind, Extent, Permission, Unlicensed};
-use pacs_core::{ExaminationId, OrganisationCode, Phi};
+use pacs_core::role::{Agent, AgentKind, Permission, Unlicensed};
+use pacs_core::{ExaminationId, Phi};
 use std::collections::BTreeSet;
 
 impl Examination {
@@ -71,7 +71,7 @@ impl Registry {
             other => other?,
         };
         let performing = before.value.performing;
-        if !edits_orders(agent, performing) {
+        if !edits_orders(agent, &before.value) {
             let permission = Permission::OrderEdit;
             return Err(RegistryError::Unlicensed(Unlicensed { permission }));
         }
@@ -93,7 +93,7 @@ impl Registry {
         } else {
             "unrestrict"
         };
-        let actors = agent.actors_at(performing);
+        let actors = agent.actors_at(performing, before.value.work());
         let actor = actors.first().copied();
         let actor = actor.ok_or_else(|| {
             let actor = pacs_core::examination::Actor::System;
@@ -127,7 +127,7 @@ impl Registry {
         let found = self.examination_at(id).await?;
         let accounts = AccountStore::new(self.audit_trail());
         let of_it = &found.value;
-        let mut is_left = of_it.is_restricted && edits_orders(agent, of_it.performing);
+        let mut is_left = of_it.is_restricted && edits_orders(agent, of_it);
         for name in &of_it.named {
             let named = accounts.get::<User>(name).await?;
             is_left &= named.is_none_or(|named| named.value.is_disabled);
@@ -141,8 +141,8 @@ impl Registry {
     }
 }
 
-/// Whether somebody edits all orders that an organisation makes.
-fn edits_orders(agent: &Agent, organisation: OrganisationCode) -> bool {
-    let mut extents = agent.grants.extents(Permission::OrderEdit, organisation);
-    extents.any(|extent| extent == Extent::Whole)
+/// Whether somebody edits all such orders where it is made.
+fn edits_orders(agent: &Agent, of: &Examination) -> bool {
+    let grants = &agent.grants;
+    grants.reach_over(Permission::OrderEdit, of.performing, of.work())
 }

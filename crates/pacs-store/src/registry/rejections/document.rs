@@ -6,8 +6,9 @@ use super::super::document::Document;
 use super::{OF_STUDY, OPEN, REFUSING, damaged};
 use crate::records::Kind;
 use pacs_core::examination::Reason;
+use pacs_core::examination::reconcile::Kind as ImageKind;
 use pacs_core::patient::PatientKey;
-use pacs_core::rejection::{Quality, Title};
+use pacs_core::rejection::{Images, Quality, Title};
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{ExaminationId, OrganisationCode, SopInstanceUid};
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,9 @@ pub struct Rejection {
     /// Whose the study was; `None`: nobody knew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organisation: Option<OrganisationCode>,
+    /// The kinds of its images then; of none, nobody knew them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kinds: BTreeSet<ImageKind>,
     /// The examination that it was of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub examination: Option<ExaminationId>,
@@ -159,6 +163,14 @@ pub struct Rejection {
 impl Document for Rejection {
     const KIND: Kind = Kind::new("rejection");
     const NAME: &'static str = "rejection";
+}
+
+impl Rejection {
+    /// Its images, as far as it matters who judges them.
+    #[must_use]
+    pub fn images(&self) -> Images<'_> {
+        (self.organisation, &self.kinds).into()
+    }
 }
 
 /// Some of the instances of a rejection, and the series that these are of.

@@ -90,7 +90,7 @@ impl Registry {
         let found = self.read::<Rejection>(id.as_str()).await?;
         // Whoever rejected knows that they did.
         let is_own = agent.kind == AgentKind::User && found.value.by == agent.name;
-        if is_own || may_see(agent, found.value.organisation, found.value.title) {
+        if is_own || may_see(agent, found.value.images(), found.value.title) {
             return Ok(found);
         }
         Err(RegistryError::NotFound {
@@ -168,7 +168,7 @@ impl Registry {
                 let found = self.read::<Rejection>(&pointed_at(&record)?).await?;
                 let place = record.key.get(prefix.len()..).map(str::to_owned);
                 after = Some(record.key);
-                let is_seen = may_see(agent, found.value.organisation, found.value.title)
+                let is_seen = may_see(agent, found.value.images(), found.value.title)
                     && search.finds(&found.value)
                     && self.is_of_patient(&found.value, patient).await?;
                 if is_seen {

@@ -82,7 +82,7 @@ impl Registry {
         id: &RejectionId,
     ) -> Result<Stored<Rejection>, RegistryError> {
         let found = self.rejection(agent, id).await?;
-        if may_see(agent, found.value.organisation, found.value.title) {
+        if may_see(agent, found.value.images(), found.value.title) {
             Ok(found)
         } else {
             Err(not_found())
@@ -104,7 +104,7 @@ impl Registry {
         period: Period,
         at: Moment,
     ) -> Result<Vec<RejectionCount>, RegistryError> {
-        let counted_for = figures_for(agent, organisation)?.user();
+        let figures = figures_for(agent, organisation)?;
         let mut event = agent_event(Act::Queried, agent, Some(organisation), at);
         let query = format!("rejection statistics {} {}", period.from, period.until);
         event.object.query = Some(Phi::new(query));
@@ -133,7 +133,8 @@ impl Registry {
                 if counted > REJECTIONS_IN_STATISTICS_MAX {
                     return Err(unfit().into());
                 }
-                let is_counted = counted_for.is_none_or(|user| rejection.by == user);
+                let is_own = |user: &str| rejection.by == user;
+                let is_counted = figures.count_each(&rejection.kinds, is_own);
                 if is_counted && rejection.is_standing() {
                     count(&mut counts, day, &rejection);
                 }

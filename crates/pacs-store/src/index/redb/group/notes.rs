@@ -10,8 +10,12 @@ use pacs_core::tag::{tags, vr_of};
 use pacs_core::{Attributes, fold};
 use redb::ReadableTable;
 
-/// How far whoever writes notes has come, in `meta`.
-pub(in crate::index::redb) const NOTED: &str = "noted";
+/// How far whoever writes notes has come, in `meta`. Another name than that of programs whose notes
+/// do not say of which kinds images are: after these everything is noted again.
+pub(in crate::index::redb) const NOTED: &str = "noted-with-kinds";
+
+/// What they called it.
+const NOTED_WITHOUT_KINDS: &str = "noted";
 
 impl Group<'_> {
     /// Notes what is known of studies.
@@ -37,6 +41,7 @@ impl Group<'_> {
         }
         let mut meta = self.transaction.open_table(META)?;
         meta.insert(NOTED, notes.through.to_be_bytes().as_slice())?;
+        meta.remove(NOTED_WITHOUT_KINDS)?;
         Ok(())
     }
 
@@ -174,10 +179,10 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
 }
 
 /// Counts that what is noted got at its end, one after the other.
-const COUNTS_ADDED: usize = 2;
+const COUNTS_ADDED: usize = 3;
 
-/// Reads what was noted. What was noted before studies had further examinations, or people who are
-/// named for them, ends before the counts of these, which are the last of it.
+/// Reads what was noted. What was noted before studies had further examinations, people who are
+/// named for them, or kinds of images, ends before the counts of these, which are the last of it.
 pub(in crate::index::redb) fn decode<T: serde::de::DeserializeOwned>(
     row: &[u8],
 ) -> Result<T, IndexError> {
@@ -193,4 +198,86 @@ pub(in crate::index::redb) fn decode<T: serde::de::DeserializeOwned>(
     read.map_err(|_| IndexError::Damaged {
         what: "note of a study",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DataDirectory;
+    use crate::disk::OsDisk;
+    use crate::index::redb::{RedbIndex, RedbOptions};
+    use pacs_core::OrganisationCode;
+    use pacs_core::coerce::Correction;
+    use pacs_core::examination::reconcile::Kind;
+    use pacs_core::patient::{PatientKey, PatientNumber};
+    use pacs_core::role::sight::{Examined, StudyFacts};
+    use std::sync::Arc;
+
+    fn note() -> StudyNote {
+        let code = OrganisationCode::parse("006").unwrap();
+        StudyNote {
+            correction: Correction::default(),
+            facts: Some(StudyFacts {
+                organisation: code,
+                examined: Some(Examined {
+                    patient: PatientKey::Known(PatientNumber::from_serial(1).unwrap()),
+                    performing: code,
+                    ordering: code,
+                    requester: "operator".to_owned(),
+                    is_delivered: false,
+                    assigned_to: None,
+                    pool: None,
+                    kind: Some(Kind::Ct),
+                    is_restricted: false,
+                    tied_until: Vec::new(),
+                }),
+                others: Vec::new(),
+                named: Vec::new(),
+            }),
+        }
+    }
+
+    #[test]
+    fn notes_of_earlier_programs_are_read_and_say_no_kind() {
+        let row = encode(&note()).unwrap();
+        assert_eq!(decode::<StudyNote>(&row).unwrap(), note());
+        let mut old = note();
+        let examined = old.facts.as_mut().and_then(|facts| facts.examined.as_mut());
+        examined.unwrap().kind = None;
+        // One kind: that there is one, that it is known, and which; before it two counts of none.
+        for cut in [3, 4, 5] {
+            let row = row.get(..row.len() - cut).unwrap();
+            assert_eq!(decode::<StudyNote>(row).unwrap(), old, "{cut}");
+        }
+        let row = row.get(..row.len() - 6).unwrap();
+        assert!(
+            decode::<StudyNote>(row).is_err(),
+            "less than there ever was"
+        );
+    }
+
+    #[tokio::test]
+    async fn behind_an_earlier_program_everything_is_noted_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(folder.path()).unwrap();
+        let directory = DataDirectory::open(Arc::new(disk)).unwrap();
+        let index = RedbIndex::open(&directory, &RedbOptions::default()).unwrap();
+        let database = index.inner.database.get().unwrap();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut meta = transaction.open_table(META).unwrap();
+            let through = 7_u64.to_be_bytes();
+            meta.insert(NOTED_WITHOUT_KINDS, through.as_slice())
+                .unwrap();
+        }
+        transaction.commit().unwrap();
+
+        assert_eq!(index.inner.noted().unwrap(), 0);
+        let notes = Notes {
+            of_studies: Vec::new(),
+            through: 9,
+        };
+        index.inner.note(&notes).unwrap();
+        assert_eq!(index.inner.noted().unwrap(), 9);
+    }
 }

@@ -11,7 +11,7 @@ use super::super::super::{Moment, Refusal, Registry, RegistryError, Stored};
 use super::super::{BETWEEN, Examination, Random, newest_first};
 use super::allocation::{By, Moving};
 use super::state::{has_flags, with_news};
-use super::{KeptImages, MatchState, StudyMatch, StudyPart, covers, touched};
+use super::{KeptImages, MatchState, StudyMatch, StudyPart, touched};
 use crate::limits::{CORRECTIONS_LISTED_MAX, STUDIES_CORRECTED_MAX};
 use crate::records::{Kind, Revision};
 use pacs_core::examination::Reason;
@@ -467,7 +467,9 @@ impl Registry {
         id: ExaminationId,
     ) -> Result<StudyMatch, RegistryError> {
         let examination = self.meant(how, before.organisation, id).await?;
-        if !covers(how.licence, Some(examination.value.performing)) {
+        let performing = examination.value.performing;
+        let over = how.licence.check_over(performing, examination.value.work());
+        if over.is_err() {
             return Err(RegistryError::NotFound {
                 what: Examination::NAME,
             });

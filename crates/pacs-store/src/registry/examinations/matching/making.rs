@@ -7,8 +7,9 @@ use super::super::super::{Refusal, Registry, RegistryError, Stored};
 use super::super::actions::{add_event, first_that_may};
 use super::super::{Examination, NewExamination, Readings, study_of};
 use super::corrections::Draft;
-use super::{Correcting, CorrectionKind, MatchState, StudyMatch, covers};
+use super::{Correcting, CorrectionKind, MatchState, StudyMatch};
 use pacs_core::examination::Progress;
+use pacs_core::role::Work;
 use pacs_core::uid::StudyUid;
 
 impl Registry {
@@ -35,7 +36,8 @@ impl Registry {
             .value
             .organisation
             .is_none_or(|own| own == new.performing);
-        if !is_own || !covers(how.licence, Some(new.performing)) {
+        let work = Work::Of(&new.order.kind);
+        if !is_own || how.licence.check_over(new.performing, work).is_err() {
             return Err(Refusal::Unfit {
                 what: "organisation",
             }
@@ -76,7 +78,7 @@ impl Registry {
             .count_of(&study.study)
             .ok_or(RegistryError::Changed)?;
         let agent = how.licence.agent();
-        let actors = agent.actors_at(new.performing);
+        let actors = agent.actors_at(new.performing, Work::Of(&new.order.kind));
         let ((progress, effects), actor) = first_that_may(&actors, |actor| {
             Ok((Progress::from_images(actor, kept)?, actor))
         })
