@@ -103,5 +103,24 @@ async fn an_open_door_is_noticed() {
     noticed.extend(visit.faults.into_iter().map(|(door, _)| door));
 
     assert_eq!(noticed, BTreeSet::from(DOORS));
+
+    // Also where there is nothing but another kind of images to be told of.
+    let all = land.organisations.iter();
+    let judged = narrow(Kind::User {
+        name: "nobody".to_owned(),
+        roles: all.map(|of| (Role::Radiologist, *of, Some("CT"))).collect(),
+        glass: None,
+    });
+    let mut visit = Visit::new((&site, &land), (&asks, &judged));
+    visit.dicomweb(&mut dice).await;
+    visit.portal(&mut dice).await;
+    let noticed: BTreeSet<_> = visit.faults.into_iter().map(|(door, _)| door).collect();
+    let for_people = [
+        "QIDO-RS",
+        "WADO-RS",
+        "lists of the portal",
+        "pages of the portal",
+    ];
+    assert_eq!(noticed, BTreeSet::from(for_people));
     site.close().await;
 }
