@@ -34,6 +34,7 @@ pub mod pin;
 pub mod query;
 pub mod register;
 pub mod rejection;
+pub mod report;
 pub mod retention;
 pub mod role;
 pub mod scan;

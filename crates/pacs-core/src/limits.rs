@@ -155,6 +155,9 @@ impl Default for DataSetLimits {
     }
 }
 
+/// Characters of a section of a report: some ten pages.
+pub const REPORT_SECTION_CHARS_MAX: usize = 20_000;
+
 /// Bounds of a query identifier and of the matcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {

@@ -183,6 +183,16 @@ impl Grants {
             .map(|(_, extent)| extent)
     }
 
+    /// How far `permission` reaches over such work, by every role that is held anywhere.
+    pub fn extents_anywhere<'a>(
+        &'a self,
+        permission: Permission,
+        work: Work<'a>,
+    ) -> impl Iterator<Item = Extent> + 'a {
+        let held = self.0.iter();
+        held.filter_map(move |grant| grant.extent_over(permission, work))
+    }
+
     /// Whether all of `permission` is held over a part of the work of `organisation`.
     #[must_use]
     pub fn reach_over(

@@ -43,6 +43,22 @@ impl<'a> Sender<'a> {
     }
 }
 
+/// As what the archive keeps reports of its own (see [`is_own_report`]).
+const OWN_REPORTS: &str = "pacs reports";
+
+/// What is kept as the sender of a report that the archive itself wrote.
+#[must_use]
+pub fn own_report(organisation: OrganisationCode) -> String {
+    stored_by(OWN_REPORTS, Some(organisation))
+}
+
+/// Whether the archive itself wrote what came from there: a report of images that it has, and no
+/// news of what a device made.
+#[must_use]
+pub fn is_own_report(kept: &str) -> bool {
+    matches!(Sender::of(kept), Sender::Program { organisation: Some(_), name } if name == OWN_REPORTS)
+}
+
 /// What is kept of a program or person called `name`, who stores for `organisation`; `None`: for
 /// none, or for several.
 #[must_use]
@@ -56,6 +72,15 @@ pub fn stored_by(name: &str, organisation: Option<OrganisationCode>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_of_the_archive_is_told_from_what_others_send() {
+        let organisation = OrganisationCode::parse("006").unwrap();
+        assert!(is_own_report(&own_report(organisation)));
+        for other in ["pacs reports", "\\pacs reports", "006\\gate"] {
+            assert!(!is_own_report(other), "{other}");
+        }
+    }
 
     #[test]
     fn a_program_is_found_again_with_its_organisation_or_without_and_is_no_ae_title() {

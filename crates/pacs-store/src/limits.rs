@@ -174,6 +174,15 @@ pub const RETENTION_RULES_MAX: usize = 200;
 /// Refused instances of a sending that are listed; all are counted.
 pub const SENDING_REFUSALS_LISTED_MAX: usize = 1_000;
 
+/// Organisations that a report is sent to.
+pub const REPORT_RECIPIENTS_MAX: usize = 50;
+
+/// Versions of a report.
+pub const REPORT_VERSIONS_MAX: usize = 100;
+
+/// Reports that an organisation was sent which are looked at for a part of their list.
+pub const REPORTS_SENT_SCANNED_MAX: usize = 1_000;
+
 /// Sendings that are not at their end, of all users together.
 pub const SENDINGS_OPEN_MAX: usize = 500;
 

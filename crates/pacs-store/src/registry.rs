@@ -22,6 +22,7 @@ pub mod holds;
 pub mod organisations;
 pub mod patients;
 pub mod rejections;
+pub mod reports;
 pub mod requests;
 pub mod secrets;
 pub mod sendings;
@@ -67,6 +68,8 @@ struct Inner {
     stirring: stirring::Stirring,
     /// Says that somebody is to be told of a study.
     announced: Notify,
+    /// Says that the document of a report is owed to the archive.
+    report_signed: Notify,
     /// Examinations that were changed, for whoever looks at them.
     changed: broadcast::Sender<ExaminationId>,
 }
@@ -96,6 +99,7 @@ impl Registry {
                 request_turns: std::array::from_fn(|_| Mutex::new(())),
                 stirring: stirring::Stirring::default(),
                 announced: Notify::new(),
+                report_signed: Notify::new(),
                 changed: broadcast::Sender::new(CHANGED_EXAMINATIONS_MAX),
             }),
             request: None,

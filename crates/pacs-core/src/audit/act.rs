@@ -122,6 +122,8 @@ acts! {
     RegisterAsked = PATIENT_RECORD, 'R';
     /// A report was changed.
     ReportAmended = PROCEDURE_RECORD, 'U';
+    /// A report was read.
+    ReportRead = PROCEDURE_RECORD, 'R';
     /// A report was sent.
     ReportSent = PROCEDURE_RECORD, 'R';
     /// A report was signed.

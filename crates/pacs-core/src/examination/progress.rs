@@ -328,6 +328,12 @@ impl Progress {
         self.revision
     }
 
+    /// Whether a signed report is being revised, and the examination was at `status` before.
+    #[must_use]
+    pub fn is_revised_from(&self, status: Status) -> bool {
+        self.revised_from == Some(status)
+    }
+
     /// Whether images came after the examination was complete, and nobody has dealt with them.
     #[must_use]
     pub const fn has_late_images(&self) -> bool {

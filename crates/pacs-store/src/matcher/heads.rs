@@ -10,6 +10,7 @@ use crate::registry::examinations::StudyMatch;
 use pacs_core::access::Get;
 use pacs_core::examination::reconcile::StudyHeader;
 use pacs_core::query::Matching;
+use pacs_core::sender::is_own_report;
 use pacs_core::tag::tags;
 use pacs_core::uid::{SeriesUid, StudyUid};
 use pacs_core::{Instance, Key, Level, OrganisationCode, Permit, Query, SopInstanceUid, Uid, Vr};
@@ -67,6 +68,10 @@ impl Matcher {
         let size = self.limits.instances_max.max(1);
         for chunk in news.instances.chunks(size) {
             for instance in self.instances(study, chunk).await? {
+                // What the archive wrote of the images is none of them.
+                if is_own_report(&instance.provenance.calling) {
+                    continue;
+                }
                 self.note(&mut seen, &instance).await?;
                 let at = self.moment(instance.provenance.received_unix_ms);
                 let series = instance.instance.series.clone();

@@ -32,7 +32,7 @@ pub use matching::{
     StudyPart, Suggested, Undone, UnmatchedPage,
 };
 pub use ordering::NewExamination;
-pub(crate) use reading::IDLE_FOR;
+pub(crate) use reading::{GONE_ON_EVERY, IDLE_FOR};
 pub use reading::{Reading, Readings};
 pub use tasks::{FoundTask, FoundTasks, WantedTasks};
 
@@ -44,7 +44,7 @@ use pacs_core::uid::{StudyUid, text_of_random};
 const BETWEEN: char = '\u{1f}';
 
 /// A moment as a part of keys, by which the newest comes first.
-fn newest_first(at: Moment) -> String {
+pub(super) fn newest_first(at: Moment) -> String {
     let unix_ms = u64::try_from(at.timestamp_millis()).unwrap_or(0);
     format!("{:016x}", u64::MAX.saturating_sub(unix_ms))
 }

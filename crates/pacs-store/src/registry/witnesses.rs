@@ -191,6 +191,7 @@ const fn is_seeing(act: Act) -> bool {
             | Act::PatientRead
             | Act::Queried
             | Act::RegisterAsked
+            | Act::ReportRead
             | Act::ReportSent
             | Act::TransferBegun
     )

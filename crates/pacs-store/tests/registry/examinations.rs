@@ -86,7 +86,7 @@ fn why(outcome: Result<impl std::fmt::Debug, RegistryError>) -> TransitionError 
     }
 }
 
-fn system() -> Agent {
+pub(crate) fn system() -> Agent {
     Agent::system("test")
 }
 

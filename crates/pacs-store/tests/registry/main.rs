@@ -23,6 +23,7 @@ mod patients;
 mod progress;
 mod reading;
 mod rejections;
+mod reports;
 mod requests;
 mod restricted;
 mod rig;

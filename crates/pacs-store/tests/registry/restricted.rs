@@ -86,7 +86,7 @@ async fn who_is_not_named_neither_corrects_nor_assigns_nor_learns_of_it() {
     assert_eq!(waiting(&rig, "006").await, ["1.2.3"], "it was taken away");
 }
 
-fn account(name: &str, is_disabled: bool) -> User {
+pub(crate) fn account(name: &str, is_disabled: bool) -> User {
     let at: DateTime<Utc> = "2026-11-26T08:00:00Z".parse().unwrap();
     User {
         name: UserName::parse(name).unwrap(),

@@ -227,7 +227,7 @@ impl Registry {
     }
 
     /// Adds to `batch` the examination, its keys and the rows of what happened.
-    pub(super) async fn put_examination(
+    pub(in super::super) async fn put_examination(
         &self,
         batch: &mut Batch,
         before: Option<&Stored<Examination>>,

@@ -25,7 +25,7 @@ use std::fmt;
 pub(crate) const IDLE_FOR: TimeDelta = TimeDelta::minutes(60);
 
 /// Somebody who goes on, and says nothing new, has this noted no oftener.
-const GONE_ON_EVERY: TimeDelta = TimeDelta::minutes(1);
+pub(crate) const GONE_ON_EVERY: TimeDelta = TimeDelta::minutes(1);
 
 /// One reading of an examination.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
