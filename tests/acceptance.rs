@@ -16,6 +16,8 @@ mod mail;
 mod matching;
 #[path = "acceptance/people.rs"]
 mod people;
+#[path = "acceptance/reporting.rs"]
+mod reporting;
 #[path = "acceptance/reports.rs"]
 mod reports;
 #[path = "acceptance/rows.rs"]

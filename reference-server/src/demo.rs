@@ -8,6 +8,7 @@
 mod fill;
 mod images;
 mod people;
+mod reporting;
 
 pub use fill::{Account, FillError};
 

@@ -38,6 +38,7 @@ pub mod recorder;
 pub mod register;
 mod rejecting;
 pub mod reload;
+mod reports;
 mod room;
 pub mod scp;
 mod secret_file;

@@ -1,8 +1,10 @@
 //! Bounds of the server itself; those of the wire and the store stand in their crates.
 
 mod announcing;
+mod reports;
 
 pub use announcing::{ANNOUNCED_PAGE_COUNT, AnnouncingBounds};
+pub use reports::{REPORT_DOCUMENTS_AT_ONCE, REPORT_DOCUMENTS_LOOKED_AT_EVERY};
 
 use std::time::Duration;
 

@@ -152,6 +152,9 @@ fn missing_packages() -> Vec<&'static str> {
     if ask(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_none() {
         missing.push("python3-venv");
     }
+    if on_path("dciodvfy").is_none() {
+        missing.push("dicom3tools");
+    }
     if on_path("ojph_expand").is_none() {
         missing.push("openjph-tools");
     }

@@ -174,6 +174,9 @@ pub const RETENTION_RULES_MAX: usize = 200;
 /// Refused instances of a sending that are listed; all are counted.
 pub const SENDING_REFUSALS_LISTED_MAX: usize = 1_000;
 
+/// Notices of one person that are listed.
+pub const NOTICES_LISTED_MAX: usize = 1_000;
+
 /// Organisations that a report is sent to.
 pub const REPORT_RECIPIENTS_MAX: usize = 50;
 

@@ -19,6 +19,7 @@ pub mod erasures;
 mod error;
 pub mod examinations;
 pub mod holds;
+pub mod notices;
 pub mod organisations;
 pub mod patients;
 pub mod rejections;

@@ -96,7 +96,7 @@ impl Accounts {
         {
             self.prove_by_code(&mut next, &wanted.proof, from).await?;
         } else {
-            let proves = (Proves::Emergency, from);
+            let proves = (Proves::Person, from);
             self.prove(who, &wanted.proof, proves).await?;
         }
         let now = self.inner.world.now();

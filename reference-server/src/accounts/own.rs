@@ -14,8 +14,8 @@ use std::net::IpAddr;
 pub(super) enum Proves {
     /// To change how somebody gets in.
     Account,
-    /// That a patient is opened by whoever is signed in.
-    Emergency,
+    /// That it is whoever is signed in who opens a patient, or signs a report.
+    Person,
 }
 
 impl Accounts {
@@ -41,6 +41,23 @@ impl Accounts {
         };
         let failed = attempt.failed(Act::SignedIn, Some(name), reason);
         Err(failed.await)
+    }
+
+    /// Sees anew, for something that somebody answers for, that it is really them: by the code of
+    /// their second factor, which is used up, or where they have none by their password.
+    ///
+    /// # Errors
+    /// [`Refused::WrongCredentials`], [`Refused::Wait`], [`Refused::Busy`], [`Refused::Internal`].
+    pub async fn prove_anew(&self, who: &Who, proof: &str, from: IpAddr) -> Result<(), Refused> {
+        let user = &who.user.value;
+        let factor = user.second_factor.as_ref();
+        if !factor.is_some_and(|factor| factor.is_confirmed) {
+            return self.prove(who, proof, (Proves::Person, from)).await;
+        }
+        let mut next = user.clone();
+        self.prove_by_code(&mut next, proof, from).await?;
+        let used_up = vec![who.user.changed_to(&next)];
+        Ok(self.inner.store.commit(used_up, &[]).await?)
     }
 
     /// Chooses another password. All sessions end, and a new one begins.

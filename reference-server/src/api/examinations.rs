@@ -38,7 +38,8 @@ use pacs_store::registry::examinations::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shown::{ShownEvent, ShownExamination, Standing};
+pub(super) use shown::Standing;
+use shown::{ShownEvent, ShownExamination};
 use std::net::IpAddr;
 
 pub(super) use form::kind;
@@ -52,7 +53,7 @@ codes! {
 }
 
 /// The ID of an examination as it is typed, look-alikes and all.
-fn examination_id(text: &str) -> Result<ExaminationId, Problem> {
+pub(super) fn examination_id(text: &str) -> Result<ExaminationId, Problem> {
     ExaminationId::parse(text).map_err(|error| {
         let rule = match error {
             ExaminationIdError::CheckDigit => "CHECK_DIGIT",
@@ -63,7 +64,7 @@ fn examination_id(text: &str) -> Result<ExaminationId, Problem> {
     })
 }
 
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
 /// Somebody who sees examinations, and by what.
 pub(super) struct Seeing {

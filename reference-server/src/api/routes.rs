@@ -5,8 +5,8 @@
 
 use super::guard::Door;
 use super::{
-    Api, accounts, devices, examinations, oidc, openapi, organisations, patients, register,
-    statistics, studies, trail, unmatched, users, worklist,
+    Api, accounts, devices, examinations, notices, oidc, openapi, organisations, patients,
+    register, reports, statistics, studies, trail, unmatched, users, worklist,
 };
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
@@ -19,10 +19,12 @@ pub(super) const FAMILIES: &[&Family] = &[
     &accounts::FAMILY,
     &devices::FAMILY,
     &examinations::FAMILY,
+    &notices::FAMILY,
     &oidc::FAMILY,
     &organisations::FAMILY,
     &patients::FAMILY,
     &register::FAMILY,
+    &reports::FAMILY,
     &statistics::FAMILY,
     &studies::FAMILY,
     &trail::FAMILY,

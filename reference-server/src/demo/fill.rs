@@ -3,6 +3,7 @@
 
 use super::images::{Image, Label, Phantom, SYNTAX};
 use super::people::{self, ACCOUNTS, STAFFED};
+use super::reporting::{People, Until, report};
 use crate::access::SystemMay;
 use crate::accounts::Refused;
 use crate::accounts::manage::NewUser;
@@ -15,7 +16,7 @@ use pacs_core::access::{Store, permit};
 use pacs_core::account::UserName;
 use pacs_core::audit::Actor;
 use pacs_core::encode::EncodeError;
-use pacs_core::examination::progress::{Completion, ReportCheck};
+use pacs_core::examination::progress::Completion;
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::examination::{BodyPart, Event, Reason};
 use pacs_core::patient::PatientKey;
@@ -440,7 +441,6 @@ impl Filling {
                 Who::Operator => agent("operator", Role::Operator),
                 Who::Radiographer => agent("radiographer", Role::Radiographer),
                 Who::Radiologist => agent("radiologist", Role::Radiologist),
-                Who::System => Agent::system("pacs-server --demo"),
             };
             let action = Action {
                 event,
@@ -453,7 +453,27 @@ impl Filling {
                 .act_on_examination(&agent, id, &action, at.min(self.now));
             acted.await.map_err(registry("an event"))?;
         }
-        Ok(())
+        let until = match stage {
+            Stage::Reported => Until::Signed,
+            Stage::Sent => Until::Sent,
+            Stage::Delivered => Until::Opened,
+            Stage::Scheduled
+            | Stage::Cancelled
+            | Stage::Discontinued
+            | Stage::InProgress
+            | Stage::Rejected
+            | Stage::Received
+            | Stage::UnderReview => return Ok(()),
+        };
+        let people = People {
+            author: agent("radiologist", Role::Radiologist),
+            author_name: "Врач-рентгенолог",
+            reader: agent("expert", Role::Expert),
+            organisation: code,
+        };
+        let at = at.checked_add_signed(TimeDelta::minutes(7)).unwrap_or(at);
+        let at = at.min(self.now);
+        report(&self.registry, &self.world, id, (&people, until), at).await
     }
 
     /// Takes the images of a study out of sight, as somebody does who made them.
@@ -518,7 +538,6 @@ enum Who {
     Operator,
     Radiographer,
     Radiologist,
-    System,
 }
 
 /// What happens on the way to a stage once the images are there, and by whom.
@@ -534,24 +553,9 @@ fn events(stage: Stage, images: u64) -> Result<Vec<(Who, Event)>, FillError> {
         may_read: true,
         images_online: images,
     };
-    let sign = Event::Sign(ReportCheck {
-        has_description: true,
-        has_conclusion: true,
-        is_identity_confirmed: true,
-        holds_lock: true,
-        has_seen_late_images: true,
-        is_resolved: true,
-        is_signature_valid: true,
-    });
-    let acknowledge = Event::Acknowledge {
-        is_current_version: true,
-    };
     let way = [
         (Stage::Received, Who::Operator, complete),
         (Stage::UnderReview, Who::Radiologist, claim),
-        (Stage::Reported, Who::Radiologist, sign),
-        (Stage::Sent, Who::Radiologist, Event::Send { recipients: 1 }),
-        (Stage::Delivered, Who::System, acknowledge),
     ];
     Ok(match stage {
         Stage::Scheduled | Stage::InProgress => Vec::new(),

@@ -17,6 +17,7 @@ use crate::recorder::alerts::Alerts;
 use crate::recorder::arrivals::Arrivals;
 use crate::register::{self, Register};
 use crate::rejecting::Keeping;
+use crate::reports::ReportWriter;
 use crate::room::Room;
 use crate::signing::Signer;
 use pacs_core::audit::AuditEvent;
@@ -84,6 +85,12 @@ impl Background {
         tasks.spawn(self.announcer.run());
         tasks.spawn(self.room.watch(archive.clone()));
         tasks.spawn(accounts.clone().keep_clean());
+        match ReportWriter::new(archive) {
+            Ok(writer) => {
+                tasks.spawn(writer.follow());
+            }
+            Err(error) => tracing::error!(%error, "signed reports are not put into the archive"),
+        }
         tasks.spawn(self.feed.follow());
         tasks.spawn(api::forget(archive.registry()));
         tasks.spawn(register::recheck(self.register));

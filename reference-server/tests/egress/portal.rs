@@ -5,6 +5,7 @@ mod country;
 mod examinations;
 mod looked;
 mod people;
+mod reports;
 mod studies;
 
 use crate::policy::{Shows, grant, token};
@@ -22,6 +23,7 @@ const TABLE: Table = Table::new("portal.txt", include_str!("portal.txt"));
 /// Its parts, in the groups that are tested beside one another.
 const PEOPLE: [&str; 3] = ["accounts", "administration", "patients"];
 const EXAMINATIONS: [&str; 2] = ["examinations", "unmatched"];
+const REPORTS: [&str; 1] = ["reports"];
 const STUDIES: [&str; 1] = ["studies"];
 
 /// The organisation of everybody, and another one.
@@ -189,12 +191,14 @@ impl Row<'_> {
             of,
         };
         let route = (self.method, self.path);
-        let asked = match people::asked(route, case).await {
-            Some(asked) => asked,
-            None => match examinations::asked(route, case).await {
-                Some(asked) => asked,
-                None => studies::asked(route, case).await,
-            },
+        let asked = if let Some(asked) = people::asked(route, case).await {
+            asked
+        } else if let Some(asked) = reports::asked(route, case).await {
+            asked
+        } else if let Some(asked) = examinations::asked(route, case).await {
+            asked
+        } else {
+            studies::asked(route, case).await
         };
         let has_name = self.path.contains('{');
         assert_eq!(has_name, asked.never.is_some(), "{route:?}");
@@ -314,7 +318,7 @@ async fn assert_parts(parts: &[&str]) {
 async fn every_route_of_the_portal_has_a_row_and_every_row_a_route() {
     let country = Country::open().await;
     let document = country.site.http("GET", "/api/v1/openapi.json", &[]).await;
-    let parts = [&PEOPLE[..], &EXAMINATIONS, &STUDIES].concat();
+    let parts = [&PEOPLE[..], &EXAMINATIONS, &REPORTS, &STUDIES].concat();
     TABLE.has_all(&parts, &operations(&document.json()));
     country.site.close().await;
 }
@@ -327,6 +331,11 @@ async fn accounts_administration_and_patients_are_for_those_whom_the_table_names
 #[tokio::test(flavor = "multi_thread")]
 async fn examinations_and_what_waits_for_one_are_for_those_whom_the_table_names() {
     assert_parts(&EXAMINATIONS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_for_those_whom_the_table_names() {
+    assert_parts(&REPORTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,6 +155,18 @@ impl Registry {
         Ok(author.is_none_or(|author| author.value.is_disabled))
     }
 
+    /// Who signed the version that stands.
+    pub(super) async fn author_of_report(
+        &self,
+        id: ExaminationId,
+    ) -> Result<Option<String>, RegistryError> {
+        let versions = self.report_versions(id).await?;
+        Ok(versions
+            .into_iter()
+            .last()
+            .map(|version| version.value.author))
+    }
+
     /// Whether `agent` may say of the report of an examination what its author may.
     ///
     /// # Errors
@@ -258,17 +270,29 @@ impl Registry {
         id: ExaminationId,
     ) -> Result<Stored<Examination>, RegistryError> {
         let held = self.examination_of_id(id).await?;
-        let holds = held.value.lock.as_ref();
-        let holds = holds.is_some_and(|lock| lock.by == agent.name);
-        if holds && held.value.status() == Status::UnderReview && !held.value.is_kept_from(agent) {
-            return Ok(held);
-        }
         if agent.actors_at(held.value.performing).is_empty() || held.value.is_kept_from(agent) {
             return Err(RegistryError::NotFound {
                 what: "examination",
             });
         }
+        let lock = held.value.lock.as_ref();
+        let holds = lock.is_some_and(|lock| lock.by == agent.name);
+        if holds && held.value.status() == Status::UnderReview {
+            return Ok(held);
+        }
         Err(Refusal::Transition(Guard::NotHolder.into()).into())
+    }
+
+    /// Refuses whoever does not have the examination in work whose report they would sign.
+    ///
+    /// # Errors
+    /// As [`Registry::save_report_draft`].
+    pub async fn report_in_work(
+        &self,
+        agent: &Agent,
+        id: ExaminationId,
+    ) -> Result<(), RegistryError> {
+        self.held(agent, id).await.map(drop)
     }
 
     /// Versions whose documents are to be in the archive and are not, oldest examination first.
@@ -285,6 +309,21 @@ impl Registry {
             owed.push(self.read::<ReportVersion>(&record.key).await?);
         }
         Ok(owed)
+    }
+
+    /// The version before `version`; `None`: it is the first.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn version_before(
+        &self,
+        _licence: &Licence<Reconcile>,
+        version: &ReportVersion,
+    ) -> Result<Option<Stored<ReportVersion>>, RegistryError> {
+        match version.number.checked_sub(1).filter(|number| *number > 0) {
+            Some(number) => self.find(&version_key(version.examination, number)).await,
+            None => Ok(None),
+        }
     }
 
     /// Takes note that the document of a version is in the archive.

@@ -271,9 +271,9 @@ pub(super) async fn dismiss_late_images(
     Body(why): Body<Why>,
 ) -> Answer {
     let id = examination_id(&id?.0)?;
+    let agent = signed.agent(&api);
     let event = Event::DismissLateImages {
-        // Where a report is signed, its author says so with the next one.
-        is_author_or_supervisor: false,
+        is_author_or_supervisor: api.registry.is_author_of_report(&agent, id).await?,
         reason: why.read()?,
     };
     act(&api, &signed, id, event, expected).await

@@ -17,6 +17,7 @@ codes! {
     HAS_IMAGES = 409 "exam.has_images" "the examination has images";
     HELD = 409 "study.held" "the study is held: nothing of it is erased";
     IMAGES_MISSING = 409 "exam.images_missing" "images that were announced are missing";
+    IDENTITY_NEEDED = 409 "report.identity" "patient and examination ID are not confirmed";
     LATE_IMAGES = 409 "exam.late_images" "images came late and were not seen";
     MERGED = 409 "patient.merged" "the patient went into another";
     NOT_AUTHOR = 409 "exam.not_author" "only the author or a supervisor does this";
@@ -25,9 +26,11 @@ codes! {
     NO_IMAGES = 409 "exam.no_images" "the examination has no image that can be had";
     OPEN_EXAMINATION = 409 "exam.open" "the patient has an open examination of this kind";
     PATIENTS_ALIKE = 409 "patient.alike" "a patient is born on this day and sounds the same";
+    REPORT_INCOMPLETE = 409 "report.incomplete" "a report needs description and conclusion";
     REPORT_STANDS = 409 "exam.report_stands" "a signed report stands";
     SEVERAL_PATIENTS = 409 "patient.several" "the identifiers are of several patients";
     SUPERSEDED = 409 "unmatched.superseded" "it was put right again since";
+    UNRESOLVED = 409 "report.unresolved" "it is not settled whose images these are";
     WEIGHT_NEEDED = 422 "exam.weight_needed" "CT and MR need the weight";
 }
 
@@ -108,8 +111,10 @@ fn of_guard(guard: Guard) -> Problem {
     let code = match guard {
         Guard::AssignedToAnother => &ASSIGNED,
         Guard::BodyPartOrKind => &BODY_PART_NEEDED,
+        Guard::Conclusion | Guard::Description => &REPORT_INCOMPLETE,
         Guard::Duplicate => &OPEN_EXAMINATION,
         Guard::HasImages => &HAS_IMAGES,
+        Guard::Identity => &IDENTITY_NEEDED,
         Guard::ImagesMissing => &IMAGES_MISSING,
         Guard::LateImages => &LATE_IMAGES,
         Guard::Locked => &CLAIMED,
@@ -119,6 +124,7 @@ fn of_guard(guard: Guard) -> Problem {
         Guard::NotHolder => &NOT_HOLDER,
         Guard::NotOnline => &NO_IMAGES,
         Guard::ReportStands => &REPORT_STANDS,
+        Guard::Unresolved => &UNRESOLVED,
         Guard::Weight => &WEIGHT_NEEDED,
         _ => &codes::REFUSED,
     };

@@ -9,9 +9,13 @@ use pacs_store::registry::audit::AuditRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Routes after which nothing is on record, and why. A route that is not here has to record.
-const UNRECORDED: [(&str, &str); 13] = [
+const UNRECORDED: [(&str, &str); 14] = [
     ("/devices", "tells of machines"),
     ("/devices/{ae_title}", "tells of a machine"),
+    (
+        "/notices",
+        "tells people of what they did, by its number alone",
+    ),
     ("/openapi.json", "is for anybody"),
     ("/organisations", "is for everybody who is signed in"),
     ("/organisations/{code}", "is for everybody who is signed in"),
@@ -71,7 +75,13 @@ fn fault(path: &str, column: &Column, records: &[AuditRecord]) -> Option<String>
 async fn whoever_is_told_of_a_patient_is_on_record() {
     let country = Country::open().await;
     let columns = columns(&country).await;
-    let parts = [&super::PEOPLE[..], &super::EXAMINATIONS, &super::STUDIES].concat();
+    let parts = [
+        &super::PEOPLE[..],
+        &super::EXAMINATIONS,
+        &super::REPORTS,
+        &super::STUDIES,
+    ]
+    .concat();
     let unrecorded: BTreeMap<_, _> = UNRECORDED.into_iter().collect();
     let (mut left_out, mut wrong) = (BTreeSet::new(), Vec::new());
     for (method, path, cells) in parts.iter().flat_map(|part| TABLE.routes(part)) {

@@ -168,10 +168,12 @@ impl Registry {
     ) -> Result<(Examination, &'static [Effect]), RegistryError> {
         let mut after = before.value.clone();
         let (row, effects) = happen(&mut after, agent, happening)?;
+        let event = row.event.clone();
         let after = self
             .put_examination(batch, Some(before), after, vec![row])
             .await?;
         announce_examination(batch, &[], &after, effects)?;
+        self.notify(batch, agent, &after, (&event, effects)).await?;
         Ok((after, effects))
     }
 

@@ -133,10 +133,13 @@ impl Registry {
             }
         }
         let had = &before.value.studies;
+        let last = rows.last().map(|row| row.event.clone());
         let after = self
             .put_examination(batch, Some(before), after, rows)
             .await?;
-        announce_examination(batch, had, &after, &owed)
+        announce_examination(batch, had, &after, &owed)?;
+        let event = last.unwrap_or_default();
+        self.notify(batch, by.agent, &after, (&event, &owed)).await
     }
 
     /// The studies that an examination has after `turns`, and how many images in sight.
