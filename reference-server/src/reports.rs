@@ -131,7 +131,7 @@ impl ReportWriter {
                 Err(error) => {
                     let error = chain(&error);
                     let examination = version.examination;
-                    tracing::warn!(error, %examination, "a signed report is not in the archive yet");
+                    tracing::warn!(error, %examination, "a signed report waits to be put in");
                 }
             }
         }

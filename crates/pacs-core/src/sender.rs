@@ -56,7 +56,10 @@ pub fn own_report(organisation: OrganisationCode) -> String {
 /// news of what a device made.
 #[must_use]
 pub fn is_own_report(kept: &str) -> bool {
-    matches!(Sender::of(kept), Sender::Program { organisation: Some(_), name } if name == OWN_REPORTS)
+    let Sender::Program { organisation, name } = Sender::of(kept) else {
+        return false;
+    };
+    organisation.is_some() && name == OWN_REPORTS
 }
 
 /// What is kept of a program or person called `name`, who stores for `organisation`; `None`: for

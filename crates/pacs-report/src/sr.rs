@@ -119,8 +119,8 @@ pub fn data_set(report: &SignedReport<'_>) -> Result<Attributes, SrError> {
     Ok(all)
 }
 
-/// SR Document Series, General Equipment, SR Document General and SOP Common (PS3.3 C.17.1, C.7.5.1,
-/// C.17.2, C.12.1).
+/// SR Document Series, General Equipment, SR Document General and SOP Common (PS3.3 C.17.1,
+/// C.7.5.1, C.17.2, C.12.1).
 fn document(all: &mut Attributes, report: &SignedReport<'_>) -> Result<(), SrError> {
     let date = report.signed_at.format("%Y%m%d").to_string();
     let time = report.signed_at.format("%H%M%S").to_string();

@@ -1,3 +1,5 @@
+//! Documents of signed reports.
+
 use super::*;
 use chrono::TimeZone as _;
 use pacs_core::decode::read_data_set;

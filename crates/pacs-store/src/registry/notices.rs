@@ -64,7 +64,8 @@ fn key_of(user: &str, id: ExaminationId, told: Told) -> String {
 }
 
 impl Registry {
-    /// Adds to `batch` that people are told of `event`, as `effects` of it say; whoever did it knows.
+    /// Adds to `batch` that people are told of `event`, as `effects` of it say; whoever did it
+    /// knows.
     pub(super) async fn notify(
         &self,
         batch: &mut Batch,

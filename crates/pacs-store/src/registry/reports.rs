@@ -2,8 +2,8 @@
 //!
 //! A draft is its writer's alone. A version is written with the event that signs it, in one batch
 //! with the record of who did, and never changes; that its document is to be in the archive is
-//! written there too, so that a crash in between costs nothing. What an organisation was sent is the
-//! version of the time, until the next is sent.
+//! written there too, so that a crash in between costs nothing. What an organisation was sent is
+//! the version of the time, until the next is sent.
 
 mod delivering;
 mod reading;

@@ -114,7 +114,8 @@ impl Registry {
     /// had an older version, and to whom it is to go besides.
     ///
     /// # Errors
-    /// [`Refusal::Transition`]; [`Refusal::Unfit`] where a reason is missing, or there are too many;
+    /// [`Refusal::Transition`]; [`Refusal::Unfit`] where a reason is missing, or there are too
+    /// many;
     /// [`RegistryError::NotFound`] for an organisation that is not there, and for whoever has
     /// nothing to do with the examination; [`RegistryError::Changed`]; [`RegistryError`].
     pub async fn send_report(
@@ -277,8 +278,8 @@ impl Registry {
         Stored::of(after, state)
     }
 
-    /// What an organisation was sent, the newest first, as far as `agent` reads it there, from where
-    /// a former part says.
+    /// What an organisation was sent, the newest first, as far as `agent` reads it there, from
+    /// where a former part says.
     ///
     /// # Errors
     /// [`RegistryError`].

@@ -114,8 +114,8 @@ fn writes(agent: &Agent, examination: &Examination) -> bool {
     extents.any(|extent| extent == Extent::Whole)
 }
 
-/// Whether `agent`, who sees the examination, reads reports by any role: whoever treats the patient,
-/// for whom the patient agreed, or in an emergency.
+/// Whether `agent`, who sees the examination, reads reports by any role: whoever treats the
+/// patient, for whom the patient agreed, or in an emergency.
 fn reads_somewhere(agent: &Agent, examination: &Examination) -> bool {
     let mut extents = agent.grants.extents_anywhere(Permission::ReportView);
     extents.any(|extent| reads(agent, extent, examination))
