@@ -19,6 +19,7 @@ use axum::http::StatusCode;
 use pacs_core::examination::Reason;
 use pacs_core::examination::progress::Revision;
 use pacs_core::report::{Language, ReportText};
+use pacs_core::role::Work;
 use pacs_core::{OrganisationCode, Phi};
 use pacs_store::registry::Stored;
 use pacs_store::registry::examinations::Examination;
@@ -223,7 +224,7 @@ async fn sent(
     let list = format!("reports {organisation}");
     let page = Page::take(&mut asked, (&api, &signed), &list)?;
     asked.done()?;
-    if agent.actors_at(organisation).is_empty() {
+    if agent.actors_at(organisation, Work::Any).is_empty() {
         return Err((&codes::NOT_PERMITTED).into());
     }
     let mut event = looked(&agent, Some(organisation), api.world.moment());

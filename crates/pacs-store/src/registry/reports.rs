@@ -270,7 +270,11 @@ impl Registry {
         id: ExaminationId,
     ) -> Result<Stored<Examination>, RegistryError> {
         let held = self.examination_of_id(id).await?;
-        if agent.actors_at(held.value.performing).is_empty() || held.value.is_kept_from(agent) {
+        if agent
+            .actors_at(held.value.performing, held.value.work())
+            .is_empty()
+            || held.value.is_kept_from(agent)
+        {
             return Err(RegistryError::NotFound {
                 what: "examination",
             });

@@ -99,7 +99,8 @@ pub(super) fn may_read(
     organisation: OrganisationCode,
     examination: &Examination,
 ) -> bool {
-    let mut extents = agent.grants.extents(Permission::ReportView, organisation);
+    let (grants, work) = (&agent.grants, examination.work());
+    let mut extents = grants.extents_over(Permission::ReportView, organisation, work);
     extents.any(|extent| reads(agent, extent, examination)) && !examination.is_kept_from(agent)
 }
 
@@ -128,7 +129,7 @@ impl Registry {
         let _turn = self.turn().await;
         let before = self.examination_of_id(id).await?;
         let (what, found) = ("examination", &before.value);
-        if agent.actors_at(found.performing).is_empty() || found.is_kept_from(agent) {
+        if agent.actors_at(found.performing, found.work()).is_empty() || found.is_kept_from(agent) {
             return Err(RegistryError::NotFound { what });
         }
         let expected = recipients.expected;

@@ -7,7 +7,7 @@ use crate::registry::examinations::{Examination, Reader};
 use crate::registry::{Moment, Registry, RegistryError, Stored};
 use pacs_core::ExaminationId;
 use pacs_core::audit::Act;
-use pacs_core::role::{Agent, Extent, Permission, Unlicensed};
+use pacs_core::role::{Agent, Permission, Unlicensed};
 use std::fmt;
 
 /// A report, as far as whoever asks reads it.
@@ -109,14 +109,16 @@ const fn missing() -> RegistryError {
 
 /// Whether `agent` is of those who write reports where it is made.
 fn writes(agent: &Agent, examination: &Examination) -> bool {
-    let performing = examination.performing;
-    let mut extents = agent.grants.extents(Permission::ReportWrite, performing);
-    extents.any(|extent| extent == Extent::Whole)
+    let (performing, work) = (examination.performing, examination.work());
+    agent
+        .grants
+        .reach_over(Permission::ReportWrite, performing, work)
 }
 
 /// Whether `agent`, who sees the examination, reads reports by any role: whoever treats the
 /// patient, for whom the patient agreed, or in an emergency.
 fn reads_somewhere(agent: &Agent, examination: &Examination) -> bool {
-    let mut extents = agent.grants.extents_anywhere(Permission::ReportView);
+    let (grants, work) = (&agent.grants, examination.work());
+    let mut extents = grants.extents_anywhere(Permission::ReportView, work);
     extents.any(|extent| reads(agent, extent, examination))
 }

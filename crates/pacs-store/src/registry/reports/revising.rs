@@ -39,7 +39,11 @@ impl Registry {
         let _turn = self.turn().await;
         let before = self.examination_of_id(id).await?;
         let what = "examination";
-        if agent.actors_at(before.value.performing).is_empty() || before.value.is_kept_from(agent) {
+        if agent
+            .actors_at(before.value.performing, before.value.work())
+            .is_empty()
+            || before.value.is_kept_from(agent)
+        {
             return Err(RegistryError::NotFound { what });
         }
         let expected = revising.expected;
