@@ -287,6 +287,42 @@ fn our_tool_sends_to_a_pynetdicom_provider() {
     assert_eq!(digests, digests_sent(1, 5));
 }
 
+/// pynetdicom looks at nobody's passcode where its application does not, and says nothing of it.
+#[test]
+fn our_tool_leaves_a_peer_that_does_not_say_that_it_knows_the_user() {
+    let Some(python) = python() else { return };
+    let folder = workspace::temporary_folder();
+    let passcode = folder.path().join("passcode");
+    std::fs::write(&passcode, "canary\n").expect("a file");
+    let port = free_port();
+    let mut listen = peer_py(&python);
+    listen.arg("listen").arg(port.to_string());
+    let listener = Listener::start(listen.arg(folder.path()), port);
+    let echo = |user: &[&str], file: &Path| {
+        let mut echo = Command::new(workspace::binary("pacs"));
+        echo.args(["echo", &format!("PYNETDICOM@{}", listener.address())]);
+        run(echo.args(user).arg("--passcode-file").arg(file))
+    };
+
+    let left = echo(&["--user", "reader"], &passcode);
+    assert!(
+        !left.success && left.text.contains("knows the user"),
+        "{}",
+        left.text
+    );
+    let no_file = echo(&["--user", "reader"], &folder.path().join("none"));
+    assert!(no_file.text.contains("--passcode-file"), "{}", no_file.text);
+    let no_user = echo(&[], &passcode);
+    assert!(no_user.text.contains("--user"), "{}", no_user.text);
+    for said in [left, no_file, no_user] {
+        assert!(
+            !said.success && !said.text.contains("canary"),
+            "{}",
+            said.text
+        );
+    }
+}
+
 /// An app of pynetdicom.
 fn app(python: &Path, name: &str) -> Command {
     let mut app = Command::new(python);

@@ -24,6 +24,7 @@ pub(crate) mod organisations;
 pub mod output;
 mod owner;
 pub mod peer;
+pub mod person;
 mod registering;
 mod retrieve;
 pub mod send;
@@ -414,6 +415,9 @@ pub struct Exporting {
     /// File-set ID: up to 16 letters, digits and underscores
     #[arg(long, value_name = "LABEL")]
     pub label: Option<String>,
+    /// As whom
+    #[command(flatten)]
+    pub person: person::PersonArgs,
     /// TLS
     #[command(flatten)]
     pub tls: tls::TlsArgs,
@@ -431,6 +435,9 @@ pub struct Connection {
     /// Seconds to wait for the connection and for each answer
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = peer::parse_seconds)]
     pub timeout: Duration,
+    /// As whom
+    #[command(flatten)]
+    pub person: person::PersonArgs,
     /// TLS
     #[command(flatten)]
     pub tls: tls::TlsArgs,

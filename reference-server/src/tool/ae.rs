@@ -4,6 +4,7 @@ use super::connect::UNCOMPRESSED;
 use super::failure::Failure;
 use super::output::Output;
 use super::peer::{self, Peer};
+use super::person::PersonArgs;
 use super::tls::TlsArgs;
 use super::{AeListing, AeTest, Connection};
 use crate::config::{Config, Options, RemoteAe};
@@ -165,6 +166,7 @@ fn connection(test: &AeTest) -> Result<Connection, Failure> {
         peer,
         ae_title,
         timeout: test.timeout,
+        person: PersonArgs::default(),
         tls,
     })
 }

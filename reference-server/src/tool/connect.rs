@@ -34,17 +34,26 @@ impl Connection {
         Requestor::builder(self.ae_title.clone(), self.peer.title.clone()).limits(limits)
     }
 
-    /// The association of `builder` with the peer.
+    /// The association of `builder` with the peer. A peer that does not say that it knows the user
+    /// would answer for nobody in particular.
     pub(super) async fn connect(&self, builder: &RequestorBuilder) -> Result<Requestor, Failure> {
-        let connector = self.tls.connector()?;
+        let mut builder = builder.clone();
+        if let Some(tls) = self.tls.connector()? {
+            builder = builder.connector(tls);
+        }
+        let identity = self.person.identity()?;
+        let is_named = identity.is_some();
+        if let Some(identity) = identity {
+            builder = builder.identity(identity);
+        }
         self.resolve().await?;
-        Ok(match connector {
-            None => builder.connect(&self.peer.address).await?,
-            Some(tls) => {
-                let builder = builder.clone().connector(tls);
-                builder.connect(&self.peer.address).await?
-            }
-        })
+        let association = builder.connect(&self.peer.address).await?;
+        if is_named && association.negotiated().identity_response.is_none() {
+            association.abort().await;
+            let what = "the peer does not say that it knows the user";
+            return Err(Failure::Association(what.to_owned()));
+        }
+        Ok(association)
     }
 
     /// Where the peer's name points: at one address or more.

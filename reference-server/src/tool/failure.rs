@@ -14,6 +14,9 @@ pub enum Failure {
     /// An archive of this machine.
     #[error("archive: {0}")]
     Archive(String),
+    /// An association that is not the one that was asked for.
+    #[error("association: {0}")]
+    Association(String),
     /// What was typed, or is configured, cannot be done.
     #[error("command line: {0}")]
     CommandLine(String),
@@ -61,6 +64,7 @@ impl Failure {
     pub const fn layer(&self) -> &'static str {
         match self {
             Self::Archive(_) | Self::Damaged(_) => "archive",
+            Self::Association(_) => "association",
             Self::CommandLine(_) => "command line",
             Self::File { .. } => "file",
             Self::Name(_) => "name",
@@ -83,7 +87,7 @@ impl Failure {
                 | RequestorError::NoPresentationContext { .. }
                 | RequestorError::Source(_),
             ) => Exit::Failed,
-            Self::Name(_) | Self::Peer(_) => Exit::Connection,
+            Self::Association(_) | Self::Name(_) | Self::Peer(_) => Exit::Connection,
         }
     }
 }
