@@ -28,3 +28,5 @@ mod steps;
 mod trail;
 #[path = "acceptance/worklist.rs"]
 mod worklist;
+#[path = "acceptance/workstation.rs"]
+mod workstation;

@@ -74,15 +74,15 @@ fn user_identity_and_an_asynchronous_window_are_negotiated_politely() {
 }
 
 #[test]
-fn a_password_and_a_token_are_taken_as_claims_and_never_logged() {
+fn a_name_and_a_token_are_taken_as_claims_a_passcode_is_none_and_none_is_ever_logged() {
     let Some(python) = python() else { return };
     let server = Server::start(Options {
         environment: vec![("PACS_LOG".to_owned(), "trace".to_owned())],
         ..Options::default()
     });
 
-    // User name with password, and JSON web token (PS3.7 D.3.3.7).
-    for kind in ["2", "5"] {
+    // User name alone, Kerberos, SAML and JSON web token (PS3.7 D.3.3.7).
+    for kind in ["1", "3", "4", "5"] {
         let answer = peer(&python, &server, "identity", &[kind]);
 
         assert_eq!(answer["status"], 0, "{answer}");
@@ -92,6 +92,19 @@ fn a_password_and_a_token_are_taken_as_claims_and_never_logged() {
             .any(|item| item == "UserIdentityNegotiation");
         assert!(!says_yes, "nobody has verified it: {answer}");
     }
+    let mut knock = peer_py(&python);
+    let address = server.dicom();
+    knock.args([
+        "knock",
+        &address.ip().to_string(),
+        &address.port().to_string(),
+    ]);
+    knock
+        .env("DICOM_USER", "somebody")
+        .env("DICOM_PASSCODE", "secret");
+    let told = run(&mut knock).succeeded().json();
+    // Rejected for good, by the service user, no reason given (PS3.8 Table 9-21).
+    assert_eq!(told["told"], serde_json::json!([[1, 1, 1]]));
     assert!(server.log().contains("association accepted"));
     assert!(!server.log().contains("secret"), "{}", server.log());
 }

@@ -8,6 +8,8 @@
 //! The table can be replaced while the server runs ([`crate::reload`]). Who is associated stays so,
 //! and each operation is judged by the table as it is when the operation begins.
 
+mod passcodes;
+
 use crate::clients::Clients;
 use crate::config::{AeSight, Config, RemoteAe};
 use crate::directory::Directory;
@@ -61,6 +63,8 @@ pub struct Access {
     open_web: bool,
     table: RwLock<Arc<Table>>,
     guesses: Guesses,
+    /// At passcodes, by those whose titles are right.
+    passcode_guesses: Guesses,
     tokens: Arc<Tokens>,
     metrics: Option<Arc<Metrics>>,
     alerts: Option<Alerts>,
@@ -110,6 +114,9 @@ pub enum Refusal {
     /// Too many requests from its address were wrong; this one was not looked at.
     #[error("too many wrong requests from this address")]
     Guessing,
+    /// The name and passcode that it shows are nobody's, or not any more.
+    #[error("the user name and passcode are nobody's, or not any more")]
+    Passcode,
     /// Its title must come over TLS.
     #[error("the calling AE title must come over TLS")]
     Plain,
@@ -126,6 +133,7 @@ impl Refusal {
             Self::CallingTitle => "calling_title",
             Self::Certificate => "certificate",
             Self::Guessing => "guessing",
+            Self::Passcode => "passcode",
             Self::Plain => "plain",
         }
     }
@@ -194,6 +202,7 @@ impl Access {
             open_web: config.web.open_loopback && is_loopback(config.http),
             table: RwLock::new(Arc::new(Table::new(config.remote_aes.clone()))),
             guesses: Guesses::default(),
+            passcode_guesses: Guesses::default(),
             tokens: Arc::new(Tokens::of(&config.data)),
             metrics: None,
             alerts: None,
@@ -390,6 +399,18 @@ impl Access {
     fn is_open_somewhere(&self) -> bool {
         self.open_plain || self.open_tls
     }
+
+    /// What the AE of that title may do from there.
+    fn device_may(&self, title: &AeTitle, address: IpAddr, action: Action) -> bool {
+        match self.table().get(title) {
+            Some(ae) => ae.comes_from(address) && ae.allow.contains(&action),
+            None => {
+                self.is_open_somewhere()
+                    && address.to_canonical().is_loopback()
+                    && LOOPBACK_ACTIONS.contains(&action)
+            }
+        }
+    }
 }
 
 impl Policy for Access {
@@ -405,17 +426,14 @@ impl Policy for Access {
             },
             Caller::Device {
                 ae_title, address, ..
-            } => match self.table().get(ae_title) {
-                Some(ae) => ae.comes_from(*address) && ae.allow.contains(&action),
-                None => {
-                    self.is_open_somewhere()
-                        && address.to_canonical().is_loopback()
-                        && LOOPBACK_ACTIONS.contains(&action)
-                }
-            },
+            } => self.device_may(ae_title, *address, action),
             // The server's own task, which checks what devices asked about.
             Caller::System { .. } => action == Action::Commit,
-            Caller::User(user) => user_may(user, action),
+            Caller::User(user) => {
+                let at_device = user.device.as_ref();
+                let may_there = |title| self.device_may(title, user.address, action);
+                user_may(user, action) && at_device.is_none_or(may_there)
+            }
             _ => false,
         }
     }
@@ -444,10 +462,12 @@ pub(crate) fn digest_of(remote_aes: &BTreeMap<AeTitle, RemoteAe>) -> StateDigest
     StateDigest(blake3::hash(format!("{remote_aes:?}").as_bytes()).into())
 }
 
-/// What somebody who is signed in may do over DICOMweb, by some role of theirs. Of which studies is
-/// another question: see [`Policy::sight`].
+/// What somebody who is signed in may do over DICOMweb or at a device, by some role of theirs. Of
+/// which studies is another question: see [`Policy::sight`].
 fn user_may(user: &SignedIn, action: Action) -> bool {
     let permission = match action {
+        // Where to, the AE table says of the device.
+        Action::Move if user.device.is_some() => Permission::ImageView,
         Action::Find | Action::Get => Permission::ImageView,
         Action::Hide => Permission::ImageReject,
         Action::Store => Permission::ImageStore,

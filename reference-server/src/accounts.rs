@@ -9,6 +9,7 @@ pub mod external;
 mod hashing;
 pub mod manage;
 mod own;
+mod passcodes;
 mod sessions;
 mod sign_in;
 #[cfg(test)]
@@ -220,7 +221,7 @@ fn actor_of(user: &User, session_key: Option<&str>) -> Actor {
     }
 }
 
-/// What is kept of a secret of 256 random bits.
+/// What is kept of a secret of 140 random bits or more.
 fn hash_of(secret: &str) -> String {
     blake3::hash(secret.as_bytes()).to_hex().to_string()
 }

@@ -21,12 +21,13 @@ use crate::limits::{
 };
 use crate::place;
 use async_trait::async_trait;
+use pacs_core::access::SignedIn;
 use pacs_core::audit::{Act, Actor, ActorKind, AuditEvent, Outcome, Purpose, StudyTouched, masked};
 use pacs_core::limits::AUDIT_INSTANCES_MAX;
 use pacs_core::patient::PatientKey;
 use pacs_core::role::{Agent, Licence, Reach, Unlicensed, duty::Reconcile};
 use pacs_core::uid::StudyUid;
-use pacs_core::{Caller, Phi};
+use pacs_core::{AeTitle, Caller, Phi};
 use pacs_store::index::StoredInstance;
 use pacs_store::registry::Registry;
 use pacs_store::registry::audit::AuditTrail;
@@ -101,6 +102,25 @@ impl Recorder {
                 world: World::real(),
             }),
         })
+    }
+
+    /// Records that somebody is known at a device, once in a while for the same session there.
+    ///
+    /// # Errors
+    /// [`NotRecorded`]: they are not to be let in.
+    pub async fn entered(&self, user: &SignedIn) -> Result<(), NotRecorded> {
+        let caller = Caller::User(Box::new(user.clone()));
+        let actor = self.anyone(&caller);
+        let key = key_of(&actor, &caller, Act::SignedIn, "");
+        if self.is_recent(&key, SEEN_AGAIN_AFTER) {
+            return Ok(());
+        }
+        let mut event = event_of(Act::SignedIn, actor, &caller);
+        event.object.user = Some(user.name.clone());
+        event.reason = Some("BY_PASSCODE".to_owned());
+        self.write(vec![event]).await?;
+        self.note_recent(key);
+        Ok(())
     }
 
     /// Records a search. The same search of the same caller is recorded again after a while.
@@ -205,7 +225,9 @@ impl Recorder {
             event.correlation.clone_from(&correlation);
             event.object.patient = patient.map(Phi::new);
             event.object.studies = studies;
-            event.object.node = node.map(str::to_owned);
+            if let Some(node) = node {
+                event.object.node = Some(node.to_owned());
+            }
             if let (Caller::User(user), Some(patient)) = (caller, patient) {
                 let now = place::now().to_utc();
                 let mut glasses = user.break_glass.iter();
@@ -377,7 +399,9 @@ fn key_of(actor: &Actor, caller: &Caller, act: Act, what: &str) -> [u8; 32] {
     let session = actor.session.as_deref().unwrap_or_default();
     let address = address_of(caller).map(|address| address.to_string());
     let address = address.unwrap_or_default();
-    for part in [actor.name.as_str(), session, &address, &act.name(), what] {
+    let device = device_of(caller).map_or("", AeTitle::as_str);
+    let act = act.name();
+    for part in [actor.name.as_str(), session, &address, device, &act, what] {
         hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
         hasher.update(part.as_bytes());
     }
@@ -392,10 +416,19 @@ fn address_of(caller: &Caller) -> Option<std::net::IpAddr> {
     }
 }
 
+/// The AE at which a person is: what they ask for goes there, unless it goes elsewhere.
+fn device_of(caller: &Caller) -> Option<&AeTitle> {
+    match caller {
+        Caller::User(user) => user.device.as_ref(),
+        Caller::Client { .. } | Caller::Device { .. } | Caller::System { .. } | _ => None,
+    }
+}
+
 fn event_of(act: Act, actor: Actor, caller: &Caller) -> AuditEvent {
     let mut event = AuditEvent::new(act, place::now(), actor);
     event.outcome = Outcome::Success;
     event.from = address_of(caller);
+    event.object.node = device_of(caller).map(|title| title.as_str().to_owned());
     event
 }
 

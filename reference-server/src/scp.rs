@@ -6,12 +6,14 @@ mod conversion_counters;
 mod convert;
 mod device;
 pub mod mpps;
+pub mod person;
 mod query;
 mod retrieve;
 mod store;
 pub mod worklist;
 
 use crate::access::Access;
+use crate::admission::Door;
 use crate::limits::USER_NAME_CHARS_MAX;
 use crate::recorder::Recorder;
 pub use conversion_counters::ConversionCounters;
@@ -23,6 +25,7 @@ use pacs_net::pdu::{UserIdentity, UserIdentityKind};
 use pacs_net::service::Peer;
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
+use person::{Barred, People};
 use std::sync::Arc;
 
 /// All DIMSE services of one archive.
@@ -34,18 +37,20 @@ pub struct Services {
     conversions: Conversions,
     overlays: Arc<dyn Overlays>,
     recorder: Recorder,
+    people: People,
 }
 
 impl Services {
     /// Over `archive`, under `access`. What a peer cannot take is decoded by `decoders`, and counts
-    /// into `counters`; what goes out says what `overlays` know, and is recorded before.
+    /// into `counters`; what goes out says what `overlays` know, and is recorded before. `people`
+    /// know who is at a device.
     #[must_use]
     pub fn new(
         archive: Archive,
         access: Arc<Access>,
         our_title: AeTitle,
         (counters, decoders): (ConversionCounters, Decoders),
-        (overlays, recorder): (Arc<dyn Overlays>, Recorder),
+        (overlays, recorder, people): (Arc<dyn Overlays>, Recorder, People),
     ) -> Self {
         Self {
             archive,
@@ -54,6 +59,7 @@ impl Services {
             conversions: Conversions::new(counters, decoders),
             overlays,
             recorder,
+            people,
         }
     }
 
@@ -63,12 +69,26 @@ impl Services {
         self.archive.clone()
     }
 
-    fn permit<R: Right>(&self, peer: &Peer) -> Result<Permit<R>, Denied> {
+    /// The door to them.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let access = Arc::clone(&self.access);
+        Door::new(access, self.people.clone(), self.recorder.clone())
+    }
+
+    /// For what a device does, whoever is at it.
+    fn permit_of_device<R: Right>(&self, peer: &Peer) -> Result<Permit<R>, Denied> {
         permit(&*self.access, caller(peer))
+    }
+
+    /// For what the person at a device does, or else the device.
+    async fn permit<R: Right>(&self, peer: &Peer) -> Result<Permit<R>, Barred> {
+        let caller = self.people.caller(peer).await?;
+        Ok(permit(&*self.access, caller)?)
     }
 }
 
-/// Who asks, for the policy.
+/// The device that asks, for the policy.
 pub(crate) fn caller(peer: &Peer) -> Caller {
     Caller::Device {
         ae_title: peer.calling_ae_title.clone(),

@@ -19,7 +19,6 @@ use axum::http::request::Parts;
 use axum::http::{Method, header};
 use pacs_core::Caller;
 use pacs_core::access::SignedIn;
-use pacs_core::role::visibility::BreakGlass;
 use pacs_image::Decoders;
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
@@ -129,18 +128,9 @@ impl Door {
         if who.must_change_password() {
             return None;
         }
-        let open = self.accounts.open_emergencies(&who).await.ok()?;
-        let open: Vec<BreakGlass> = open.into_iter().map(Into::into).collect();
-        let user = who.user.value;
-        Some(SignedIn {
-            name: user.name.as_str().to_owned(),
-            grants: user.grants,
-            is_doctor: user.is_doctor,
-            break_glass: self.registry.by_all_numbers(&open).await.ok()?,
-            // A few digits of a hash: enough to tell sessions apart.
-            session: who.session.key.get(..8).map(str::to_owned),
-            address: told_address(head, self.authority.is_some())?,
-        })
+        let address = told_address(head, self.authority.is_some())?;
+        let person = self.accounts.person(who, &self.registry, (address, None));
+        person.await.ok()
     }
 }
 

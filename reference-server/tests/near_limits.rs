@@ -23,11 +23,14 @@ use pacs_store::records::redb::RedbRecords;
 use pacs_store::{Announced, Archive, ArchiveOptions, DataDirectory, StoreLimits};
 use pacs_web::{Web, WebLimits};
 use reference_server::access::Access;
+use reference_server::accounts::{AccountRules, Accounts};
+use reference_server::clock::World;
 use reference_server::config::{Config, Options};
 use reference_server::decoding::decoders;
 use reference_server::draining::{Drain, drain};
 use reference_server::recorder::Recorder;
 use reference_server::recorder::alerts::Alerts;
+use reference_server::scp::person::People;
 use reference_server::scp::{ConversionCounters, Services};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -76,16 +79,20 @@ fn acceptor(archive: &Archive) -> Acceptor {
         Alerts::new(archive.registry().audit_trail()),
     )
     .unwrap();
+    let trail = archive.registry().audit_trail();
+    let accounts = Accounts::new(trail, AccountRules::default(), World::real()).unwrap();
+    let people = People::new(accounts, archive.registry());
     let counters = ConversionCounters::new(&prometheus::Registry::new()).unwrap();
     let services = Services::new(
         archive.clone(),
         Arc::clone(&access),
         title("PACS"),
         (counters, decoders().unwrap()),
-        (Arc::new(NoOverlays), recorder),
+        (Arc::new(NoOverlays), recorder, people),
     );
+    let door = services.door();
     let acceptor = Acceptor::builder(title("PACS")).query(Arc::new(services));
-    acceptor.policy(access).build().unwrap()
+    acceptor.policy(Arc::new(door)).build().unwrap()
 }
 
 impl Near {

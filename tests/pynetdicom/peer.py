@@ -6,6 +6,8 @@ Every command ends with exit status 0 and a last line of JSON, or with a traceba
 
 With AE_TITLE set, that is what it calls itself, else PYNETDICOM.
 
+With DICOM_USER and DICOM_PASSCODE set, associations name that user, and the peer must say that it knows them.
+
 With TLS_CA set, associations go over TLS in both directions: TLS_CA is the file of the authority,
 TLS_CERT and TLS_KEY are our own, TLS_VERSION (1.2 or 1.3) is the only version that is spoken."""
 import hashlib
@@ -56,13 +58,47 @@ def entity(*contexts):
     return ae
 
 
+def person():
+    """The user that associations name, if any (PS3.7 D.3.3.7, type 2)."""
+    if "DICOM_USER" not in os.environ:
+        return []
+    user = UserIdentityNegotiation()
+    user.user_identity_type = 2
+    user.primary_field = os.environ["DICOM_USER"].encode()
+    user.secondary_field = os.environ["DICOM_PASSCODE"].encode()
+    user.positive_response_requested = True
+    return [user]
+
+
 def associate(ae, host, port, **more):
     context = tls(ssl.PROTOCOL_TLS_CLIENT)
     if context:
         more["tls_args"] = (context, host)
+    named = person()
+    more["ext_neg"] = more.get("ext_neg", []) + named
     association = ae.associate(host, int(port), ae_title="PACS", **more)
     assert association.is_established, "not established"
+    answered = [type(item).__name__ for item in association.acceptor.user_information]
+    assert not named or "UserIdentityNegotiation" in answered, "the user is not known"
     return association
+
+
+def knock(host, port, times="1"):
+    """What so many requests for an association are told: result, source and reason, or the classes of
+    query/retrieve that are accepted."""
+    told = []
+    for _ in range(int(times)):
+        ae = entity((VERIFICATION,), (FIND,), (GET,), (MOVE,))
+        association = ae.associate(host, int(port), ae_title="PACS", ext_neg=person())
+        answer = association.acceptor.primitive
+        if association.is_established:
+            accepted = {context.abstract_syntax for context in association.accepted_contexts}
+            told.append(sorted(accepted - {VERIFICATION}))
+            association.release()
+        else:
+            assert association.is_rejected
+            told.append([answer.result, answer.result_source, answer.diagnostic])
+    return {"told": told}
 
 
 def identifier(**keys):
@@ -79,13 +115,11 @@ def echo(host, port):
     return {"status": status, "released": association.is_released}
 
 
-def identity(host, port, kind="2"):
+def identity(host, port, kind="1"):
     """User identity with a positive response asked for, and an asynchronous operations window."""
     user = UserIdentityNegotiation()
     user.user_identity_type = int(kind)
-    user.primary_field = b"somebody" if kind == "2" else b"secret.of.token"
-    if kind == "2":
-        user.secondary_field = b"secret"
+    user.primary_field = b"somebody" if kind == "1" else b"secret.of.token"
     user.positive_response_requested = True
     window = AsynchronousOperationsWindowNegotiation()
     window.maximum_number_operations_invoked = 8

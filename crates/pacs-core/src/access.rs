@@ -30,7 +30,7 @@ pub enum Caller {
         /// The user it names, if it names one.
         user: Option<ClaimedUser>,
     },
-    /// A person with an account, in a session of theirs.
+    /// A person with an account, in a session of theirs: over HTTP, or at a device over DICOM.
     User(Box<SignedIn>),
     /// A task of the system itself.
     System {
@@ -85,6 +85,8 @@ pub struct SignedIn {
     pub session: Option<String>,
     /// Where the request comes from.
     pub address: IpAddr,
+    /// The AE that they are at, over DICOM: what that may not do, they may not do there.
+    pub device: Option<AeTitle>,
 }
 
 /// Who it is and in which session, for logs: neither what they may nor whom they opened in an
@@ -98,8 +100,9 @@ impl std::fmt::Debug for SignedIn {
     }
 }
 
-/// A user whom a device names (PS3.7 D.3.3.7): claimed, and verified by nobody. What proves the
-/// claim (password, ticket, assertion, token) is never kept here.
+/// A user whom a device names (PS3.7 D.3.3.7). This is the claim, whoever verified it; whom the
+/// archive knows for what they do is a [`Caller::User`]. What proves the claim (password, ticket,
+/// assertion, token) is never kept here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimedUser {
@@ -288,6 +291,7 @@ mod tests {
             break_glass: vec![BreakGlass::open(opened, chrono::DateTime::UNIX_EPOCH)],
             session: Some("0a1b2c3d".to_owned()),
             address: IpAddr::from([192, 0, 2, 1]),
+            device: None,
         };
 
         let told = format!("{:?}", Caller::User(Box::new(user)));

@@ -1,9 +1,11 @@
-//! The rules of accounts: names, passwords, second factors, sessions, throttling, break glass.
+//! The rules of accounts: names, passwords, second factors, sessions, passcodes, throttling, break
+//! glass.
 //!
 //! Time and randomness are arguments. What is kept of an account, and how a password is hashed, is
 //! for those who keep it.
 
 pub mod break_glass;
+pub mod passcode;
 pub mod password;
 pub mod session;
 #[cfg(test)]

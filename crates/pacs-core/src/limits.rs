@@ -108,6 +108,9 @@ pub const PASSWORD_CHARS_MIN_WITH_SECOND_FACTOR: usize = 12;
 /// Characters of a password: more is not hashed.
 pub const PASSWORD_CHARS_MAX: usize = 128;
 
+/// Bytes of what is typed as a passcode, with hyphens and spaces; more is none.
+pub const PASSCODE_TYPED_BYTES_MAX: usize = 128;
+
 /// Characters that explain why a patient was opened, or what a reviewer thinks of it.
 pub const BREAK_GLASS_TEXT_CHARS_MIN: usize = 10;
 

@@ -79,21 +79,29 @@ impl Admission {
 }
 
 /// Decides who may associate, and for what.
+#[async_trait]
 pub trait AssociationPolicy: Debug + Send + Sync + 'static {
     /// Looks at titles, address, certificate and user identity. Titles have been checked to be AE
-    /// titles; a certificate has been accepted by TLS, and is proved to be the peer's.
+    /// titles; a certificate has been accepted by TLS, and is proved to be the peer's. Who the user
+    /// is may have to be looked up; the peer waits meanwhile.
     ///
     /// # Errors
     /// The rejection that the peer is to see.
-    fn decide(&self, request: &AssociateRequest, peer: &Peer) -> Result<Admission, Rejection>;
+    async fn decide(&self, request: &AssociateRequest, peer: &Peer)
+    -> Result<Admission, Rejection>;
 }
 
 /// Lets everyone in, for every service: for tests and for a trusted, closed network.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmitAll;
 
+#[async_trait]
 impl AssociationPolicy for AdmitAll {
-    fn decide(&self, _request: &AssociateRequest, _peer: &Peer) -> Result<Admission, Rejection> {
+    async fn decide(
+        &self,
+        _request: &AssociateRequest,
+        _peer: &Peer,
+    ) -> Result<Admission, Rejection> {
         Ok(Admission::to(Services::ALL))
     }
 }

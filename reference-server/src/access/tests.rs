@@ -249,3 +249,60 @@ fn a_destination_must_be_configured_and_allowed() {
     assert!(to("WS1", "WS1") && to("ANY", "WS1"));
     assert!(!to("CT1", "WS1") && !to("ANY", "NOWHERE"));
 }
+
+#[test]
+fn a_person_may_at_a_device_what_both_may() {
+    use pacs_core::role::{Grant, Grants, Reach, Role};
+    let access = access_of(
+        "[dicom]\naddress = \"0.0.0.0:0\"\ninsecure = true\n\
+         [[dicom.ae]]\ntitle = \"WS1\"\naddress = \"192.0.2.7:104\"\n\
+         allow = [\"find\", \"move\"]\n",
+    );
+    let may = |role, address, at: Option<&str>, action| {
+        let user = SignedIn {
+            name: "reader".to_owned(),
+            grants: Grants::single(Grant::new(role, Reach::National)),
+            is_doctor: true,
+            break_glass: Vec::new(),
+            session: None,
+            address,
+            device: at.map(title),
+        };
+        access.permits(&Caller::User(Box::new(user)), action)
+    };
+    let reader = |address, at, action| may(Role::Radiologist, address, at, action);
+    assert!(reader(CT1, Some("WS1"), Action::Find) && reader(CT1, Some("WS1"), Action::Move));
+    assert!(!reader(CT1, Some("WS1"), Action::Get), "the device may not");
+    assert!(
+        !reader(LOOPBACK, Some("WS1"), Action::Find),
+        "not from there"
+    );
+    assert!(!reader(CT1, Some("WS2"), Action::Find), "no such device");
+    assert!(!may(Role::OrgAdmin, CT1, Some("WS1"), Action::Find));
+    assert!(!may(Role::OrgAdmin, CT1, Some("WS1"), Action::Move));
+    // Over HTTP there is nothing to move to.
+    assert!(reader(CT1, None, Action::Get) && !reader(CT1, None, Action::Move));
+}
+
+#[test]
+fn whoever_shows_wrong_passcodes_is_told_to_wait_and_their_titles_are_looked_at_all_the_same() {
+    let access = access("0.0.0.0:0");
+    let (ours, calling) = (title("PACS"), title("CT1"));
+    let knock = Knock {
+        called: &ours,
+        calling: &calling,
+        address: CT1,
+        channel: &Channel::Plain,
+    };
+    for _ in 0..crate::limits::GUESSES_MAX {
+        assert_eq!(access.refuse_passcode(knock, None), Refusal::Passcode);
+    }
+
+    assert_eq!(access.refuse_passcode(knock, None), Refusal::Guessing);
+    assert_eq!(access.admit(knock), Ok(()));
+    let elsewhere = Knock {
+        address: LOOPBACK,
+        ..knock
+    };
+    assert_eq!(access.refuse_passcode(elsewhere, None), Refusal::Passcode);
+}

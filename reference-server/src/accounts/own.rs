@@ -214,7 +214,13 @@ impl Accounts {
         Ok(self.inner.store.commit(vec![change], &[event]).await?)
     }
 
-    fn told_of_own(&self, who: &Who, next: &User, reason: &str, from: IpAddr) -> AuditEvent {
+    pub(super) fn told_of_own(
+        &self,
+        who: &Who,
+        next: &User,
+        reason: &str,
+        from: IpAddr,
+    ) -> AuditEvent {
         let actor = actor_of(&who.user.value, Some(&who.session.key));
         let mut event = self.event(Act::UserChanged, actor, Some(from));
         event.object.user = Some(next.name.as_str().to_owned());

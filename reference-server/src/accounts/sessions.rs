@@ -2,9 +2,13 @@
 
 use super::{Accounts, HashCost, Refused, actor_of, hash_of};
 use crate::limits::{ACCOUNTS_PAGE_COUNT, SESSION_USE_KEPT_EVERY_S, SESSIONS_OF_USER_MAX};
+use pacs_core::AeTitle;
+use pacs_core::access::SignedIn as Person;
 use pacs_core::account::session::SessionTimes;
 use pacs_core::audit::{Act, Actor, AuditEvent};
+use pacs_core::role::visibility::BreakGlass;
 use pacs_store::records::Change;
+use pacs_store::registry::Registry;
 use pacs_store::registry::accounts::{
     AccountDocument, Emergency, Kept, Session, SessionOf, SignedInBy, Throttled, User,
 };
@@ -48,7 +52,13 @@ impl Accounts {
     /// # Errors
     /// [`Refused::NotSignedIn`] where there is none, or it is over; [`Refused::Internal`].
     pub async fn who(&self, secret: &str) -> Result<Who, Refused> {
-        let Who { user, mut session } = self.look(secret).await?;
+        let who = self.look(secret).await?;
+        Ok(self.used(who).await)
+    }
+
+    /// Takes note that a session is used, once in a while.
+    pub(super) async fn used(&self, who: Who) -> Who {
+        let Who { user, mut session } = who;
         let now = self.inner.world.now();
         let unused = now
             .signed_duration_since(session.value.used_at)
@@ -61,7 +71,7 @@ impl Accounts {
             // Another request of the session may have kept the same.
             self.inner.store.commit(vec![change], &[]).await.ok();
         }
-        Ok(Who { user, session })
+        Who { user, session }
     }
 
     /// The same for what goes on by itself: it is no use of the session, which ends as if nothing
@@ -75,7 +85,12 @@ impl Accounts {
         }
         let store = &self.inner.store;
         let session = store.get::<Session>(&hash_of(secret)).await?;
-        let session = session.ok_or(Refused::NotSignedIn)?;
+        self.live(session.ok_or(Refused::NotSignedIn)?).await
+    }
+
+    /// Whose session it is, unless it is over.
+    pub(super) async fn live(&self, session: Kept<Session>) -> Result<Who, Refused> {
+        let store = &self.inner.store;
         let now = self.inner.world.now();
         if !session.value.times().is_live(self.session_rules(), now) {
             return Err(Refused::NotSignedIn);
@@ -85,6 +100,37 @@ impl Accounts {
             |user: &Kept<User>| !user.value.is_disabled && user.value.epoch == session.value.epoch;
         let user = user.filter(is_current).ok_or(Refused::NotSignedIn)?;
         Ok(Who { user, session })
+    }
+
+    /// Whoever it is, for the policy, with those whom they have open in an emergency: as of one
+    /// request from `address`, or one operation of the AE `device`.
+    ///
+    /// # Errors
+    /// [`Refused::Internal`].
+    pub(crate) async fn person(
+        &self,
+        who: Who,
+        registry: &Registry,
+        (address, device): (IpAddr, Option<AeTitle>),
+    ) -> Result<Person, Refused> {
+        let open = self.open_emergencies(&who).await?;
+        let open: Vec<BreakGlass> = open.into_iter().map(Into::into).collect();
+        let open = registry.by_all_numbers(&open).await.map_err(|error| {
+            let error = crate::tool::failure::chain(&error);
+            tracing::error!(error, "whom somebody has open could not be read");
+            Refused::Internal
+        })?;
+        let user = who.user.value;
+        Ok(Person {
+            name: user.name.as_str().to_owned(),
+            grants: user.grants,
+            is_doctor: user.is_doctor,
+            break_glass: open,
+            // A few digits of a hash: enough to tell sessions apart.
+            session: who.session.key.get(..8).map(str::to_owned),
+            address,
+            device,
+        })
     }
 
     /// Ends a session.

@@ -180,6 +180,7 @@ impl Accounts {
                 By::Password => SignedInBy::Password,
                 By::Provider(_) => SignedInBy::Provider,
             },
+            passcode: None,
         };
         let mut event = self.event(Act::SignedIn, actor_of(&next, Some(&key)), Some(from));
         event.object.user = Some(next.name.as_str().to_owned());

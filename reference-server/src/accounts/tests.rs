@@ -4,6 +4,7 @@ mod apart;
 mod emergency;
 mod external;
 mod guesses;
+mod passcodes;
 
 use super::manage::{FirstUser, NewUser, parse_grant, shown};
 use super::*;

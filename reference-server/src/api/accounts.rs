@@ -28,6 +28,10 @@ pub(super) const FAMILY: Family = Family {
             operations: &[OFFER_FACTOR, CONFIRM_FACTOR, REMOVE_FACTOR],
         },
         Route {
+            path: "/session/passcode",
+            operations: &[GIVE_PASSCODE],
+        },
+        Route {
             path: "/session/break-glass",
             operations: &[OPEN_PATIENTS, OPEN_PATIENT, CLOSE_PATIENTS],
         },
@@ -101,6 +105,13 @@ const REMOVE_FACTOR: Operation =
     })
     .takes("WithBoth")
     .refuses(&[404, 429]);
+
+const GIVE_PASSCODE: Operation = Operation::post(
+    "givePasscode",
+    "Get a passcode, by which workstations are known to be mine over DICOM until the session ends",
+    || post(session::give_passcode),
+)
+.gives(201, "Passcode");
 
 const OPEN_PATIENTS: Operation =
     Operation::get("openPatients", "Whom I have open in an emergency", || {
@@ -202,6 +213,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("WithCode", texts(&["code"], &[])),
         ("WithBoth", texts(&["password", "code"], &[])),
         ("Offered", texts(&["secret", "uri"], &[])),
+        ("Passcode", texts(&["user", "passcode"], &[])),
         ("Emergency", object(&emergency, &[])),
         ("Opened", opened),
         ("Emergencies", list("Opened")),

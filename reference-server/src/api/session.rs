@@ -179,6 +179,25 @@ pub(super) async fn offer_second_factor(
     Ok((StatusCode::CREATED, Json(offered)))
 }
 
+/// What a workstation shows of whoever is at it.
+#[derive(Serialize)]
+pub(super) struct Given {
+    user: String,
+    /// Shown this once.
+    passcode: String,
+}
+
+pub(super) async fn give_passcode(
+    State(api): State<Api>,
+    signed: Signed,
+) -> Result<(StatusCode, Json<Given>), Problem> {
+    let user = signed.who.user.value.name.as_str().to_owned();
+    let accounts = api.accounts.clone();
+    let given = async move { accounts.give_passcode(&signed.who, signed.from).await };
+    let passcode = to_the_end(given).await?.shown();
+    Ok((StatusCode::CREATED, Json(Given { user, passcode })))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WithCode {

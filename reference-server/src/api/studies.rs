@@ -166,6 +166,7 @@ fn sight(keeping: &Keeping, signed: &Signed, seeing: &Seeing) -> Sight {
         break_glass: seeing.opened.clone(),
         session: seeing.agent.session.clone(),
         address: signed.from,
+        device: None,
     })
 }
 

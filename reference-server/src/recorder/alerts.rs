@@ -1,5 +1,5 @@
-//! Alerts that somebody outside can cause as often as they like: refused nodes, and files that may
-//! be programs.
+//! Alerts that somebody outside can cause as often as they like: refused nodes, wrong passcodes,
+//! and files that may be programs.
 //!
 //! Of each network the first ones are recorded one by one. The next one says that more are counted,
 //! and from then on one record tells, once in a while, how many there were: whoever floods the
@@ -266,6 +266,19 @@ impl Alerts {
         event.object.node = Some(node.map_or_else(|| address.to_string(), str::to_owned));
         event.reason = Some(kind.to_owned());
         self.groups().note(event, kind, Instant::now());
+        self.inner.woken.notify_one();
+    }
+
+    /// Somebody at the AE `node` showed a passcode that is nobody's; `user` is the account that
+    /// they named, where there is one.
+    pub fn passcode_refused(&self, address: IpAddr, node: &str, user: Option<&str>) {
+        let mut event = AuditEvent::new(Act::SignedIn, place::now(), Actor::nobody());
+        event.outcome = Outcome::MinorFailure;
+        event.from = Some(address);
+        event.object.node = Some(node.to_owned());
+        event.object.user = user.map(str::to_owned);
+        event.reason = Some("WRONG_PASSCODE".to_owned());
+        self.groups().note(event, "WRONG_PASSCODE", Instant::now());
         self.inner.woken.notify_one();
     }
 

@@ -21,9 +21,7 @@ impl QueryScp for Services {
         peer: &Peer,
         request: FindRequest,
     ) -> Result<Box<dyn Matches>, FindStatus> {
-        let permit = self
-            .permit::<Find>(peer)
-            .map_err(|_denied| FindStatus::NOT_AUTHORIZED)?;
+        let permit = self.permit::<Find>(peer).await?;
         let query = Query::from_identifier(
             &request.identifier,
             &request.transfer_syntax,

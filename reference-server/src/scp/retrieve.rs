@@ -33,9 +33,7 @@ impl RetrieveScp for Services {
         peer: &Peer,
         request: RetrieveRequest,
     ) -> Result<Box<dyn SubOperations>, RetrieveStatus> {
-        let permit = self
-            .permit::<Get>(peer)
-            .map_err(|_denied| RetrieveStatus::NOT_AUTHORIZED)?;
+        let permit = self.permit::<Get>(peer).await?;
         Ok(Box::new(self.outgoing(permit, &request, None).await?))
     }
 
@@ -45,9 +43,7 @@ impl RetrieveScp for Services {
         request: RetrieveRequest,
         destination: &AeTitle,
     ) -> Result<(Destination, Box<dyn SubOperations>), RetrieveStatus> {
-        let permit = self
-            .permit::<Move>(peer)
-            .map_err(|_denied| RetrieveStatus::NOT_AUTHORIZED)?;
+        let permit = self.permit::<Move>(peer).await?;
         let Some(to) = self
             .access
             .move_destination(&peer.calling_ae_title, destination)

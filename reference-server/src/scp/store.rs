@@ -21,7 +21,7 @@ impl StorageScp for Services {
         request: &StoreRequest,
     ) -> Result<Box<dyn StoreSink>, StoreStatus> {
         let permit = self
-            .permit::<Store>(peer)
+            .permit_of_device::<Store>(peer)
             .map_err(|_denied| StoreStatus::NOT_AUTHORIZED)?;
         let provenance = self.archive.provenance(permit.caller());
         let announced = Announced {

@@ -26,6 +26,7 @@ use crate::register::Register;
 use crate::rejecting::Keeping;
 use crate::scp::commitment::CommitmentService;
 use crate::scp::mpps::StepService;
+use crate::scp::person::People;
 use crate::scp::worklist::WorklistService;
 use crate::scp::{ConversionCounters, Services};
 use crate::sending::Sendings;
@@ -112,23 +113,24 @@ pub(super) async fn for_clients(
 pub(super) type Tools<'a> = (
     &'a Arc<Metrics>,
     &'a Decoders,
-    (&'a Arc<dyn Overlays>, &'a Recorder),
+    (&'a Arc<dyn Overlays>, &'a Recorder, &'a Accounts),
 );
 
 pub(super) fn services(
     config: &Config,
     archive: &Archive,
     access: &Arc<Access>,
-    (metrics, decoders, (overlays, recorder)): Tools<'_>,
+    (metrics, decoders, (overlays, recorder, accounts)): Tools<'_>,
 ) -> Result<Services, StartError> {
     let counters = ConversionCounters::new(metrics.registry());
     let counters = counters.map_err(|error| StartError::Assembly(Box::new(error)))?;
+    let people = People::new(accounts.clone(), archive.registry());
     Ok(Services::new(
         archive.clone(),
         Arc::clone(access),
         config.ae_title.clone(),
         (counters, decoders.clone()),
-        (Arc::clone(overlays), recorder.clone()),
+        (Arc::clone(overlays), recorder.clone(), people),
     ))
 }
 
@@ -140,6 +142,7 @@ pub(super) fn acceptor(
     tls: &Tls,
     (metrics, alerts): (&Arc<Metrics>, &Alerts),
 ) -> Result<Acceptor, StartError> {
+    let door = services.door();
     let services = Arc::new(services);
     let (archive, registry) = (services.archive(), services.archive().registry());
     let limits = NetLimits {
@@ -158,7 +161,7 @@ pub(super) fn acceptor(
         )))
         .procedure_steps(Arc::new(StepService::new(archive, Arc::clone(access))))
         .worklist(Arc::new(WorklistService::new(registry, Arc::clone(access))))
-        .policy(Arc::clone(access) as _)
+        .policy(Arc::new(door))
         .observer(Arc::new(Watcher::new(Arc::clone(metrics), alerts.clone())))
         // The AE table looks at it, so that guesses at it are counted with all others.
         .any_called_title(true)

@@ -9,6 +9,7 @@
 )]
 
 mod correcting;
+mod devices;
 mod foreign;
 mod people;
 mod policy;

@@ -1,42 +1,28 @@
 //! The table of policy.txt against the server: each route for everybody, for a study of their own
 //! organisation and for another's; and the ties that open a foreign one.
 
-use crate::people::{code, title};
-use crate::site::{CT, EXPLICIT, Reply, Sent, Site, now};
+use crate::devices::{asked, passcode};
+use crate::people::code;
+use crate::site::{Reply, Sent, Site, now};
 use crate::table::{Table, operations};
-use async_trait::async_trait;
-use bytes::Bytes;
 use chrono::Days;
-use pacs_core::Attributes;
-use pacs_core::encode::write_data_set;
 use pacs_core::examination::Reason;
 use pacs_core::patient::PatientKey;
 use pacs_core::role::{Agent, Grant, Reach, Role};
-use pacs_core::tag::{Vr, tags};
-use pacs_core::uid::TransferSyntaxUid;
-use pacs_core::worklist::WorklistKeys;
-use pacs_net::pdu::Roles;
-use pacs_net::service::{Peer, StorageScp, StoreRequest, StoreSink};
-use pacs_net::sop_class::{
-    MODALITY_WORKLIST_FIND, STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE,
-};
-use pacs_net::status::StoreStatus;
-use pacs_net::{Acceptor, Requestor, RequestorError};
 use pacs_store::registry::accounts::{Emergency, put};
 use pacs_store::registry::consents::{Ground, NewConsent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const TABLE: Table = Table::new("policy.txt", include_str!("policy.txt"));
+pub(crate) const TABLE: Table = Table::new("policy.txt", include_str!("policy.txt"));
 
 /// Studies of an organisation's own, and another's.
-const OWN: &str = "2.25.6";
-const FOREIGN: &str = "2.25.1";
+pub(crate) const OWN: &str = "2.25.6";
+pub(crate) const FOREIGN: &str = "2.25.1";
 
 /// The cells of each class.
-fn classes() -> BTreeMap<&'static str, BTreeMap<&'static str, (char, char)>> {
+pub(crate) fn classes() -> BTreeMap<&'static str, BTreeMap<&'static str, (char, char)>> {
     let mut classes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for line in TABLE.part("classes") {
         let mut words = line.split_whitespace();
@@ -54,7 +40,7 @@ fn classes() -> BTreeMap<&'static str, BTreeMap<&'static str, (char, char)>> {
     classes
 }
 
-fn cell_of(text: &str) -> (char, char) {
+pub(crate) fn cell_of(text: &str) -> (char, char) {
     let mut letters = text.chars();
     (letters.next().unwrap(), letters.next().unwrap())
 }
@@ -134,7 +120,7 @@ pub(crate) fn token(site: &Site, name: &str, sees: &[&str]) -> String {
     line["secret"].as_str().unwrap().to_owned()
 }
 
-async fn everybody(site: &Site) -> BTreeMap<&'static str, Shows> {
+pub(crate) async fn everybody(site: &Site) -> BTreeMap<&'static str, Shows> {
     let mut all = BTreeMap::new();
     for who in TABLE.words("who") {
         let role = serde_json::from_value::<Role>(serde_json::json!(who));
@@ -158,13 +144,15 @@ pub(crate) async fn peers() -> String {
     let centre = "[[dicom.ae]]\ntitle = \"CENTRE\"\naddress = \"127.0.0.1:1\"\n\
                   allow = [\"find\", \"get\", \"move\", \"worklist\"]\nmove_to = [\"SINK\"]\n\
                   sees = \"everything\"\n";
-    let sink = sink().await;
+    let mute = "[[dicom.ae]]\ntitle = \"MUTE\"\naddress = \"127.0.0.1:1\"\n\
+                allow = [\"echo\", \"store\"]\nsees = \"everything\"\n";
+    let sink = crate::devices::sink().await;
     let sink = format!("[[dicom.ae]]\ntitle = \"SINK\"\naddress = \"127.0.0.1:{sink}\"\n");
-    format!("{centre}{sink}")
+    format!("{centre}{mute}{sink}")
 }
 
 /// A site with one study of each organisation.
-async fn site() -> Site {
+pub(crate) async fn site() -> Site {
     let site = Site::open(&peers().await).await;
     bound(&site, OWN, "006", "NATHOS_CT1", "Асанов").await;
     bound(&site, FOREIGN, "001", "KRKL_CT1", "Сыдыков").await;
@@ -281,166 +269,20 @@ async fn dicomweb_gives_everybody_what_the_table_says_and_nothing_else() {
     site.close().await;
 }
 
-/// Receives what is sent, and counts.
-#[derive(Debug, Default)]
-pub(crate) struct Counting(Arc<AtomicUsize>);
-
-struct Nowhere;
-
-#[async_trait]
-impl StorageScp for Counting {
-    async fn begin(
-        &self,
-        _peer: &Peer,
-        _request: &StoreRequest,
-    ) -> Result<Box<dyn StoreSink>, StoreStatus> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(Nowhere))
-    }
-}
-
-#[async_trait]
-impl StoreSink for Nowhere {
-    async fn write(&mut self, _fragment: Bytes) -> Result<(), StoreStatus> {
-        Ok(())
-    }
-
-    async fn end(self: Box<Self>) -> StoreStatus {
-        StoreStatus::SUCCESS
-    }
-}
-
-/// Somewhere to move to; its port.
-async fn sink() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let acceptor = Acceptor::builder(title("SINK"))
-        .storage(Arc::new(Counting::default()))
-        .build()
-        .unwrap();
-    tokio::spawn(async move { acceptor.serve(listener, std::future::pending()).await });
-    port
-}
-
-fn syntax() -> TransferSyntaxUid {
-    TransferSyntaxUid::parse(EXPLICIT).unwrap()
-}
-
-pub(crate) fn of_study(study: &str) -> Bytes {
-    let mut keys = Attributes::new();
-    keys.insert_text(tags::QUERY_RETRIEVE_LEVEL, Vr::CS, "STUDY");
-    keys.insert_text(tags::STUDY_INSTANCE_UID, Vr::UI, study);
-    write_data_set(&keys, &syntax()).unwrap().into()
-}
-
-pub(crate) async fn associate(site: &Site, calling: &str) -> Requestor {
-    Requestor::builder(title(calling), title("PACS"))
-        .context(STUDY_ROOT_FIND, &[EXPLICIT])
-        .context(STUDY_ROOT_GET, &[EXPLICIT])
-        .context(STUDY_ROOT_MOVE, &[EXPLICIT])
-        .context(MODALITY_WORKLIST_FIND, &[EXPLICIT])
-        .context(CT, &[EXPLICIT])
-        .roles(
-            CT,
-            Roles {
-                scu: false,
-                scp: true,
-            },
-        )
-        .connect(&site.dicom.to_string())
-        .await
-        .unwrap()
-}
-
-pub(crate) async fn answers(
-    association: &mut Requestor,
-    class: &str,
-    identifier: Bytes,
-) -> Result<Vec<Bytes>, RequestorError> {
-    let mut find = association.find(class, identifier).await?;
-    let mut answers = Vec::new();
-    while let Some(answer) = find.next().await? {
-        answers.push(answer);
-    }
-    Ok(answers)
-}
-
-/// What a device gets of a study, as the table has it.
-async fn asked(site: &Site, what: &str, calling: &str, study: &str) -> char {
-    let mut association = associate(site, calling).await;
-    let count = match what {
-        "C-FIND" => {
-            let found = answers(&mut association, STUDY_ROOT_FIND, of_study(study)).await;
-            found.unwrap().len()
-        }
-        "C-GET" => {
-            let storage = Counting::default();
-            let count = Arc::clone(&storage.0);
-            let get = association.get(STUDY_ROOT_GET, of_study(study), Arc::new(storage));
-            let ended = get.await.unwrap().finish().await.unwrap();
-            assert_eq!(ended.status, 0, "{:?}", ended.comment);
-            count.load(Ordering::SeqCst)
-        }
-        "C-MOVE" => {
-            let to = title("SINK");
-            let moving = association.move_to(STUDY_ROOT_MOVE, of_study(study), &to);
-            let ended = moving.await.unwrap().finish().await.unwrap();
-            if ended.status == 0xA801 {
-                return 'f';
-            }
-            assert_eq!(ended.status, 0, "{:?}", ended.comment);
-            ended.progress.completed.unwrap_or_default().into()
-        }
-        _ => {
-            let keys = WorklistKeys::all().to_identifier(&syntax()).unwrap();
-            let Ok(found) = answers(&mut association, MODALITY_WORKLIST_FIND, keys.into()).await
-            else {
-                return 'f';
-            };
-            let family = if study == OWN { "ASANOV" } else { "SYDYKOV" };
-            let shows = |answer: &Bytes| {
-                answer
-                    .windows(family.len())
-                    .any(|at| at == family.as_bytes())
-            };
-            found.iter().filter(|answer| shows(answer)).count()
-        }
-    };
-    association.release().await.unwrap();
-    if count > 0 { 's' } else { 'n' }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn devices_get_what_the_table_says_and_nothing_else() {
-    let site = site().await;
-    let mut wrong = Vec::new();
-    for line in TABLE.part("dimse") {
-        let mut words = line.split_whitespace();
-        let what = words.next().unwrap();
-        for word in words {
-            let (calling, cell) = word.split_once('=').unwrap();
-            let (own, foreign) = cell_of(cell);
-            for (study, expected) in [(OWN, own), (FOREIGN, foreign)] {
-                let is = asked(&site, what, calling, study).await;
-                if is != expected {
-                    wrong.push(format!(
-                        "{what} of {study} by {calling}: {is}, not {expected}"
-                    ));
-                }
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    site.close().await;
-}
-
-/// The statuses of a study's metadata and of the search for it.
+/// The status of a study's metadata, and how many the search for it finds; at a device it is the
+/// same.
 async fn sees(site: &Site, shows: &Shows, study: &str) -> (u16, usize) {
     let metadata = format!("/dicomweb/studies/{study}/metadata");
     let status = shows.ask(site, "GET", &metadata).await.status;
     let search = format!("/dicomweb/studies?StudyInstanceUID={study}");
     let found = shows.ask(site, "GET", &search).await.json();
-    (status, found.as_array().unwrap().len())
+    let count = found.as_array().unwrap().len();
+    let identity = passcode(site, shows).await;
+    for what in ["C-FIND", "C-GET"] {
+        let at_device = asked(site, what, ("NATHOS_CT1", Some(&identity)), study).await;
+        assert_eq!(at_device == 's', count == 1, "{what} of {study}");
+    }
+    (status, count)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,7 +340,8 @@ async fn a_tie_to_the_patient_opens_a_foreign_study_and_only_that() {
     site.settle().await;
     assert_eq!(sees(&site, &other, "2.25.2").await, (200, 1));
     assert_eq!(sees(&site, &other, FOREIGN).await, (404, 0));
-    assert_eq!(asked(&site, "C-FIND", "NATHOS_CT1", "2.25.2").await, 'n');
+    let device = ("NATHOS_CT1", None);
+    assert_eq!(asked(&site, "C-FIND", device, "2.25.2").await, 'n');
     let why = Reason::parse("asked to").unwrap();
     let withdrawn = site
         .registry
@@ -513,7 +356,7 @@ async fn a_tie_to_the_patient_opens_a_foreign_study_and_only_that() {
     assert_eq!(sees(&site, &other, "2.25.2").await, (200, 1));
     assert_eq!(sees(&site, &other, FOREIGN).await, (404, 0));
     // A device has no patients.
-    assert_eq!(asked(&site, "C-FIND", "NATHOS_CT1", "2.25.2").await, 'n');
+    assert_eq!(asked(&site, "C-FIND", device, "2.25.2").await, 'n');
     site.close().await;
 }
 

@@ -13,7 +13,9 @@ use pacs_core::{Caller, ExaminationId, Key, Level, Matching, Permit, Query, Vr};
 use pacs_store::disk::OsDisk;
 use pacs_store::index::{Provenance, StoredInstance};
 use pacs_store::registry::Registry;
-use pacs_store::registry::accounts::{AccountStore, PasswordHash, Session, SignedInBy, User, put};
+use pacs_store::registry::accounts::{
+    AccountStore, PasswordHash, Session, SessionOf, SignedInBy, User, put,
+};
 use pacs_store::registry::examinations::{Action, MatchState, NewExamination};
 use pacs_store::registry::patients::Alike;
 use pacs_store::{Announced, Archive, DataDirectory};
@@ -492,12 +494,17 @@ impl Site {
             began_at: now,
             used_at: now,
             by: SignedInBy::Password,
+            passcode: None,
         };
         let mut secret = [0_u8; 32];
         getrandom::fill(&mut secret).unwrap();
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         let key = blake3::hash(secret.as_bytes()).to_hex().to_string();
-        let changes = vec![put(&key, &session, None)];
+        let place = SessionOf {
+            session: key.clone(),
+        };
+        let place = put(&session.place(&key), &place, None);
+        let changes = vec![put(&key, &session, None), place];
         self.accounts().commit(changes, &[let_in()]).await.unwrap();
         secret
     }

@@ -86,7 +86,7 @@ async fn an_open_door_is_noticed() {
 
     let judged = narrow(Kind::Device(of));
     let mut visit = Visit::new((&site, &land), (&judged, &judged));
-    visit.dimse("CENTRE", &mut dice).await;
+    visit.dimse(("CENTRE", None), &mut dice).await;
     visit.worklist(&scanner(land.organisations[1]), of).await;
     noticed.extend(visit.faults.into_iter().map(|(door, _)| door));
 

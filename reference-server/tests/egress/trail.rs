@@ -1,8 +1,9 @@
 //! Who searched, saw, got and sent what stands in the audit trail, once for each study; and what
 //! cannot be recorded is not given.
 
+use crate::devices::{Counting, answers, associate, of_study};
 use crate::people::{code, organisation};
-use crate::policy::{Shows, associate, bound, grant, of_study};
+use crate::policy::{Shows, bound, grant};
 use crate::site::{Sent, Site, now};
 use async_trait::async_trait;
 use pacs_core::audit::{Act, ActorKind, AuditEvent};
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const STUDY: &str = "2.25.6";
 
 /// The events of one kind.
-async fn events(site: &Site, act: Act) -> Vec<AuditEvent> {
+pub(crate) async fn events(site: &Site, act: Act) -> Vec<AuditEvent> {
     let trail = site.registry.audit_trail();
     let records = trail.after(0, 1_000).await.unwrap();
     let events = records.into_iter().map(|record| record.event);
@@ -99,11 +100,11 @@ async fn who_looked_and_who_got_a_study_is_recorded_once() {
     for _ in 0..2 {
         assert_eq!(reader.ask(&site, "GET", search).await.status, 204);
     }
-    let mut device = associate(&site, "NATHOS_CT1").await;
-    crate::policy::answers(&mut device, STUDY_ROOT_FIND, of_study(STUDY))
+    let mut device = associate(&site, ("NATHOS_CT1", None)).await;
+    answers(&mut device, STUDY_ROOT_FIND, of_study(STUDY))
         .await
         .unwrap();
-    let storage = Arc::new(crate::policy::Counting::default());
+    let storage = Arc::new(Counting::default());
     let get = device
         .get(STUDY_ROOT_GET, of_study(STUDY), storage)
         .await

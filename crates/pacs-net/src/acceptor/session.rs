@@ -141,9 +141,10 @@ async fn associate(
     let Happening::AssociateRequested(request) = happening else {
         return Err(link.fault(Fault::UnexpectedPdu { state: 2 }));
     };
-    let now = Instant::now().into_std();
     let address = origin.address;
-    match decide(&request, origin, shared) {
+    let decided = decide(&request, origin, shared).await;
+    let now = Instant::now().into_std();
+    match decided {
         Ok(Decision {
             peer,
             accept,
@@ -177,7 +178,7 @@ struct Decision {
     idle_duration_max: Option<Duration>,
 }
 
-fn decide(
+async fn decide(
     request: &AssociateRequest,
     origin: Origin,
     shared: &Shared,
@@ -199,7 +200,7 @@ fn decide(
         implementation_version_name: request.user.implementation_version_name.clone(),
         user_identity: request.user.identity.clone(),
     };
-    let admission = shared.policy.decide(request, &peer)?;
+    let admission = shared.policy.decide(request, &peer).await?;
     let (accept, negotiated) = negotiate(
         request,
         admission.services.and(shared.services()),

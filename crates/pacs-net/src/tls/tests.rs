@@ -8,6 +8,7 @@ use crate::security::{Fingerprint, PeerCertificate, TlsError};
 use crate::service::{Admission, AssociationPolicy, Peer};
 use crate::sop_class::{IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION};
 use crate::{Acceptor, NetLimits};
+use async_trait::async_trait;
 use pacs_core::AeTitle;
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, KeyPair, date_time_ymd};
 use std::collections::BTreeSet;
@@ -56,8 +57,13 @@ struct Doorman {
     seen: Mutex<Vec<Option<PeerCertificate>>>,
 }
 
+#[async_trait]
 impl AssociationPolicy for Doorman {
-    fn decide(&self, _request: &AssociateRequest, peer: &Peer) -> Result<Admission, Rejection> {
+    async fn decide(
+        &self,
+        _request: &AssociateRequest,
+        peer: &Peer,
+    ) -> Result<Admission, Rejection> {
         let shown = peer.channel.certificate().cloned();
         self.seen.lock().unwrap().push(shown);
         if peer.calling_ae_title.as_str() == "STRANGER" {

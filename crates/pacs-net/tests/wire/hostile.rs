@@ -99,8 +99,13 @@ async fn an_idle_association_is_aborted() {
 #[derive(Debug)]
 struct Patient(Duration);
 
+#[async_trait]
 impl AssociationPolicy for Patient {
-    fn decide(&self, _request: &AssociateRequest, _peer: &Peer) -> Result<Admission, Rejection> {
+    async fn decide(
+        &self,
+        _request: &AssociateRequest,
+        _peer: &Peer,
+    ) -> Result<Admission, Rejection> {
         Ok(Admission {
             idle_duration_max: Some(self.0),
             ..Admission::to(Services::ALL)

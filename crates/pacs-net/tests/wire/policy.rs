@@ -36,8 +36,13 @@ async fn over_pipe(
 #[derive(Debug)]
 struct Doorman;
 
+#[async_trait]
 impl AssociationPolicy for Doorman {
-    fn decide(&self, request: &AssociateRequest, peer: &Peer) -> Result<Admission, Rejection> {
+    async fn decide(
+        &self,
+        request: &AssociateRequest,
+        peer: &Peer,
+    ) -> Result<Admission, Rejection> {
         assert_eq!(request.calling_ae_title, peer.calling_ae_title.as_str());
         assert_eq!(peer.address.ip().to_string(), "10.0.0.7");
         let known = |user: &UserIdentity| user.primary == b"reader" && user.secondary == b"word";

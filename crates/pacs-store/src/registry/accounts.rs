@@ -2,8 +2,8 @@
 //!
 //! Here is what is kept; what may be done is for the rules of [`pacs_core::account`] and whoever
 //! asks them. No secret can be read out of it but that of a second factor, which must be: of
-//! passwords there is the Argon2id hash, of sessions and set-up tokens BLAKE3, which is enough for
-//! 256 random bits. `Debug` shows none of it.
+//! passwords there is the Argon2id hash, of sessions, passcodes and set-up tokens BLAKE3, which is
+//! enough for 140 random bits and more. `Debug` shows none of it.
 
 use super::DocumentError;
 use super::audit::{AuditError, AuditTrail};
@@ -167,6 +167,21 @@ pub struct Session {
     /// How they signed in.
     #[serde(default, skip_serializing_if = "SignedInBy::is_password")]
     pub by: SignedInBy,
+    /// What is kept of the passcode by which they are known on associations, where they have one:
+    /// it ends with the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passcode: Option<PasscodeHash>,
+}
+
+/// BLAKE3 of a passcode, in hexadecimal digits. `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PasscodeHash(pub String);
+
+impl fmt::Debug for PasscodeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[passcode hash]")
+    }
 }
 
 /// How somebody signed in.
@@ -490,14 +505,20 @@ mod tests {
             began_at: at,
             used_at: at,
             by: SignedInBy::Password,
+            passcode: None,
         };
         let text = serde_json::to_string(&session).unwrap();
-        assert!(!text.contains("\"by\""), "{text}");
+        assert!(
+            !text.contains("\"by\"") && !text.contains("passcode"),
+            "{text}"
+        );
         assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), session);
         let by_provider = Session {
             by: SignedInBy::Provider,
+            passcode: Some(PasscodeHash("CANARY-CODE".to_owned())),
             ..session
         };
+        assert!(!format!("{by_provider:?}").contains("CANARY"));
         let text = serde_json::to_string(&by_provider).unwrap();
         assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), by_provider);
         let (one, other) = ("https://a.example/", "https://b.example/");

@@ -20,6 +20,7 @@ use pacs_core::worklist::WorklistKeys;
 use pacs_core::{
     AeTitle, Attributes, ExaminationId, OrganisationCode, SopInstanceUid, TransferSyntaxUid, Value,
 };
+use pacs_net::service::AdmitAll;
 use pacs_net::sop_class::{
     EXPLICIT_VR_LITTLE_ENDIAN, MODALITY_PERFORMED_PROCEDURE_STEP, MODALITY_WORKLIST_FIND,
 };
@@ -74,11 +75,11 @@ impl Centre {
         let access = Arc::new(Access::new(&Config::load(&Options::default()).unwrap()));
         let mut worklist = WorklistService::new(archive.registry(), Arc::clone(&access));
         worklist.bounds = bounds.unwrap_or(worklist.bounds);
-        let steps = StepService::new(archive.clone(), Arc::clone(&access));
+        let steps = StepService::new(archive.clone(), access);
         let acceptor = Acceptor::builder(title("PACS"))
             .worklist(Arc::new(worklist))
             .procedure_steps(Arc::new(steps))
-            .policy(access)
+            .policy(Arc::new(AdmitAll))
             .build()
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -24,9 +24,14 @@ pub(super) async fn asked((method, path): (&str, &str), case: Case<'_>) -> Optio
             | "/session/ways",
         ) => Asked::at(path),
         ("POST", "/session/oidc") => Asked::at(path).with(json!({"code": "000000"})),
-        (_, "/set-up" | "/session" | "/session/password" | "/session/second-factor") => {
-            own_account((method, path), case).await
-        }
+        (
+            _,
+            "/set-up"
+            | "/session"
+            | "/session/password"
+            | "/session/passcode"
+            | "/session/second-factor",
+        ) => own_account((method, path), case).await,
         (_, "/session/break-glass") => emergency(method, case).await,
         ("GET", "/break-glass") => Asked::at(path).marked(country.emergency(of).await),
         ("PUT", "/break-glass/{id}/review") => {

@@ -4,8 +4,8 @@
 use super::callers::{Caller, Kind};
 use super::dice::Dice;
 use super::land::{Land, Stands, Study, scanner};
+use crate::devices::{At, answers, associate, passcode};
 use crate::people::title;
-use crate::policy::{answers, associate};
 use crate::site::{EXPLICIT, Reply, Site};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -132,13 +132,16 @@ impl<'a> Visit<'a> {
         match self.judged.kind.clone() {
             Kind::Device(of) => {
                 let calling = scanner(of);
-                self.dimse(&calling, dice).await;
+                self.dimse((&calling, None), dice).await;
                 self.worklist(&calling, of).await;
             }
             Kind::Program(_) => self.dicomweb(dice).await,
             Kind::User { .. } => {
                 self.dicomweb(dice).await;
                 self.portal(dice).await;
+                // At an AE that may and sees everything itself.
+                let identity = passcode(self.site, &self.asks.shows).await;
+                self.dimse(("CENTRE", Some(&identity)), dice).await;
             }
         }
     }
@@ -328,9 +331,14 @@ impl<'a> Visit<'a> {
         }
     }
 
-    pub(crate) async fn dimse(&mut self, calling: &str, dice: &mut Dice) {
+    pub(crate) async fn dimse(&mut self, at: At<'_>, dice: &mut Dice) {
         let (land, seen) = (self.land, self.seen());
-        let mut association = associate(self.site, calling).await;
+        let mut association = associate(self.site, at).await;
+        if association.context(STUDY_ROOT_FIND).is_err() {
+            // Whoever may not look at images at all is told so.
+            self.same("C-FIND", "all studies", (Texts::new(), seen));
+            return;
+        }
         let all = answers(&mut association, STUDY_ROOT_FIND, keys("")).await;
         let all = all.unwrap().concat();
         self.holds_no_secret("C-FIND", "all studies", &all);
@@ -372,7 +380,7 @@ impl<'a> Visit<'a> {
 
     pub(crate) async fn worklist(&mut self, calling: &str, of: &str) {
         let land = self.land;
-        let mut association = associate(self.site, calling).await;
+        let mut association = associate(self.site, (calling, None)).await;
         let keys = WorklistKeys::all().to_identifier(&syntax()).unwrap();
         let found = answers(&mut association, MODALITY_WORKLIST_FIND, keys.into()).await;
         let found = found.unwrap().concat();
@@ -393,7 +401,7 @@ fn syntax() -> TransferSyntaxUid {
 
 /// Names a study.
 fn of(study: &str) -> Bytes {
-    crate::policy::of_study(study)
+    crate::devices::of_study(study)
 }
 
 /// Asks for a study, or for all of them, and whose they are.
