@@ -26,6 +26,8 @@ mod rows;
 mod steps;
 #[path = "acceptance/trail.rs"]
 mod trail;
+#[path = "acceptance/uplink.rs"]
+mod uplink;
 #[path = "acceptance/worklist.rs"]
 mod worklist;
 #[path = "acceptance/workstation.rs"]

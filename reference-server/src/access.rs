@@ -11,7 +11,7 @@
 mod passcodes;
 
 use crate::clients::Clients;
-use crate::config::{AeSight, Config, RemoteAe};
+use crate::config::{AeSight, Config, Forward, RemoteAe};
 use crate::directory::Directory;
 use crate::guessing::Guesses;
 use crate::metrics::Metrics;
@@ -69,6 +69,8 @@ pub struct Access {
     metrics: Option<Arc<Metrics>>,
     alerts: Option<Alerts>,
     directory: Directory,
+    /// Where all that comes is sent on to.
+    forwards: Vec<Forward>,
 }
 
 /// The AEs that are configured.
@@ -207,6 +209,7 @@ impl Access {
             metrics: None,
             alerts: None,
             directory: Directory::default(),
+            forwards: config.forwards.clone(),
         }
     }
 
@@ -243,7 +246,23 @@ impl Access {
 
     /// What tells the table from another; there is no secret in it.
     pub(crate) fn digest(&self) -> StateDigest {
-        digest_of(&self.table().remote_aes)
+        self.digest_with(&self.table().remote_aes)
+    }
+
+    /// The same with another table. What is sent on where tells it apart, too, where anything is.
+    pub(crate) fn digest_with(&self, remote_aes: &BTreeMap<AeTitle, RemoteAe>) -> StateDigest {
+        if self.forwards.is_empty() {
+            return digest_of(remote_aes);
+        }
+        let text = format!("{remote_aes:?}{:?}", self.forwards);
+        StateDigest(blake3::hash(text.as_bytes()).into())
+    }
+
+    /// Whether `title` is asked to confirm what is sent on to it, and so may bring reports.
+    pub(crate) fn confirms(&self, title: &AeTitle) -> bool {
+        let mut forwards = self.forwards.iter();
+        forwards.any(|forward| forward.confirm && forward.to == *title)
+            && self.table().get(title).is_some()
     }
 
     /// Puts another table in place of the present one.
@@ -458,7 +477,7 @@ impl Policy for Access {
 }
 
 /// What tells one table from another; there is no secret in it.
-pub(crate) fn digest_of(remote_aes: &BTreeMap<AeTitle, RemoteAe>) -> StateDigest {
+fn digest_of(remote_aes: &BTreeMap<AeTitle, RemoteAe>) -> StateDigest {
     StateDigest(blake3::hash(format!("{remote_aes:?}").as_bytes()).into())
 }
 

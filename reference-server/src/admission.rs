@@ -94,7 +94,8 @@ impl AssociationPolicy for Door {
             get: may_see(Action::Get),
             move_to: may_see(Action::Move),
             commitment: may(Action::Commit),
-            commitment_reports: false,
+            // Of whom it is asked.
+            commitment_reports: self.access.confirms(&peer.calling_ae_title),
             worklist: may(Action::Worklist),
             procedure_steps: may(Action::Mpps),
         };

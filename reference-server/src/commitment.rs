@@ -8,12 +8,14 @@
 //! in memory alone: after a restart it is checked again.
 //!
 //! An instance is committed if every version under its UID was read whole from the disk within
-//! the hour before its report. Else the sender keeps its copy: see docs/decisions.
+//! the hour before its report. Else the sender keeps its copy: see docs/decisions. Where other
+//! archives are to have it all, what they have not confirmed yet puts the report off.
 
 mod checking;
 mod clients;
 mod counters;
 mod desk;
+mod elsewhere;
 mod reporting;
 mod transaction;
 
@@ -21,6 +23,7 @@ pub use clients::ClientCommitments;
 pub use counters::Counters;
 
 use crate::access::Access;
+use crate::forwarding::Confirmations;
 use crate::limits::CommitmentBounds;
 use desk::{Book, Open};
 use pacs_core::access::{Commit, permit};
@@ -70,6 +73,8 @@ pub struct Parts {
     pub our_title: AeTitle,
     /// Opens connections for reports.
     pub connector: Arc<dyn Connector>,
+    /// Says what other archives have confirmed that are to have it all, where there are any.
+    pub confirmations: Option<Confirmations>,
     /// Counts.
     pub counters: Counters,
     /// Bounds.

@@ -8,6 +8,7 @@ mod ae_table;
 mod associations;
 pub mod audit;
 pub mod derived;
+mod forward;
 pub mod mail;
 pub mod network;
 pub mod oidc;
@@ -17,6 +18,7 @@ pub mod web;
 
 pub use ae_table::{AeSight, RemoteAe, is_own};
 pub use associations::AssociationLimits;
+pub use forward::Forward;
 
 use crate::accounts::AccountRules;
 use accounts::AccountsSection;
@@ -25,6 +27,7 @@ use associations::LimitsSection;
 use audit::{AuditSection, SyslogConfig};
 use clap::Parser;
 use derived::{DerivedConfig, DerivedSection};
+use forward::ForwardSection;
 use mail::{MailConfig, MailSection};
 use oidc::OidcConfig;
 use pacs_core::AeTitle;
@@ -98,6 +101,8 @@ struct File {
     #[serde(default)]
     audit: AuditSection,
     mail: Option<MailSection>,
+    #[serde(default)]
+    forward: Vec<ForwardSection>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -175,6 +180,8 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     /// Remote AEs by title.
     pub remote_aes: BTreeMap<AeTitle, RemoteAe>,
+    /// Where all that comes is sent on to.
+    pub forwards: Vec<Forward>,
 }
 
 /// Everything that is wrong with the settings.
@@ -218,6 +225,7 @@ impl Config {
         let syslog = audit::settings(file.audit, title, &mut faults);
         let mail = mail::settings(file.mail, &mut faults);
         let remote_aes = remote_aes(&file.dicom.ae, &mut faults);
+        let forwards = forward::settings(&file.forward, &remote_aes, &mut faults);
         let tls = tls::settings(&options.tls, file.dicom.tls, &remote_aes, &mut faults);
         let listeners = [dicom, http, tls.address].into_iter().flatten();
         faults.extend(own_destinations(&remote_aes, listeners));
@@ -246,6 +254,7 @@ impl Config {
             syslog,
             mail,
             remote_aes,
+            forwards,
         })
     }
 
@@ -301,6 +310,7 @@ impl Config {
             ),
             ("audit.syslog", self.syslog != new.syslog),
             ("mail", self.mail != new.mail),
+            ("forward", self.forwards != new.forwards),
         ];
         let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
         changed.map(|(key, _)| key).collect()

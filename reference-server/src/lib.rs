@@ -20,6 +20,7 @@ pub mod direct;
 pub mod directory;
 pub mod draining;
 pub mod forwarder;
+pub mod forwarding;
 pub mod guessing;
 pub mod http;
 mod in_force;

@@ -1,9 +1,11 @@
 //! Bounds of the server itself; those of the wire and the store stand in their crates.
 
 mod announcing;
+mod forwarding;
 mod reports;
 
 pub use announcing::{ANNOUNCED_PAGE_COUNT, AnnouncingBounds};
+pub use forwarding::{FORWARDS_COUNT, ForwardingBounds};
 pub use reports::{REPORT_DOCUMENTS_AT_ONCE, REPORT_DOCUMENTS_LOOKED_AT_EVERY};
 
 use std::time::Duration;
@@ -548,6 +550,11 @@ pub struct CommitmentBounds {
     pub retry_for: Duration,
     /// Time after a restart in which it is tried at least.
     pub retry_after_restart: Duration,
+    /// How long an answer is put off while other archives that are to have the instances have not
+    /// confirmed them; then those fail (0213H), and may be asked about again.
+    pub put_off_for: Duration,
+    /// How often it is looked whether they have.
+    pub put_off_looked_every: Duration,
     /// Pause that a client over the web is told to make before it asks again.
     pub again_in: Duration,
     /// How long what came of a request over the web can be asked for.
@@ -575,6 +582,8 @@ impl Default for CommitmentBounds {
             retry_longest: MINUTE.saturating_mul(30),
             retry_for: MINUTE.saturating_mul(24 * 60),
             retry_after_restart: MINUTE.saturating_mul(10),
+            put_off_for: MINUTE.saturating_mul(7 * 24 * 60),
+            put_off_looked_every: MINUTE,
             again_in: Duration::from_secs(5),
             result_kept: MINUTE.saturating_mul(7 * 24 * 60),
             given_up_shown: MINUTE.saturating_mul(7 * 24 * 60),

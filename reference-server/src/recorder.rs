@@ -191,6 +191,26 @@ impl Recorder {
         self.later(events);
     }
 
+    /// Records what the archive itself sends on to another AE: that it begins, or that it went.
+    ///
+    /// # Errors
+    /// [`NotRecorded`]: nothing of it is to be sent.
+    pub(crate) async fn passed_on(
+        &self,
+        act: Act,
+        studies: Vec<StudyTouched>,
+        node: &AeTitle,
+    ) -> Result<(), NotRecorded> {
+        if !self.inner.directory.has_organisations() {
+            return Ok(());
+        }
+        let caller = Caller::System { task: "forwarding" };
+        let actor = self.anyone(&caller);
+        let what = (act, Some(node.as_str()));
+        let events = self.events((&caller, &actor), what, studies).await;
+        self.write(events).await
+    }
+
     /// Records what has happened already: as soon as that can be done, and never waited for.
     fn later(&self, events: Vec<AuditEvent>) {
         let waiting = Waiting {

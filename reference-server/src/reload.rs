@@ -4,7 +4,7 @@
 //! stays as it was. Associations that stand go on. What needs a restart is told. What changes is
 //! recorded first, and where it cannot be recorded it does not change.
 
-use crate::access::{self, Access};
+use crate::access::Access;
 use crate::config::{Config, Options};
 use crate::in_force::{InForce, RELOAD, Settings, event_of};
 use crate::metrics::Metrics;
@@ -63,7 +63,7 @@ impl Reload {
         let restart = self.config.changed_for_restart(&config).join(", ");
         let aes_count = config.remote_aes.len();
         let remote_aes = config.remote_aes.clone();
-        let network = access::digest_of(&remote_aes);
+        let network = self.access.digest_with(&remote_aes);
         let reloaded = self.tls.reload(config, |security| {
             let settings = Settings { network, security };
             Handle::current().block_on(self.in_force.put(settings, None))

@@ -11,10 +11,10 @@ use crate::clock::World;
 use crate::commitment::Commitments;
 use crate::config::{Config, Options};
 use crate::decoding::decoders;
-use crate::derived::{self, DerivedMetrics};
 use crate::directory::Directory;
 use crate::draining::drain;
 use crate::forwarder::ForwarderError;
+use crate::forwarding::ForwardingError;
 use crate::http::{self, Health};
 use crate::in_force::InForce;
 use crate::limits::{DRAIN_MAX, HTTP_DRAIN_MAX};
@@ -22,8 +22,6 @@ use crate::mailer::MailerError;
 use crate::matcher::Follower;
 use crate::metrics::Metrics;
 use crate::oidc::OidcOpenError;
-use crate::overlays::RegistryOverlays;
-use crate::recorder::Recorder;
 use crate::recorder::alerts::Alerts;
 use crate::register;
 use crate::reload::Reload;
@@ -33,11 +31,10 @@ use crate::tls::{Tls, TlsFileError};
 use crate::web;
 use listening::{listen, listen_secured};
 use pacs_net::Acceptor;
-use pacs_store::egress::Overlays;
 use pacs_store::{Archive, OpenError};
 use parts::{
-    acceptor, access, announcer, archive, assembly_io, assembly_unlicensed, commitments,
-    for_clients, health, keeping, mailer, services, signer, upkeep, with_portal,
+    acceptor, access, announcer, archive, assembly_io, beside, commitments, derived, for_clients,
+    forwarding, health, keeping, mailer, services, signer, upkeep, with_portal,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,6 +64,9 @@ pub enum StartError {
     /// The audit trail cannot be forwarded as the settings say.
     #[error("audit.syslog")]
     Forwarder(#[from] ForwarderError),
+    /// What was sent on elsewhere cannot be read.
+    #[error("forward")]
+    Forwarding(#[from] ForwardingError),
     /// E-mail cannot be sent as the settings say.
     #[error("mail")]
     Mailer(#[from] MailerError),
@@ -162,22 +162,21 @@ impl Server {
         let archive = archive(config).await?;
         tell_of_the_last_run(&archive);
         let (access, alerts) = access(config, &archive, &metrics).await?;
-        let commitments = commitments(config, &archive, &access, &tls, &metrics).await?;
+        let asked = commitments(config, &archive, (&access, &tls), &metrics).await?;
+        let (desks, commitments) = asked;
         let decoders = decoders().map_err(assembly_io)?;
-        let derived = derived::open(config);
-        DerivedMetrics::register(metrics.registry(), &derived).map_err(assembly)?;
-        let overlays = RegistryOverlays::new(archive.registry());
-        let overlays: Arc<dyn Overlays> = Arc::new(overlays.map_err(assembly_unlicensed)?);
-        let recorder = Recorder::start(&archive.registry(), access.directory(), alerts.clone());
-        let recorder = recorder.map_err(assembly_unlicensed)?;
+        let derived = derived(config, &metrics)?;
+        let (overlays, recorder) = beside(&archive, &access, &alerts)?;
         let http = listen("HTTP", config.http)?;
         let (accounts, at_start) = accounts(config, &archive, (&access, &tls)).await?;
         let tools = (&metrics, &decoders, (&overlays, &recorder, &accounts));
         let services = services(config, &archive, &access, tools)?;
+        let sends = (&access, &*tls, &recorder);
+        let forwarding = forwarding(config, &desks, &services, sends).await?;
         let keeping = keeping(config, &archive, &services, (&access, &tls)).await?;
         let announcer = announcer(config, &archive, &keeping, (&access, &tls, &metrics))?;
-        let told = (&metrics, &alerts);
-        let acceptor = acceptor(config, services, &access, &commitments, &tls, told)?;
+        let serves = ((&commitments, &forwarding), (&metrics, &alerts));
+        let acceptor = acceptor(config, services, (&access, &tls), serves)?;
         let upkeep = upkeep(&archive, &metrics).await?;
         let for_clients = for_clients(config, &archive, &access, (&commitments, &keeping)).await?;
         let makers = (decoders, derived, for_clients);
@@ -197,6 +196,7 @@ impl Server {
                 register,
                 keeping,
                 announcer,
+                forwarding,
                 dicomweb,
                 quiet_duration: config.derived.quiet_duration,
                 untold: at_start.untold,

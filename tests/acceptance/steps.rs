@@ -164,7 +164,7 @@ fn committed(python: &Path, hospital: &Hospital, transaction: &str, shot: &Shot)
 }
 
 /// The instances of a report that are safe.
-fn safe(report: &Value) -> BTreeSet<String> {
+pub(crate) fn safe(report: &Value) -> BTreeSet<String> {
     let safe = report["committed"].as_array().expect("a list").iter();
     safe.map(|uid| uid.as_str().expect("a UID").to_owned())
         .collect()

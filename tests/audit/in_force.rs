@@ -62,6 +62,30 @@ fn what_changes_between_two_runs_is_on_record_once() {
 }
 
 #[test]
+fn where_all_that_comes_is_sent_on_to_is_on_record_like_the_ae_table() {
+    let mut server = Server::start(Options {
+        config: ae("FIRST", NOWHERE, ""),
+        ..Options::default()
+    });
+    assert!(server.stop().success());
+
+    let forward = "[[forward]]\nto = \"FIRST\"\n";
+    server.rewrite_config(ae("FIRST", NOWHERE, "") + forward);
+    server.restart();
+    // What SIGHUP reads counts from the next start on, and is no change before.
+    server.rewrite_config(ae("FIRST", NOWHERE, ""));
+    server.hang_up();
+    server.wait_for_log("other settings have changed");
+    assert_eq!(told(&server.data()), [row("pacs-server", "WHILE_STOPPED")]);
+    assert!(server.stop().success());
+    server.restart();
+    assert!(server.stop().success());
+
+    let twice = [(); 2].map(|()| row("pacs-server", "WHILE_STOPPED"));
+    assert_eq!(told(&server.data()), twice);
+}
+
+#[test]
 fn what_a_full_disk_keeps_from_being_told_is_told_by_the_next_start() {
     let disk = SmallDisk::mount(48);
     let data = disk.path().join("data");

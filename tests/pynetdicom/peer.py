@@ -371,6 +371,49 @@ def provide_commitment(own_port, how, peer_port):
                      ssl_context=tls(ssl.PROTOCOL_TLS_SERVER))
 
 
+def provide_archive(own_port, peer_port, folder, status):
+    """A provider of storage and commitment until it is killed: keeps digests as `listen` does, answers instances
+    whose UID ends with .404 with `status`, and commits to what it has, with reversed roles, to GATEWAY."""
+    def on_store(event):
+        instance = event.request.AffectedSOPInstanceUID
+        if instance.endswith(".404"):
+            return int(status, 16)
+        with open(f"{folder}/{instance}", "a") as f:
+            f.write(hashlib.sha256(event.request.DataSet.getvalue()).hexdigest() + "\n")
+        return 0
+
+    def bring(request):
+        report = identifier(TransactionUID=request.TransactionUID)
+        committed, failed = [], []
+        for item in request.ReferencedSOPSequence:
+            if os.path.exists(f"{folder}/{item.ReferencedSOPInstanceUID}"):
+                committed.append(item)
+            else:
+                item.FailureReason = 0x0112
+                failed.append(item)
+        if committed:
+            report.ReferencedSOPSequence = committed
+        if failed:
+            report.FailedSOPSequence = failed
+        ae = AE(ae_title="CENTRE")
+        ae.add_requested_context(COMMITMENT)
+        association = ae.associate("127.0.0.1", int(peer_port), ae_title="GATEWAY",
+                                   ext_neg=[build_role(COMMITMENT, scp_role=True)])
+        association.send_n_event_report(report, 2 if failed else 1, COMMITMENT, COMMITMENT_INSTANCE)
+        association.release()
+
+    def on_action(event):
+        threading.Timer(0.3, bring, (event.action_information,)).start()
+        return 0x0000, None
+
+    own = AE(ae_title="CENTRE")
+    own.add_supported_context(CT, [ExplicitVRLittleEndian])
+    own.add_supported_context(COMMITMENT)
+    handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_N_ACTION, on_action)]
+    own.start_server(("127.0.0.1", int(own_port)), block=True, evt_handlers=handlers,
+                     ssl_context=tls(ssl.PROTOCOL_TLS_SERVER))
+
+
 def provide_retrieval(own_port, sink_port, *paths):
     """A provider of C-FIND, C-GET and C-MOVE of the study in these files until it is killed; all moves go to
     sink_port, over TLS where we speak it."""

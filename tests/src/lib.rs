@@ -18,6 +18,7 @@ pub mod hostile;
 pub mod huge;
 pub mod indexes;
 pub mod keepalive;
+pub mod line;
 pub mod notified;
 pub mod opened;
 pub mod peers;

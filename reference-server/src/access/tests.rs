@@ -242,6 +242,29 @@ fn an_unknown_title_has_rights_on_this_machine_alone() {
 }
 
 #[test]
+fn reports_come_from_whom_they_are_asked_of_alone() {
+    let ae = |title: &str| {
+        format!(
+            "[[dicom.ae]]\ntitle = \"{title}\"\naddress = \"127.0.0.1:1\"\nsees = \"everything\"\n"
+        )
+    };
+    let forward = |title: &str, confirm: bool| {
+        format!("[[forward]]\nto = \"{title}\"\nconfirm = {confirm}\n")
+    };
+    let aes = [ae("CENTRE"), ae("WS1"), ae("CT1")].concat();
+    let forwards = [forward("CENTRE", true), forward("WS1", false)].concat();
+    let access = access_of(&format!("{aes}{forwards}"));
+
+    let confirming = ["CENTRE", "WS1", "CT1", "UNKNOWN"].map(|of| access.confirms(&title(of)));
+
+    assert_eq!(confirming, [true, false, false, false]);
+    // What is sent on tells settings from others; where nothing is, they are as ever.
+    assert_ne!(access.digest(), access_of(&aes).digest());
+    access.replace(BTreeMap::new());
+    assert!(!access.confirms(&title("CENTRE")), "no longer in the table");
+}
+
+#[test]
 fn a_destination_must_be_configured_and_allowed() {
     let access = access("127.0.0.1:0");
     let to = |from: &str, to: &str| access.move_destination(&title(from), &title(to)).is_some();

@@ -1,7 +1,8 @@
 //! Checks what is asked about, one request of an AE after the other. Instances of all AEs share the
-//! disk in turn.
+//! disk in turn. What other archives have not confirmed yet is put off, and holds nothing else up.
 
 use super::desk::Checked;
+use super::elsewhere::Elsewhere;
 use super::transaction::Transaction;
 use super::{Shared, Wake};
 use pacs_core::AeTitle;
@@ -12,14 +13,37 @@ use tokio::time::Instant;
 
 /// Checks for `ae` until it is dropped.
 pub(super) async fn check(shared: &Shared, ae: &AeTitle, wake: &Wake) {
+    let mut progress = shared.progress_elsewhere();
+    let mut put_off = Vec::new();
     loop {
-        let Some(key) = shared.book().next_to_check(ae) else {
-            wake.checking.notified().await;
+        // In a statement of its own: the lock is not held while it is waited.
+        let next = shared.book().next_to_check(ae);
+        let Some(key) = next else {
+            tokio::select! {
+                () = wake.checking.notified() => {}
+                () = shared.changed_elsewhere(&mut progress), if !put_off.is_empty() => {
+                    shared.book().check_again(ae, std::mem::take(&mut put_off));
+                }
+            }
             continue;
         };
         let began = Instant::now();
         let failures = match shared.load(&key).await {
-            Ok(Some((transaction, _))) => check_one(shared, &transaction).await,
+            Ok(Some((transaction, _))) => match check_one(shared, &transaction).await {
+                Some(failures) => failures,
+                None => {
+                    let until = Instant::now() + shared.parts.bounds.retry_for;
+                    if shared.book().put_off(ae, &key, until) {
+                        tracing::info!(
+                            calling = %ae, transaction = %transaction.uid,
+                            instances = transaction.references.len(),
+                            "storage commitment is put off: not all of it is confirmed elsewhere"
+                        );
+                    }
+                    put_off.push(key);
+                    continue;
+                }
+            },
             Ok(None) => continue,
             Err(error) => {
                 // It stays open, is given up in its time, and is tried again after a restart.
@@ -31,13 +55,27 @@ pub(super) async fn check(shared: &Shared, ae: &AeTitle, wake: &Wake) {
     }
 }
 
-async fn check_one(shared: &Shared, transaction: &Transaction) -> Vec<(usize, FailureReason)> {
+/// What fails; `None` where that is not known yet.
+async fn check_one(
+    shared: &Shared,
+    transaction: &Transaction,
+) -> Option<Vec<(usize, FailureReason)>> {
+    let mut elsewhere = Vec::new();
+    if !transaction.is_duplicate {
+        let instances = transaction.references.iter().map(|of| &of.sop_instance);
+        let accepted = transaction.accepted_unix_ms;
+        elsewhere = shared.elsewhere(instances, accepted).await;
+    }
+    if elsewhere.contains(&Elsewhere::Waits) {
+        return None;
+    }
     let mut failures = Vec::new();
     for (at, reference) in transaction.references.iter().enumerate() {
         let failure = if transaction.is_duplicate {
             Some(FailureReason::DUPLICATE_TRANSACTION_UID)
         } else {
-            check_reference(shared, reference, None).await
+            let here = check_reference(shared, reference, None).await;
+            here.or(elsewhere.get(at).and_then(|of| of.failure()))
         };
         shared.parts.counters.checked(failure);
         failures.extend(failure.map(|reason| (at, reason)));
@@ -50,7 +88,7 @@ async fn check_one(shared: &Shared, transaction: &Transaction) -> Vec<(usize, Fa
             "not everything that was asked about can be committed"
         );
     }
-    failures
+    Some(failures)
 }
 
 /// Why an instance is not committed: one that has to be at `place`, where that is said.

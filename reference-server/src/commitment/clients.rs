@@ -10,6 +10,7 @@ mod ledger;
 
 use super::checking::check_reference;
 use super::desk::Checked;
+use super::elsewhere::Elsewhere;
 use super::{Commitments, PAGE_COUNT, Shared, now_unix_ms};
 use async_trait::async_trait;
 use document::Request;
@@ -203,9 +204,17 @@ impl ClientCommitments {
             }
         };
         let shared = self.shared();
+        let instances = request.wanted.iter();
+        let instances = instances.map(|of| &of.reference.sop_instance);
+        let elsewhere = shared.elsewhere(instances, request.accepted_unix_ms).await;
+        if elsewhere.contains(&Elsewhere::Waits) {
+            // Whoever asks again has it looked at again.
+            return self.ledger().checked(key, None);
+        }
         let mut failures = Vec::new();
         for (at, Wanted { reference, place }) in request.wanted.iter().enumerate() {
-            let failure = check_reference(shared, reference, place.as_ref()).await;
+            let here = check_reference(shared, reference, place.as_ref()).await;
+            let failure = here.or(elsewhere.get(at).and_then(|of| of.failure()));
             shared.parts.counters.checked(failure);
             failures.extend(failure.map(|reason| (at, reason)));
         }

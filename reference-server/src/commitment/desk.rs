@@ -30,6 +30,8 @@ pub(super) struct Open {
     is_renewed: bool,
     /// When its report is given up.
     until: Instant,
+    /// Whether other archives have to confirm it first.
+    is_put_off: bool,
 }
 
 impl Open {
@@ -45,6 +47,7 @@ impl Open {
             is_under_way: false,
             is_renewed: false,
             until,
+            is_put_off: false,
         }
     }
 }
@@ -211,6 +214,27 @@ impl Book {
 
     pub(super) fn next_to_check(&mut self, ae: &AeTitle) -> Option<String> {
         self.desks.get_mut(ae)?.to_check.pop_front()
+    }
+
+    /// A request cannot be checked yet, and is not given up before `until` therefore; whether that
+    /// is new.
+    pub(super) fn put_off(&mut self, ae: &AeTitle, key: &str, until: Instant) -> bool {
+        let desk = self.desks.get_mut(ae);
+        let Some(open) = desk.and_then(|desk| desk.open.get_mut(key)) else {
+            return false;
+        };
+        open.until = until;
+        !std::mem::replace(&mut open.is_put_off, true)
+    }
+
+    /// What was put off is to be checked again, as far as it is open still.
+    pub(super) fn check_again(&mut self, ae: &AeTitle, keys: Vec<String>) {
+        let Some(desk) = self.desks.get_mut(ae) else {
+            return;
+        };
+        let open = &desk.open;
+        let keys = keys.into_iter().filter(|key| open.contains_key(key));
+        desk.to_check.extend(keys);
     }
 
     pub(super) fn checked(&mut self, ae: &AeTitle, key: &str, checked: Checked) {

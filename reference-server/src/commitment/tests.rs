@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::config::{Config, Options};
+use crate::forwarding::Desks;
+use crate::metrics::Metrics;
 use crate::scp::commitment::CommitmentService;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -80,15 +82,16 @@ fn title(text: &str) -> AeTitle {
     AeTitle::parse(text).unwrap()
 }
 
-fn access() -> Arc<Access> {
+fn config(more: &str) -> Config {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let toml = "[[dicom.ae]]\ntitle = \"CT1\"\naddress = \"192.0.2.7:104\"\nallow = [\"commit\"]\n";
     file.write_all(toml.as_bytes()).unwrap();
+    file.write_all(more.as_bytes()).unwrap();
     let options = Options {
         config: Some(file.path().into()),
         ..Options::default()
     };
-    Arc::new(Access::new(&Config::load(&options).unwrap()))
+    Config::load(&options).unwrap()
 }
 
 /// Commitment over an archive that holds nothing, in `folder`.
@@ -97,13 +100,28 @@ async fn commitments(
     connector: Arc<dyn Connector>,
     change: impl FnOnce(&mut CommitmentBounds),
 ) -> Commitments {
+    configured(folder, connector, change, "").await
+}
+
+/// The same with `more` settings; nothing is sent on anywhere, whatever they say.
+async fn configured(
+    folder: &Path,
+    connector: Arc<dyn Connector>,
+    change: impl FnOnce(&mut CommitmentBounds),
+    more: &str,
+) -> Commitments {
     let mut bounds = CommitmentBounds::default();
     change(&mut bounds);
+    let (archive, config) = (crate::local::open(folder).await.unwrap(), config(more));
+    let metrics = Metrics::new().unwrap();
+    let desks = Desks::open(&config, &archive, &metrics).await.unwrap();
+    let confirmations = desks.confirmations(&archive).unwrap();
     let commitments = Commitments::open(Parts {
-        archive: crate::local::open(folder).await.unwrap(),
-        access: access(),
+        archive,
+        access: Arc::new(Access::new(&config)),
         our_title: title("PACS"),
         connector,
+        confirmations,
         counters: Counters::new(&prometheus::Registry::new()).unwrap(),
         bounds,
     });
@@ -386,6 +404,33 @@ pub(crate) async fn deposit(archive: &Archive, number: u32) -> SopInstanceUid {
     deposit.write(data_set.into()).await.unwrap();
     deposit.seal().await.unwrap();
     reference.sop_instance
+}
+
+/// A gateway whose centre is away.
+const GATEWAY: &str = "[[dicom.ae]]\ntitle = \"CENTRE\"\naddress = \"192.0.2.8:104\"\n\
+                       sees = \"everything\"\n[[forward]]\nto = \"CENTRE\"\nconfirm = true\n";
+
+#[tokio::test(start_paused = true)]
+async fn what_the_centre_has_not_confirmed_is_put_off_for_as_long_as_is_said_and_then_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (somebody, mut taken) = somebody();
+    let gateway = configured(folder.path(), Arc::clone(&somebody) as _, |_| (), GATEWAY).await;
+    deposit(&gateway.shared.parts.archive, 1).await;
+    ask_and_leave(&gateway, &request(1, &[1])).await;
+
+    // Longer than a report is tried that can be brought.
+    tokio::time::sleep(Duration::from_secs(48 * 3_600)).await;
+
+    assert_eq!(gateway.counts(), (1, 0));
+    assert!(taken.try_recv().is_err(), "nobody has said anything");
+    close(gateway).await;
+    let shorter = |bounds: &mut CommitmentBounds| bounds.put_off_for = Duration::ZERO;
+    let gateway = configured(folder.path(), somebody, shorter, GATEWAY).await;
+    let report = taken.recv().await.unwrap();
+    assert_eq!((report.committed.len(), report.failed.len()), (0, 1));
+    assert_eq!(report.failed[0].1, FailureReason::RESOURCE_LIMITATION);
+    all_closed(&gateway).await;
+    close(gateway).await;
 }
 
 /// Nobody can retrieve it, and whoever put it into the trash may mean to erase it.

@@ -118,6 +118,37 @@ fn an_ae_may_be_idle_for_as_long_as_is_said_of_it() {
 }
 
 #[test]
+fn what_is_sent_on_goes_to_an_ae_of_the_table_once_and_an_archive_sees_it_all() {
+    let ae = "[[dicom.ae]]\ntitle = \"CENTRE\"\naddress = \"127.0.0.1:1\"\n";
+    let seeing = format!("{ae}sees = \"everything\"\n");
+    let forward = |to: &str, more: &str| format!("[[forward]]\nto = \"{to}\"\n{more}\n");
+    let load = |toml: &[&str]| load(&toml.concat(), Options::default());
+
+    let plain = load(&[ae, &forward("CENTRE", "")]).unwrap();
+    let confirmed = load(&[&seeing, &forward("CENTRE", "confirm = true")]).unwrap();
+
+    assert!(load(&[ae]).unwrap().forwards.is_empty());
+    assert!(!plain.forwards[0].confirm && confirmed.forwards[0].confirm);
+    assert_eq!(plain.changed_for_restart(&confirmed), ["forward"]);
+    let twice = [forward("CENTRE", ""), forward("CENTRE", "")].concat();
+    let many: String = (0..9).map(|_| forward("CENTRE", "")).collect();
+    for (toml, fault) in [
+        (forward("NOBODY", ""), "forward[0].to: NOBODY is not"),
+        (forward("", ""), "forward[0].to:"),
+        (twice, "forward[1].to: CENTRE stands twice"),
+        (many, "forward: more than 8"),
+        (
+            forward("CENTRE", "confirm = true"),
+            "forward[0].to: CENTRE is to confirm",
+        ),
+        (forward("CENTRE", "confirms = true"), "confirms"),
+    ] {
+        let error = load(&[ae, &toml]).unwrap_err().to_string();
+        assert!(error.contains(fault), "{error}");
+    }
+}
+
+#[test]
 fn a_misspelt_key_or_right_is_refused() {
     assert!(load("[dicom]\nadress = \"127.0.0.1:1\"", Options::default()).is_err());
     let ae = "[[dicom.ae]]\ntitle = \"A\"\naddress = \"127.0.0.1:1\"\nallow = [\"stroe\"]";

@@ -121,6 +121,35 @@ impl Services {
         })
     }
 
+    /// An instance as it is kept, whatever the registry knows of it: for the archive's own sending
+    /// on, which records it.
+    pub(crate) fn as_kept(
+        &self,
+        permit: &Permit<Move>,
+        instance: StoredInstance,
+    ) -> OutgoingInstance {
+        OutgoingInstance {
+            sop_class: instance.instance.sop_class.clone(),
+            sop_instance: instance.instance.instance.clone(),
+            transfer_syntax: instance.instance.transfer_syntax.clone(),
+            length_bytes: instance.location.length_bytes,
+            source: Box::new(Source {
+                begun: None,
+                stored: Arc::new(AsKept {
+                    archive: self.archive.clone(),
+                    permit: permit.clone(),
+                    instance,
+                }),
+                conversions: self.conversions.clone(),
+            }),
+        }
+    }
+
+    /// In what an instance that is kept in `stored` can be given besides, the best first.
+    pub(crate) fn others(stored: &TransferSyntaxUid) -> Vec<TransferSyntaxUid> {
+        conversions(stored)
+    }
+
     /// The instances of a study or a series, and how many of them are not among `answered`: for the
     /// archive's own sending, which the registry records.
     ///
@@ -291,6 +320,28 @@ impl<P: RetrievePermit + Send> Stored for Archived<P> {
 
     async fn overlay(&self) -> Result<Option<Arc<Overlay>>, OverlaysError> {
         self.said.of(&self.instance.instance).await
+    }
+}
+
+/// An instance that says what it said when it came.
+struct AsKept {
+    archive: Archive,
+    permit: Permit<Move>,
+    instance: StoredInstance,
+}
+
+#[async_trait]
+impl Stored for AsKept {
+    fn transfer_syntax(&self) -> &TransferSyntaxUid {
+        &self.instance.instance.transfer_syntax
+    }
+
+    fn open(&self) -> DataSetReader {
+        self.archive.read(&self.permit, &self.instance)
+    }
+
+    async fn overlay(&self) -> Result<Option<Arc<Overlay>>, OverlaysError> {
+        Ok(None)
     }
 }
 

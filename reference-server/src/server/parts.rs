@@ -9,16 +9,19 @@ use crate::api;
 use crate::clock::World;
 use crate::commitment::{ClientCommitments, Commitments, Parts};
 use crate::config::Config;
+use crate::derived::{self, DerivedMetrics};
 use crate::forwarder::Forwarder;
+use crate::forwarding::{self, Desks, Forwarding};
 use crate::http::Health;
 use crate::limits::{
     AnnouncingBounds, CONNECTIONS_MAX, CONNECTIONS_MIN, CommitmentBounds, DESCRIPTORS_RESERVED,
-    DRAIN_MAX,
+    DRAIN_MAX, ForwardingBounds,
 };
 use crate::local::own_records;
 use crate::mailer::Mailer;
 use crate::metrics::Metrics;
 use crate::oidc::Provider;
+use crate::overlays::RegistryOverlays;
 use crate::reading::ReadingTasks;
 use crate::recorder::Recorder;
 use crate::recorder::alerts::Alerts;
@@ -41,7 +44,7 @@ use pacs_image::Decoders;
 use pacs_net::{Acceptor, NetLimits};
 use pacs_store::Archive;
 use pacs_store::egress::Overlays;
-use pacs_web::Web;
+use pacs_web::{Derived, Web};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -70,26 +73,47 @@ pub(super) async fn access(
     Ok((Arc::new(access), alerts))
 }
 
+/// What sends on all that comes. Before anybody can send.
+pub(super) async fn forwarding(
+    config: &Config,
+    desks: &Desks,
+    services: &Services,
+    (access, tls, recorder): (&Arc<Access>, &Tls, &Recorder),
+) -> Result<Forwarding, StartError> {
+    let parts = forwarding::Parts {
+        services: services.clone(),
+        access: Arc::clone(access),
+        our_title: config.ae_title.clone(),
+        connector: tls.dialler(),
+        recorder: recorder.clone(),
+        bounds: ForwardingBounds::default(),
+    };
+    Ok(Forwarding::open(desks, parts).await?)
+}
+
+/// Storage commitment, and what is kept of the destinations to which all that comes is sent on.
 pub(super) async fn commitments(
     config: &Config,
     archive: &Archive,
-    access: &Arc<Access>,
-    tls: &Tls,
+    (access, tls): (&Arc<Access>, &Tls),
     metrics: &Metrics,
-) -> Result<Commitments, StartError> {
+) -> Result<(Desks, Commitments), StartError> {
+    let desks = Desks::open(config, archive, metrics).await?;
     let parts = Parts {
         archive: archive.clone(),
         access: Arc::clone(access),
         our_title: config.ae_title.clone(),
         connector: tls.dialler(),
+        confirmations: desks.confirmations(archive)?,
         counters: metrics.commitment().clone(),
         bounds: CommitmentBounds::default(),
     };
     let opened = Commitments::open(parts).await;
-    opened.map_err(|source| StartError::Archive {
+    let opened = opened.map_err(|source| StartError::Archive {
         directory: config.data.display().to_string(),
         source: source.into(),
-    })
+    })?;
+    Ok((desks, opened))
 }
 
 /// What answers clients of DICOMweb beside the archive.
@@ -107,6 +131,26 @@ pub(super) async fn for_clients(
     let tasks = ReadingTasks::new(archive, access.directory(), config.ae_title.clone());
     let tasks = tasks.map_err(StartError::Assembly)?;
     Ok((Arc::new(opened), keeping.deletion(), Arc::new(tasks)))
+}
+
+/// What data sets are to say that go out, and what records whom they go to.
+pub(super) fn beside(
+    archive: &Archive,
+    access: &Access,
+    alerts: &Alerts,
+) -> Result<(Arc<dyn Overlays>, Recorder), StartError> {
+    let overlays = RegistryOverlays::new(archive.registry());
+    let overlays = overlays.map_err(assembly_unlicensed)?;
+    let recorder = Recorder::start(&archive.registry(), access.directory(), alerts.clone());
+    Ok((Arc::new(overlays), recorder.map_err(assembly_unlicensed)?))
+}
+
+/// Where what is made of instances is kept, counted.
+pub(super) fn derived(config: &Config, metrics: &Metrics) -> Result<Derived, StartError> {
+    let derived = derived::open(config);
+    let registered = DerivedMetrics::register(metrics.registry(), &derived);
+    registered.map_err(|error| StartError::Assembly(Box::new(error)))?;
+    Ok(derived)
 }
 
 /// What serves with the archive.
@@ -134,13 +178,14 @@ pub(super) fn services(
     ))
 }
 
+/// What commits, and what asks others to.
+type Commits<'a> = (&'a Commitments, &'a Forwarding);
+
 pub(super) fn acceptor(
     config: &Config,
     services: Services,
-    access: &Arc<Access>,
-    commitments: &Commitments,
-    tls: &Tls,
-    (metrics, alerts): (&Arc<Metrics>, &Alerts),
+    (access, tls): (&Arc<Access>, &Tls),
+    ((commitments, forwarding), (metrics, alerts)): (Commits<'_>, (&Arc<Metrics>, &Alerts)),
 ) -> Result<Acceptor, StartError> {
     let door = services.door();
     let services = Arc::new(services);
@@ -151,7 +196,7 @@ pub(super) fn acceptor(
         idle_duration_max: config.idle_duration_max,
         ..config.association_limits.over(NetLimits::default())
     };
-    Acceptor::builder(config.ae_title.clone())
+    let mut acceptor = Acceptor::builder(config.ae_title.clone())
         .storage(Arc::clone(&services) as _)
         .query(Arc::clone(&services) as _)
         .retrieve(services)
@@ -166,9 +211,12 @@ pub(super) fn acceptor(
         // The AE table looks at it, so that guesses at it are counted with all others.
         .any_called_title(true)
         .connector(tls.dialler())
-        .limits(limits)
-        .build()
-        .map_err(|error| StartError::Assembly(Box::new(error)))
+        .limits(limits);
+    if let Some(reports) = forwarding.reports() {
+        acceptor = acceptor.commitment_reports(reports);
+    }
+    let built = acceptor.build();
+    built.map_err(|error| StartError::Assembly(Box::new(error)))
 }
 
 /// How many DICOM connections there are descriptors for, once this process may have as many as the

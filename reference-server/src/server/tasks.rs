@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::control::Door;
 use crate::derived;
 use crate::forwarder::Forwarder;
+use crate::forwarding::Forwarding;
 use crate::http::Health;
 use crate::mailer::Mailer;
 use crate::matcher::Follower;
@@ -39,6 +40,7 @@ pub(super) struct Background {
     pub(super) register: Register,
     pub(super) keeping: Keeping,
     pub(super) announcer: Announcer,
+    pub(super) forwarding: Forwarding,
     pub(super) dicomweb: Web,
     /// How long a series is quiet before what is derived of it is made ready.
     pub(super) quiet_duration: Duration,
@@ -83,6 +85,7 @@ impl Background {
         let derived = self.dicomweb.derived().clone();
         self.keeping.begin(&mut tasks, derived, Arc::clone(upkeep));
         tasks.spawn(self.announcer.run());
+        self.forwarding.begin(&mut tasks);
         tasks.spawn(self.room.watch(archive.clone()));
         tasks.spawn(accounts.clone().keep_clean());
         match ReportWriter::new(archive) {

@@ -184,7 +184,10 @@ fn elements(bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
         let group = u32::from(u16::from_le_bytes([head[0], head[1]]));
         let tag = group << 16 | u32::from(u16::from_le_bytes([head[2], head[3]]));
         let long = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let has_vr = group != 0xFFFE && head[4..6].iter().all(u8::is_ascii_uppercase);
+        let has_vr = group != 0xFFFE
+            && [b"AE", b"SQ", b"UI", b"US"]
+                .iter()
+                .any(|vr| head[4..6] == **vr);
         let (begin, length) = match &head[4..6] {
             b"SQ" if has_vr => (12, long(rest.get(8..12)?)),
             _ if has_vr => (8, u32::from(u16::from_le_bytes([head[6], head[7]]))),

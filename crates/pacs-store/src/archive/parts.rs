@@ -2,10 +2,12 @@
 
 use super::{Archive, RetrievePermit};
 use crate::error::ReadError;
-use crate::index::{ChangeNumber, IndexError, Notes, Page, PageOfMatches, Results, StoredInstance};
+use crate::index::{
+    ChangeNumber, IndexError, Notes, Page, PageOfMatches, Results, StoredInstance, Versions,
+};
 use crate::retrieve::{self, DataSetReader};
 use pacs_core::access::{Find, Maintain};
-use pacs_core::{Permit, Query};
+use pacs_core::{Permit, Query, SopInstanceUid};
 use std::ops::Range;
 
 impl Archive {
@@ -41,6 +43,21 @@ impl Archive {
         Ok(entries
             .map(|(number, stored)| (ChangeNumber(number), stored))
             .collect())
+    }
+
+    /// All that is kept under a SOP Instance UID, in sight or not: for those who follow what
+    /// arrives.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn versions(
+        &self,
+        _permit: &Permit<Maintain>,
+        instance: &SopInstanceUid,
+    ) -> Result<Versions, IndexError> {
+        let limit_count = self.shared.limits.versions_checked_max;
+        let versions = self.shared.index.versions(instance, limit_count).await;
+        self.shared.noted(versions)
     }
 
     /// Notes what is known of studies beside what was received.
