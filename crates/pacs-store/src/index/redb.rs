@@ -552,7 +552,9 @@ impl Index for RedbIndex {
         let (inner, study) = (Arc::clone(&self.inner), study.clone());
         blocking("look up the content of a study", move || {
             inner.wait()?;
-            group::content_of(&inner.database.get()?.begin_read()?, &study)
+            state::reading(inner.database.get()?, |reading| {
+                group::content_of(reading, &study)
+            })
         })
         .await
     }
@@ -565,7 +567,9 @@ impl Index for RedbIndex {
         let inner = Arc::clone(&self.inner);
         blocking("look up what is erased", move || {
             inner.wait()?;
-            group::read_doomed(&inner.database.get()?.begin_read()?, after, count_max)
+            state::reading(inner.database.get()?, |reading| {
+                group::read_doomed(reading, after, count_max)
+            })
         })
         .await
     }

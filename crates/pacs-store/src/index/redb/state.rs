@@ -6,7 +6,7 @@ use super::tables::{
     NOTES, RECEIVED, SOPS,
 };
 use crate::index::IndexError;
-use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 /// What the file says of itself.
 pub(super) fn read_state(database: &Database) -> Result<Counters, Fault> {
@@ -16,6 +16,21 @@ pub(super) fn read_state(database: &Database) -> Result<Counters, Fault> {
     let meta = database.begin_read()?.open_table(META)?;
     let state = meta.get("state")?.ok_or(damaged)?;
     Ok(Counters::decode(state.value())?)
+}
+
+/// Reads in a transaction of its own, whose last page is let go of before it ends. Of a transaction
+/// alone redb drops the end first: a commit may free that page in between, which a build with
+/// assertions takes for a fault.
+pub(super) fn reading<T>(
+    database: &Database,
+    read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let transaction = database.begin_read()?;
+    let held_longest = transaction.open_table(META)?;
+    let found = read(&transaction);
+    drop(transaction);
+    drop(held_longest);
+    found
 }
 
 pub(super) fn put_state(
