@@ -96,10 +96,16 @@ pub(crate) fn begin_durable(database: &Database) -> Result<WriteTransaction, red
 pub(crate) fn check(directory: &DataDirectory, name: &str) -> Result<(), redb::Error> {
     let file = directory.disk().open(name, OpenHow::Read);
     let overlay = file.and_then(overlay::Overlay::new);
-    Database::builder()
+    let overlay = overlay.map_err(StorageError::from)?;
+    let end = overlay.end();
+    let mut database = Database::builder()
         .set_cache_size(CHECK_CACHE_BYTES)
         .set_check_integrity_on_open(true)
-        .create_with_backend(overlay.map_err(StorageError::from)?)?;
+        .create_with_backend(overlay)?;
+    // redb writes once more when it is dropped, by pages that may be others by now, and panics
+    // there, where no second panic is survived. It leaves alone what it cannot read any more.
+    end.now();
+    database.check_integrity().ok();
     Ok(())
 }
 

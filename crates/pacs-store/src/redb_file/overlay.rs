@@ -5,6 +5,7 @@ use redb::StorageBackend;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is written is kept in pieces of this length.
@@ -15,6 +16,24 @@ const PIECE_BYTES: u64 = 4_096;
 pub(super) struct Overlay {
     file: Arc<dyn DiskFile>,
     state: Mutex<State>,
+    ended: End,
+}
+
+/// Has an [`Overlay`] answer nothing any more.
+#[derive(Debug, Clone, Default)]
+pub(super) struct End(Arc<AtomicBool>);
+
+impl End {
+    pub(super) fn now(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.0.load(Ordering::Acquire) {
+            return Err(io::Error::other("it was looked at, and is let go of"));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -29,7 +48,13 @@ impl Overlay {
         let length = file.length_bytes()?;
         let written = BTreeMap::new();
         let state = Mutex::new(State { length, written });
-        Ok(Self { file, state })
+        let ended = End::default();
+        Ok(Self { file, state, ended })
+    }
+
+    /// By which it ends.
+    pub(super) fn end(&self) -> End {
+        self.ended.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,10 +88,12 @@ fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize
 
 impl StorageBackend for Overlay {
     fn len(&self) -> io::Result<u64> {
+        self.ended.check()?;
         Ok(self.state().length)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.ended.check()?;
         let state = self.state();
         if offset.saturating_add(out.len() as u64) > state.length {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -87,15 +114,17 @@ impl StorageBackend for Overlay {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
+        self.ended.check()?;
         self.state().length = length;
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        self.ended.check()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.ended.check()?;
         let mut state = self.state();
         for (number, from, at, count) in pieces(offset, data.len()) {
             let piece = match state.written.entry(number) {
@@ -153,5 +182,7 @@ mod tests {
         assert_eq!(some, model[3_999..12_999]);
         assert!(overlay.read(29_999, &mut some).is_err());
         assert_eq!(file.read_vec(0, 20_000).unwrap(), before);
+        overlay.end().now();
+        assert!(overlay.read(0, &mut some).is_err() && overlay.write(0, b"x").is_err());
     }
 }
