@@ -9,15 +9,15 @@ use crate::hospital::WORKSTATION_OF_006;
 pub(crate) enum Place {
     /// In the hospital of this test.
     Hospital,
-    /// In the demonstration, which alone has what nobody can do yet (docs/decisions/0029).
+    /// In the demonstration, which has reports of its own.
     Demonstration,
     /// On a disk that is full for a while.
     FullDisk,
-    /// Nowhere yet (docs/decisions/0029): writing reports.
-    NotBuilt,
+    /// In neither: reports are amended in `reporting`, and withdrawn by nobody yet (0036).
+    NotHere,
 }
 
-use Place::{Demonstration as Demo, FullDisk, Hospital as Here, NotBuilt};
+use Place::{Demonstration as Demo, FullDisk, Hospital as Here, NotHere};
 
 /// An act: where; event, type and action (PS3.16 CID 400 and 401); how it ends; what whoever does
 /// it is, and is called; and the type of an object that it is done to.
@@ -76,10 +76,11 @@ pub(crate) const ROWS: &[Row] = &[
     ("queried", Here, ("110112", "", 'E'), "0", ("user", "operator"), QUERY),
     ("reading_continued", Here, ("110111", "", 'U'), "0", ("user", "reader"), ORDER),
     ("register_asked", Here, ("110110", "", 'R'), "0", ("user", "operator"), QUERY),
-    ("report_amended", NotBuilt, ("110111", "", 'U'), "0", ("user", ""), ORDER),
+    ("report_amended", NotHere, ("110111", "", 'U'), "0", ("user", ""), ORDER),
+    ("report_read", Demo, ("110111", "", 'R'), "0", ("user", "expert"), ORDER),
     ("report_sent", Demo, ("110111", "", 'R'), "0", ("user", "radiologist"), ORDER),
     ("report_signed", Demo, ("110111", "", 'C'), "0", ("user", "radiologist"), ORDER),
-    ("report_withdrawn", NotBuilt, ("110111", "", 'D'), "0", ("user", ""), ORDER),
+    ("report_withdrawn", NotHere, ("110111", "", 'D'), "0", ("user", ""), ORDER),
     ("restricted_function_used", Here, ("110113", "110132", 'E'), "0", ("user", "keeper"), STUDY),
     ("roles_changed", Here, ("110113", "110136", 'E'), "0", ("system", "pacs users"), USER),
     ("security_configured", Here, ("110113", "110129", 'E'), "0", ("user", "ministry"), SETTING),
