@@ -412,11 +412,7 @@ async fn a_report_of_the_archive_is_no_image_that_came_late() {
     let centre = Centre::new().await;
     let registry = &centre.rig.registry;
     let id = in_work(&centre).await;
-    let expert = expert();
-    let state = draft(registry, &expert, id, (text("Таза"), None), now());
-    let state = state.await.unwrap();
-    let signed = sign(registry, &expert, id, signing(state, 1));
-    signed.await.unwrap();
+    signed(registry, id, text("Таза"), 1).await;
     centre.pass(3_600);
     let accession = id.to_string();
     let (own, late) = (own_report(code("006")), sent("1.2.3", 2, &accession));
@@ -443,10 +439,7 @@ async fn further_recipients_need_a_reason_and_have_to_be_there() {
     let registry = &centre.rig.registry;
     let id = in_work(&centre).await;
     let expert = expert();
-    let state = draft(registry, &expert, id, (text("Таза"), None), now());
-    let state = state.await.unwrap();
-    let signed = sign(registry, &expert, id, signing(state, 1));
-    signed.await.unwrap();
+    signed(registry, id, text("Таза"), 1).await;
     let why = reason();
     let nowhere = BTreeSet::from([code("099")]);
     let recipients = Recipients {
