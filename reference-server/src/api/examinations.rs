@@ -45,7 +45,7 @@ use std::net::IpAddr;
 pub(super) use form::kind;
 pub(super) use schemas::listed as listed_schema;
 pub(super) use shown::ListedExamination;
-pub(super) use table::FAMILY;
+pub(super) use table::{FAMILY, act};
 
 codes! {
     EXAMINATION_ID = 422 "exam.id_invalid" "this is no examination ID";

@@ -367,7 +367,7 @@ const DISMISS: Operation = act(Operation::post(
 .needs(&[Permission::ReportWrite]);
 
 /// What all acts have in common.
-const fn act(operation: Operation) -> Operation {
+pub(in crate::api) const fn act(operation: Operation) -> Operation {
     operation
         .gives(200, "ExaminationStanding")
         .tagged()

@@ -1,6 +1,7 @@
 //! The table of reports.
 
 use super::{acknowledge, draft, read, revise, send, sent, sign};
+use crate::api::examinations::act;
 use crate::api::openapi::{flag, list, nothing_or, object, reference, several, text, time};
 use crate::api::page::{CURSOR, LIMIT};
 use crate::api::patients::ORGANISATION;
@@ -109,14 +110,6 @@ const ACKNOWLEDGE: Operation = Operation::post(
 .gives(200, "ReportDelivery")
 .refuses(&[404])
 .needs(&[Permission::ReportView]);
-
-const fn act(operation: Operation) -> Operation {
-    operation
-        .gives(200, "ExaminationStanding")
-        .tagged()
-        .based(Basis::Optional)
-        .refuses(&[404, 409])
-}
 
 fn revision() -> Value {
     json!({"enum": ["amendment", "addendum"]})
