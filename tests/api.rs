@@ -8,6 +8,8 @@ mod assigned;
 mod availability;
 #[path = "api/consents.rs"]
 mod consents;
+#[path = "api/departments.rs"]
+mod departments;
 #[path = "api/described.rs"]
 mod described;
 #[path = "api/draining.rs"]

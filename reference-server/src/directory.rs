@@ -44,8 +44,12 @@ impl Directory {
             let is_last = page.len() < PAGE_COUNT;
             for device in page {
                 after = Some(device.value.ae_title.clone());
-                let (title, organisation) = (device.value.ae_title, device.value.organisation);
-                senders.devices.insert(title, organisation);
+                let device = device.value;
+                if let Some(department) = device.department {
+                    let title = device.ae_title.clone();
+                    senders.departments.insert(title, department);
+                }
+                senders.devices.insert(device.ae_title, device.organisation);
             }
             if is_last {
                 break;

@@ -250,6 +250,7 @@ pub(crate) fn facts_of(known: &KnownStudy) -> Option<StudyFacts> {
     let organisation = known.study.organisation.or(performing);
     organisation.map(|organisation| StudyFacts {
         organisation,
+        department: known.study.department.clone(),
         examined,
         others: all.collect(),
         named,
@@ -300,6 +301,8 @@ fn examined(bound: &BoundStudy) -> Examined {
         assigned_to: examination.assigned_to.clone(),
         pool: examination.pool.clone(),
         kind: Some(examination.order.kind.clone()),
+        performing_department: examination.order.performing_department.clone(),
+        ordering_department: examination.order.ordering_department.clone(),
         is_restricted: examination.is_restricted,
         tied_until: bound.tied_until.clone(),
     }

@@ -50,7 +50,7 @@ pub use ae_title::AeTitle;
 pub use attributes::{Attributes, Value};
 pub use examination::ExaminationId;
 pub use instance::Instance;
-pub use organisation::OrganisationCode;
+pub use organisation::{DepartmentCode, OrganisationCode};
 pub use phi::Phi;
 pub use pin::Pin;
 pub use query::{Key, Level, Matching, Query, QueryError};

@@ -136,6 +136,12 @@ pub const AUDIT_INSTANCES_MAX: usize = 5_000;
 /// Kinds of images that one grant of a role names, so that an audit record can say them.
 pub const KINDS_OF_GRANT_MAX: usize = 12;
 
+/// Departments that one grant of a role names.
+pub const DEPARTMENTS_OF_GRANT_MAX: usize = 12;
+
+/// Characters of the code of a department.
+pub const DEPARTMENT_CODE_CHARS_MAX: usize = 16;
+
 /// Bounds of a data set that is read whole, as those of N-CREATE and N-SET are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataSetLimits {

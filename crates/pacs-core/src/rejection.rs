@@ -8,10 +8,10 @@ mod note;
 
 pub use note::{Asked, NoteError, Rejected, RejectionNote, SOP_CLASS};
 
-use crate::OrganisationCode;
 use crate::examination::progress;
 use crate::examination::reconcile::Kind;
 use crate::role::{Agent, AgentKind, Extent, Permission, Work};
+use crate::{DepartmentCode, OrganisationCode};
 use std::collections::BTreeSet;
 
 /// Why images are rejected.
@@ -168,13 +168,15 @@ impl Quality {
 }
 
 /// Images, as far as it matters who judges them. Of an organisation alone: nobody knows of which
-/// kinds they are.
+/// kinds they are, or where they were made.
 #[derive(Debug, Clone, Copy)]
 pub struct Images<'a> {
     /// Whose device made them; `None`: nobody knows.
     organisation: Option<OrganisationCode>,
     /// Their kinds; of none, nobody knows them.
     kinds: &'a BTreeSet<Kind>,
+    /// The department where they were made; `None`: nobody knows.
+    department: Option<&'a DepartmentCode>,
 }
 
 static NO_KINDS: BTreeSet<Kind> = BTreeSet::new();
@@ -184,15 +186,23 @@ impl From<Option<OrganisationCode>> for Images<'_> {
         Self {
             organisation,
             kinds: &NO_KINDS,
+            department: None,
         }
     }
 }
 
-impl<'a> From<(Option<OrganisationCode>, &'a BTreeSet<Kind>)> for Images<'a> {
-    fn from((organisation, kinds): (Option<OrganisationCode>, &'a BTreeSet<Kind>)) -> Self {
+impl<'a> Images<'a> {
+    /// Those of an organisation: of these kinds, made in this department, as far as that is known.
+    #[must_use]
+    pub const fn new(
+        organisation: Option<OrganisationCode>,
+        kinds: &'a BTreeSet<Kind>,
+        department: Option<&'a DepartmentCode>,
+    ) -> Self {
         Self {
             organisation,
             kinds,
+            department,
         }
     }
 }
@@ -210,17 +220,19 @@ fn extent(agent: &Agent, permission: Permission, of: Images<'_>) -> Option<Exten
         let is_held = agent.grants.reaches_nationally(permission);
         return is_held.then_some(Extent::Whole);
     };
-    let over = |work| {
+    let department = of.department;
+    let over = |kind| {
+        let work = Work::Of { kind, department };
         let extents = agent.grants.extents_over(permission, organisation, work);
         let held: Vec<Extent> = extents.collect();
         let is = |extent: &Extent| held.contains(extent);
         [Extent::Whole, Extent::QualityOnly].into_iter().find(is)
     };
     if of.kinds.is_empty() {
-        return over(Work::All);
+        return over(None);
     }
     // Where there are several, the least that is held for one of them.
-    let held: Option<Vec<Extent>> = of.kinds.iter().map(|kind| over(Work::Of(kind))).collect();
+    let held: Option<Vec<Extent>> = of.kinds.iter().map(|kind| over(Some(kind))).collect();
     let is_whole = held?.iter().all(|extent| *extent == Extent::Whole);
     Some(if is_whole {
         Extent::Whole
@@ -332,7 +344,7 @@ mod tests {
             (&[], false),
         ] {
             let kinds: BTreeSet<Kind> = kinds.iter().cloned().collect();
-            let of = (Some(here()), &kinds);
+            let of = Images::new(Some(here()), &kinds, None);
             assert_eq!(may_reject(&reader, of, Title::PatientSafety), is_theirs);
             assert_eq!(
                 may_reject(&maker, of, Title::Quality),
@@ -351,7 +363,7 @@ mod tests {
             Grant::new(Role::Radiologist, at).limited_to(kinds)
         }];
         let both = Agent::new(AgentKind::User, "u", Grants::new(both.into()).unwrap());
-        let of = (Some(here()), &kinds);
+        let of = Images::new(Some(here()), &kinds, None);
         assert!(may_reject(&both, of, Title::Quality));
         assert!(!may_reject(&both, of, Title::PatientSafety));
     }

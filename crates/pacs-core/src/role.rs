@@ -2,6 +2,7 @@
 //! ([`Permission`]), where ([`Grants`]), the proof of it ([`Licence`]), and whose images they see
 //! ([`visibility`]).
 
+mod departments;
 mod kinds;
 mod licence;
 mod permission;
@@ -10,12 +11,13 @@ pub mod sight;
 mod tests;
 pub mod visibility;
 
+pub use departments::{Departments, DepartmentsError};
 pub use kinds::{Kinds, KindsError, Work};
 pub use licence::{Agent, AgentKind, Duty, Licence, Unlicensed, duty};
 pub use permission::{Extent, Permission};
 
-use crate::OrganisationCode;
 use crate::examination::reconcile::Kind;
+use crate::{DepartmentCode, OrganisationCode};
 use std::collections::BTreeSet;
 
 /// What somebody is at an organisation. One user may hold several roles.
@@ -95,16 +97,20 @@ pub struct Grant {
     /// For which kinds of images alone.
     #[serde(default, skip_serializing_if = "Kinds::is_empty")]
     pub kinds: Kinds,
+    /// For which departments alone.
+    #[serde(default, skip_serializing_if = "Departments::is_empty")]
+    pub departments: Departments,
 }
 
 impl Grant {
-    /// A role, held somewhere for every kind of images.
+    /// A role, held somewhere for every kind of images and every department.
     #[must_use]
     pub fn new(role: Role, reach: Reach) -> Self {
         Self {
             role,
             reach,
             kinds: Kinds::default(),
+            departments: Departments::default(),
         }
     }
 
@@ -114,8 +120,22 @@ impl Grant {
         Self { kinds, ..self }
     }
 
+    /// The same, held for these departments alone.
+    #[must_use]
+    pub fn within(self, departments: Departments) -> Self {
+        Self {
+            departments,
+            ..self
+        }
+    }
+
+    /// Whether it is held for such work: both limits have to admit it.
+    fn admits(&self, work: Work<'_>) -> bool {
+        self.kinds.admit(work) && self.departments.admit(work)
+    }
+
     fn extent_over(&self, permission: Permission, work: Work<'_>) -> Option<Extent> {
-        let counts = !permission.is_about_images() || self.kinds.admit(work);
+        let counts = !permission.is_about_images() || self.admits(work);
         self.role.extent(permission).filter(|_| counts)
     }
 }
@@ -138,6 +158,9 @@ pub enum SeparationError {
     /// Whoever looks after something, or reads the audit record, does so whole.
     #[error("this role is not held for some kinds of images alone")]
     Kinds,
+    /// The same; and departments are those of one organisation.
+    #[error("this role is not held for some departments alone")]
+    Departments,
 }
 
 impl Grants {
@@ -155,9 +178,14 @@ impl Grants {
         if holds(Role::ArchiveAdmin) && grants.iter().any(signs) {
             return Err(SeparationError::ArchiveAdmin);
         }
-        let is_whole = |grant: &Grant| grant.kinds.is_empty() || grant.role.takes_kinds();
+        let is_whole = |grant: &Grant| grant.kinds.is_empty() || grant.role.takes_limits();
         if !grants.iter().all(is_whole) {
             return Err(SeparationError::Kinds);
+        }
+        let takes = |grant: &Grant| grant.role.takes_limits() && grant.reach != Reach::National;
+        let is_whole = |grant: &Grant| grant.departments.is_empty() || takes(grant);
+        if !grants.iter().all(is_whole) {
+            return Err(SeparationError::Departments);
         }
         Ok(Self(grants))
     }
@@ -169,7 +197,7 @@ impl Grants {
         permission: Permission,
         organisation: OrganisationCode,
     ) -> impl Iterator<Item = Extent> + '_ {
-        self.extents_over(permission, organisation, Work::All)
+        self.extents_over(permission, organisation, Work::ALL)
     }
 
     /// How far it reaches over a part of the work.
@@ -206,16 +234,16 @@ impl Grants {
     }
 
     /// Whether all of `permission` is held over images of each of these kinds, that `organisation`
-    /// made; where none is known, over all that it makes.
+    /// made in this department; where no kind, or no department, is known, over all that it makes.
     #[must_use]
     pub fn reach_over_each(
         &self,
         permission: Permission,
         organisation: OrganisationCode,
-        kinds: &BTreeSet<Kind>,
+        (kinds, department): (&BTreeSet<Kind>, Option<&DepartmentCode>),
     ) -> bool {
-        let reach = |work| self.reach_over(permission, organisation, work);
-        reach(Work::All) || (!kinds.is_empty() && kinds.iter().all(|kind| reach(Work::Of(kind))))
+        let reach = |kind| self.reach_over(permission, organisation, Work::Of { kind, department });
+        reach(None) || (!kinds.is_empty() && kinds.iter().all(|kind| reach(Some(kind))))
     }
 
     fn held_over<'a>(
@@ -232,7 +260,7 @@ impl Grants {
 
     /// Whether some role is held for some kinds of images alone.
     #[must_use]
-    pub fn are_limited(&self) -> bool {
+    pub fn are_for_some_kinds(&self) -> bool {
         self.0.iter().any(|grant| !grant.kinds.is_empty())
     }
 
@@ -256,19 +284,19 @@ impl Grants {
         work: Work<'a>,
     ) -> impl Iterator<Item = Role> + 'a {
         let held = self.0.iter();
-        held.filter(move |grant| grant.reach.covers(organisation) && grant.kinds.admit(work))
+        held.filter(move |grant| grant.reach.covers(organisation) && grant.admits(work))
             .map(|grant| grant.role)
     }
 
     /// Whether all of `permission` is held at every organisation.
     pub(crate) fn reaches_nationally(&self, permission: Permission) -> bool {
         self.0.iter().any(|grant| {
-            let extent = grant.extent_over(permission, Work::All);
+            let extent = grant.extent_over(permission, Work::ALL);
             grant.reach == Reach::National && extent == Some(Extent::Whole)
         })
     }
 
-    /// Whether `permission` is held anywhere, for whichever kind of images.
+    /// Whether `permission` is held anywhere, for whichever part of the work.
     #[must_use]
     pub fn has(&self, permission: Permission) -> bool {
         let held = |grant: &Grant| grant.role.extent(permission).is_some();

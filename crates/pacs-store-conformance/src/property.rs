@@ -101,14 +101,17 @@ async fn compare(
     Ok(())
 }
 
-/// Who asks: devices of an organisation or of none, and readers of some kinds of images.
-const SEES: [fn() -> Sight; 6] = [
+/// Who asks: devices of an organisation or of none, and readers of some kinds of images, or
+/// of some departments.
+const SEES: [fn() -> Sight; 8] = [
     || sight(Some("001")),
-    || reading_sight("006", &["mr"]),
+    || reading_sight("006", &["mr"], &[]),
     || sight(Some("006")),
-    || reading_sight("001", &["ct"]),
+    || reading_sight("001", &["ct"], &[]),
     || sight(None),
-    || reading_sight("001", &["ct", "mr"]),
+    || reading_sight("001", &["ct", "mr"], &[]),
+    || reading_sight("001", &[], &["RAD"]),
+    || reading_sight("001", &["ct"], &["ER", "RAD"]),
 ];
 
 async fn same_answers(

@@ -9,8 +9,8 @@ use pacs_core::examination::reconcile::Kind;
 use pacs_core::instance::level_of;
 use pacs_core::patient::{PatientKey, PatientNumber};
 use pacs_core::role::sight::{Examined, Onlooker, Senders, Sight, StudyFacts};
-use pacs_core::role::{Grant, Grants, Kinds, Reach, Role};
-use pacs_core::{ExaminationId, OrganisationCode, Phi};
+use pacs_core::role::{Departments, Grant, Grants, Kinds, Reach, Role};
+use pacs_core::{DepartmentCode, ExaminationId, OrganisationCode, Phi};
 use pacs_store::index::{Notes, StudyNote};
 use std::sync::Arc;
 
@@ -18,6 +18,10 @@ use std::sync::Arc;
 #[must_use]
 pub fn organisation(code: &str) -> OrganisationCode {
     OrganisationCode::parse(code).unwrap()
+}
+
+fn department(code: &str) -> DepartmentCode {
+    DepartmentCode::parse(code).unwrap()
 }
 
 /// The patient with this serial number.
@@ -54,12 +58,14 @@ pub fn correction(serial: u32, family: &str) -> Correction {
 }
 
 /// That `performing` makes a study of the patient, whom `treating` treats, too: a CT of the odd
-/// ones and an MR of the others.
+/// ones and an MR of the others; each third one in RAD, each next one in ER, the rest nobody knows
+/// where.
 #[must_use]
 pub fn facts(serial: u32, performing: &str, treating: Option<&str>) -> StudyFacts {
     let until = DateTime::from_timestamp(4_000_000_000, 0).unwrap();
     StudyFacts {
         organisation: organisation(performing),
+        department: None,
         others: Vec::new(),
         named: Vec::new(),
         examined: Some(Examined {
@@ -75,6 +81,12 @@ pub fn facts(serial: u32, performing: &str, treating: Option<&str>) -> StudyFact
             } else {
                 Kind::Ct
             }),
+            performing_department: match serial % 3 {
+                0 => Some(department("RAD")),
+                1 => Some(department("ER")),
+                _ => None,
+            },
+            ordering_department: None,
             is_restricted: false,
             tied_until: treating
                 .map(|of| (organisation(of), until))
@@ -93,22 +105,25 @@ pub fn note(study: u32, note: StudyNote, through: u64) -> Notes {
     }
 }
 
-/// What a device of the organisation sees; of none, nothing. `CT1` is a device of 001, `CT2` of
-/// 006.
+/// What a device of the organisation sees; of none, nothing. `CT1` is a device of 001, in its
+/// department RAD, `CT2` of 006.
 #[must_use]
 pub fn sight(of: Option<&str>) -> Sight {
     let of = of.map(organisation);
     Sight::Narrowed(Arc::new(Onlooker::machine(of, senders(), at())))
 }
 
-/// What a radiologist of the organisation sees who reads these kinds of images alone.
+/// What a radiologist of the organisation sees who reads these kinds of images alone, of these
+/// departments alone.
 ///
 /// # Panics
-/// Where the words are none of kinds.
+/// Where the words are none of kinds or departments.
 #[must_use]
-pub fn reading_sight(of: &str, kinds: &[&str]) -> Sight {
+pub fn reading_sight(of: &str, kinds: &[&str], departments: &[&str]) -> Sight {
     let kinds = Kinds::of_words(kinds.iter().copied()).unwrap();
+    let departments = Departments::of_words(departments.iter().copied()).unwrap();
     let grant = Grant::new(Role::Radiologist, Reach::Organisation(organisation(of)));
+    let grant = grant.within(departments);
     Sight::Narrowed(Arc::new(Onlooker {
         user: "reader".to_owned(),
         grants: Grants::single(grant.limited_to(kinds)),
@@ -122,6 +137,7 @@ fn senders() -> Arc<Senders> {
         (title, organisation(of))
     };
     Arc::new(Senders {
+        departments: [(device("CT1", "001").0, department("RAD"))].into(),
         devices: [device("CT1", "001"), device("CT2", "006")].into(),
         ..Senders::default()
     })

@@ -29,7 +29,7 @@ use pacs_core::rejection::{Quality, Title, may_hold, may_propose_erasing, may_se
 use pacs_core::retention::StudyFacts;
 use pacs_core::role::Agent;
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{Level, OrganisationCode, Permit, Query, SopInstanceUid};
+use pacs_core::{DepartmentCode, Level, OrganisationCode, Permit, Query, SopInstanceUid};
 use parts::{asking_facts, facts_of, failed, meant, not_erased, of_study, targets};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -197,15 +197,14 @@ impl Rejections {
         let mut belonging = self.registry.belonging(&wanted.study).await?;
         if belonging.organisation.is_none() {
             // It has just come: it is of whoever sent its first image.
-            belonging.organisation = self.sender_of(&visible).await?;
+            (belonging.organisation, belonging.department) = self.sender_of(&visible).await?;
         }
         if belonging.kinds.is_empty() {
             let kinds = self.archive.kinds_of_images(&self.find, &wanted.study);
             belonging.kinds = kinds.await?;
         }
         // Whoever judges no such images there does not learn what is there.
-        let images = (belonging.organisation, &belonging.kinds);
-        if !may_see(agent, images, Title::Quality) {
+        if !may_see(agent, belonging.images(), Title::Quality) {
             return Err(RejectError::NotFound);
         }
         let (part, instances) = meant(&wanted.meant, &visible)?;
@@ -213,6 +212,7 @@ impl Rejections {
             study: wanted.study.clone(),
             organisation: belonging.organisation,
             kinds: belonging.kinds,
+            department: belonging.department,
             part,
             instances,
             title: wanted.title,
@@ -548,18 +548,18 @@ impl Rejections {
         Ok(done)
     }
 
-    /// The organisation whose device sent the first of these.
+    /// The organisation whose device sent the first of these, and the department of that.
     async fn sender_of(
         &self,
         instances: &[StoredInstance],
-    ) -> Result<Option<OrganisationCode>, RejectError> {
-        match instances.first() {
-            None => Ok(None),
-            Some(first) => {
-                let sender = &first.provenance.calling;
-                Ok(self.registry.organisation_of_sender(sender).await?)
-            }
-        }
+    ) -> Result<(Option<OrganisationCode>, Option<DepartmentCode>), RejectError> {
+        let Some(first) = instances.first() else {
+            return Ok((None, None));
+        };
+        let sender = &first.provenance.calling;
+        let organisation = self.registry.organisation_of_sender(sender).await?;
+        let department = self.registry.department_of_sender(sender, organisation);
+        Ok((organisation, department.await?))
     }
 
     /// The instances of a study that are in sight.

@@ -8,7 +8,7 @@ use pacs_core::account::UserName;
 use pacs_core::account::password::Password;
 use pacs_core::audit::{Act, Actor, AuditEvent};
 use pacs_core::limits::AUDIT_TEXT_CHARS_MAX;
-use pacs_core::role::{Grant, Grants, Kinds, Reach, Role};
+use pacs_core::role::{Departments, Grant, Grants, Kinds, Reach, Role};
 use pacs_store::registry::accounts::{ExternalIdentity, Kept, SetUp, User, put};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -369,7 +369,7 @@ impl Accounts {
 
     /// The roles of a user, all of them: in as many records as their text takes.
     pub(super) fn told_of_roles(&self, user: &User, by: &Actor) -> Vec<AuditEvent> {
-        let parts = parts(&shown(&user.grants), AUDIT_TEXT_CHARS_MAX);
+        let parts = parts(&told(&user.grants), AUDIT_TEXT_CHARS_MAX);
         let told = parts.into_iter().map(|part| {
             let mut event = self.event(Act::RolesChanged, by.clone(), None);
             event.object.user = Some(user.name.as_str().to_owned());
@@ -400,29 +400,48 @@ fn parts(words: &str, chars_max: usize) -> Vec<String> {
     parts
 }
 
-/// Roles as people type them: `operator@006 radiologist@011:ct,mr moh_admin@national`.
+/// Roles as people type them: `operator@006 radiologist@011:ct,mr/RAD moh_admin@national`.
 #[must_use]
 pub fn shown(grants: &Grants) -> String {
     let grants: Vec<Grant> = grants.clone().into();
-    let texts = grants.iter().map(|grant| {
-        // It is text.
-        let role = serde_json::to_value(grant.role).unwrap_or_default();
-        let role = role.as_str().unwrap_or_default().to_owned();
-        let place = match grant.reach {
-            Reach::National => "national".to_owned(),
-            Reach::Organisation(code) => code.to_string(),
-        };
-        if grant.kinds.is_empty() {
-            format!("{role}@{place}")
-        } else {
-            format!("{role}@{place}:{}", grant.kinds)
+    grants.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// The same with no word that is longer than a text of an audit record: a role for some departments
+/// is one for each of them.
+fn told(grants: &Grants) -> String {
+    let grants: Vec<Grant> = grants.clone().into();
+    let words = grants.iter().flat_map(|grant| {
+        let whole = word(grant);
+        if whole.chars().count() <= AUDIT_TEXT_CHARS_MAX {
+            return vec![whole];
         }
+        let each = grant.departments.each();
+        each.map(|one| word(&grant.clone().within(one))).collect()
     });
-    texts.collect::<Vec<_>>().join(" ")
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn word(grant: &Grant) -> String {
+    // It is text.
+    let role = serde_json::to_value(grant.role).unwrap_or_default();
+    let role = role.as_str().unwrap_or_default();
+    let mut word = match grant.reach {
+        Reach::National => format!("{role}@national"),
+        Reach::Organisation(code) => format!("{role}@{code}"),
+    };
+    if !grant.kinds.is_empty() {
+        word = format!("{word}:{}", grant.kinds);
+    }
+    if !grant.departments.is_empty() {
+        word = format!("{word}/{}", grant.departments);
+    }
+    word
 }
 
 /// Reads `ROLE@ORGANISATION`, where the organisation is three digits or `national`, or
-/// `ROLE@ORGANISATION:KIND,KIND` for a role that is held for these kinds of images alone.
+/// `ROLE@ORGANISATION:KIND,KIND` for a role that is held for these kinds of images alone, and
+/// behind either `/DEPARTMENT,DEPARTMENT` for these departments alone.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -430,6 +449,11 @@ pub fn parse_grant(text: &str) -> Result<Grant, String> {
     let (role, place) = text
         .split_once('@')
         .ok_or("a role is ROLE@ORGANISATION, as in operator@006 or auditor@national")?;
+    let (place, departments) = match place.split_once('/') {
+        Some((place, codes)) => (place, Departments::of_words(codes.split(','))),
+        None => (place, Ok(Departments::default())),
+    };
+    let departments = departments.map_err(|error| error.to_string())?;
     let (place, kinds) = match place.split_once(':') {
         Some((place, words)) => (place, Kinds::of_words(words.split(','))),
         None => (place, Ok(Kinds::default())),
@@ -445,5 +469,8 @@ pub fn parse_grant(text: &str) -> Result<Grant, String> {
         let code = pacs_core::OrganisationCode::parse(place);
         Reach::Organisation(code.map_err(|error| error.to_string())?)
     };
-    Ok(Grant::new(role, reach).limited_to(kinds.map_err(|error| error.to_string())?))
+    let kinds = kinds.map_err(|error| error.to_string())?;
+    Ok(Grant::new(role, reach)
+        .limited_to(kinds)
+        .within(departments))
 }

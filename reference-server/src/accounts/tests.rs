@@ -528,6 +528,8 @@ fn roles_are_read_as_they_are_shown() {
         "archive_admin@011",
         "radiologist@006:ct",
         "expert@national:ct,xray,US",
+        "radiologist@006/RAD",
+        "radiologist@006:ct,mr/ER,RAD",
     ] {
         let grants = Grants::new(vec![parse_grant(text).unwrap()]).unwrap();
         assert_eq!(shown(&grants), text);
@@ -543,6 +545,10 @@ fn roles_are_read_as_they_are_shown() {
         "radiologist@006:ct,",
         "radiologist@006:CT",
         "radiologist@006:sr",
+        "radiologist@006/",
+        "radiologist@006/RAD,",
+        "radiologist@006/rad",
+        "radiologist@006/RAD:ct",
     ] {
         assert!(parse_grant(text).is_err(), "{text}");
     }

@@ -1,11 +1,13 @@
 //! The family of accounts: the first one, signing in and out, one's own account, emergencies.
 
-use super::openapi::{day, flag, list, nothing_or, object, reference, several, text, time};
+use super::openapi::{
+    day, department, flag, list, nothing_or, object, reference, several, text, time,
+};
 use super::page::{CURSOR, LIMIT};
 use super::routes::{Family, Operation, Route};
 use super::{emergency, session, set_up};
 use axum::routing::{delete, get, post, put};
-use pacs_core::limits::KINDS_OF_GRANT_MAX;
+use pacs_core::limits::{DEPARTMENTS_OF_GRANT_MAX, KINDS_OF_GRANT_MAX};
 use pacs_core::role::Permission;
 use serde_json::{Value, json};
 
@@ -151,6 +153,30 @@ const REVIEW_EMERGENCY: Operation = Operation::put("reviewEmergency", "Judge an 
 .refuses(&[404, 409])
 .needs(&[Permission::AuditRead]);
 
+/// A role, where it is held, and for which part of the work alone.
+fn grant() -> Value {
+    json!({
+        "type": "object",
+        "required": ["role", "reach"],
+        "properties": {
+            "role": {"type": "string"},
+            "reach": {"anyOf": [{"const": "national"}, {"type": "object"}]},
+            "kinds": {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1, "maxLength": 16},
+                "maxItems": KINDS_OF_GRANT_MAX,
+                "description": "for these kinds of images alone: ct, mr, xray, or another Modality",
+            },
+            "departments": {
+                "type": "array",
+                "items": department(),
+                "maxItems": DEPARTMENTS_OF_GRANT_MAX,
+                "description": "for these departments of the organisation alone",
+            },
+        },
+    })
+}
+
 fn schemas() -> Vec<(&'static str, Value)> {
     let reasons = json!({"enum": [
         "emergency", "mass_casualty", "nobody_reachable", "other", "unconscious",
@@ -170,20 +196,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ],
         &[],
     );
-    let grant = json!({
-        "type": "object",
-        "required": ["role", "reach"],
-        "properties": {
-            "role": {"type": "string"},
-            "reach": {"anyOf": [{"const": "national"}, {"type": "object"}]},
-            "kinds": {
-                "type": "array",
-                "items": {"type": "string", "minLength": 1, "maxLength": 16},
-                "maxItems": KINDS_OF_GRANT_MAX,
-                "description": "for these kinds of images alone: ct, mr, xray, or another Modality",
-            },
-        },
-    });
+    let grant = grant();
     let texts = |names: &[&str], optional: &[&str]| {
         let members: Vec<(&str, Value)> = names.iter().map(|name| (*name, text())).collect();
         object(&members, optional)

@@ -7,7 +7,7 @@
 use super::asked::Asked;
 use super::conditional::{Based, Tagged, etag};
 use super::guard::{Body, Signed};
-use super::openapi::{flag, list, object, text};
+use super::openapi::{flag, list, nothing_or, object, text};
 use super::page::{CURSOR, LIMIT, List, Page};
 use super::problem::codes;
 use super::routes::{Basis, Family, Operation, Parameter, Route};
@@ -21,7 +21,7 @@ use axum::routing::{delete, get, post, put};
 use pacs_core::device::DeviceProfile;
 use pacs_core::role::duty::UsersManage;
 use pacs_core::role::{Agent, Licence, Permission};
-use pacs_core::{AeTitle, OrganisationCode};
+use pacs_core::{AeTitle, DepartmentCode, OrganisationCode};
 use pacs_store::registry::devices::Device;
 use pacs_store::registry::{RegistryError, Stored};
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,8 @@ struct Settings {
     #[serde(default)]
     modality: String,
     #[serde(default)]
+    department: Option<DepartmentCode>,
+    #[serde(default)]
     name: String,
     #[serde(default)]
     mpps: bool,
@@ -116,6 +118,7 @@ impl Settings {
             host: self.host,
             port: self.port,
             modality: self.modality,
+            department: self.department,
             name: self.name,
             mpps: self.mpps,
             commitment: self.commitment,
@@ -325,6 +328,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("host", text()),
         ("port", number(65_535)),
         ("modality", text()),
+        ("department", nothing_or(super::openapi::department())),
         ("name", text()),
         ("mpps", flag()),
         ("commitment", flag()),
@@ -334,6 +338,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         "host",
         "port",
         "modality",
+        "department",
         "name",
         "mpps",
         "commitment",
@@ -353,8 +358,14 @@ fn schemas() -> Vec<(&'static str, Value)> {
             ),
         ),
         ("NewDevice", with(std::slice::from_ref(&title), &optional)),
-        ("Device", with(std::slice::from_ref(&title), &[])),
-        ("ListedDevice", with(&[title, ("etag", text())], &[])),
+        (
+            "Device",
+            with(std::slice::from_ref(&title), &["department"]),
+        ),
+        (
+            "ListedDevice",
+            with(&[title, ("etag", text())], &["department"]),
+        ),
         ("Devices", list("ListedDevice")),
     ]
 }

@@ -221,6 +221,11 @@ pub(super) fn text() -> Value {
     json!({"type": "string"})
 }
 
+/// The code of a department.
+pub(super) fn department() -> Value {
+    json!({"type": "string", "pattern": "^[A-Z0-9_]{1,16}$"})
+}
+
 /// Yes or no.
 pub(super) fn flag() -> Value {
     json!({"type": "boolean"})

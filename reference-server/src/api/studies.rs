@@ -112,7 +112,8 @@ async fn sees(
             return Ok(true);
         }
         let kinds = api.desk.kinds(study).await?;
-        return Ok(licence.check_over_each(code, &kinds).is_ok());
+        let made = (&kinds, belonging.department.as_ref());
+        return Ok(licence.check_over_each(code, made).is_ok());
     };
     let pools = seeing.pools();
     let reader = seeing.reader(&pools);

@@ -445,6 +445,7 @@ pub(super) async fn create(
         None => seen.modalities().into_iter().find_map(Kind::of_modality),
     };
     let kind = kind.ok_or_else(|| codes::MALFORMED.with("what", "modality"))?;
+    let is_own = found.organisation == Some(organisation);
     let order = Order {
         kind,
         regions: body.regions,
@@ -460,6 +461,9 @@ pub(super) async fn create(
         pregnancy: None,
         referring_physician: None,
         department: String::new(),
+        // Its images were made where the device is that sent them.
+        performing_department: found.department.clone().filter(|_| is_own),
+        ordering_department: None,
         ward: String::new(),
         card_number: String::new(),
         placer_number: String::new(),

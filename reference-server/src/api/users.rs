@@ -25,7 +25,9 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use pacs_core::account::UserName;
 use pacs_core::role::duty::UsersManage;
-use pacs_core::role::{Agent, Grant, Grants, Kinds, Permission, Reach, Role, SeparationError};
+use pacs_core::role::{
+    Agent, Departments, Grant, Grants, Kinds, Permission, Reach, Role, SeparationError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -146,6 +148,8 @@ super::problem::codes::codes! {
     OWN_ACCOUNT = 409 "user.own_account" "nobody changes their own account here";
     ROLES_CONTRADICT = 422 "user.roles_contradict" "one person cannot hold these roles";
     ROLE_FOR_ALL_KINDS = 422 "user.role_for_all_kinds" "this role is held for all kinds of images";
+    ROLE_FOR_ALL_DEPARTMENTS = 422 "user.role_for_all_departments"
+        "this role is held for all departments";
     ROLE_NOT_YOURS = 403 "user.role_not_yours" "whoever asks cannot give or change this role";
 }
 
@@ -295,13 +299,19 @@ struct Given {
     /// For these kinds of images alone.
     #[serde(default)]
     kinds: Vec<String>,
+    /// For these departments of the organisation alone.
+    #[serde(default)]
+    departments: Vec<String>,
 }
 
 impl Given {
     fn grant(self) -> Result<Grant, Problem> {
         let kinds = Kinds::try_from(self.kinds);
         let kinds = kinds.map_err(|_| codes::MALFORMED.with("what", "kinds"))?;
-        Ok(Grant::new(self.role, self.reach).limited_to(kinds))
+        let departments = Departments::of_words(self.departments.iter().map(String::as_str));
+        let departments = departments.map_err(|_| codes::MALFORMED.with("what", "departments"))?;
+        let grant = Grant::new(self.role, self.reach);
+        Ok(grant.limited_to(kinds).within(departments))
     }
 }
 
@@ -315,6 +325,7 @@ fn grants(given: Vec<Given>) -> Result<Grants, Problem> {
     }
     Ok(Grants::new(grants).map_err(|error| match error {
         SeparationError::Kinds => &ROLE_FOR_ALL_KINDS,
+        SeparationError::Departments => &ROLE_FOR_ALL_DEPARTMENTS,
         SeparationError::ArchiveAdmin | SeparationError::Auditor | _ => &ROLES_CONTRADICT,
     })?)
 }

@@ -137,6 +137,7 @@ impl Wanted {
                 let makes = Kind::of_modality(&device.modality);
                 let is_made = makes.is_none_or(|kind| kind == order.kind);
                 let station = order.station.as_ref();
+                let is_made = is_made && device.serves(order.performing_department.as_ref());
                 if !is_made || station.is_some_and(|title| *title != device.ae_title) {
                     return false;
                 }

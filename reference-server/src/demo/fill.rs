@@ -329,6 +329,8 @@ impl Filling {
                 pregnancy: None,
                 referring_physician: None,
                 department: "Терапия".to_owned(),
+                performing_department: None,
+                ordering_department: None,
                 ward: String::new(),
                 card_number: String::new(),
                 placer_number: String::new(),

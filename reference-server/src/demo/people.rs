@@ -64,6 +64,7 @@ pub(super) fn devices() -> Vec<Device> {
                 host: String::new(),
                 port: 0,
                 modality: modality.to_owned(),
+                department: None,
                 name: name.to_owned(),
                 mpps: !modality.is_empty(),
                 commitment: !modality.is_empty(),

@@ -1,5 +1,5 @@
 //! C-FIND of the modality worklist (PS3.4 Annex K): a console sees what its own organisation has
-//! planned, in its own characters.
+//! planned, in its own department or in none, in its own characters.
 
 pub(crate) mod item;
 mod reading;

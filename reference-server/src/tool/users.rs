@@ -33,7 +33,8 @@ pub enum UsersCommand {
         #[arg(long, value_name = "TEXT")]
         display_name: String,
         /// A role and where it is held, as in operator@006 or auditor@national, or
-        /// radiologist@006:ct,mr for these kinds of images alone; several times
+        /// radiologist@006:ct,mr for these kinds of images alone, or radiologist@006/RAD for these
+        /// departments alone, or both, as in radiologist@006:ct/RAD,ER; several times
         #[arg(long, value_name = "ROLE@ORGANISATION", required = true,
               value_parser = parse_grant)]
         role: Vec<Grant>,

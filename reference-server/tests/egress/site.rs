@@ -315,15 +315,17 @@ impl Site {
         self.order_of(patient, by, performing, 705).await
     }
 
-    /// The same of other images: `Mr` and its like.
+    /// The same of other images, `Mr` and its like, and of departments: where it is made, and where
+    /// it was ordered.
     pub(crate) async fn order_kind(
         &self,
         patient: PatientKey,
         by: (&str, &str),
         performing: &str,
-        kind: &str,
+        (kind, departments): (&str, [Option<&str>; 2]),
     ) -> ExaminationId {
-        self.order_with(patient, by, performing, (kind, 705)).await
+        let how = (kind, 705, departments);
+        self.order_with(patient, by, performing, how).await
     }
 
     /// The same of a patient of this weight.
@@ -334,7 +336,7 @@ impl Site {
         performing: &str,
         weight_tenths_kg: u16,
     ) -> ExaminationId {
-        let how = ("Ct", weight_tenths_kg);
+        let how = ("Ct", weight_tenths_kg, [None; 2]);
         self.order_with(patient, by, performing, how).await
     }
 
@@ -343,7 +345,7 @@ impl Site {
         patient: PatientKey,
         (requester, ordering): (&str, &str),
         performing: &str,
-        (kind, weight_tenths_kg): (&str, u16),
+        (kind, weight_tenths_kg, departments): (&str, u16, [Option<&str>; 2]),
     ) -> ExaminationId {
         let order = serde_json::json!({
             "kind": kind,
@@ -351,6 +353,8 @@ impl Site {
             "scheduled_at": Utc::now().naive_utc(),
             "weight_tenths_kg": weight_tenths_kg,
             "complaints": "головная боль",
+            "performing_department": departments[0],
+            "ordering_department": departments[1],
         });
         let new = NewExamination {
             patient,

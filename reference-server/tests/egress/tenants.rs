@@ -87,7 +87,8 @@ async fn an_open_door_is_noticed() {
     let judged = narrow(Kind::Device(of));
     let mut visit = Visit::new((&site, &land), (&judged, &judged));
     visit.dimse(("CENTRE", None), &mut dice).await;
-    visit.worklist(&scanner(land.organisations[1]), of).await;
+    let other = scanner(land.organisations[1]);
+    visit.worklist(&other, (of, None)).await;
     noticed.extend(visit.faults.into_iter().map(|(door, _)| door));
 
     let national = Grant::new(Role::Radiologist, Reach::National);
@@ -95,7 +96,7 @@ async fn an_open_door_is_noticed() {
     let asks = wide(Shows::Session(secret));
     let judged = narrow(Kind::User {
         name: "nobody".to_owned(),
-        roles: vec![(Role::Radiologist, of, None)],
+        roles: vec![(Role::Radiologist, of, None, None)],
         glass: None,
     });
     let mut visit = Visit::new((&site, &land), (&asks, &judged));
@@ -104,23 +105,27 @@ async fn an_open_door_is_noticed() {
 
     assert_eq!(noticed, BTreeSet::from(DOORS));
 
-    // Also where there is nothing but another kind of images to be told of.
-    let all = land.organisations.iter();
-    let judged = narrow(Kind::User {
-        name: "nobody".to_owned(),
-        roles: all.map(|of| (Role::Radiologist, *of, Some("CT"))).collect(),
-        glass: None,
-    });
-    let mut visit = Visit::new((&site, &land), (&asks, &judged));
-    visit.dicomweb(&mut dice).await;
-    visit.portal(&mut dice).await;
-    let noticed: BTreeSet<_> = visit.faults.into_iter().map(|(door, _)| door).collect();
-    let for_people = [
-        "QIDO-RS",
-        "WADO-RS",
-        "lists of the portal",
-        "pages of the portal",
-    ];
-    assert_eq!(noticed, BTreeSet::from(for_people));
+    // Also where there is nothing but another kind of images, or of another department, to be told
+    // of.
+    for (limit, within) in [(Some("CT"), None), (None, Some("RAD"))] {
+        let all = land.organisations.iter();
+        let all = all.map(|of| (Role::Radiologist, *of, limit, within));
+        let judged = narrow(Kind::User {
+            name: "nobody".to_owned(),
+            roles: all.collect(),
+            glass: None,
+        });
+        let mut visit = Visit::new((&site, &land), (&asks, &judged));
+        visit.dicomweb(&mut dice).await;
+        visit.portal(&mut dice).await;
+        let noticed: BTreeSet<_> = visit.faults.into_iter().map(|(door, _)| door).collect();
+        let for_people = [
+            "QIDO-RS",
+            "WADO-RS",
+            "lists of the portal",
+            "pages of the portal",
+        ];
+        assert_eq!(noticed, BTreeSet::from(for_people));
+    }
     site.close().await;
 }

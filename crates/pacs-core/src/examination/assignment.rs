@@ -7,7 +7,6 @@
 //! made: an assignment opens nothing that a role does not.
 
 use super::progress::{Actor, Guard};
-use super::reconcile::Kind;
 use super::{Status, TransitionError};
 use crate::OrganisationCode;
 use crate::role::{Grants, Permission, Work};
@@ -22,8 +21,8 @@ pub struct Assignment<'a> {
     pub status: Status,
     /// Who makes it.
     pub performing: OrganisationCode,
-    /// The kind of its images.
-    pub kind: &'a Kind,
+    /// What of the work of that one it is.
+    pub work: Work<'a>,
     /// Who is to read it.
     pub assigned_to: Option<&'a str>,
 }
@@ -39,8 +38,8 @@ pub struct Person<'a> {
 
 impl Person<'_> {
     fn has(&self, permission: Permission, of: &Assignment<'_>) -> bool {
-        let work = Work::Of(of.kind);
-        self.grants.reach_over(permission, of.performing, work)
+        let grants = self.grants;
+        grants.reach_over(permission, of.performing, of.work)
     }
 
     /// Whether they read it: such images, where it is made.
@@ -122,6 +121,7 @@ impl Assignment<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::examination::reconcile::Kind;
     use crate::role::{Grant, Reach, Role};
 
     fn code(text: &str) -> OrganisationCode {
@@ -136,7 +136,7 @@ mod tests {
         Assignment {
             status: Status::ImagesReceived,
             performing: code("006"),
-            kind: &Kind::Ct,
+            work: Work::of_kind(&Kind::Ct),
             assigned_to,
         }
     }
@@ -183,7 +183,7 @@ mod tests {
             |of: Assignment<'_>| of.change(by, &[Actor::User(Role::Operator)], Some(expert));
         assert_eq!(named(waiting(None)), Err(Guard::MayNotRead.into()));
         let of_mr = Assignment {
-            kind: &Kind::Mr,
+            work: Work::of_kind(&Kind::Mr),
             ..waiting(None)
         };
         assert!(named(of_mr).is_ok());

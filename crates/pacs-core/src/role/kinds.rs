@@ -3,23 +3,38 @@
 use super::{Permission, Role};
 use crate::examination::reconcile::Kind;
 use crate::limits::KINDS_OF_GRANT_MAX;
+use crate::organisation::DepartmentCode;
 use std::fmt;
 
 /// Which part of the work of an organisation is meant, where roles are held for some kinds of
-/// images alone.
+/// images, or for some departments, alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work<'a> {
-    /// All of it; or one of which nobody knows of what kind it is.
-    All,
     /// Whichever part of it.
     Any,
-    /// Images of this kind, and what is of them.
-    Of(&'a Kind),
+    /// Images, and what is of them.
+    Of {
+        /// Their kind; `None`: whichever it is, or nobody knows it.
+        kind: Option<&'a Kind>,
+        /// The department of the organisation; `None`: whichever it is, or nobody knows it.
+        department: Option<&'a DepartmentCode>,
+    },
 }
 
-impl<'a> From<Option<&'a Kind>> for Work<'a> {
-    fn from(kind: Option<&'a Kind>) -> Self {
-        kind.map_or(Self::All, Self::Of)
+impl<'a> Work<'a> {
+    /// All of it; or one of which nobody knows what it is.
+    pub const ALL: Self = Self::Of {
+        kind: None,
+        department: None,
+    };
+
+    /// Images of this kind, and of no department that is known.
+    #[must_use]
+    pub const fn of_kind(kind: &'a Kind) -> Self {
+        Self::Of {
+            kind: Some(kind),
+            department: None,
+        }
     }
 }
 
@@ -78,9 +93,8 @@ impl Kinds {
     pub(super) fn admit(&self, work: Work<'_>) -> bool {
         self.is_empty()
             || match work {
-                Work::All => false,
                 Work::Any => true,
-                Work::Of(kind) => self.0.contains(kind),
+                Work::Of { kind, .. } => kind.is_some_and(|kind| self.0.contains(kind)),
             }
     }
 }
@@ -111,9 +125,9 @@ impl fmt::Display for Kinds {
 }
 
 impl Permission {
-    /// Whether it is about examinations and their images, so that the kinds of images count for
-    /// which a role is held. Bringing images in shows nobody anything; in an emergency a patient is
-    /// opened whole.
+    /// Whether it is about examinations and their images, so that the kinds of images and the
+    /// departments count for which a role is held. Bringing images in shows nobody anything; in an
+    /// emergency a patient is opened whole.
     #[must_use]
     pub const fn is_about_images(self) -> bool {
         match self {
@@ -145,10 +159,10 @@ impl Permission {
 }
 
 impl Role {
-    /// Whether it may be held for some kinds of images alone. Those who look after people,
-    /// machines or the archive, or read the audit record, do so whole.
+    /// Whether it may be held for some kinds of images, or some departments, alone. Those who look
+    /// after people, machines or the archive, or read the audit record, do so whole.
     #[must_use]
-    pub const fn takes_kinds(self) -> bool {
+    pub const fn takes_limits(self) -> bool {
         match self {
             Self::Device
             | Self::Expert

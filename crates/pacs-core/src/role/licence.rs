@@ -2,9 +2,9 @@
 //! the registry keeps of patients and examinations, as a [`Permit`](crate::Permit) is to archives.
 
 use super::{Grant, Grants, Permission, Reach, Role, Work};
-use crate::OrganisationCode;
 use crate::examination::Actor;
 use crate::examination::reconcile::Kind;
+use crate::{DepartmentCode, OrganisationCode};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -67,8 +67,8 @@ impl Agent {
     }
 
     /// A licence for what `D` stands for at `organisation`: a permission that reaches less than
-    /// [`Extent::Whole`](super::Extent::Whole) gives none. Where roles are held for some kinds of
-    /// images alone, so is the licence good: see [`Licence::check_over`].
+    /// [`Extent::Whole`](super::Extent::Whole) gives none. Where roles are held for a part
+    /// of the work alone, so is the licence good: see [`Licence::check_over`].
     ///
     /// # Errors
     /// [`Unlicensed`].
@@ -226,29 +226,29 @@ impl<D: Duty> Licence<D> {
         })
     }
 
-    /// Whether it is good for images of each of these kinds that `organisation` made; where none is
-    /// known, for all that it makes.
+    /// Whether it is good for images of each of these kinds that `organisation` made in this
+    /// department; where no kind, or no department, is known, for all that it makes.
     ///
     /// # Errors
     /// [`Unlicensed`].
     pub fn check_over_each(
         &self,
         organisation: OrganisationCode,
-        kinds: &BTreeSet<Kind>,
+        of: (&BTreeSet<Kind>, Option<&DepartmentCode>),
     ) -> Result<(), Unlicensed> {
         self.check(organisation)?;
         let grants = &self.agent.grants;
         let is_good = self.agent.kind == AgentKind::System
-            || grants.reach_over_each(D::PERMISSION, organisation, kinds);
+            || grants.reach_over_each(D::PERMISSION, organisation, of);
         is_good.then_some(()).ok_or(Unlicensed {
             permission: D::PERMISSION,
         })
     }
 
-    /// Whether it is good for some kinds of images alone of what `organisation` makes.
+    /// Whether it is good for a part alone of what `organisation` makes.
     #[must_use]
     pub fn is_limited_at(&self, organisation: OrganisationCode) -> bool {
-        self.check_over(organisation, Work::All).is_err()
+        self.check_over(organisation, Work::ALL).is_err()
     }
 }
 
@@ -310,22 +310,24 @@ mod tests {
         let licence = reader.licence::<duty::Reconcile>(here).unwrap();
 
         let good = |at, work| licence.check_over(at, work).is_ok();
-        assert!(good(here, Work::Of(&Kind::Ct)) && good(here, Work::Any));
-        assert!(!good(here, Work::Of(&Kind::Mr)) && !good(here, Work::All));
-        assert!(!good(elsewhere, Work::Of(&Kind::Ct)));
+        assert!(good(here, Work::of_kind(&Kind::Ct)) && good(here, Work::Any));
+        assert!(!good(here, Work::of_kind(&Kind::Mr)) && !good(here, Work::ALL));
+        assert!(!good(elsewhere, Work::of_kind(&Kind::Ct)));
         assert!(licence.is_limited_at(here));
         let each = |kinds: &[Kind]| {
             let kinds = kinds.iter().cloned().collect();
-            licence.check_over_each(here, &kinds).is_ok()
+            licence.check_over_each(here, (&kinds, None)).is_ok()
         };
         assert!(each(&[Kind::Ct]) && !each(&[Kind::Ct, Kind::Mr]) && !each(&[]));
         let search = reader.licence::<PatientSearch>(here).unwrap();
         assert!(!search.is_limited_at(here), "patients are of no kind");
-        assert_eq!(reader.actors_at(here, Work::Of(&Kind::Mr)), []);
+        assert_eq!(reader.actors_at(here, Work::of_kind(&Kind::Mr)), []);
         let system = Agent::system("test")
             .licence::<duty::Reconcile>(here)
             .unwrap();
-        assert!(!system.is_limited_at(here) && system.check_over_each(here, &[].into()).is_ok());
+        assert!(
+            !system.is_limited_at(here) && system.check_over_each(here, (&[].into(), None)).is_ok()
+        );
     }
 
     #[test]
@@ -345,7 +347,7 @@ mod tests {
         }
         let here = organisation("006");
         assert_eq!(
-            Agent::system("test").actors_at(here, Work::All),
+            Agent::system("test").actors_at(here, Work::ALL),
             [Actor::System]
         );
     }

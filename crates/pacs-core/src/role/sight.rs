@@ -6,7 +6,7 @@ use super::{Grant, Grants, Permission, Reach, Role, Work};
 use crate::examination::reconcile::Kind;
 use crate::patient::PatientKey;
 use crate::sender::Sender;
-use crate::{AeTitle, OrganisationCode};
+use crate::{AeTitle, DepartmentCode, OrganisationCode};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Sight {
         let is_matched = facts.is_some_and(|facts| facts.examined.is_some());
         match self {
             Self::Everything => false,
-            Self::Narrowed(onlooker) => !is_matched && onlooker.grants.are_limited(),
+            Self::Narrowed(onlooker) => !is_matched && onlooker.grants.are_for_some_kinds(),
         }
     }
 
@@ -85,6 +85,9 @@ pub enum Studied<'a> {
 pub struct StudyFacts {
     /// The organisation whose device sent it, or to which it was brought.
     pub organisation: OrganisationCode,
+    /// The department of that device; `None`: nobody knows. It counts where the study is of no
+    /// examination.
+    pub department: Option<DepartmentCode>,
     /// The examination that it is of; `None` where nobody knows, or a person has to look.
     pub examined: Option<Examined>,
     /// Further examinations that series of it are of, where a person split it.
@@ -102,13 +105,22 @@ struct Kept {
     named: Vec<String>,
     /// Of `examined` and of `others`, in order.
     kinds: Vec<Option<Kind>>,
+    /// Of the device; then of `examined` and of `others`, in order, where each is made and where it
+    /// was ordered.
+    departments: Vec<Option<DepartmentCode>>,
 }
 
 impl From<StudyFacts> for Kept {
     fn from(facts: StudyFacts) -> Self {
         let all = facts.examined.iter().chain(&facts.others);
+        let departments = all.clone().flat_map(|one| {
+            let (made, ordered) = (&one.performing_department, &one.ordering_department);
+            [made.clone(), ordered.clone()]
+        });
+        let departments = std::iter::once(facts.department.clone()).chain(departments);
         Self {
             kinds: all.map(|one| one.kind.clone()).collect(),
+            departments: departments.collect(),
             organisation: facts.organisation,
             examined: facts.examined,
             others: facts.others,
@@ -119,8 +131,10 @@ impl From<StudyFacts> for Kept {
 
 impl From<Kept> for StudyFacts {
     fn from(kept: Kept) -> Self {
+        let mut departments = kept.departments.into_iter();
         let mut facts = Self {
             organisation: kept.organisation,
+            department: departments.next().flatten(),
             examined: kept.examined,
             others: kept.others,
             named: kept.named,
@@ -128,6 +142,10 @@ impl From<Kept> for StudyFacts {
         let all = facts.examined.iter_mut().chain(&mut facts.others);
         for (one, kind) in all.zip(kept.kinds) {
             one.kind = kind;
+        }
+        for one in facts.examined.iter_mut().chain(&mut facts.others) {
+            one.performing_department = departments.next().flatten();
+            one.ordering_department = departments.next().flatten();
         }
         facts
     }
@@ -153,6 +171,12 @@ pub struct Examined {
     /// The kind of images; `None`: nobody knows. It is kept with the study.
     #[serde(skip)]
     pub kind: Option<Kind>,
+    /// Where at the performing organisation it is made; `None`: nobody knows. So is it kept.
+    #[serde(skip)]
+    pub performing_department: Option<DepartmentCode>,
+    /// Where at the ordering organisation it was ordered; `None`: nobody knows. So is it kept.
+    #[serde(skip)]
+    pub ordering_department: Option<DepartmentCode>,
     /// Only those may see them who are named for it.
     pub is_restricted: bool,
     /// Until when the patient is tied to organisations: by later orders, by which they treat them,
@@ -165,6 +189,8 @@ pub struct Examined {
 pub struct Senders {
     /// Registered devices.
     pub devices: BTreeMap<AeTitle, OrganisationCode>,
+    /// In which department those are that are in one.
+    pub departments: BTreeMap<AeTitle, DepartmentCode>,
     /// What titles of organisations begin with, before an underscore.
     pub prefixes: BTreeMap<String, OrganisationCode>,
 }
@@ -182,6 +208,15 @@ impl Senders {
         let device = device.and_then(|title| self.devices.get(&title));
         let of_prefix = || self.prefixes.get(title.split_once('_')?.0);
         device.or_else(of_prefix).copied()
+    }
+
+    /// The department of a sender: of the registered device that calls itself so.
+    #[must_use]
+    pub fn department(&self, sender: &str) -> Option<&DepartmentCode> {
+        match Sender::of(sender) {
+            Sender::Program { .. } => None,
+            Sender::Device(title) => self.departments.get(&AeTitle::parse(title).ok()?),
+        }
     }
 }
 
@@ -238,24 +273,27 @@ impl Onlooker {
     }
 
     /// Whether they see `study`. What nobody has matched is seen where it came from alone, by those
-    /// who see images of each kind that it has.
+    /// who see images of each kind that it has, and of the department of the device.
     #[must_use]
     pub fn sees(&self, study: Studied<'_>) -> bool {
         let (facts, kinds) = match study {
             Studied::Known(facts, kinds) => (facts, kinds),
             Studied::Unknown(sender, kinds) => {
                 let organisation = self.senders.organisation(sender);
-                return organisation.is_some_and(|of| self.sees_all(of, kinds));
+                let department = self.senders.department(sender);
+                return organisation.is_some_and(|of| self.sees_all(of, (kinds, department)));
             }
         };
         let Some(examined) = &facts.examined else {
-            return self.sees_all(facts.organisation, kinds);
+            let made = (kinds, facts.department.as_ref());
+            return self.sees_all(facts.organisation, made);
         };
         let mut all = std::iter::once(examined).chain(&facts.others);
         if self.duties == Duties::Rejecting {
             let is_kept = |one: &Examined| one.is_restricted && !facts.named.contains(&self.user);
             let has = |one: &Examined| {
-                let work = Work::from(one.kind.as_ref());
+                let (kind, department) = (one.kind.as_ref(), one.performing_department.as_ref());
+                let work = Work::Of { kind, department };
                 let grants = &self.grants;
                 grants.reach_over(Permission::ImageReject, one.performing, work)
             };
@@ -268,14 +306,18 @@ impl Onlooker {
         })
     }
 
-    /// Whether they see all images of these kinds that `organisation` makes.
-    fn sees_all(&self, organisation: OrganisationCode, kinds: &BTreeSet<Kind>) -> bool {
+    /// Whether they see all images of these kinds that `organisation` makes in this department.
+    fn sees_all(
+        &self,
+        organisation: OrganisationCode,
+        made: (&BTreeSet<Kind>, Option<&DepartmentCode>),
+    ) -> bool {
         let permission = match self.duties {
             Duties::Looking => Permission::ImageView,
             Duties::Rejecting => Permission::ImageReject,
         };
         let grants = &self.grants;
-        grants.reach_over_each(permission, organisation, kinds)
+        grants.reach_over_each(permission, organisation, made)
     }
 
     fn sees_examined(&self, examined: &Examined, named: &[String]) -> bool {
@@ -307,6 +349,8 @@ impl Onlooker {
             assigned_to: examined.assigned_to.as_deref(),
             pool: examined.pool.as_deref(),
             kind: examined.kind.as_ref(),
+            performing_department: examined.performing_department.as_ref(),
+            ordering_department: examined.ordering_department.as_ref(),
             is_restricted: examined.is_restricted,
             named,
         };
@@ -335,6 +379,8 @@ mod tests {
             assigned_to: None,
             pool: None,
             kind: Some(Kind::Ct),
+            performing_department: None,
+            ordering_department: None,
             is_restricted: false,
             tied_until: Vec::new(),
         }
@@ -350,6 +396,7 @@ mod tests {
         };
         let facts = StudyFacts {
             organisation: code("006"),
+            department: None,
             examined: Some(examined),
             others,
             named: Vec::new(),
@@ -362,6 +409,7 @@ mod tests {
         let senders = Senders {
             devices: [(AeTitle::parse("OLD_CT").unwrap(), code("001"))].into(),
             prefixes: [("NATHOS".to_owned(), code("006"))].into(),
+            ..Senders::default()
         };
         for (sender, of) in [
             ("OLD_CT", Some("001")),
@@ -409,6 +457,7 @@ mod tests {
         };
         let waits = StudyFacts {
             organisation: code("006"),
+            department: None,
             examined: None,
             others: Vec::new(),
             named: Vec::new(),
@@ -457,6 +506,7 @@ mod tests {
         let with = |kind| Examined { kind, ..of(1, "a") };
         let facts = StudyFacts {
             organisation: code("006"),
+            department: None,
             examined: Some(with(Some(Kind::XRay))),
             others: vec![with(None), with(Some(Kind::Other("US".into())))],
             named: Vec::new(),

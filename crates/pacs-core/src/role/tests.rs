@@ -1,5 +1,7 @@
 //! The table of permissions, cell by cell, and who sees what.
 
+mod departments;
+
 use super::visibility::{BreakGlass, ExaminationFacts, Viewer, can_see};
 use super::*;
 use crate::patient::{PatientKey, PatientNumber};
@@ -138,6 +140,8 @@ fn elsewhere() -> ExaminationFacts<'static> {
         assigned_to: None,
         pool: None,
         kind: Some(&Kind::Ct),
+        performing_department: None,
+        ordering_department: None,
         is_restricted: false,
         named: &[],
     }
@@ -281,23 +285,23 @@ fn by_a_role_for_ct_an_examination_is_seen_that_is_one_whatever_the_tie() {
 fn a_role_for_ct_permits_what_is_about_ct_and_whatever_is_about_no_images() {
     let here = organisation("006");
     for permission in Permission::ALL {
-        for role in Role::ALL.into_iter().filter(|role| role.takes_kinds()) {
+        for role in Role::ALL.into_iter().filter(|role| role.takes_limits()) {
             let (limited, whole) = (ct_alone(role), grants(&[role]).unwrap());
             let over = |grants: &Grants, work| {
                 let extents = grants.extents_over(permission, here, work);
                 extents.collect::<Vec<_>>()
             };
-            let all = over(&whole, Work::All);
+            let all = over(&whole, Work::ALL);
             let other = if permission.is_about_images() {
                 Vec::new()
             } else {
                 all.clone()
             };
             for (work, expected) in [
-                (Work::Of(&Kind::Ct), &all),
+                (Work::of_kind(&Kind::Ct), &all),
                 (Work::Any, &all),
-                (Work::Of(&Kind::Mr), &other),
-                (Work::All, &other),
+                (Work::of_kind(&Kind::Mr), &other),
+                (Work::ALL, &other),
             ] {
                 assert_eq!(&over(&limited, work), expected, "{permission:?} {role:?}");
                 assert_eq!(over(&whole, work), all);
@@ -307,7 +311,7 @@ fn a_role_for_ct_permits_what_is_about_ct_and_whatever_is_about_no_images() {
     }
     let kinds = |all: &[Kind]| all.iter().cloned().collect::<BTreeSet<_>>();
     let reads = |grants: &Grants, all: &[Kind]| {
-        grants.reach_over_each(Permission::ImageView, here, &kinds(all))
+        grants.reach_over_each(Permission::ImageView, here, (&kinds(all), None))
     };
     let limited = ct_alone(Role::Radiologist);
     assert!(reads(&limited, &[Kind::Ct]));

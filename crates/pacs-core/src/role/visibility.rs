@@ -2,9 +2,9 @@
 //! says is shown as far as [`Permission::ReportView`] reaches besides.
 
 use super::{Extent, Grants, Permission, Role, Work};
-use crate::OrganisationCode;
 use crate::examination::reconcile::Kind;
 use crate::patient::PatientKey;
+use crate::{DepartmentCode, OrganisationCode};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long break glass opens a patient.
@@ -29,6 +29,10 @@ pub struct ExaminationFacts<'a> {
     pub pool: Option<&'a str>,
     /// The kind of images; `None`: nobody knows.
     pub kind: Option<&'a Kind>,
+    /// Where at the performing organisation they are made; `None`: nobody knows.
+    pub performing_department: Option<&'a DepartmentCode>,
+    /// Where at the ordering organisation they were ordered; `None`: nobody knows.
+    pub ordering_department: Option<&'a DepartmentCode>,
     /// Only those may see them who are named for it.
     pub is_restricted: bool,
     /// They: users by their names.
@@ -106,29 +110,34 @@ pub fn pools_of(grants: &Grants, all: impl IntoIterator<Item = OrganisationCode>
 /// The work of their own organisation, where their role sees that; what they or their organisation
 /// ordered, once delivered or by themselves; what is assigned to them where they read, or waits in
 /// their pool; what is older of a patient whom they treat; what the patient agreed to; and one
-/// patient after break glass. All but the last by roles that are held for images of this kind. Of
-/// restricted ones nothing without being named, whatever else holds.
+/// patient after break glass. All but the last by roles that are held for images of this kind, and
+/// for the department that they are of at the organisation that counts: where that treats the
+/// patient, or is agreed to, of none. Of restricted ones nothing without being named, whatever else
+/// holds.
 #[must_use]
 pub fn can_see(viewer: &Viewer<'_>, examined: &ExaminationFacts<'_>, now: DateTime<Utc>) -> bool {
-    let work = Work::from(examined.kind);
+    let kind = examined.kind;
+    let within = |department| Work::Of { kind, department };
+    let made = within(examined.performing_department);
+    let ordered = within(examined.ordering_department);
     let grants = viewer.grants;
-    let extents = |organisation| grants.held_over(Permission::ImageView, organisation, work);
-    let is_own_work = extents(examined.performing).any(|(_, extent)| extent == Extent::Whole);
+    let extents = |organisation, work| grants.held_over(Permission::ImageView, organisation, work);
+    let is_own_work = extents(examined.performing, made).any(|(_, extent)| extent == Extent::Whole);
     let is_requester = examined.requester == viewer.user;
-    let is_own_order = extents(examined.ordering).any(|(role, extent)| {
+    let is_own_order = extents(examined.ordering, ordered).any(|(role, extent)| {
         let of_organisation = extent == Extent::Whole && role != Role::Device;
         (of_organisation && (examined.is_delivered || is_requester))
             || (extent == Extent::OwnOrders && is_requester)
     });
     // An assignment or a pool opens nothing that a role does not, and nothing any more once that is
     // gone.
-    let reads_here = grants.reach_over(Permission::ReportWrite, examined.performing, work);
+    let reads_here = grants.reach_over(Permission::ReportWrite, examined.performing, made);
     let is_assigned = examined.assigned_to == Some(viewer.user);
     let is_pooled = examined
         .pool
         .is_some_and(|pool| viewer.pools.contains(&pool));
     let is_clinical = |organisation: &OrganisationCode| {
-        extents(*organisation)
+        extents(*organisation, within(None))
             .any(|(role, extent)| extent != Extent::Technical && role != Role::Device)
     };
     let is_treating_or_agreed = viewer.tied_to.iter().any(is_clinical);

@@ -145,7 +145,8 @@ impl Matcher {
     }
 
     /// Whether a licence is good for the images of a study that it was found by: the examination
-    /// says of which kind they are, and where there is none, they themselves.
+    /// says of which kind and department they are, and where there is none, they themselves and the
+    /// device that sent them.
     ///
     /// # Errors
     /// [`MatcherError`].
@@ -159,7 +160,8 @@ impl Matcher {
                 if found.examinations().is_empty() && licence.is_limited_at(organisation) =>
             {
                 let kinds = self.kinds(&found.study).await?;
-                Ok(licence.check_over_each(organisation, &kinds).is_ok())
+                let made = (&kinds, found.department.as_ref());
+                Ok(licence.check_over_each(organisation, made).is_ok())
             }
             _ => Ok(true),
         }

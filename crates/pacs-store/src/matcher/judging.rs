@@ -10,7 +10,8 @@ use pacs_core::examination::reconcile::{
     Binding, Candidate, Origin, QueueReason, Received, StudyHeader, Verdict, verdict,
 };
 use pacs_core::uid::StudyUid;
-use pacs_core::{ExaminationId, OrganisationCode};
+use pacs_core::{DepartmentCode, ExaminationId, OrganisationCode};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Matcher {
@@ -51,9 +52,11 @@ impl Matcher {
             Some(known) => known.received_at,
             None => self.moment(received_unix_ms),
         };
+        let organisation = self.owner(study, &seen, known.as_ref()).await?;
         let mut received = ReceivedStudy {
             study: study.clone(),
-            organisation: self.owner(study, &seen, known.as_ref()).await?,
+            organisation,
+            department: self.department(organisation, &seen, known.as_ref()).await?,
             is_import: known
                 .as_ref()
                 .map_or(seen.is_import, |known| known.is_import),
@@ -146,6 +149,31 @@ impl Matcher {
         }
         let known = seen.owners.iter().find(|owner| owner.is_some());
         Ok(known.copied().flatten())
+    }
+
+    /// The department of whoever sent it: of one, where there are several devices.
+    async fn department(
+        &self,
+        organisation: Option<OrganisationCode>,
+        seen: &Seen,
+        known: Option<&StudyMatch>,
+    ) -> Result<Option<DepartmentCode>, MatcherError> {
+        if let Some(known) = known
+            && known.senders == seen.senders
+            && known.organisation == organisation
+        {
+            return Ok(known.department.clone());
+        }
+        let mut departments = BTreeSet::new();
+        for sender in &seen.senders {
+            departments.insert(
+                self.registry
+                    .department_of_sender(sender, organisation)
+                    .await?,
+            );
+        }
+        let one = departments.pop_first().flatten();
+        Ok(one.filter(|_| departments.is_empty()))
     }
 
     async fn verdict_of(

@@ -11,7 +11,7 @@ use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::device::DeviceProfile;
 use pacs_core::role::{Licence, duty::UsersManage};
-use pacs_core::{AeTitle, OrganisationCode};
+use pacs_core::{AeTitle, DepartmentCode, OrganisationCode};
 use serde::{Deserialize, Serialize};
 
 /// A device.
@@ -30,6 +30,9 @@ pub struct Device {
     /// Modality (0008,0060) of what it makes; empty for a workstation or a gateway.
     #[serde(default)]
     pub modality: String,
+    /// The department of the organisation that it is in; `None`: of none in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<DepartmentCode>,
     /// What people call it, and where it stands.
     #[serde(default)]
     pub name: String,
@@ -50,6 +53,16 @@ impl Document for Device {
 }
 
 impl Device {
+    /// Whether its worklist has what is made in `department`: its own, and what is of none. One of
+    /// no department lists all.
+    #[must_use]
+    pub fn serves(&self, department: Option<&DepartmentCode>) -> bool {
+        match (&self.department, department) {
+            (Some(own), Some(department)) => own == department,
+            (None, _) | (_, None) => true,
+        }
+    }
+
     /// Refuses what could not be shown or reached.
     fn check(&self) -> Result<(), Refusal> {
         let unfit = |what| Err(Refusal::Unfit { what });

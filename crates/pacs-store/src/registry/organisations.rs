@@ -8,7 +8,7 @@ use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent};
 use pacs_core::role::{Licence, duty::OrganisationsManage};
 use pacs_core::sender::Sender;
-use pacs_core::{AeTitle, OrganisationCode};
+use pacs_core::{AeTitle, DepartmentCode, OrganisationCode};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of AE titles points to the organisation.
@@ -197,6 +197,29 @@ impl Registry {
         code.map(Some).map_err(|_| RegistryError::Damaged {
             what: PREFIX.name(),
         })
+    }
+
+    /// The department of a sender, as provenance has it: of the registered device of `organisation`
+    /// that has the title.
+    ///
+    /// # Errors
+    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
+    pub async fn department_of_sender(
+        &self,
+        sender: &str,
+        organisation: Option<OrganisationCode>,
+    ) -> Result<Option<DepartmentCode>, RegistryError> {
+        let Sender::Device(title) = Sender::of(sender) else {
+            return Ok(None);
+        };
+        let Ok(title) = AeTitle::parse(title) else {
+            return Ok(None);
+        };
+        match self.device(&title).await.map(|device| device.value) {
+            Ok(device) if Some(device.organisation) == organisation => Ok(device.department),
+            Ok(_) | Err(RegistryError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Stores an organisation that is at `expected`; `None`: that is not there.

@@ -7,12 +7,14 @@
 //! between is found by [`Registry::open_rejections`] and finished. An act without its record does
 //! not happen.
 
+mod belonging;
 mod document;
 mod listing;
 mod looking;
 mod notes;
 mod turning;
 
+pub use belonging::Belonging;
 pub use document::{Part, Rejection, RejectionId, RejectionState, Turned};
 pub(in crate::registry) use listing::Opened;
 pub use listing::{RejectionPage, RejectionSearch};
@@ -34,10 +36,10 @@ use document::{Chunk, keys_of};
 use pacs_core::audit::{Act, AuditEvent, StudyTouched};
 use pacs_core::examination::reconcile::{Kind as ImageKind, QueueReason};
 use pacs_core::examination::{Event, Reason, TransitionError};
-use pacs_core::rejection::{Again, Quality, Title, may_reject, may_restore};
+use pacs_core::rejection::{Again, Images, Quality, Title, may_reject, may_restore};
 use pacs_core::role::{Agent, Permission, Unlicensed};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{ExaminationId, OrganisationCode, Phi, SopInstanceUid};
+use pacs_core::{DepartmentCode, ExaminationId, OrganisationCode, Phi, SopInstanceUid};
 use std::collections::BTreeSet;
 
 /// Rejections of a study: its UID, `/`, the ID.
@@ -56,6 +58,8 @@ pub struct NewRejection {
     pub organisation: Option<OrganisationCode>,
     /// The kinds of its images; of none, nobody knows them.
     pub kinds: BTreeSet<ImageKind>,
+    /// The department where they were made; `None`: nobody knows.
+    pub department: Option<DepartmentCode>,
     /// What of it was meant.
     pub part: Part,
     /// Those of its instances that are in sight and meant, each with its series.
@@ -72,63 +76,20 @@ pub struct NewRejection {
     pub random: [u8; 8],
 }
 
-/// Whose a study is, as far as that is known.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Belonging {
-    /// The organisation whose device sent it.
-    pub organisation: Option<OrganisationCode>,
-    /// The kinds of images of every examination that it, or a part of it, is of.
-    pub kinds: BTreeSet<ImageKind>,
-    /// Its examination, and the studies of that.
-    pub examination: Option<(ExaminationId, Vec<StudyUid>)>,
-    /// The studies of every examination that it, or a part of it, is of.
-    pub beside: BTreeSet<StudyUid>,
+impl NewRejection {
+    /// Refuses what is too much, or nothing.
+    fn check(&self) -> Result<(), Refusal> {
+        if self.instances.is_empty() || self.instances.len() > REJECTION_INSTANCES_MAX {
+            return Err(Refusal::Unfit { what: "instances" });
+        }
+        if self.quality.is_some() && self.title != Title::Quality {
+            return Err(Refusal::Unfit { what: "quality" });
+        }
+        Ok(())
+    }
 }
 
 impl Registry {
-    /// Whose a study is: for the archive's own work.
-    ///
-    /// # Errors
-    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
-    pub async fn belonging(&self, study: &StudyUid) -> Result<Belonging, RegistryError> {
-        let Some(found) = self.find::<StudyMatch>(study.as_str()).await? else {
-            return Ok(Belonging::default());
-        };
-        let (mut examination, mut beside) = (None, BTreeSet::new());
-        let mut kinds = BTreeSet::new();
-        for id in found.value.examinations() {
-            let of_it = self.read::<Examination>(&id.to_string()).await?.value;
-            let studies = of_it.studies;
-            kinds.insert(of_it.order.kind);
-            beside.extend(studies.iter().cloned());
-            if found.value.examination() == Some(id) {
-                examination = Some((id, studies));
-            }
-        }
-        Ok(Belonging {
-            organisation: found.value.organisation,
-            kinds,
-            examination,
-            beside,
-        })
-    }
-
-    /// What somebody has to look at of a study: for those who see it.
-    ///
-    /// # Errors
-    /// [`RegistryError::Damaged`], [`RegistryError::Backend`].
-    pub async fn flags_of_study(
-        &self,
-        study: &StudyUid,
-    ) -> Result<Vec<QueueReason>, RegistryError> {
-        let found = self.find::<StudyMatch>(study.as_str()).await?;
-        Ok(match found.map(|found| found.value.state) {
-            Some(MatchState::Bound { flags, .. }) => flags,
-            Some(MatchState::Queued { reason, .. }) => vec![reason],
-            Some(MatchState::Rejected) | None => Vec::new(),
-        })
-    }
-
     /// Writes down that instances are rejected, with what the examinations become that have nothing
     /// in sight then; the archive has to be told then, and [`Self::finish_rejection`]. What stays
     /// in sight was counted in the turn: of the study, and of [`Belonging::beside`].
@@ -144,16 +105,12 @@ impl Registry {
         new: &NewRejection,
         at: Moment,
     ) -> Result<Stored<Rejection>, RegistryError> {
-        if new.instances.is_empty() || new.instances.len() > REJECTION_INSTANCES_MAX {
-            return Err(Refusal::Unfit { what: "instances" }.into());
-        }
-        if new.quality.is_some() && new.title != Title::Quality {
-            return Err(Refusal::Unfit { what: "quality" }.into());
-        }
+        new.check()?;
         let matched = self.find::<StudyMatch>(new.study.as_str()).await?;
         let organisation = matched.as_ref().and_then(|found| found.value.organisation);
         let organisation = organisation.or(new.organisation);
-        if !may_reject(agent, (organisation, &new.kinds), new.title) {
+        let images = Images::new(organisation, &new.kinds, new.department.as_ref());
+        if !may_reject(agent, images, new.title) {
             return Err(unlicensed(Permission::ImageReject));
         }
         if self.rejections_of_study(&new.study).await?.len() >= REJECTIONS_OF_STUDY_MAX {
@@ -166,6 +123,7 @@ impl Registry {
             study: new.study.clone(),
             organisation,
             kinds: new.kinds.clone(),
+            department: new.department.clone(),
             examination,
             patient: None,
             part: new.part.clone(),

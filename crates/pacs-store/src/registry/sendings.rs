@@ -17,10 +17,10 @@ use crate::records::{Kind, Revision};
 use pacs_core::audit::{Act, AuditEvent, Outcome, StudyTouched};
 use pacs_core::examination::reconcile::Kind as ImageKind;
 use pacs_core::patient::PatientKey;
-use pacs_core::rejection::may_send;
+use pacs_core::rejection::{Images, may_send};
 use pacs_core::role::{Agent, Permission, Unlicensed};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{AeTitle, OrganisationCode, Phi, SopInstanceUid};
+use pacs_core::{AeTitle, DepartmentCode, OrganisationCode, Phi, SopInstanceUid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -71,6 +71,9 @@ pub struct Sending {
     /// The kinds of its images; of none, nobody knew them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub kinds: BTreeSet<ImageKind>,
+    /// The department where they were made; `None`: nobody knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<DepartmentCode>,
     /// Whose images they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<PatientKey>,
@@ -171,7 +174,8 @@ impl Sending {
 
     /// Whoever may send it sees it.
     fn is_seen_by(&self, agent: &Agent) -> bool {
-        may_send(agent, (self.organisation, &self.kinds), self.organisation)
+        let images = Images::new(self.organisation, &self.kinds, self.department.as_ref());
+        may_send(agent, images, self.organisation)
     }
 
     /// Adds what came.
@@ -208,7 +212,7 @@ impl Registry {
         belonging: &Belonging,
         destination: &AeTitle,
     ) -> Result<(), RegistryError> {
-        let images = (belonging.organisation, &belonging.kinds);
+        let images = belonging.images();
         let of_destination = self.organisation_of_title(destination).await?;
         if may_send(agent, images, of_destination) {
             Ok(())
@@ -250,6 +254,7 @@ impl Registry {
             series: new.series.clone(),
             organisation: belonging.organisation,
             kinds: belonging.kinds,
+            department: belonging.department,
             patient,
             destination: new.destination.clone(),
             by: agent.name.clone(),

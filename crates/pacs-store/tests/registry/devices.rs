@@ -1,9 +1,9 @@
 //! Devices.
 
 use crate::rig::{Rig, code, now, user};
-use pacs_core::AeTitle;
 use pacs_core::device::{DeviceCharset, DeviceProfile};
 use pacs_core::role::{Agent, Role};
+use pacs_core::{AeTitle, DepartmentCode};
 use pacs_store::registry::devices::Device;
 use pacs_store::registry::{Refusal, RegistryError};
 
@@ -14,6 +14,7 @@ fn device(title: &str, organisation: &str) -> Device {
         host: "10.0.0.7".to_owned(),
         port: 104,
         modality: "CT".to_owned(),
+        department: None,
         name: "КТ в приёмном покое".to_owned(),
         mpps: true,
         commitment: true,
@@ -21,6 +22,44 @@ fn device(title: &str, organisation: &str) -> Device {
             charset: DeviceCharset::Utf8,
             ..DeviceProfile::default()
         },
+    }
+}
+
+#[tokio::test]
+async fn a_device_serves_its_department_and_what_it_sends_is_of_it() {
+    let rig = Rig::new().await;
+    let licence = user("a", Role::OrgAdmin, "006");
+    let licence = licence.licence(code("006")).unwrap();
+    let department = |code: &str| DepartmentCode::parse(code).unwrap();
+    let (rad, er) = (department("RAD"), department("ER"));
+    let whole = device("NATHOS_CT1", "006");
+    let own = Device {
+        department: Some(rad.clone()),
+        ..device("NATHOS_CT2", "006")
+    };
+    for new in [&whole, &own] {
+        let saved = rig.registry.save_device(&licence, new, None, now());
+        saved.await.unwrap();
+    }
+
+    assert!(
+        [None, Some(&rad), Some(&er)]
+            .iter()
+            .all(|of| whole.serves(*of))
+    );
+    assert!(own.serves(None) && own.serves(Some(&rad)) && !own.serves(Some(&er)));
+    let (here, elsewhere) = (Some(code("006")), Some(code("001")));
+    for (sender, at, expected) in [
+        ("NATHOS_CT2", here, Some(&rad)),
+        ("NATHOS_CT1", here, None),
+        ("NATHOS_CT3", here, None),
+        // By what a program is called nothing is of a device, and what was stored for somebody
+        // else is none of its department.
+        ("006\\NATHOS_CT2", here, None),
+        ("NATHOS_CT2", elsewhere, None),
+    ] {
+        let found = rig.registry.department_of_sender(sender, at).await;
+        assert_eq!(found.unwrap().as_ref(), expected, "{sender}");
     }
 }
 

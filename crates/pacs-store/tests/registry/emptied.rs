@@ -114,6 +114,7 @@ async fn order(
         study: study(uid),
         organisation: None,
         kinds: BTreeSet::new(),
+        department: None,
         part: Part::Instances,
         instances: instances.iter().map(instance).collect(),
         title: Title::PatientSafety,

@@ -319,6 +319,7 @@ async fn what_waits_is_judged_again_when_its_device_or_an_order_is_entered() {
         host: String::new(),
         port: 0,
         modality: "CT".to_owned(),
+        department: None,
         name: String::new(),
         mpps: false,
         commitment: false,

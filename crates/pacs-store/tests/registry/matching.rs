@@ -118,6 +118,7 @@ pub(crate) async fn judge(
     let received = ReceivedStudy {
         study: uid,
         organisation: Some(code(organisation)),
+        department: None,
         is_import: false,
         received_at,
         first_instance: SopInstanceUid::parse("1.2.3.1.1").unwrap(),

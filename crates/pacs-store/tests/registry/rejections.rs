@@ -344,6 +344,7 @@ async fn order_only(rig: &Rig, title: Title) -> Stored<Rejection> {
         study: study(STUDY),
         organisation: None,
         kinds: BTreeSet::new(),
+        department: None,
         part: Part::Study,
         instances: (1..=3).map(|n| (instance(n), series.clone())).collect(),
         title,

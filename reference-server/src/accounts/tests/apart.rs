@@ -117,6 +117,26 @@ async fn all_roles_stand_in_the_trail_however_many_they_are() {
 }
 
 #[tokio::test]
+async fn a_role_that_is_too_long_for_a_record_stands_in_the_trail_once_for_each_department() {
+    let rig = Rig::new();
+    let words = |letter: &str| {
+        let words = (10..22).map(|number| format!("{letter}_LONGER_NAME_{number}"));
+        words.collect::<Vec<_>>()
+    };
+    let (kinds, departments) = (words("K"), words("D"));
+    let text = |departments: &str| format!("radiographer@006:{}/{departments}", kinds.join(","));
+    let role = text(&departments.join(","));
+    rig.user("a.many", &role, false).await;
+
+    let mut told = rig.trail(50).await;
+    told.retain(|(act, _, _)| *act == Act::RolesChanged);
+    told.reverse();
+    let told = told.into_iter().filter_map(|(_, _, reason)| reason);
+    let expected: Vec<String> = departments.iter().map(|one| text(one)).collect();
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn a_further_session_ends_the_oldest_where_there_are_too_many() {
     let rig = Rig::new();
     let first = rig.user("b.osmonova", "operator@006", false).await;

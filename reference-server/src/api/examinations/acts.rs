@@ -41,9 +41,10 @@ pub(super) async fn standing(
     let reader = Reader::new(&system);
     let at = api.world.moment();
     let found = api.registry.examination(&reader, id, at).await?;
-    let work = found.value.work();
-    let has_role = |at: OrganisationCode| !agent.actors_at(at, work).is_empty();
-    if !has_role(found.value.performing) && !has_role(found.value.ordering) {
+    let of_it = &found.value;
+    let has_role = |at: OrganisationCode, work| !agent.actors_at(at, work).is_empty();
+    if !has_role(of_it.performing, of_it.work()) && !has_role(of_it.ordering, of_it.ordered_work())
+    {
         return Err((&codes::NOT_FOUND).into());
     }
     Ok((found.revision, (&found.value).into()))

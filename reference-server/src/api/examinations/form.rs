@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, NaiveDateTime};
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::examination::{BodyPart, Side};
 use pacs_core::worklist::Pregnancy;
-use pacs_core::{AeTitle, OrganisationCode};
+use pacs_core::{AeTitle, DepartmentCode, OrganisationCode};
 use pacs_store::registry::RegistryError;
 use pacs_store::registry::examinations::{BodyRegion, Order, Priority};
 use serde::Deserialize;
@@ -82,6 +82,10 @@ pub(in crate::api) struct Form {
     #[serde(default)]
     department: String,
     #[serde(default)]
+    performing_department: Option<String>,
+    #[serde(default)]
+    ordering_department: Option<String>,
+    #[serde(default)]
     ward: String,
     #[serde(default)]
     card_number: String,
@@ -103,7 +107,8 @@ pub(super) fn word(kind: &Kind) -> String {
 }
 
 impl Form {
-    /// What it says. A station is a device of the organisation that makes the images. What has no
+    /// What it says. A station is a device of the organisation that makes the images, and of no
+    /// other department of it. What has no
     /// time is planned for now, or for when `planned` says that it was.
     pub(super) async fn read(
         &self,
@@ -114,12 +119,24 @@ impl Form {
         let unfit = |what: &'static str| codes::MALFORMED.with("what", what);
         let weight = self.weight_kg.as_ref();
         let weight = weight.map(|weight| weight.tenths().ok_or_else(|| unfit("weight")));
+        let departments = [
+            ("performing_department", &self.performing_department),
+            ("ordering_department", &self.ordering_department),
+        ];
+        let [performing_department, ordering_department] = departments.map(|(what, code)| {
+            let code = code.as_deref().map(DepartmentCode::parse);
+            code.transpose().map_err(|_| unfit(what))
+        });
+        let performing_department = performing_department?;
+        let ordering_department = ordering_department?;
         let station = match &self.station {
             None => None,
             Some(title) => {
                 let title = AeTitle::parse(title).map_err(|_| unfit("station"))?;
                 match api.registry.device(&title).await {
-                    Ok(device) if device.value.organisation == performing => {}
+                    Ok(device)
+                        if device.value.organisation == performing
+                            && device.value.serves(performing_department.as_ref()) => {}
                     Ok(_) | Err(RegistryError::NotFound { .. }) => return Err(unfit("station")),
                     Err(error) => return Err(error.into()),
                 }
@@ -150,6 +167,8 @@ impl Form {
             pregnancy: self.pregnancy,
             referring_physician: self.referring_physician.clone().map(Into::into),
             department: self.department.clone(),
+            performing_department,
+            ordering_department,
             ward: self.ward.clone(),
             card_number: self.card_number.clone(),
             placer_number: self.placer_number.clone(),

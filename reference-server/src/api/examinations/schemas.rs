@@ -1,6 +1,8 @@
 //! What examinations look like, for the `OpenAPI` document.
 
-use crate::api::openapi::{flag, list, nothing_or, object, reference, several, text, time};
+use crate::api::openapi::{
+    department, flag, list, nothing_or, object, reference, several, text, time,
+};
 use crate::api::patients::in_short;
 use serde_json::{Value, json};
 
@@ -56,6 +58,8 @@ fn typed_form() -> Vec<(&'static str, Value)> {
         ("weight_kg", weight),
         ("size_cm", nothing_or(json!({"type": "integer"}))),
         ("pregnancy", pregnancy()),
+        ("performing_department", nothing_or(department())),
+        ("ordering_department", nothing_or(department())),
         ("referring_physician", nothing_or(reference("TypedName"))),
         ("is_meant_twice", flag()),
     ];
@@ -82,6 +86,8 @@ fn shown_form() -> Value {
         ("weight_kg", nothing_or(json!({"type": "number"}))),
         ("size_cm", nothing_or(json!({"type": "integer"}))),
         ("pregnancy", pregnancy()),
+        ("performing_department", nothing_or(department())),
+        ("ordering_department", nothing_or(department())),
         ("referring_physician", nothing_or(reference("PersonName"))),
     ];
     members.extend(TEXTS.map(|name| (name, text())));

@@ -4,10 +4,10 @@ use super::form::word;
 use crate::api::conditional::etag;
 use crate::api::patients::{Name, PatientInShort};
 use chrono::{DateTime, FixedOffset};
-use pacs_core::OrganisationCode;
 use pacs_core::examination::{Side, Status};
 use pacs_core::role::Role;
 use pacs_core::worklist::Pregnancy;
+use pacs_core::{DepartmentCode, OrganisationCode};
 use pacs_store::registry::Stored;
 use pacs_store::registry::examinations::{
     Examination, ExaminationEvent, Order, Priority, Scheduled,
@@ -145,6 +145,8 @@ struct Form {
     pregnancy: Option<Pregnancy>,
     referring_physician: Option<Name>,
     department: String,
+    performing_department: Option<DepartmentCode>,
+    ordering_department: Option<DepartmentCode>,
     ward: String,
     card_number: String,
     placer_number: String,
@@ -167,6 +169,8 @@ impl From<&Order> for Form {
             pregnancy: of.pregnancy,
             referring_physician: of.referring_physician.clone().map(Name::from),
             department: of.department.clone(),
+            performing_department: of.performing_department.clone(),
+            ordering_department: of.ordering_department.clone(),
             ward: of.ward.clone(),
             card_number: of.card_number.clone(),
             placer_number: of.placer_number.clone(),

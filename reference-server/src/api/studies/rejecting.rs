@@ -102,8 +102,7 @@ pub(super) async fn reject(
     if is_known && belonging.kinds.is_empty() {
         belonging.kinds = api.desk.kinds(&wanted.study).await?;
     }
-    let images = (belonging.organisation, &belonging.kinds);
-    if is_known && !may_see(agent, images, Title::Quality) {
+    if is_known && !may_see(agent, belonging.images(), Title::Quality) {
         return Err((&codes::NOT_PERMITTED).into());
     }
     let keeping = api.keeping()?;

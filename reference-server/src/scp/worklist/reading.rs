@@ -148,6 +148,10 @@ impl Reading {
         let seen = &self.seen;
         let profile = &seen.device.profile;
         let examination = &scheduled.examination.value;
+        let department = examination.order.performing_department.as_ref();
+        if !seen.device.serves(department) {
+            return Ok(None);
+        }
         let mut listing = item::listing(examination);
         let may_have_ended = profile.keep_until == KeepUntil::Completed;
         if may_have_ended && examination.status() == Status::InProgress {

@@ -107,6 +107,7 @@ impl Centre {
             host: String::new(),
             port: 0,
             modality: "CT".to_owned(),
+            department: None,
             name: String::new(),
             mpps: true,
             commitment: false,

@@ -17,8 +17,19 @@ pub(crate) enum Kind {
     },
 }
 
-/// A role, where it is held, and for which modality alone.
-pub(crate) type Held = (Role, &'static str, Option<&'static str>);
+/// A role, where it is held, and for which modality and department alone.
+pub(crate) type Held = (
+    Role,
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+);
+
+/// What somebody asks about: of which organisation, of which modality, and of which department.
+pub(crate) type Work<'a> = (&'a str, &'a str, Option<&'a str>);
+
+/// Departments, that each organisation has.
+pub(super) const DEPARTMENTS: [&str; 2] = ["ER", "RAD"];
 
 /// Modalities, and what orders call them.
 pub(super) const MODALITIES: [(&str, &str); 2] = [("CT", "Ct"), ("MR", "Mr")];
@@ -61,20 +72,25 @@ const RECONCILES: [Role; 5] = [
 ];
 
 impl Caller {
-    /// Whether they hold one of these roles at an organisation, be it for one modality alone.
+    /// Whether they hold one of these roles at an organisation, be it for a part of its work alone.
     pub(crate) fn holds(&self, wanted: &[Role], of: &str) -> bool {
         let mut all = MODALITIES.iter();
-        all.any(|(modality, _)| self.holds_for(wanted, (of, modality)))
+        all.any(|(modality, _)| {
+            let mut all = DEPARTMENTS.map(Some).into_iter().chain([None]);
+            all.any(|department| self.holds_for(wanted, (of, modality, department)))
+        })
     }
 
-    /// Whether they hold one of them for a modality.
-    pub(crate) fn holds_for(&self, wanted: &[Role], (of, modality): (&str, &str)) -> bool {
+    /// Whether they hold one of them for a modality and a department.
+    pub(crate) fn holds_for(&self, wanted: &[Role], (of, modality, department): Work<'_>) -> bool {
         let Kind::User { roles, .. } = &self.kind else {
             return false;
         };
         let mut held = roles.iter();
-        held.any(|(role, at, limit)| {
-            wanted.contains(role) && *at == of && limit.is_none_or(|limit| limit == modality)
+        held.any(|(role, at, limit, within)| {
+            let admits = limit.is_none_or(|limit| limit == modality)
+                && within.is_none_or(|within| department == Some(within));
+            wanted.contains(role) && *at == of && admits
         })
     }
 
@@ -89,8 +105,8 @@ impl Caller {
         self.holds(&RECONCILES, of)
     }
 
-    /// Whether they say so of those of a modality.
-    pub(crate) fn reconciles_for(&self, work: (&str, &str)) -> bool {
+    /// Whether they say so of those of a modality and a department.
+    pub(crate) fn reconciles_for(&self, work: Work<'_>) -> bool {
         self.holds_for(&RECONCILES, work)
     }
 

@@ -1,9 +1,9 @@
 //! Asks through every door, and says what somebody was given that they may not see, and what they
 //! were not given that they may.
 
-use super::callers::{Caller, Kind};
+use super::callers::{Caller, DEPARTMENTS, Kind};
 use super::dice::Dice;
-use super::land::{Land, Stands, Study, scanner};
+use super::land::{Land, Stands, Study, scanner, scanner_in};
 use crate::devices::{At, answers, associate, passcode};
 use crate::people::title;
 use crate::site::{EXPLICIT, Reply, Site};
@@ -133,7 +133,11 @@ impl<'a> Visit<'a> {
             Kind::Device(of) => {
                 let calling = scanner(of);
                 self.dimse((&calling, None), dice).await;
-                self.worklist(&calling, of).await;
+                self.worklist(&calling, (of, None)).await;
+                for department in DEPARTMENTS.map(Some) {
+                    let calling = scanner_in(of, department);
+                    self.worklist(&calling, (of, department)).await;
+                }
             }
             Kind::Program(_) => self.dicomweb(dice).await,
             Kind::User { .. } => {
@@ -250,7 +254,7 @@ impl<'a> Visit<'a> {
             panic!("the portal is for people");
         };
         for of in &land.organisations {
-            let has_role = roles.iter().any(|(_, at, _)| at == of);
+            let has_role = roles.iter().any(|(_, at, ..)| at == of);
             let one = |at: usize| &land.examinations[at];
             let in_list = |at: usize| land.sees(judged, at, true);
             let scopes = [
@@ -378,7 +382,7 @@ impl<'a> Visit<'a> {
         association.release().await.unwrap();
     }
 
-    pub(crate) async fn worklist(&mut self, calling: &str, of: &str) {
+    pub(crate) async fn worklist(&mut self, calling: &str, (of, department): (&str, Option<&str>)) {
         let land = self.land;
         let mut association = associate(self.site, (calling, None)).await;
         let keys = WorklistKeys::all().to_identifier(&syntax()).unwrap();
@@ -389,7 +393,7 @@ impl<'a> Visit<'a> {
         let found = self.examinations_in(&found);
         let may = self.ids(|at| {
             let one = &land.examinations[at];
-            one.waits_for_images() && one.performing == of
+            one.waits_for_images() && one.performing == of && one.is_for(department)
         });
         self.same("MWL", "all steps", (found, may));
     }

@@ -1,19 +1,19 @@
 //! Organisations, people, devices and patients as the dice have them, and who may see what of it:
 //! the rules written down once more, over plain data, without a look at how the server keeps them.
 
-use super::callers::{Caller, Held, Kind, MAKES, MODALITIES, ORDERS, TREATS};
+use super::callers::{Caller, DEPARTMENTS, Held, Kind, MAKES, MODALITIES, ORDERS, TREATS, Work};
 use super::dice::Dice;
-use crate::people::{agent, code, let_in};
+use crate::people::{agent, code, device, let_in};
 use crate::policy::{Shows, token};
 use crate::site::{Sent, Site, now};
 use chrono::{Days, Utc};
-use pacs_core::ExaminationId;
 use pacs_core::account::UserName;
 use pacs_core::account::break_glass::BreakGlassReason;
 use pacs_core::examination::progress::Completion;
 use pacs_core::examination::{Event, Reason};
 use pacs_core::patient::PatientKey;
-use pacs_core::role::{Agent, Grant, Kinds, Reach, Role};
+use pacs_core::role::{Agent, Departments, Grant, Kinds, Reach, Role};
+use pacs_core::{DepartmentCode, ExaminationId};
 use pacs_store::registry::accounts::{Emergency, put};
 use pacs_store::registry::consents::{Ground, NewConsent};
 use pacs_store::registry::patients::{Alike, Particulars, PersonName};
@@ -63,13 +63,25 @@ pub(crate) struct Examination {
     pub(crate) performing: &'static str,
     requester: String,
     pub(crate) modality: &'static str,
+    /// Where it is made, and where it was ordered.
+    departments: [Option<&'static str>; 2],
     pub(crate) stands: Stands,
 }
 
 impl Examination {
     /// Who makes it, and what.
-    pub(crate) const fn work(&self) -> (&'static str, &'static str) {
-        (self.performing, self.modality)
+    pub(crate) const fn work(&self) -> Work<'static> {
+        (self.performing, self.modality, self.departments[0])
+    }
+
+    /// Who ordered it, and what.
+    const fn ordered(&self) -> Work<'static> {
+        (self.ordering, self.modality, self.departments[1])
+    }
+
+    /// Whether devices are told of it that are in a department, or in none.
+    pub(crate) fn is_for(&self, department: Option<&str>) -> bool {
+        department.is_none() || self.departments[0].is_none() || self.departments[0] == department
     }
 
     /// Whether devices are told of it: until all its images are there.
@@ -85,6 +97,8 @@ pub(crate) struct Study {
     pub(crate) organisation: &'static str,
     pub(crate) examination: Option<usize>,
     pub(crate) modality: &'static str,
+    /// Where it was made.
+    department: Option<&'static str>,
     /// What the device typed, where that is of another organisation.
     typed: Option<usize>,
     pub(crate) instances_count: usize,
@@ -92,8 +106,8 @@ pub(crate) struct Study {
 
 impl Study {
     /// Who made it, and what.
-    pub(crate) const fn work(&self) -> (&'static str, &'static str) {
-        (self.organisation, self.modality)
+    pub(crate) const fn work(&self) -> Work<'static> {
+        (self.organisation, self.modality, self.department)
     }
 }
 
@@ -115,9 +129,19 @@ fn prefix(of: &str) -> &'static str {
     all.find(|(code, _)| *code == of).unwrap().1
 }
 
-/// The title of the scanner of an organisation.
+/// The title of the scanner of an organisation that is in no department.
 pub(crate) fn scanner(of: &str) -> String {
-    format!("{}_CT1", prefix(of))
+    scanner_in(of, None)
+}
+
+/// The title of the one that is in a department.
+pub(crate) fn scanner_in(of: &str, department: Option<&str>) -> String {
+    format!("{}_{}1", prefix(of), department.unwrap_or("CT"))
+}
+
+/// A department, or none.
+fn department(dice: &mut Dice) -> Option<&'static str> {
+    dice.chance(65).then(|| *dice.pick(&DEPARTMENTS))
 }
 
 /// A given name of a number, as it is written and as devices show it.
@@ -154,6 +178,10 @@ impl Land {
             organisations,
             ..Self::default()
         };
+        for of in land.organisations.clone() {
+            furnish(site, of).await;
+        }
+        site.settle().await;
         for number in 0..PATIENTS {
             land.patient(site, number, dice).await;
         }
@@ -228,7 +256,9 @@ impl Land {
         let key = self.patients[patient].key;
         let (modality, kind) = *dice.pick(&MODALITIES);
         let by = (requester.as_str(), ordering);
-        let id = site.order_kind(key, by, performing, kind).await;
+        let departments = [department(dice), department(dice)];
+        let how = (kind, departments);
+        let id = site.order_kind(key, by, performing, how).await;
         let stands = *dice.pick(&[
             Stands::Cancelled,
             Stands::Scheduled,
@@ -244,6 +274,7 @@ impl Land {
             performing,
             requester,
             modality,
+            departments,
             stands,
         });
         let own = self.examinations.len() - 1;
@@ -256,9 +287,11 @@ impl Land {
             site.act(&operator, id, event).await;
         }
         if matches!(stands, Stands::InProgress | Stands::Received) {
-            let made = (performing, modality);
+            // Whichever device sends it: the order says where it is made.
+            let made = (performing, modality, department(dice));
             self.send(site, made, &id.to_string(), dice).await;
-            self.studies.last_mut().unwrap().examination = Some(own);
+            let study = self.studies.last_mut().unwrap();
+            (study.examination, study.department) = (Some(own), departments[0]);
         }
     }
 
@@ -300,14 +333,15 @@ impl Land {
         let accession = typed.map(|at| self.examinations[at].id.to_string());
         let accession = accession.unwrap_or_default();
         let (modality, _) = *dice.pick(&MODALITIES);
-        self.send(site, (of, modality), &accession, dice).await;
+        let made = (of, modality, department(dice));
+        self.send(site, made, &accession, dice).await;
         self.studies.last_mut().unwrap().typed = typed;
     }
 
     async fn send(
         &mut self,
         site: &Site,
-        (of, modality): (&'static str, &'static str),
+        (of, modality, department): (&'static str, &'static str, Option<&'static str>),
         accession: &str,
         dice: &mut Dice,
     ) {
@@ -316,7 +350,7 @@ impl Land {
         // which another could begin.
         let uid = format!("2.999.4{:04}", 1_000 + self.studies.len());
         let instances_count = 1 + dice.below(3);
-        let sender = scanner(of);
+        let sender = scanner_in(of, department);
         for number in 1..=instances_count {
             let sent = Sent {
                 modality,
@@ -333,15 +367,18 @@ impl Land {
             organisation: of,
             examination: None,
             modality,
+            department,
             typed: None,
             instances_count,
         });
     }
 
-    /// A role somewhere; a third of those that may be are for one modality alone.
+    /// A role somewhere; a third of those that may be are for one modality alone, and a third for
+    /// one department.
     fn held(&self, role: Role, dice: &mut Dice) -> Held {
-        let limit = (role.takes_kinds() && dice.chance(35)).then(|| dice.pick(&MODALITIES).0);
-        (role, *dice.pick(&self.organisations), limit)
+        let limit = (role.takes_limits() && dice.chance(35)).then(|| dice.pick(&MODALITIES).0);
+        let within = (role.takes_limits() && dice.chance(35)).then(|| *dice.pick(&DEPARTMENTS));
+        (role, *dice.pick(&self.organisations), limit, within)
     }
 
     async fn user(&mut self, site: &Site, name: String, dice: &mut Dice) {
@@ -361,10 +398,11 @@ impl Land {
             let second = *dice.pick(&second);
             roles.push(self.held(second, dice));
         }
-        let grants = roles.iter().map(|(role, of, limit)| {
+        let grants = roles.iter().map(|(role, of, limit, within)| {
             let words = limit.map(str::to_lowercase);
             let kinds = Kinds::of_words(words.as_deref()).unwrap();
-            Grant::new(*role, Reach::Organisation(code(of))).limited_to(kinds)
+            let grant = Grant::new(*role, Reach::Organisation(code(of))).limited_to(kinds);
+            grant.within(Departments::of_words(*within).unwrap())
         });
         let is_doctor = dice.chance(70);
         let secret = site.sign_in(&name, grants.collect(), is_doctor).await;
@@ -426,14 +464,16 @@ impl Land {
             Kind::Device(of) | Kind::Program(of) => return *of == one.performing,
             Kind::User { name, glass, .. } => (name, *glass),
         };
-        let has = |wanted: &[Role], of: &str| caller.holds_for(wanted, (of, one.modality));
-        let is_own_work = has(&MAKES, one.performing);
-        let is_own_order = *name == one.requester && has(&ORDERS, one.ordering);
-        let is_in_pool = one.stands == Stands::Received && has(&[Role::Expert], one.performing);
+        let has = |wanted: &[Role], work: Work<'_>| caller.holds_for(wanted, work);
+        let is_own_work = has(&MAKES, one.work());
+        let is_own_order = *name == one.requester && has(&ORDERS, one.ordered());
+        let is_in_pool = one.stands == Stands::Received && has(&[Role::Expert], one.work());
+        // What ties a patient to an organisation is of none of its departments.
+        let treats = |of: &str| caller.holds_for(&TREATS, (of, one.modality, None));
         let treating = self.treating(at);
-        let is_treated = !is_list && treating.iter().any(|of| has(&TREATS, of));
+        let is_treated = !is_list && treating.iter().any(|of| treats(of));
         let mut agreed = self.agreed.iter().filter(|(of, _)| *of == one.patient);
-        let is_agreed = !is_list && agreed.any(|(_, to)| has(&TREATS, to));
+        let is_agreed = !is_list && agreed.any(|(_, to)| treats(to));
         let is_open = glass == Some(one.patient);
         is_own_work || is_own_order || is_in_pool || is_treated || is_agreed || is_open
     }
@@ -492,6 +532,17 @@ impl Land {
             }
         }
         secrets
+    }
+}
+
+/// Registers a scanner of each department.
+async fn furnish(site: &Site, of: &str) {
+    let licence = Agent::system("test").national_licence().unwrap();
+    for department in DEPARTMENTS {
+        let mut new = device(&scanner_in(of, Some(department)), of);
+        new.department = Some(DepartmentCode::parse(department).unwrap());
+        let saved = site.registry.save_device(&licence, &new, None, now());
+        saved.await.unwrap();
     }
 }
 

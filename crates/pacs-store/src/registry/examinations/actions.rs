@@ -318,13 +318,14 @@ pub(in super::super) fn as_system(agent: &Agent) -> Agent {
     }
 }
 
-/// Refuses an order that becomes one of other images than whoever changes it may order.
+/// Refuses an order that becomes one of other images, or of another department, than whoever
+/// changes it may order.
 fn may_order(agent: &Agent, examination: &Examination, action: &Action) -> Result<(), Refusal> {
     let Some(order) = &action.order else {
         return Ok(());
     };
     let mut changed = examination.clone();
-    changed.order.kind = order.kind.clone();
+    changed.order = order.clone();
     if actors(agent, &changed, &action.event).is_empty() {
         let event = action.event.name();
         let actor = actors(agent, examination, &action.event).into_iter().next();
@@ -334,7 +335,7 @@ fn may_order(agent: &Agent, examination: &Examination, action: &Action) -> Resul
     Ok(())
 }
 
-/// As whom `agent` may do `event` to `examination`, by roles that are held for such images: whoever
+/// As whom `agent` may do `event` to `examination`, by roles that are held for such work: whoever
 /// ordered it decides about the order alone.
 fn actors(agent: &Agent, examination: &Examination, event: &Event) -> Vec<Actor> {
     // Of what is restricted nobody else learns that it is there, by whatever they try.
@@ -351,7 +352,7 @@ fn actors(agent: &Agent, examination: &Examination, event: &Event) -> Vec<Actor>
             | Event::Reschedule
     );
     if is_of_order {
-        let ordering = agent.actors_at(examination.ordering, examination.work());
+        let ordering = agent.actors_at(examination.ordering, examination.ordered_work());
         actors.extend(ordering.into_iter().filter(|actor| *actor != Actor::System));
     }
     actors

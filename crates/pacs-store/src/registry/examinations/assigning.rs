@@ -21,7 +21,7 @@ impl Examination {
         Assignment {
             status: self.status(),
             performing: self.performing,
-            kind: &self.order.kind,
+            work: self.work(),
             assigned_to: self.assigned_to.as_deref(),
         }
     }

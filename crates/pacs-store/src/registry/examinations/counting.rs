@@ -12,7 +12,7 @@ use pacs_core::audit::Act;
 use pacs_core::examination::Status;
 use pacs_core::examination::reconcile::Kind;
 use pacs_core::role::{Agent, AgentKind, Extent, Permission, Unlicensed, Work};
-use pacs_core::{OrganisationCode, Phi};
+use pacs_core::{DepartmentCode, OrganisationCode, Phi};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The examinations of one organisation that got their IDs on one day, as far as they are alike.
@@ -151,21 +151,22 @@ impl Figures<'_> {
         agent.kind == AgentKind::System || held.any(counts)
     }
 
-    /// The same of images of these kinds; of none, nobody knows them.
+    /// The same of images of these kinds that were made in this department; of none, nobody knows
+    /// them.
     pub(in crate::registry) fn count_each(
         self,
-        kinds: &BTreeSet<Kind>,
+        (kinds, department): (&BTreeSet<Kind>, Option<&DepartmentCode>),
         is_own: impl Fn(&str) -> bool,
     ) -> bool {
         let mut all = kinds.iter();
         let is_known = !kinds.is_empty();
-        (is_known && all.all(|kind| self.counts(Work::Of(kind), &is_own)))
-            || self.counts(Work::All, &is_own)
+        let counts = |kind| self.counts(Work::Of { kind, department }, &is_own);
+        (is_known && all.all(|kind| counts(Some(kind)))) || counts(None)
     }
 }
 
 /// Which figures `agent` may see of an organisation: the most that a role of theirs gives, of the
-/// kinds of images that it is held for.
+/// part of the work that it is held for.
 pub(in crate::registry) fn figures_for(
     agent: &Agent,
     organisation: OrganisationCode,

@@ -17,7 +17,7 @@ use pacs_core::patient::PatientKey;
 use pacs_core::role::Work;
 use pacs_core::uid::StudyUid;
 use pacs_core::worklist::Pregnancy;
-use pacs_core::{AeTitle, ExaminationId, OrganisationCode, Role};
+use pacs_core::{AeTitle, DepartmentCode, ExaminationId, OrganisationCode, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -111,9 +111,15 @@ pub struct Order {
     /// Who sent the patient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referring_physician: Option<PersonName>,
-    /// The department that sent the patient.
+    /// The department that sent the patient, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub department: String,
+    /// Where at the performing organisation it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performing_department: Option<DepartmentCode>,
+    /// Where at the ordering organisation it was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_department: Option<DepartmentCode>,
     /// The ward where the patient lies.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ward: String,
@@ -126,6 +132,24 @@ pub struct Order {
 }
 
 impl Order {
+    /// What of the work of the organisation it is that makes it.
+    #[must_use]
+    pub const fn made(&self) -> Work<'_> {
+        Work::Of {
+            kind: Some(&self.kind),
+            department: self.performing_department.as_ref(),
+        }
+    }
+
+    /// What of the work of the organisation it is that ordered it.
+    #[must_use]
+    pub const fn ordered(&self) -> Work<'_> {
+        Work::Of {
+            kind: Some(&self.kind),
+            department: self.ordering_department.as_ref(),
+        }
+    }
+
     /// Whether the kind of images needs the weight, for dose or absorption.
     #[must_use]
     pub const fn needs_weight(&self) -> bool {
@@ -279,10 +303,35 @@ impl Examination {
         step
     }
 
-    /// What of the work of organisations it is.
+    /// What of the work of the organisation it is that makes it.
     #[must_use]
     pub const fn work(&self) -> Work<'_> {
-        Work::Of(&self.order.kind)
+        self.order.made()
+    }
+
+    /// What of the work of the organisation it is that ordered it.
+    #[must_use]
+    pub const fn ordered_work(&self) -> Work<'_> {
+        self.order.ordered()
+    }
+
+    /// The same to any other organisation, which has no department of it.
+    #[must_use]
+    pub const fn work_elsewhere(&self) -> Work<'_> {
+        Work::of_kind(&self.order.kind)
+    }
+
+    /// What it is to `organisation`: both where that makes what it ordered.
+    pub(in super::super) fn works_at(
+        &self,
+        organisation: OrganisationCode,
+    ) -> impl Iterator<Item = Work<'_>> {
+        let is_made = self.performing == organisation;
+        let is_ordered = self.ordering == organisation;
+        let made = is_made.then(|| self.work());
+        let ordered = is_ordered.then(|| self.ordered_work());
+        let other = (!is_made && !is_ordered).then(|| self.work_elsewhere());
+        made.into_iter().chain(ordered).chain(other)
     }
 
     /// Where it stands.

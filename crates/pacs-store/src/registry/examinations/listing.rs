@@ -77,6 +77,8 @@ impl<'a> Reader<'a> {
             assigned_to: examination.assigned_to.as_deref(),
             pool: examination.pool.as_deref(),
             kind: Some(&examination.order.kind),
+            performing_department: examination.order.performing_department.as_ref(),
+            ordering_department: examination.order.ordering_department.as_ref(),
             is_restricted: examination.is_restricted,
             named: &examination.named,
         };

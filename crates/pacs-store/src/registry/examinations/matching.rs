@@ -24,7 +24,7 @@ use pacs_core::examination::Reason;
 use pacs_core::examination::reconcile::{QueueReason, Rule};
 use pacs_core::role::{Licence, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{ExaminationId, OrganisationCode, SopInstanceUid};
+use pacs_core::{DepartmentCode, ExaminationId, OrganisationCode, SopInstanceUid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -89,6 +89,9 @@ pub struct StudyMatch {
     /// sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organisation: Option<OrganisationCode>,
+    /// The department of that device; `None`: nobody knows, or there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<DepartmentCode>,
     /// It was brought on media or from another archive.
     pub is_import: bool,
     /// When its first instance came.
@@ -230,7 +233,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::NotFound`], also for those of other organisations, and of examinations that
-    /// are restricted to others or of other images than the licence is good for.
+    /// are restricted to others or other work than the licence is good for.
     pub async fn study_match(
         &self,
         licence: &Licence<Reconcile>,
@@ -246,8 +249,8 @@ impl Registry {
         Ok(found)
     }
 
-    /// Whether a study, or a part of it, is of an examination that is restricted to others, or of
-    /// images of another kind than the licence is good for.
+    /// Whether a study, or a part of it, is of an examination that is restricted to others, or is
+    /// other work than the licence is good for.
     async fn is_kept_from(
         &self,
         licence: &Licence<Reconcile>,
@@ -256,7 +259,12 @@ impl Registry {
         for id in study.examinations() {
             let of_it = self.examination_at(id).await?.value;
             let organisation = study.organisation.unwrap_or(of_it.performing);
-            let is_other = licence.check_over(organisation, of_it.work()).is_err();
+            let work = if organisation == of_it.performing {
+                of_it.work()
+            } else {
+                of_it.work_elsewhere()
+            };
+            let is_other = licence.check_over(organisation, work).is_err();
             if is_other || of_it.is_kept_from(licence.agent()) {
                 return Ok(true);
             }

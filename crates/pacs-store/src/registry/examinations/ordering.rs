@@ -15,7 +15,7 @@ use pacs_core::audit::Act;
 use pacs_core::examination::progress::{Duplicate, Form};
 use pacs_core::examination::{Event, Numbering, Progress, Status};
 use pacs_core::patient::PatientKey;
-use pacs_core::role::{Licence, Work, duty::OrderCreate};
+use pacs_core::role::{Licence, duty::OrderCreate};
 use pacs_core::{ExaminationId, OrganisationCode, Phi};
 
 /// How far back another order of the same kind counts as the same.
@@ -58,7 +58,7 @@ impl Registry {
         random: Random,
         at: Moment,
     ) -> Result<Stored<Examination>, RegistryError> {
-        licence.check_over(new.ordering, Work::Of(&new.order.kind))?;
+        licence.check_over(new.ordering, new.order.ordered())?;
         new.order.check()?;
         let _turn = self.turn().await;
         for _ in 0..REGISTRY_ATTEMPTS_MAX {
@@ -88,9 +88,7 @@ impl Registry {
             form.duplicate
         };
         let form = Form { duplicate, ..form };
-        let actors = licence
-            .agent()
-            .actors_at(new.ordering, Work::Of(&new.order.kind));
+        let actors = licence.agent().actors_at(new.ordering, new.order.ordered());
         let draft = first_that_may(&actors, |actor| {
             let draft = Progress::open(actor)?;
             let (saved, _) = draft.apply(&Event::Save(form), actor)?;

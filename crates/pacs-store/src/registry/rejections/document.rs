@@ -10,7 +10,7 @@ use pacs_core::examination::reconcile::Kind as ImageKind;
 use pacs_core::patient::PatientKey;
 use pacs_core::rejection::{Images, Quality, Title};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{ExaminationId, OrganisationCode, SopInstanceUid};
+use pacs_core::{DepartmentCode, ExaminationId, OrganisationCode, SopInstanceUid};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -132,6 +132,9 @@ pub struct Rejection {
     /// The kinds of its images then; of none, nobody knew them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub kinds: BTreeSet<ImageKind>,
+    /// The department where they were made; `None`: nobody knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<DepartmentCode>,
     /// The examination that it was of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub examination: Option<ExaminationId>,
@@ -168,8 +171,8 @@ impl Document for Rejection {
 impl Rejection {
     /// Its images, as far as it matters who judges them.
     #[must_use]
-    pub fn images(&self) -> Images<'_> {
-        (self.organisation, &self.kinds).into()
+    pub const fn images(&self) -> Images<'_> {
+        Images::new(self.organisation, &self.kinds, self.department.as_ref())
     }
 }
 

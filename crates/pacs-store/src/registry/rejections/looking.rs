@@ -134,7 +134,8 @@ impl Registry {
                     return Err(unfit().into());
                 }
                 let is_own = |user: &str| rejection.by == user;
-                let is_counted = figures.count_each(&rejection.kinds, is_own);
+                let made = (&rejection.kinds, rejection.department.as_ref());
+                let is_counted = figures.count_each(made, is_own);
                 if is_counted && rejection.is_standing() {
                     count(&mut counts, day, &rejection);
                 }

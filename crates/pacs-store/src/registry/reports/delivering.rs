@@ -99,8 +99,9 @@ pub(super) fn may_read(
     organisation: OrganisationCode,
     examination: &Examination,
 ) -> bool {
-    let (grants, work) = (&agent.grants, examination.work());
-    let mut extents = grants.extents_over(Permission::ReportView, organisation, work);
+    let (grants, permission) = (&agent.grants, Permission::ReportView);
+    let works = examination.works_at(organisation);
+    let mut extents = works.flat_map(|work| grants.extents_over(permission, organisation, work));
     extents.any(|extent| reads(agent, extent, examination)) && !examination.is_kept_from(agent)
 }
 

@@ -118,7 +118,11 @@ fn writes(agent: &Agent, examination: &Examination) -> bool {
 /// Whether `agent`, who sees the examination, reads reports by any role: whoever treats the
 /// patient, for whom the patient agreed, or in an emergency.
 fn reads_somewhere(agent: &Agent, examination: &Examination) -> bool {
-    let (grants, work) = (&agent.grants, examination.work());
-    let mut extents = grants.extents_anywhere(Permission::ReportView, work);
+    let (grants, permission) = (&agent.grants, Permission::ReportView);
+    let made = grants.extents_over(permission, examination.performing, examination.work());
+    let (ordering, work) = (examination.ordering, examination.ordered_work());
+    let ordered = grants.extents_over(permission, ordering, work);
+    let elsewhere = grants.extents_anywhere(permission, examination.work_elsewhere());
+    let mut extents = made.chain(ordered).chain(elsewhere);
     extents.any(|extent| reads(agent, extent, examination))
 }

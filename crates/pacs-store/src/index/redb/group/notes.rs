@@ -11,11 +11,12 @@ use pacs_core::{Attributes, fold};
 use redb::ReadableTable;
 
 /// How far whoever writes notes has come, in `meta`. Another name than that of programs whose notes
-/// do not say of which kinds images are: after these everything is noted again.
-pub(in crate::index::redb) const NOTED: &str = "noted-with-kinds";
+/// do not say of which kinds images are, or of which departments: after these everything is noted
+/// again.
+pub(in crate::index::redb) const NOTED: &str = "noted-with-departments";
 
 /// What they called it.
-const NOTED_WITHOUT_KINDS: &str = "noted";
+const NOTED_WITH_LESS: [&str; 2] = ["noted", "noted-with-kinds"];
 
 impl Group<'_> {
     /// Notes what is known of studies.
@@ -41,7 +42,9 @@ impl Group<'_> {
         }
         let mut meta = self.transaction.open_table(META)?;
         meta.insert(NOTED, notes.through.to_be_bytes().as_slice())?;
-        meta.remove(NOTED_WITHOUT_KINDS)?;
+        for former in NOTED_WITH_LESS {
+            meta.remove(former)?;
+        }
         Ok(())
     }
 
@@ -179,10 +182,11 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
 }
 
 /// Counts that what is noted got at its end, one after the other.
-const COUNTS_ADDED: usize = 3;
+const COUNTS_ADDED: usize = 4;
 
 /// Reads what was noted. What was noted before studies had further examinations, people who are
-/// named for them, or kinds of images, ends before the counts of these, which are the last of it.
+/// named for them, kinds of images, or departments, ends before the counts of these, which are the
+/// last of it.
 pub(in crate::index::redb) fn decode<T: serde::de::DeserializeOwned>(
     row: &[u8],
 ) -> Result<T, IndexError> {
@@ -206,12 +210,16 @@ mod tests {
     use crate::DataDirectory;
     use crate::disk::OsDisk;
     use crate::index::redb::{RedbIndex, RedbOptions};
-    use pacs_core::OrganisationCode;
     use pacs_core::coerce::Correction;
     use pacs_core::examination::reconcile::Kind;
     use pacs_core::patient::{PatientKey, PatientNumber};
     use pacs_core::role::sight::{Examined, StudyFacts};
+    use pacs_core::{DepartmentCode, OrganisationCode};
     use std::sync::Arc;
+
+    fn department(code: &str) -> DepartmentCode {
+        DepartmentCode::parse(code).unwrap()
+    }
 
     fn note() -> StudyNote {
         let code = OrganisationCode::parse("006").unwrap();
@@ -219,6 +227,7 @@ mod tests {
             correction: Correction::default(),
             facts: Some(StudyFacts {
                 organisation: code,
+                department: Some(department("RAD")),
                 examined: Some(Examined {
                     patient: PatientKey::Known(PatientNumber::from_serial(1).unwrap()),
                     performing: code,
@@ -228,6 +237,8 @@ mod tests {
                     assigned_to: None,
                     pool: None,
                     kind: Some(Kind::Ct),
+                    performing_department: Some(department("ER")),
+                    ordering_department: None,
                     is_restricted: false,
                     tied_until: Vec::new(),
                 }),
@@ -238,12 +249,20 @@ mod tests {
     }
 
     #[test]
-    fn notes_of_earlier_programs_are_read_and_say_no_kind() {
+    fn notes_of_earlier_programs_are_read_and_say_no_department_and_no_kind() {
         let row = encode(&note()).unwrap();
         assert_eq!(decode::<StudyNote>(&row).unwrap(), note());
         let mut old = note();
-        let examined = old.facts.as_mut().and_then(|facts| facts.examined.as_mut());
-        examined.unwrap().kind = None;
+        let facts = old.facts.as_mut().unwrap();
+        facts.department = None;
+        let examined = facts.examined.as_mut().unwrap();
+        examined.performing_department = None;
+        // Three departments: that there are three, RAD and ER with their lengths and that each is
+        // known, and that the third is not.
+        let row = row.get(..row.len() - 11).unwrap();
+        assert_eq!(decode::<StudyNote>(row).unwrap(), old);
+        let facts = old.facts.as_mut().unwrap();
+        facts.examined.as_mut().unwrap().kind = None;
         // One kind: that there is one, that it is known, and which; before it two counts of none.
         for cut in [3, 4, 5] {
             let row = row.get(..row.len() - cut).unwrap();
@@ -256,8 +275,14 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn behind_an_earlier_program_everything_is_noted_again() {
+    #[test]
+    fn behind_an_earlier_program_everything_is_noted_again() {
+        for former in NOTED_WITH_LESS {
+            is_noted_again_behind(former);
+        }
+    }
+
+    fn is_noted_again_behind(former: &str) {
         let folder = tempfile::tempdir().unwrap();
         let disk = OsDisk::open(folder.path()).unwrap();
         let directory = DataDirectory::open(Arc::new(disk)).unwrap();
@@ -267,8 +292,7 @@ mod tests {
         {
             let mut meta = transaction.open_table(META).unwrap();
             let through = 7_u64.to_be_bytes();
-            meta.insert(NOTED_WITHOUT_KINDS, through.as_slice())
-                .unwrap();
+            meta.insert(former, through.as_slice()).unwrap();
         }
         transaction.commit().unwrap();
 

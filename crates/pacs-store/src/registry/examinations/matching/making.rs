@@ -9,7 +9,6 @@ use super::super::{Examination, NewExamination, Readings, study_of};
 use super::corrections::Draft;
 use super::{Correcting, CorrectionKind, MatchState, StudyMatch};
 use pacs_core::examination::Progress;
-use pacs_core::role::Work;
 use pacs_core::uid::StudyUid;
 
 impl Registry {
@@ -36,8 +35,8 @@ impl Registry {
             .value
             .organisation
             .is_none_or(|own| own == new.performing);
-        let work = Work::Of(&new.order.kind);
-        if !is_own || how.licence.check_over(new.performing, work).is_err() {
+        let over = how.licence.check_over(new.performing, new.order.made());
+        if !is_own || over.is_err() {
             return Err(Refusal::Unfit {
                 what: "organisation",
             }
@@ -78,7 +77,7 @@ impl Registry {
             .count_of(&study.study)
             .ok_or(RegistryError::Changed)?;
         let agent = how.licence.agent();
-        let actors = agent.actors_at(new.performing, Work::Of(&new.order.kind));
+        let actors = agent.actors_at(new.performing, new.order.made());
         let ((progress, effects), actor) = first_that_may(&actors, |actor| {
             Ok((Progress::from_images(actor, kept)?, actor))
         })

@@ -12,7 +12,7 @@ use pacs_core::examination::reconcile::{QueueReason, Verdict};
 use pacs_core::examination::{Event, Status};
 use pacs_core::role::{Licence, duty::Reconcile};
 use pacs_core::uid::{SeriesUid, StudyUid};
-use pacs_core::{ExaminationId, OrganisationCode, Phi, SopInstanceUid};
+use pacs_core::{DepartmentCode, ExaminationId, OrganisationCode, Phi, SopInstanceUid};
 use std::collections::BTreeMap;
 
 /// A study that came, as the matcher knows it.
@@ -22,6 +22,8 @@ pub struct ReceivedStudy {
     pub study: StudyUid,
     /// The organisation whose device sent it, or to which it was brought.
     pub organisation: Option<OrganisationCode>,
+    /// The department of that device.
+    pub department: Option<DepartmentCode>,
     /// It was brought on media or from another archive.
     pub is_import: bool,
     /// When its first instance came.
@@ -263,6 +265,7 @@ fn judged(
     after.is_out_of_sight = false;
     if !was.is_some_and(StudyMatch::is_settled) {
         after.organisation = received.organisation;
+        after.department.clone_from(&received.department);
     }
     after
 }
@@ -271,6 +274,7 @@ fn first_match(received: &ReceivedStudy, state: MatchState, at: Moment) -> Study
     StudyMatch {
         study: received.study.clone(),
         organisation: received.organisation,
+        department: received.department.clone(),
         is_import: received.is_import,
         received_at: received.received_at,
         first_instance: received.first_instance.clone(),
