@@ -13,7 +13,7 @@ mod testdata;
 
 use pacs_core::instance::InstanceError;
 use pacs_core::limits::ScanLimits;
-use pacs_core::scan::{Encoding, Event, HeadReader, Scanner, file, inflate};
+use pacs_core::scan::{Encoding, Event, HeadReader, HeadState, Scanner, file, inflate};
 use pacs_core::{Instance, TransferSyntaxUid};
 use testdata::{Entry, entries};
 
@@ -115,7 +115,13 @@ fn in_fragments(
 ) -> Result<Instance, InstanceError> {
     let mut reader = HeadReader::new(transfer_syntax, &ScanLimits::default());
     for fragment in data_set.chunks(size) {
-        let _ = reader.push(fragment)?;
+        if reader.push(fragment)? == HeadState::Complete {
+            assert_eq!(
+                reader.bytes_held(),
+                0,
+                "pixel data is nobody's business here"
+            );
+        }
     }
     reader.finish()
 }

@@ -125,6 +125,10 @@ impl HeadReader {
                 bytes,
             };
             self.gather.run(window)?;
+            if self.gather.complete {
+                // What follows is pixel data, which nobody asks for here.
+                return Ok(false);
+            }
             let unread = window.get(self.gather.first_needed(), u64::MAX);
             self.pending.extend_from_slice(unread);
             self.base = self
@@ -138,6 +142,10 @@ impl HeadReader {
                 bytes: &self.pending,
             };
             self.gather.run(window)?;
+            if self.gather.complete {
+                self.pending = Vec::new();
+                return Ok(false);
+            }
             let read = self
                 .pending
                 .len()
