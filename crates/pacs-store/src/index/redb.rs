@@ -52,7 +52,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tables::Counters;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
-use view::View;
+use view::{View, has};
 
 /// How a [`RedbIndex`] works.
 #[derive(Debug, Clone)]
@@ -226,14 +226,6 @@ impl RedbIndex {
     async fn look(&self) -> Result<(), IndexError> {
         let directory = self.directory.clone();
         blocking("check", move || Ok(redb_file::check(&directory, FILE)?)).await
-    }
-
-    fn read<T>(
-        &self,
-        operation: &'static str,
-        read: impl FnOnce(&View) -> Result<T, Fault>,
-    ) -> Result<T, IndexError> {
-        attempt(operation, || read(&self.inner.view()?))
     }
 }
 
@@ -423,7 +415,12 @@ impl Index for RedbIndex {
     }
 
     async fn knows(&self, instance: &SopInstanceUid, digest: &Digest) -> Result<bool, IndexError> {
-        self.read("look up an instance", |view| view.knows(instance, digest))
+        attempt("look up an instance", || {
+            // Asked for every instance that comes, of which nearly all are new.
+            self.inner.wait()?;
+            let is_new = !has(self.inner.database.get()?, instance)?;
+            Ok(!is_new && self.inner.view()?.knows(instance, digest)?)
+        })
     }
 
     async fn versions(

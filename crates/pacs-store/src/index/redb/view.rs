@@ -12,6 +12,12 @@ use pacs_core::{SeriesUid, SopInstanceUid, StudyUid};
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 use std::sync::Arc;
 
+/// Whether some version of `instance` is there: by one table, where a [`View`] opens all.
+pub(super) fn has(database: &Database, instance: &SopInstanceUid) -> Result<bool, Fault> {
+    let sops = database.begin_read()?.open_table(SOPS)?;
+    Ok(sops.get(instance.as_str().as_bytes())?.is_some())
+}
+
 /// The tables as they were when this was made.
 pub(super) struct View {
     pub(super) entities: ReadOnlyTable<Bytes, Bytes>,
