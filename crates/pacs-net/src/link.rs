@@ -7,6 +7,7 @@
 //! link.
 
 mod allowance;
+mod blocks;
 mod buffered;
 mod message;
 mod reading;
@@ -24,6 +25,7 @@ use crate::pdu::{AbortSource, AssociateRequest, DataPdu, Rejection};
 use crate::security::TlsError;
 use crate::strangers::Stranger;
 use allowance::Allowance;
+use blocks::Blocks;
 use buffered::Share;
 use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
@@ -107,6 +109,8 @@ pub(crate) struct Link<S> {
     stream: S,
     upper: UpperLayer,
     inbox: BytesMut,
+    /// Where the inbox gets its memory while data sets come.
+    blocks: Blocks,
     /// What the inbox and an identifier take of the memory of all.
     share: Share,
     /// The PDU whose values are being handed out.
@@ -171,6 +175,7 @@ impl<S: ByteStream> Link<S> {
             stream,
             upper,
             inbox: BytesMut::new(),
+            blocks: Blocks::new(limits.read_bytes),
             share: Share::default(),
             data: None,
             assembler: Assembler::new(limits.command_set_bytes_max),
@@ -260,7 +265,8 @@ impl<S: ByteStream> Link<S> {
                     Ending::Closed
                 });
             }
-            let is_idle = self.inbox.is_empty() && self.inbox.capacity() > COMMAND_READ_BYTES;
+            let has_grown = self.inbox.capacity() > COMMAND_READ_BYTES;
+            let is_idle = self.inbox.is_empty() && (has_grown || self.blocks.kept_bytes() > 0);
             self.shrink_at = is_idle
                 .then(|| Instant::now().checked_add(SHRINK_AFTER))
                 .flatten();
@@ -279,6 +285,7 @@ impl<S: ByteStream> Link<S> {
                 Step::Moved => {}
                 Step::Late if self.shrink_at.is_some_and(|at| at <= Instant::now()) => {
                     self.inbox = BytesMut::new();
+                    self.blocks.clear();
                     self.share.read_buffer(0);
                     self.shrink_at = None;
                 }

@@ -24,8 +24,15 @@ impl<S: ByteStream> Link<S> {
         }
         self.bytes_received = self.bytes_received.saturating_add(read as u64);
         self.upper.receive(&mut self.inbox, std_now());
-        self.share.read_buffer(self.inbox.capacity());
+        self.account();
         Poll::Ready(Ok(()))
+    }
+
+    /// Says what the memory is that is read into.
+    fn account(&mut self) {
+        let bytes = self.inbox.capacity();
+        let bytes = bytes.saturating_add(self.blocks.kept_bytes());
+        self.share.read_buffer(bytes);
     }
 
     /// Room for the PDU that is under way, and for more where a data set is and there is memory.
@@ -45,8 +52,16 @@ impl<S: ByteStream> Link<S> {
             {
                 stranger.hold(self.upper.needed_bytes(), &self.limits);
             }
-            self.inbox.reserve(needed.max(at_once));
-            self.share.read_buffer(self.inbox.capacity());
+            if self.share.most(&self.limits) < self.limits.read_bytes {
+                self.blocks.clear();
+            }
+            if at_once >= self.limits.read_bytes {
+                let needed = needed.max(at_once / 4);
+                self.blocks.make_room(&mut self.inbox, needed);
+            } else {
+                self.inbox.reserve(needed.max(at_once));
+            }
+            self.account();
         }
     }
 }

@@ -485,6 +485,8 @@ impl Committer {
         }
         self.parts.reserve.took(group.batch.length());
         self.parts.log.advance(&group.batch);
+        // Whoever sent it may use its memory for what comes next.
+        group.batch.let_go();
         self.parts.fail_points.reach("after-append");
         Ok(())
     }

@@ -33,6 +33,11 @@ impl Batch {
     pub(crate) const fn length(&self) -> u64 {
         self.length
     }
+
+    /// Lets go of the bytes, once they are written; the length stays.
+    pub(crate) fn let_go(&mut self) {
+        self.parts = Vec::new();
+    }
 }
 
 /// The pack that is appended to, and the next one.

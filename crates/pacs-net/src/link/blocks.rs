@@ -1,0 +1,133 @@
+//! The memory that data sets are read into: blocks that are used again.
+//!
+//! Memory that the system gives anew costs half as much as receiving into it. A block is free when
+//! whoever took what was received into it has let go of that, which an archive does before it
+//! answers. So a sender of CT slices needs two.
+
+use bytes::BytesMut;
+
+/// Where PDUs are read to, and the block before it.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    /// How long a block is that is kept to be used again.
+    block_bytes: usize,
+    /// Nothing of its own, but a hold on the block that it was cut from.
+    before: Option<BytesMut>,
+}
+
+impl Blocks {
+    /// Of blocks of this length.
+    pub(super) const fn new(block_bytes: usize) -> Self {
+        Self {
+            block_bytes,
+            before: None,
+        }
+    }
+
+    /// What is kept beside the inbox.
+    pub(super) const fn kept_bytes(&self) -> usize {
+        match self.before {
+            Some(_) => self.block_bytes,
+            None => 0,
+        }
+    }
+
+    /// Gives back what is kept.
+    pub(super) fn clear(&mut self) {
+        self.before = None;
+    }
+
+    /// Makes room for `needed` bytes behind what `inbox` holds: in a block of its own, where they
+    /// fit in one.
+    pub(super) fn make_room(&mut self, inbox: &mut BytesMut, needed: usize) {
+        let length = inbox.len();
+        if length.saturating_add(needed) > self.block_bytes {
+            self.clear();
+            inbox.reserve(needed);
+            return;
+        }
+        // Where nobody else holds anything of its own block, what it holds moves to the front.
+        if inbox.try_reclaim(self.block_bytes.saturating_sub(length)) {
+            return;
+        }
+        let mut free = self.before.take().unwrap_or_default();
+        if !free.try_reclaim(self.block_bytes) {
+            free = BytesMut::with_capacity(self.block_bytes);
+        }
+        free.extend_from_slice(inbox);
+        let mut full = std::mem::replace(inbox, free);
+        full.clear();
+        self.before = Some(full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK_BYTES: usize = 1_000;
+
+    fn fill(inbox: &mut BytesMut, byte: u8, length: usize) {
+        inbox.extend_from_slice(&vec![byte; length]);
+    }
+
+    #[test]
+    fn a_block_that_nobody_holds_is_used_again_with_what_is_left_to_read() {
+        let mut blocks = Blocks::new(BLOCK_BYTES);
+        let mut inbox = BytesMut::new();
+        blocks.make_room(&mut inbox, 1);
+        assert_eq!(inbox.capacity(), BLOCK_BYTES);
+        let first = inbox.as_ptr();
+        fill(&mut inbox, 1, 990);
+        let held = inbox.split_to(980).freeze();
+
+        blocks.make_room(&mut inbox, 100);
+        let second = inbox.as_ptr();
+        assert_ne!(second, first, "the first is held");
+        assert_eq!(&inbox[..], &[1; 10]);
+        assert!(inbox.capacity() >= BLOCK_BYTES);
+        assert_eq!(blocks.kept_bytes(), BLOCK_BYTES);
+        fill(&mut inbox, 2, 980);
+        let also_held = inbox.split_to(985).freeze();
+        assert_eq!(held, [1; 980][..]);
+        drop(held);
+
+        blocks.make_room(&mut inbox, 100);
+        assert_eq!(inbox.as_ptr(), first, "nobody holds the first any more");
+        assert_eq!(&inbox[..], &[2; 5]);
+        assert_eq!(&also_held[10..], &[2; 975]);
+    }
+
+    #[test]
+    fn what_others_hold_stays_as_it_is_however_many_blocks_it_takes() {
+        let mut blocks = Blocks::new(BLOCK_BYTES);
+        let mut inbox = BytesMut::new();
+        let mut held = Vec::new();
+        for round in 0..200_u8 {
+            blocks.make_room(&mut inbox, 300);
+            fill(&mut inbox, round, 300);
+            held.push((round, inbox.split_to(300).freeze()));
+            if round % 3 == 0 {
+                held.remove(0);
+            }
+        }
+        assert!(held.iter().all(|(byte, bytes)| bytes == &[*byte; 300][..]));
+    }
+
+    #[test]
+    fn what_fits_no_block_gets_memory_of_its_own_and_nothing_is_kept() {
+        let mut blocks = Blocks::new(BLOCK_BYTES);
+        let mut inbox = BytesMut::new();
+        blocks.make_room(&mut inbox, 10);
+        fill(&mut inbox, 1, 1_000);
+        let held = inbox.split_to(990).freeze();
+        blocks.make_room(&mut inbox, 10);
+        assert_eq!(blocks.kept_bytes(), BLOCK_BYTES);
+
+        blocks.make_room(&mut inbox, 5_000);
+        assert!(inbox.capacity() >= 5_010);
+        assert_eq!(&inbox[..], &[1; 10]);
+        assert_eq!(blocks.kept_bytes(), 0);
+        assert_eq!(held.len(), 990);
+    }
+}
