@@ -11,6 +11,8 @@ use bytes::BytesMut;
 pub(super) struct Blocks {
     /// How long a block is that is kept to be used again.
     block_bytes: usize,
+    /// Whether the inbox is in such a block.
+    is_in_block: bool,
     /// Nothing of its own, but a hold on the block that it was cut from.
     before: Option<BytesMut>,
 }
@@ -20,6 +22,7 @@ impl Blocks {
     pub(super) const fn new(block_bytes: usize) -> Self {
         Self {
             block_bytes,
+            is_in_block: false,
             before: None,
         }
     }
@@ -37,13 +40,19 @@ impl Blocks {
         self.before = None;
     }
 
+    /// Makes room in whatever memory there is.
+    pub(super) fn make_room_elsewhere(&mut self, inbox: &mut BytesMut, needed: usize) {
+        self.is_in_block = false;
+        inbox.reserve(needed);
+    }
+
     /// Makes room for `needed` bytes behind what `inbox` holds: in a block of its own, where they
     /// fit in one.
     pub(super) fn make_room(&mut self, inbox: &mut BytesMut, needed: usize) {
         let length = inbox.len();
         if length.saturating_add(needed) > self.block_bytes {
             self.clear();
-            inbox.reserve(needed);
+            self.make_room_elsewhere(inbox, needed);
             return;
         }
         // Where nobody else holds anything of its own block, what it holds moves to the front.
@@ -57,7 +66,8 @@ impl Blocks {
         free.extend_from_slice(inbox);
         let mut full = std::mem::replace(inbox, free);
         full.clear();
-        self.before = Some(full);
+        // Other memory is not worth keeping, and not as long as a block.
+        self.before = std::mem::replace(&mut self.is_in_block, true).then_some(full);
     }
 }
 
@@ -75,8 +85,10 @@ mod tests {
     fn a_block_that_nobody_holds_is_used_again_with_what_is_left_to_read() {
         let mut blocks = Blocks::new(BLOCK_BYTES);
         let mut inbox = BytesMut::new();
-        blocks.make_room(&mut inbox, 1);
+        inbox.reserve(16);
+        blocks.make_room(&mut inbox, 100);
         assert_eq!(inbox.capacity(), BLOCK_BYTES);
+        assert_eq!(blocks.kept_bytes(), 0, "what was there was no block");
         let first = inbox.as_ptr();
         fill(&mut inbox, 1, 990);
         let held = inbox.split_to(980).freeze();

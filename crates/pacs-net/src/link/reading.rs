@@ -59,7 +59,8 @@ impl<S: ByteStream> Link<S> {
                 let needed = needed.max(at_once / 4);
                 self.blocks.make_room(&mut self.inbox, needed);
             } else {
-                self.inbox.reserve(needed.max(at_once));
+                let needed = needed.max(at_once);
+                self.blocks.make_room_elsewhere(&mut self.inbox, needed);
             }
             self.account();
         }
