@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use pacs_tests::certificates::{Certificate, Hospital as Certificates, Wanted};
+use pacs_tests::edges::until;
 use pacs_tests::peers::python;
 use pacs_tests::portal::PASSWORD;
+use pacs_tests::server::PATIENCE;
 use pacs_tests::workspace;
 use serde_json::Value;
 
@@ -139,6 +141,11 @@ fn whoever_has_to_look_at_an_emergency_is_told_of_it_by_e_mail() {
     assert_eq!(ids.len(), 1, "one act has one: {ids:?}");
     let log = &hospital.portal.server;
     log.wait_for_log("mail_refused");
+    // It was put off once, and is told of for good when that is kept: before, it may be told again.
+    until(PATIENCE, "that it is kept who was told", || {
+        let (_, metrics) = log.get("/metrics");
+        metrics.contains("pacs_mail_failing 0").then_some(())
+    });
 
     // After a restart nobody is told of it again, and of what follows they are, however long the
     // server does not know us.
