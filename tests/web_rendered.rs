@@ -7,12 +7,13 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use pacs_tests::corpus::{self, Expected};
+use pacs_tests::edges::until;
 use pacs_tests::pictures::{
     INSTANCE, OTHER, accepting, identity, image_that_says, png_of, sequence, stored_beside,
     with_small_image,
 };
 use pacs_tests::samples::{Slice, long, text};
-use pacs_tests::server::{Options, Server};
+use pacs_tests::server::{Options, PATIENCE, Server};
 use pacs_tests::web::{get, request};
 use pacs_tests::web_server::{ask, filled, instance_path, open_server, store};
 use pacs_tests::wire::uid;
@@ -486,6 +487,13 @@ fn a_decoder_that_was_killed_is_started_again_for_the_next_picture() {
         assert!(!decoders.is_empty(), "nothing was decoded elsewhere");
         for decoder in decoders {
             rustix::process::kill_process(decoder, rustix::process::Signal::KILL).expect("it runs");
+            // Until it has ended it is sent the next frame, and that is lost with it.
+            until(PATIENCE, "that a decoder has ended", || {
+                let stat = format!("/proc/{}/stat", decoder.as_raw_nonzero());
+                let stat = std::fs::read_to_string(stat).unwrap_or_default();
+                let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+                (state.is_empty() || state.starts_with('Z')).then_some(())
+            });
         }
     }
 }
