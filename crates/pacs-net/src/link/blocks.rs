@@ -7,7 +7,7 @@
 use bytes::BytesMut;
 
 /// Where PDUs are read to, and the block before it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Blocks {
     /// How long a block is that is kept to be used again.
     block_bytes: usize,
@@ -35,8 +35,10 @@ impl Blocks {
         }
     }
 
-    /// Gives back what is kept.
+    /// Gives back what is kept, and will not keep what the inbox is in: whoever calls this may give
+    /// that back too.
     pub(super) fn clear(&mut self) {
+        self.is_in_block = false;
         self.before = None;
     }
 
@@ -141,5 +143,11 @@ mod tests {
         assert_eq!(&inbox[..], &[1; 10]);
         assert_eq!(blocks.kept_bytes(), 0);
         assert_eq!(held.len(), 990);
+
+        // A line that was silent gives all back, and goes on.
+        blocks.make_room(&mut BytesMut::new(), 10);
+        blocks.clear();
+        blocks.make_room(&mut BytesMut::new(), 10);
+        assert_eq!(blocks.kept_bytes(), 0, "there was nothing to keep");
     }
 }
