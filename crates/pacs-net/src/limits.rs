@@ -69,7 +69,8 @@ pub struct NetLimits {
     pub event_quiet: Duration,
     /// Time for running operations to end when the acceptor stops. After it: A-ABORT.
     pub drain_duration_max: Duration,
-    /// Bytes that are read from a transport at once, once an association stands.
+    /// Bytes that are read from a transport at once, once an association stands: so many that a CT
+    /// slice of 512 x 512 fits with its header.
     pub read_bytes: usize,
     /// Bytes of responses gathered into one write while their source is ready.
     pub batch_bytes: usize,
@@ -108,7 +109,7 @@ impl Default for NetLimits {
             associations_per_address_max: 50,
             event_quiet: Duration::from_millis(250),
             drain_duration_max: Duration::from_secs(20),
-            read_bytes: 512 << 10,
+            read_bytes: 576 << 10,
             batch_bytes: 64 << 10,
             pending_interval: Duration::from_millis(50),
         }

@@ -42,6 +42,15 @@ impl Blocks {
         self.before = None;
     }
 
+    /// Begins the block of an empty inbox anew where nobody holds anything of it: then the next data
+    /// set fits in it as a whole, and nothing has to be moved to another.
+    pub(super) fn rewind(&self, inbox: &mut BytesMut) {
+        if self.is_in_block {
+            // Where it is held, the rest of it is good enough.
+            let _is_whole = inbox.try_reclaim(self.block_bytes);
+        }
+    }
+
     /// Makes room in whatever memory there is.
     pub(super) fn make_room_elsewhere(&mut self, inbox: &mut BytesMut, needed: usize) {
         self.is_in_block = false;

@@ -37,6 +37,9 @@ impl<S: ByteStream> Link<S> {
 
     /// Room for the PDU that is under way, and for more where a data set is and there is memory.
     fn make_room(&mut self) {
+        if self.inbox.is_empty() {
+            self.blocks.rewind(&mut self.inbox);
+        }
         let at_once = match &self.negotiated {
             None => FIRST_READ_BYTES,
             Some(_) if self.assembler.expects_data() => {

@@ -94,7 +94,8 @@ impl EntryName {
     /// Part of the digest is always in it, so that versions of an instance do not overwrite one
     /// another in `tar -x`.
     pub(crate) fn of_instance(instance: &Instance, digest: &Digest) -> Self {
-        let hex = format!("{digest:?}");
+        let hex = digest.hex();
+        let hex = hex.as_ref();
         let uids = [
             instance.study.uid(),
             instance.series.uid(),
@@ -104,13 +105,13 @@ impl EntryName {
             let [study, series, sop] = uids;
             let short = hex.get(..16).unwrap_or_default();
             Self {
-                prefix: format!("{study}/{series}"),
-                name: format!("{sop}-{short}.dcm"),
+                prefix: [study.as_str(), "/", series.as_str()].concat(),
+                name: [sop.as_str(), "-", short, ".dcm"].concat(),
             }
         } else {
             Self {
                 prefix: "digest".to_owned(),
-                name: format!("{hex}.dcm"),
+                name: [hex, ".dcm"].concat(),
             }
         }
     }
@@ -151,7 +152,7 @@ pub(crate) fn encode(
     let header = tar::header(&name.prefix, &name.name, tar::REGULAR, size, mtime_s);
     let mut records = records_of(label, size);
     let check = check(at, &records, &header, lead);
-    tar::push_record(&mut records, &format!("{KEYS}check"), &check);
+    tar::push_record(&mut records, [KEYS, "check"], &check);
     match filling {
         Filling::None => {}
         Filling::Records(bytes) => fill(&mut records, bytes),
@@ -179,10 +180,10 @@ pub(crate) fn encode(
 fn records_of(label: &Label, size: u64) -> Vec<u8> {
     let mut records = Vec::with_capacity(BLOCK);
     let mut push = |key: &str, value: &str| {
-        tar::push_record(&mut records, &format!("{KEYS}{key}"), value);
+        tar::push_record(&mut records, [KEYS, key], value);
     };
     push("kind", label.kind.as_str());
-    push("blake3", &format!("{:?}", label.digest));
+    push("blake3", label.digest.hex().as_ref());
     push("received", &label.provenance.received_unix_ms.to_string());
     let calling = &label.provenance.calling;
     push(
@@ -203,7 +204,7 @@ fn records_of(label: &Label, size: u64) -> Vec<u8> {
         push("previous", &end.to_string());
     }
     if size > tar::USTAR_SIZE_MAX {
-        tar::push_record(&mut records, "size", &size.to_string());
+        tar::push_record(&mut records, ["size", ""], &size.to_string());
     }
     records
 }
@@ -218,8 +219,8 @@ fn check(at: LogPosition, records: &[u8], header: &[u8], lead: &[u8]) -> String 
     hasher.update(records);
     hasher.update(header);
     hasher.update(lead);
-    let hex = format!("{:?}", hasher.finish());
-    hex.get(..32).unwrap_or_default().to_owned()
+    let hex = hasher.finish().hex();
+    hex.as_ref().get(..32).unwrap_or_default().to_owned()
 }
 
 /// How many bytes the records take where the entry is to end where the disk begins a block: without
@@ -238,7 +239,7 @@ fn fill(records: &mut Vec<u8>, bytes: usize) {
     // Digits, space, key, equals sign, value, line feed.
     let around = tar::decimal_digits(missing) + 1 + KEY.len() + 1 + 1;
     if let Some(spaces) = missing.checked_sub(around) {
-        tar::push_record(records, KEY, &" ".repeat(spaces));
+        tar::push_record(records, [KEY, ""], &" ".repeat(spaces));
     }
 }
 

@@ -43,14 +43,12 @@ pub(crate) fn header(prefix: &str, name: &str, flag: u8, size: u64, mtime_s: u64
     put(&mut block, 100, 8, b"0000440\0");
     put(&mut block, 108, 8, b"0000000\0");
     put(&mut block, 116, 8, b"0000000\0");
-    put(&mut block, 124, 12, format!("{size:011o}\0").as_bytes());
-    let mtime_s = mtime_s.min(USTAR_SIZE_MAX);
-    put(&mut block, 136, 12, format!("{mtime_s:011o}\0").as_bytes());
+    put_octal(&mut block, 124, 11, size);
+    put_octal(&mut block, 136, 11, mtime_s.min(USTAR_SIZE_MAX));
     put(&mut block, 156, 1, &[flag]);
     put(&mut block, 257, 8, b"ustar\x0000");
     put(&mut block, 345, 155, prefix.as_bytes());
-    let sum = checksum(&block);
-    put(&mut block, 148, 8, format!("{sum:06o}\0 ").as_bytes());
+    put_checksum(&mut block);
     block
 }
 
@@ -66,8 +64,7 @@ pub(crate) fn renamed(block: &[u8], names: &Names<'_>) -> Option<[u8; BLOCK]> {
         block.get_mut(at..at + length)?.fill(0);
         put(&mut block, at, length, text.as_bytes());
     }
-    let sum = checksum(&block);
-    put(&mut block, 148, 8, format!("{sum:06o}\0 ").as_bytes());
+    put_checksum(&mut block);
     Some(block)
 }
 
@@ -102,6 +99,22 @@ fn put(block: &mut [u8; BLOCK], at: usize, length_max: usize, bytes: &[u8]) {
     }
 }
 
+/// Writes `value` in so many octal digits, which are enough for it, and the zero that ends them.
+fn put_octal(block: &mut [u8; BLOCK], at: usize, digits: usize, value: u64) {
+    let mut rest = value;
+    for place in block.iter_mut().skip(at).take(digits).rev() {
+        let [.., low] = rest.to_be_bytes();
+        *place = b'0' + (low & 7);
+        rest >>= 3;
+    }
+}
+
+fn put_checksum(block: &mut [u8; BLOCK]) {
+    let sum = checksum(block);
+    put_octal(block, 148, 6, u64::from(sum));
+    put(block, 154, 2, b"\0 ");
+}
+
 /// The sum of all bytes, those of the checksum field taken as spaces.
 fn checksum(block: &[u8; BLOCK]) -> u32 {
     let all: u32 = block.iter().map(|b| u32::from(*b)).sum();
@@ -132,15 +145,19 @@ fn octal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Appends the pax record `key=value`.
-pub(crate) fn push_record(records: &mut Vec<u8>, key: &str, value: &str) {
+/// Appends the pax record `key=value`, whose key is given in two parts.
+pub(crate) fn push_record(records: &mut Vec<u8>, key: [&str; 2], value: &str) {
+    let [first, second] = key;
     // The length counts its own digits.
-    let rest = key.len() + value.len() + 3;
+    let rest = first.len() + second.len() + value.len() + 3;
     let mut length = rest + 1;
     while length != rest + decimal_digits(length) {
         length = rest + decimal_digits(length);
     }
-    records.extend_from_slice(format!("{length} {key}={value}\n").as_bytes());
+    records.extend_from_slice(length.to_string().as_bytes());
+    for part in [" ", first, second, "=", value, "\n"] {
+        records.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// How many digits `number` has.
@@ -226,8 +243,8 @@ mod tests {
     fn records_of_every_length_are_read_back() {
         for length in [0, 1, 85, 86, 87, 88, 89, 90, 91, 985, 986, 987, 988, 990] {
             let mut records = Vec::new();
-            push_record(&mut records, "key", &"v".repeat(length));
-            push_record(&mut records, "x", "line\nbreak=");
+            push_record(&mut records, ["k", "ey"], &"v".repeat(length));
+            push_record(&mut records, ["x", ""], "line\nbreak=");
 
             let parsed = parse_records(&records).unwrap();
 
