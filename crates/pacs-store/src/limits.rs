@@ -344,12 +344,16 @@ pub struct StoreLimits {
     /// processors.
     pub examining_threads_max: usize,
     /// Bytes of a commit group from which on it is made durable beside the writing of the next one,
-    /// where that waits already.
+    /// where that waits already, or is about to come since there are several senders.
     pub finished_beside_bytes_min: u64,
+    /// So many groups are made durable beside the one that is written, at most.
+    pub finished_beside_count_max: usize,
     /// How long a commit may stay in the index without being durable there; the log is replayed
     /// from the last durable one after a crash, so that this is also about how much is replayed.
     pub flush_interval: Duration,
-    /// Bytes of one commit group. One more instance may pass it, by [`Self::large_bytes`] at most.
+    /// Bytes of one commit group, which is written at once. One more instance may pass it, by
+    /// [`Self::large_bytes`] at most. What one sync makes durable may be several of them:
+    /// [`Self::finished_beside_count_max`].
     pub group_bytes_max: u64,
     /// Instances of one commit group: what one sync makes durable.
     pub group_count_max: usize,
@@ -400,8 +404,9 @@ impl Default for StoreLimits {
             chunk_bytes: 1 << 20,
             examining_threads_max: 4,
             finished_beside_bytes_min: 256 << 10,
+            finished_beside_count_max: 4,
             flush_interval: Duration::from_secs(1),
-            group_bytes_max: 16 << 20,
+            group_bytes_max: 3 << 19,
             group_count_max: 256,
             instance_bytes_max: 16 << 30,
             large_bytes: 8 << 20,

@@ -42,8 +42,8 @@ impl Blocks {
         self.before = None;
     }
 
-    /// Begins the block of an empty inbox anew where nobody holds anything of it: then the next data
-    /// set fits in it as a whole, and nothing has to be moved to another.
+    /// Begins the block of an empty inbox anew where nobody holds anything of it: then the next
+    /// data set fits in it as a whole, and nothing has to be moved to another.
     pub(super) fn rewind(&self, inbox: &mut BytesMut) {
         if self.is_in_block {
             // Where it is held, the rest of it is good enough.
@@ -135,6 +135,27 @@ mod tests {
             }
         }
         assert!(held.iter().all(|(byte, bytes)| bytes == &[*byte; 300][..]));
+    }
+
+    #[test]
+    fn a_block_that_was_read_to_its_end_begins_anew_once_nobody_holds_it() {
+        let mut blocks = Blocks::new(BLOCK_BYTES);
+        let mut inbox = BytesMut::new();
+        blocks.rewind(&mut inbox);
+        assert_eq!(inbox.capacity(), 0, "that is no block");
+        blocks.make_room(&mut inbox, 100);
+        let first = inbox.as_ptr();
+        fill(&mut inbox, 1, 900);
+        let held = inbox.split().freeze();
+
+        blocks.rewind(&mut inbox);
+        assert_eq!(inbox.capacity(), BLOCK_BYTES - 900, "it is held");
+        assert_eq!(held, [1; 900][..]);
+        drop(held);
+        blocks.rewind(&mut inbox);
+        assert_eq!(inbox.as_ptr(), first);
+        assert_eq!(inbox.capacity(), BLOCK_BYTES);
+        assert_eq!(blocks.kept_bytes(), 0, "one is enough");
     }
 
     #[test]

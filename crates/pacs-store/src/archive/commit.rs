@@ -154,7 +154,11 @@ impl Desk {
             visible: parts.visible.clone(),
             failed: parts.failed.clone(),
         };
-        let finisher = Finisher::start(tools, parts.log.position())?;
+        let finisher = Finisher::start(
+            tools,
+            parts.log.position(),
+            parts.limits.finished_beside_count_max,
+        )?;
         let desk = Self {
             failed: parts.failed.clone(),
             committer: Arc::new(Mutex::new(Some(Committer {
@@ -198,9 +202,12 @@ impl Desk {
             Ok(held) => held,
             Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => return Err(work),
         };
-        let Some(committer) = held.as_mut().filter(|committer| committer.is_at_rest()) else {
+        let Some(committer) = held.as_mut() else {
             return Err(work);
         };
+        if !committer.is_at_rest() {
+            return Err(work);
+        }
         let was_dirty = committer.dirty_since.is_some();
         let mut end = End::new(&self.failed);
         end.is_orderly = block_in_place(|| committer.take(work, None, &mut Vec::new())).is_ok();
@@ -262,8 +269,8 @@ impl Committer {
     }
 
     /// Whether nothing is being finished or waits to be written.
-    const fn is_at_rest(&self) -> bool {
-        self.next.is_none() && !self.finisher.is_busy()
+    fn is_at_rest(&mut self) -> bool {
+        self.next.is_none() && self.finisher.hear().is_ok() && !self.finisher.is_busy()
     }
 
     fn close(mut self, closing: Vec<oneshot::Sender<()>>) -> Result<(), Failed> {
@@ -491,19 +498,23 @@ impl Committer {
         Ok(())
     }
 
-    /// Finishes a group that is written: here, or beside the writing of the next one where that
-    /// waits already and this one is long. Short ones are better put together: for them it is the
-    /// sync that takes its time, not the writing.
+    /// Finishes a group that is written: here, or beside the writing of the next one where this one
+    /// is long, and the next waits already or is about to come, since there are several senders.
+    /// Short ones are better put together: for them it is the sync that takes its time, not the
+    /// writing.
     fn finish(&mut self, group: Group, queue: Option<&Queue>) -> Result<(), Failed> {
         let is_long = group.batch.length() >= self.parts.limits.finished_beside_bytes_min;
         let written = Written {
             group,
             file: self.parts.log.file(),
         };
-        if is_long {
-            self.next = queue.and_then(|queue| queue.try_recv().ok());
+        let mut is_beside = false;
+        if let Some(queue) = queue.filter(|_| is_long) {
+            self.next = queue.try_recv().ok();
+            let has_many = self.finisher.is_busy() || written.group.count() > 1;
+            is_beside = self.next.is_some() || has_many;
         }
-        if self.next.is_some() {
+        if is_beside {
             self.finisher.begin(written)?;
         } else {
             // Without a queue this is the thread of whoever sent it.

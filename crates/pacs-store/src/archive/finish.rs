@@ -3,8 +3,9 @@
 //!
 //! While the sync runs the index stages the group on a thread of its own, so that its work is
 //! hidden behind the sync. It shows the group while whoever sent it is answered already: who reads
-//! meanwhile waits for it. Long groups are finished on a third thread, while the next one is
-//! written: the disk has to do then all the time.
+//! meanwhile waits for it. Long groups are finished on a third thread, while the next ones are
+//! written: the disk has to do then all the time. Whatever was written while that thread was at
+//! work it finishes as one group, with one sync.
 
 use super::commit::Failed;
 use super::group::{Group, Refusal};
@@ -13,7 +14,7 @@ use crate::disk::DiskFile;
 use crate::fail_point::FailPoints;
 use crate::index::{Applied, Digest, DurableContent, Index, IndexError, LogPosition, Promised};
 use pacs_core::SopInstanceUid;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -69,7 +70,7 @@ pub(super) enum Showing {
     Here,
 }
 
-/// What is to be known of the group on the thread.
+/// What is to be known of a group on the thread.
 struct InFlight {
     end: LogPosition,
     known: HashMap<Digest, SopInstanceUid>,
@@ -80,9 +81,12 @@ pub(super) struct Finisher {
     work: Arc<Mutex<Finishing>>,
     /// Taken away to end the thread.
     groups: Option<mpsc::Sender<Written>>,
-    results: mpsc::Receiver<Result<(), Failed>>,
+    /// How many groups are durable, visible and answered.
+    results: mpsc::Receiver<Result<usize, Failed>>,
     thread: Option<JoinHandle<()>>,
-    in_flight: Option<InFlight>,
+    /// The groups on the thread, in order, as far as is known here.
+    in_flight: VecDeque<InFlight>,
+    in_flight_max: usize,
     /// Where the last group ended that is durable.
     durable: LogPosition,
     /// Whether a group could not be finished: nothing may be any more.
@@ -102,8 +106,13 @@ impl Drop for Finisher {
 }
 
 impl Finisher {
-    /// Starts the threads. What stands in the log up to `durable` is durable.
-    pub(super) fn start(tools: Tools, durable: LogPosition) -> io::Result<Self> {
+    /// Starts the threads. What stands in the log up to `durable` is durable. At most
+    /// `in_flight_max` groups, which is one at least, are finished beside one that is written.
+    pub(super) fn start(
+        tools: Tools,
+        durable: LogPosition,
+        in_flight_max: usize,
+    ) -> io::Result<Self> {
         let failed = tools.failed.clone();
         let tools = Arc::new(tools);
         let stager = Stager::start(Arc::clone(&tools))?;
@@ -115,10 +124,11 @@ impl Finisher {
             .name("pacs-finish".to_owned())
             .spawn(move || {
                 let mut end = End::new(&failed);
-                while let Ok(written) = queue.recv() {
+                while let Ok(first) = queue.recv() {
+                    let (written, count) = with_what_waits(first, &queue);
                     let result = finish(&own, written, Showing::Here);
                     let is_failed = result.is_err();
-                    if reply.send(result).is_err() || is_failed {
+                    if reply.send(result.map(|()| count)).is_err() || is_failed {
                         end.is_orderly = !is_failed;
                         return;
                     }
@@ -130,21 +140,22 @@ impl Finisher {
             groups: Some(groups),
             results,
             thread: Some(thread),
-            in_flight: None,
+            in_flight: VecDeque::new(),
+            in_flight_max: in_flight_max.max(1),
             durable,
             has_failed: false,
         })
     }
 
     /// Whether a group is being finished, as far as is known here.
-    pub(super) const fn is_busy(&self) -> bool {
-        self.in_flight.is_some()
+    pub(super) fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty()
     }
 
-    /// Whether the group that is being finished has this content: then the index will know it soon.
+    /// Whether a group that is being finished has this content: then the index will know it soon.
     pub(super) fn has_in_flight(&self, instance: &SopInstanceUid, digest: &Digest) -> bool {
-        let in_flight = self.in_flight.as_ref();
-        in_flight.is_some_and(|group| group.known.get(digest) == Some(instance))
+        let mut in_flight = self.in_flight.iter();
+        in_flight.any(|group| group.known.get(digest) == Some(instance))
     }
 
     /// Up to where a pack is durable that has come to `position`.
@@ -165,34 +176,68 @@ impl Finisher {
         Ok(())
     }
 
-    /// Finishes a group on the other thread, after the one that is there.
+    /// Finishes a group on the other thread, after those that are there.
     pub(super) fn begin(&mut self, written: Written) -> Result<(), Failed> {
-        self.wait()?;
+        while self.in_flight.len() >= self.in_flight_max {
+            self.wait_for_some()?;
+        }
         let in_flight = InFlight {
             end: written.group.end(),
             known: written.group.known(),
         };
         let groups = self.groups.as_ref().ok_or(Failed)?;
         groups.send(written).map_err(|_| Failed)?;
-        self.in_flight = Some(in_flight);
+        self.in_flight.push_back(in_flight);
+        self.hear()
+    }
+
+    /// Waits for the groups on the other thread.
+    pub(super) fn wait(&mut self) -> Result<(), Failed> {
+        while self.is_busy() {
+            self.wait_for_some()?;
+        }
+        if self.has_failed { Err(Failed) } else { Ok(()) }
+    }
+
+    /// Hears of what is finished already.
+    pub(super) fn hear(&mut self) -> Result<(), Failed> {
+        while let Ok(result) = self.results.try_recv() {
+            self.note(Some(result))?;
+        }
         Ok(())
     }
 
-    /// Waits for the group on the other thread.
-    pub(super) fn wait(&mut self) -> Result<(), Failed> {
+    fn wait_for_some(&mut self) -> Result<(), Failed> {
         if self.has_failed {
             return Err(Failed);
         }
-        let Some(in_flight) = self.in_flight.take() else {
-            return Ok(());
-        };
-        if !matches!(self.results.recv(), Ok(Ok(()))) {
+        let result = self.results.recv().ok();
+        self.note(result)
+    }
+
+    /// Takes down how many groups are finished; `None`: the thread is gone.
+    fn note(&mut self, result: Option<Result<usize, Failed>>) -> Result<(), Failed> {
+        let Some(Ok(count)) = result else {
             self.has_failed = true;
             return Err(Failed);
+        };
+        for finished in self.in_flight.drain(..count.min(self.in_flight.len())) {
+            self.durable = finished.end;
         }
-        self.durable = in_flight.end;
         Ok(())
     }
+}
+
+/// A group and what was written after it, as one; how many they are.
+fn with_what_waits(first: Written, queue: &mpsc::Receiver<Written>) -> (Written, usize) {
+    let mut all = first;
+    let mut count = 1;
+    // The log changes over to another file only when nothing is under way.
+    while let Ok(next) = queue.try_recv() {
+        all.group.absorb(next.group);
+        count += 1;
+    }
+    (all, count)
 }
 
 /// Whoever panicked at this has left nothing that can be relied on.

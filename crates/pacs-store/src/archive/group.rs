@@ -139,6 +139,22 @@ impl Group {
         }
     }
 
+    /// How many are answered with it.
+    pub(super) const fn count(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// Takes in the group that stands in the log right after this one.
+    pub(super) fn absorb(&mut self, next: Self) {
+        self.batch.absorb(next.batch);
+        self.records.extend(next.records);
+        self.replies.extend(next.replies);
+        self.twins.extend(next.twins);
+        self.known.extend(next.known);
+        self.larges.extend(next.larges);
+        self.permits.extend(next.permits);
+    }
+
     /// The contents that it has.
     pub(super) fn known(&self) -> HashMap<Digest, SopInstanceUid> {
         self.known.clone()

@@ -13,7 +13,7 @@ use std::io;
 pub(crate) const BATCH_BYTES_MIN: u64 = 256 << 10;
 
 /// Bytes handed to the disk at once.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 2 << 20;
 
 /// A shorter piece goes through memory: the sync writes it together with the rest.
 const AROUND_BYTES_MIN: usize = 64 << 10;

@@ -2,7 +2,7 @@
 
 use super::mark::{self, Mark, Said};
 use super::tar::{self, BLOCK};
-use crate::digest::{Digest, Digester};
+use crate::digest::Digest;
 use crate::disk::ALIGNED_BYTES;
 use crate::index::{LogPosition, Provenance};
 use pacs_core::{Instance, SopClassUid, TransferSyntaxUid};
@@ -213,13 +213,9 @@ fn records_of(label: &Label, size: u64) -> Vec<u8> {
 /// set and says something. With the place under it, what looks like an entry inside a data set is
 /// none, unless whoever sent that knew where it would come to stand.
 fn check(at: LogPosition, records: &[u8], header: &[u8], lead: &[u8]) -> String {
-    let mut hasher = Digester::new();
-    hasher.update(&at.pack.to_be_bytes());
-    hasher.update(&at.offset.to_be_bytes());
-    hasher.update(records);
-    hasher.update(header);
-    hasher.update(lead);
-    let hex = hasher.finish().hex();
+    let (pack, offset) = (at.pack.to_be_bytes(), at.offset.to_be_bytes());
+    let all = [&pack, &offset, records, header, lead].concat();
+    let hex = Digest::of(&all).hex();
     hex.as_ref().get(..32).unwrap_or_default().to_owned()
 }
 

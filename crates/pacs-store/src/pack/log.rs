@@ -34,6 +34,12 @@ impl Batch {
         self.length
     }
 
+    /// Takes in the batch that comes right after this one.
+    pub(crate) fn absorb(&mut self, next: Self) {
+        self.length = self.length.saturating_add(next.length);
+        self.parts.extend(next.parts);
+    }
+
     /// Lets go of the bytes, once they are written; the length stays.
     pub(crate) fn let_go(&mut self) {
         self.parts = Vec::new();

@@ -198,6 +198,125 @@ async fn content_that_is_just_being_made_durable_is_not_written_again() {
     assert!(log.len() < 2 * sample.data_set.len() as u64);
 }
 
+/// Four deposits: the first is held after its sync, two are written and wait for theirs, and the
+/// last is about to be written.
+struct Queued {
+    archive: Archive,
+    faults: Arc<Faults>,
+    samples: [Sample; 4],
+    finishing: [JoinHandle<Result<Receipt, DepositError>>; 3],
+    last: JoinHandle<Result<Receipt, DepositError>>,
+    synced: Stop,
+    last_append: Stop,
+}
+
+impl Queued {
+    async fn new(directory: &Path) -> Self {
+        let faults: Arc<Faults> = Arc::default();
+        let (points, [append, synced, second_append, third_append, last_append]) = stops([
+            ("before-append", 1),
+            ("after-sync", 1),
+            ("before-append", 2),
+            ("before-append", 3),
+            ("before-append", 4),
+        ]);
+        let archive = open(directory, &faults, points).await;
+        let samples = [(1, 9_000), (2, 500), (3, 70_000), (4, 3_000)]
+            .map(|(number, length)| sample(number, 1, length));
+        let [first, second] = begin_both(&archive, &append, [&samples[0], &samples[1]]).await;
+        synced.wait();
+        second_append.wait();
+        second_append.go();
+        let third = begin(&archive, &samples[2]);
+        third_append.wait();
+        let last = begin(&archive, &samples[3]);
+        until_waiting(&archive, 1).await;
+        third_append.go();
+        last_append.wait();
+        Self {
+            archive,
+            faults,
+            samples,
+            finishing: [first, second, third],
+            last,
+            synced,
+            last_append,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_written_during_a_sync_is_made_durable_with_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let queued = Queued::new(directory.path()).await;
+    let syncs_count = || queued.faults.syncs_count.load(Ordering::SeqCst);
+
+    let before = syncs_count();
+    queued.synced.go();
+    for task in queued.finishing {
+        assert_eq!(task.await.unwrap().unwrap().outcome, Outcome::New);
+    }
+    assert_eq!(syncs_count(), before + 1, "one for the two that waited");
+    queued.last_append.go();
+    assert_eq!(queued.last.await.unwrap().unwrap().outcome, Outcome::New);
+
+    rig::assert_holds(&queued.archive, &queued.samples).await;
+    let archive = rig::reopen(queued.archive, directory.path()).await;
+    rig::assert_holds(&archive, &queued.samples).await;
+    let report = archive.verify(&rig::permit::<Maintain>(), |_| ()).await;
+    assert!(report.unwrap().is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_full_disk_takes_nothing_away_from_all_that_wait_for_their_sync() {
+    let directory = tempfile::tempdir().unwrap();
+    let queued = Queued::new(directory.path()).await;
+
+    queued.faults.is_full.store(true, Ordering::SeqCst);
+    queued.last_append.go();
+    queued.synced.go();
+    for task in queued.finishing {
+        assert_eq!(task.await.unwrap().unwrap().outcome, Outcome::New);
+    }
+    let last = queued.last.await.unwrap();
+    assert!(matches!(last, Err(DepositError::Full)), "{last:?}");
+    queued.faults.is_full.store(false, Ordering::SeqCst);
+
+    let [first, second, third, last] = queued.samples;
+    let mut kept = vec![first, second, third];
+    rig::assert_holds(&queued.archive, &kept).await;
+    rig::deposit(&queued.archive, &last).await.unwrap();
+    kept.push(last);
+    let archive = rig::reopen(queued.archive, directory.path()).await;
+    rig::assert_holds(&archive, &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_sync_that_fails_acknowledges_none_of_those_that_waited_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let queued = Queued::new(directory.path()).await;
+
+    queued.faults.sync_fails.store(true, Ordering::SeqCst);
+    queued.synced.go();
+    let [first, second, third] = queued.finishing;
+    assert_eq!(first.await.unwrap().unwrap().outcome, Outcome::New);
+    for task in [second, third] {
+        assert!(task.await.unwrap().is_err());
+    }
+    queued.archive.failed().await;
+    queued.last_append.go();
+    assert!(queued.last.await.unwrap().is_err());
+    queued.archive.close().await;
+    drop(queued.archive);
+
+    // What was written may come back, whole; sent again it is there.
+    let archive = rig::open(directory.path()).await;
+    for sample in &queued.samples {
+        rig::deposit(&archive, sample).await.unwrap();
+    }
+    rig::assert_holds(&archive, &queued.samples).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn all_that_many_senders_were_told_of_is_there() {
     let directory = tempfile::tempdir().unwrap();
