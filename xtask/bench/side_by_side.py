@@ -7,7 +7,7 @@ medians of the undisturbed repetitions. The kit (PACS_BENCH) gives the load gene
 import argparse, json, os, platform, re, statistics, subprocess, sys, time
 
 sys.path.insert(0, os.environ["PACS_BENCH"])
-import alone, bench, peers, upkeep, web, worklist
+import alone, bench, disk, peers, upkeep, web, worklist
 from gen import EXPLE, ROOT, el, rec, tiny_attrs
 
 ALL = ["ingest", "find", "get", "web", "start", "tls", "upkeep", "worklist", "matching"]
@@ -199,7 +199,7 @@ def number(x, form="{:.0f}"):
     return "-" if x is None else form.format(x)
 
 
-def report(path):
+def report(path, disk_bytes_per_second=None):
     with open(path) as f:
         rows = [json.loads(line) for line in f]
     cases = list(dict.fromkeys((r["workload"], r["case"]) for r in rows if r["workload"] != "load"))
@@ -207,6 +207,8 @@ def report(path):
            "of the repetitions that nothing else on the machine disturbed. The bound is what the machine itself does in the same run: "
            "for ingest each object written to a file and synced once before it is answered, for find a request and a "
            "response of 200 bytes, for get an object sent by sendfile; over the web likewise."]
+    if disk_bytes_per_second:
+        out[0] += f" All of them could write {disk_bytes_per_second / 1e6:.0f} MB a second to the disk, not more."
     for workload, title in (("ingest", "Receiving (C-STORE)"), ("find", "Finding (C-FIND at study level)"), ("get", "Giving back (C-GET, C-MOVE)")):
         unit = {"ingest": "instances/s", "find": "queries/s", "get": "MB/s"}[workload]
         key = "MB_s" if workload == "get" else "per_s"
@@ -248,8 +250,8 @@ def machine():
     model = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
     memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read()).group(1)) // 2**20
     system = re.search(r'PRETTY_NAME="(.*)"', open("/etc/os-release").read())
-    disk = subprocess.run(["df", "--output=fstype", peers.HOME], capture_output=True, text=True).stdout.split()[-1]
-    return (f"{os.cpu_count()} × {model.group(1) if model else platform.machine()}, {memory} GiB, {disk}, "
+    system_of_files = subprocess.run(["df", "--output=fstype", peers.HOME], capture_output=True, text=True).stdout.split()[-1]
+    return (f"{os.cpu_count()} × {model.group(1) if model else platform.machine()}, {memory} GiB, {system_of_files}, "
             f"{system.group(1) if system else ''}, Linux {platform.release()}")
 
 
@@ -262,9 +264,12 @@ def main():
     arguments.add_argument("--studies", default="1000,100000"), arguments.add_argument("--peer-studies", default="1000,10000")
     arguments.add_argument("--open", type=int, default=10_000)
     arguments.add_argument("--growth", default="100000,250000,500000,1000000")
+    arguments.add_argument("--disk-bytes-per-second", type=int)
     a = arguments.parse_args()
     if not a.report:
         os.makedirs(peers.RUN, exist_ok=True)
+        if a.disk_bytes_per_second:
+            disk.hold(peers.RUN, a.disk_bytes_per_second)
         os.environ["TCP_NODELAY"] = "1"
         if os.path.exists(bench.OUT):
             os.replace(bench.OUT, bench.OUT + ".previous")
@@ -296,7 +301,7 @@ def main():
                 alone.growth(a.server, numbers(a.growth), only, a.repetitions)
             else:
                 sys.exit(f"no such measurement: {what}")
-    table = report(bench.OUT)
+    table = report(bench.OUT, a.disk_bytes_per_second)
     print(table)
     with open(a.output + "/benchmarks.md", "w") as f:
         f.write(table)

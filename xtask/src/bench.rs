@@ -42,6 +42,10 @@ pub(crate) struct Options {
     /// Seconds of each find case
     #[arg(long, default_value_t = 3)]
     seconds: u32,
+    /// Bytes a second that all of them together may write to the disk (root only): to see how well
+    /// a slower disk is used than this machine has
+    #[arg(long)]
+    disk_bytes_per_second: Option<u64>,
     /// Only make the table again from the results of the last run
     #[arg(long)]
     report: bool,
@@ -83,6 +87,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
         .env("BENCH_HOME", &home)
         .env("BENCH_OUT", output.join("results.jsonl"))
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    if let Some(bytes) = options.disk_bytes_per_second {
+        command.args(["--disk-bytes-per-second", &bytes.to_string()]);
+    }
     if options.report {
         command.arg("--report");
     } else {
