@@ -146,7 +146,11 @@ impl Group {
 
     /// Takes in the group that stands in the log right after this one.
     pub(super) fn absorb(&mut self, next: Self) {
-        debug_assert_eq!(self.end(), next.start, "what stands between them is nobody's");
+        debug_assert_eq!(
+            self.end(),
+            next.start,
+            "what stands between them is nobody's"
+        );
         self.batch.absorb(next.batch);
         self.records.extend(next.records);
         self.replies.extend(next.replies);
