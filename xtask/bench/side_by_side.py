@@ -250,8 +250,8 @@ def machine():
     model = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
     memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read()).group(1)) // 2**20
     system = re.search(r'PRETTY_NAME="(.*)"', open("/etc/os-release").read())
-    system_of_files = subprocess.run(["df", "--output=fstype", peers.HOME], capture_output=True, text=True).stdout.split()[-1]
-    return (f"{os.cpu_count()} × {model.group(1) if model else platform.machine()}, {memory} GiB, {system_of_files}, "
+    file_system = subprocess.run(["df", "--output=fstype", peers.HOME], capture_output=True, text=True).stdout.split()[-1]
+    return (f"{os.cpu_count()} × {model.group(1) if model else platform.machine()}, {memory} GiB, {file_system}, "
             f"{system.group(1) if system else ''}, Linux {platform.release()}")
 
 

@@ -355,7 +355,7 @@ pub struct StoreLimits {
     /// [`Self::large_bytes`] at most. What one sync makes durable may be several of them:
     /// [`Self::finished_beside_count_max`].
     pub group_bytes_max: u64,
-    /// Instances of one commit group: what one sync makes durable.
+    /// Instances of one commit group.
     pub group_count_max: usize,
     /// Bytes of one instance (PS3.5 knows no bound; multi-frame and whole-slide objects reach
     /// gigabytes).

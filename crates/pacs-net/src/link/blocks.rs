@@ -2,7 +2,7 @@
 //!
 //! Memory that the system gives anew costs half as much as receiving into it. A block is free when
 //! whoever took what was received into it has let go of that, which an archive does before it
-//! answers. So a sender of CT slices needs two.
+//! answers. So a sender of CT slices needs one, and one of longer data sets two.
 
 use bytes::BytesMut;
 
